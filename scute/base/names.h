@@ -1,0 +1,22 @@
+// Looking things up by name: globs, and the nearest names when nothing fits.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace scute {
+
+/// Whole-name match; `*` is any run of characters (dots included), `?` any one, `[abc]`, `[a-c]`
+/// and `[!abc]` one of (not of) a set. A comma separates alternatives.
+bool glob_match(std::string_view pattern, std::string_view name);
+
+/// Up to `most` of `names`, nearest first by edit distance (case ignored); empty when none is
+/// closer than rewriting more than half of `name`.
+std::vector<std::string> closest_names(std::string_view name, const std::vector<std::string>& names,
+                                       size_t most = 3);
+
+/// "; did you mean A, B or C?" or "" when nothing is near: to end a sentence about a name.
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& names);
+
+}  // namespace scute
