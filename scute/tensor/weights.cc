@@ -1,0 +1,80 @@
+#include "scute/tensor/weights.h"
+
+#include <fmt/format.h>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+
+namespace scute {
+
+void Weights::add(std::string name, Tensor tensor) {
+  const auto [where, fresh] = tensors_.emplace(std::move(name), std::move(tensor));
+  if (!fresh) fail(source_, "each tensor once", fmt::format("\"{}\" twice", where->first));
+}
+
+const Tensor& Weights::at(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    fail(source_, fmt::format("the tensor {}", name), "none" + did_you_mean(name, names()));
+  }
+  return found->second;
+}
+
+Tensor Weights::take(std::string_view name) {
+  Tensor out = at(name);
+  erase(name);
+  return out;
+}
+
+void Weights::rename(std::string_view from, std::string to) { add(std::move(to), take(from)); }
+
+void Weights::erase(std::string_view name) {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) tensors_.erase(found);
+}
+
+std::vector<std::string> Weights::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, tensor] : tensors_) out.push_back(name);
+  return out;
+}
+
+Tensor WeightReader::take(const std::string& name, const Shape& shape) {
+  if (!weights_.contains(name)) {
+    problems_.push_back(fmt::format("missing {} {}", name, to_string(shape)));
+    return {};
+  }
+  Tensor tensor = weights_.take(name);
+  if (tensor.shape() != shape) {
+    problems_.push_back(fmt::format("{} has the shape {}, not {}", name, to_string(tensor.shape()),
+                                    to_string(shape)));
+    return {};
+  }
+  switch (tensor.dtype()) {
+    case DType::f64:
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16:
+      return tensor;
+    default:
+      problems_.push_back(fmt::format("{} holds {}, not floats", name, name_of(tensor.dtype())));
+      return {};
+  }
+}
+
+Tensor WeightReader::take_f32(const std::string& name, const Shape& shape) {
+  return take(name, shape).to_f32();
+}
+
+void WeightReader::finish() const {
+  std::vector<std::string> all = problems_;
+  for (const std::string& name : weights_.names()) {
+    all.push_back(fmt::format("unknown tensor {} {}", name, to_string(weights_.at(name).shape())));
+  }
+  if (all.empty()) return;
+  fail(weights_.source(), "exactly the tensors its config describes",
+       fmt::format("{} problem{}: {}", all.size(), all.size() == 1 ? "" : "s",
+                   fmt::join(all, "; ")));
+}
+
+}  // namespace scute
