@@ -1,0 +1,212 @@
+#include "scute/io/file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <thread>
+#include <vector>
+
+#include "scute/io/testing.h"
+
+namespace scute {
+namespace {
+
+using testing::bytes_of;
+using testing::error_of;
+using testing::Folder;
+using testing::get;
+using ::testing::HasSubstr;
+using testing::put;
+
+/// Files of this process end at `bytes` while this lives: a disk that is full.
+class SmallDisk {
+ public:
+  explicit SmallDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit small = before_;
+    small.rlim_cur = bytes;
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~SmallDisk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int);
+};
+
+TEST(ReadText, ReturnsEveryByte) {
+  const Folder folder;
+  const std::string text(200'000, 'x');  // more than one read
+  put(folder / "a", text + std::string("\0\n", 2));
+  EXPECT_EQ(read_text(folder / "a"), text + std::string("\0\n", 2));
+}
+
+TEST(ReadText, RefusesMoreThanTheLimit) {
+  const Folder folder;
+  put(folder / "a", "12345");
+  EXPECT_EQ(read_text(folder / "a", 5), "12345");
+  EXPECT_THAT(error_of([&] { read_text(folder / "a", 4); }), HasSubstr("at most 4 bytes"));
+}
+
+TEST(ReadText, NamesTheFileAndTheReason) {
+  const Folder folder;
+  EXPECT_THAT(error_of([&] { read_text(folder / "none"); }),
+              ::testing::AllOf(HasSubstr("none"), HasSubstr("No such file")));
+  EXPECT_THAT(error_of([&] { read_text(folder.path()); }), HasSubstr("a folder"));
+}
+
+TEST(MapFile, PointsAtTheByteAskedFor) {
+  const Folder folder;
+  std::string text(10'000, 'a');
+  text[5000] = 'b';  // beyond the first page, not at a page's beginning
+  put(folder / "a", text);
+  const auto mapped = map_file(folder / "a", 5000, 2);
+  EXPECT_EQ(static_cast<char>(mapped.get()[0]), 'b');
+  EXPECT_EQ(static_cast<char>(mapped.get()[1]), 'a');
+}
+
+TEST(MapFile, OutlivesTheFilesName) {
+  const Folder folder;
+  put(folder / "a", "abc");
+  const auto mapped = map_file(folder / "a", 1, 2);
+  std::filesystem::remove(folder / "a");
+  EXPECT_EQ(static_cast<char>(mapped.get()[1]), 'c');
+}
+
+TEST(MapFile, RefusesBytesThatTheFileLacks) {
+  const Folder folder;
+  put(folder / "a", "abc");
+  EXPECT_NE(map_file(folder / "a", 3, 0), nullptr);
+  EXPECT_THAT(error_of([&] { map_file(folder / "a", 2, 2); }), HasSubstr("3 bytes"));
+  EXPECT_NE(error_of([&] { map_file(folder / "a", -1, 1); }), "");
+  EXPECT_NE(error_of([&] { map_file(folder / "a", 1, -1); }), "");
+  EXPECT_NE(error_of([&] { map_file(folder / "a", INT64_MAX, INT64_MAX); }), "");
+}
+
+TEST(MapFile, RefusesPipesAndFoldersWithoutWaiting) {
+  const Folder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { map_file(folder / "pipe", 0, 1); }), HasSubstr("a regular file"));
+  EXPECT_THAT(error_of([&] { file_size(folder.path()); }), HasSubstr("a folder"));
+}
+
+TEST(AtomicFile, AppearsOnlyWhenCommitted) {
+  const Folder folder;
+  put(folder / "a", "old");
+  {
+    AtomicFile file(folder / "a");
+    file.write("new");
+    EXPECT_EQ(get(folder / "a"), "old");
+    file.write(bytes_of("er"));
+    file.commit();
+  }
+  EXPECT_EQ(get(folder / "a"), "newer");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(AtomicFile, LeavesNothingWhenAbandoned) {
+  const Folder folder;
+  {
+    AtomicFile file(folder / "a");
+    file.write("half");
+    EXPECT_EQ(folder.files(), 1u);  // the temporary one, in the same folder
+  }
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+TEST(AtomicFile, KeepsTwoWritersOfOneNameApart) {
+  const Folder folder;
+  AtomicFile first(folder / "a");
+  AtomicFile second(folder / "a");
+  first.write("first");
+  second.write("second");
+  second.commit();
+  first.commit();
+  EXPECT_EQ(get(folder / "a"), "first");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(AtomicFile, RefusesNamesThatARenameMustNotReplace) {
+  const Folder folder;
+  EXPECT_THAT(error_of([&] { AtomicFile file(folder.path()); }), HasSubstr("a folder"));
+  EXPECT_THAT(error_of([] { AtomicFile file("/dev/null"); }), HasSubstr("a device"));
+  EXPECT_THAT(error_of([&] { AtomicFile file(folder / "none/a"); }), HasSubstr("No such file"));
+  put(folder / "file", "");
+  EXPECT_NE(error_of([&] { AtomicFile file(folder / "file/a"); }), "");
+}
+
+TEST(AtomicFile, RefusesAFolderItMayNotWrite) {
+  if (::geteuid() == 0) GTEST_SKIP() << "SKIPPED: root may write everywhere";
+  const Folder folder;
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0500), 0);
+  EXPECT_THAT(error_of([&] { AtomicFile file(folder / "a"); }), HasSubstr("writable folder"));
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0700), 0);
+}
+
+TEST(AtomicFile, SaysThatTheDiskIsFullAndLeavesTheOldFile) {
+  const Folder folder;
+  put(folder / "a", "old");
+  const std::string large(100'000, 'x');
+  std::string error;
+  {
+    const SmallDisk disk(4096);
+    error = error_of([&] { write_file(folder / "a", large); });
+  }
+  EXPECT_THAT(error, HasSubstr("room to write"));
+  EXPECT_EQ(get(folder / "a"), "old");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(AppendLine, AddsWholeLinesFromManyThreads) {
+  const Folder folder;
+  const std::string path = folder / "log";
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 4; ++i) {
+    writers.emplace_back([&path, i] {
+      for (int k = 0; k < 20; ++k) append_line(path, std::string(1000, static_cast<char>('a' + i)));
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  std::ifstream in(path);
+  int lines = 0;
+  for (std::string line; std::getline(in, line); ++lines) {
+    ASSERT_EQ(line, std::string(1000, line.empty() ? '?' : line[0]));
+  }
+  EXPECT_EQ(lines, 80);
+}
+
+TEST(AppendLine, DoesNotContinueAHalfWrittenLine) {
+  const Folder folder;
+  put(folder / "log", "whole\nhal");
+  append_line(folder / "log", "next");
+  EXPECT_EQ(get(folder / "log"), "whole\nhal\nnext\n");
+}
+
+TEST(AppendLine, LeavesTheFileAsItWasWhenTheDiskIsFull) {
+  const Folder folder;
+  const std::string before = std::string(4000, 'x') + "\n";
+  put(folder / "log", before);
+  std::string error;
+  {
+    const SmallDisk disk(4096);
+    error = error_of([&] { append_line(folder / "log", std::string(1000, 'y')); });
+  }
+  EXPECT_THAT(error, HasSubstr("room to append"));
+  EXPECT_EQ(get(folder / "log"), before);
+}
+
+TEST(HashFile, IsTheSha256OfTheBytes) {
+  const Folder folder;
+  put(folder / "a", "abc");  // FIPS 180-4's example
+  EXPECT_EQ(hash_file(folder / "a"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+}  // namespace
+}  // namespace scute

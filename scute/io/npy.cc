@@ -1,0 +1,301 @@
+#include "scute/io/npy.h"
+
+#include <fmt/format.h>
+#include <zip.h>
+
+#include <array>
+#include <charconv>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "scute/base/checked.h"
+#include "scute/base/error.h"
+#include "scute/io/byte_reader.h"
+#include "scute/io/file.h"
+#include "scute/io/mapped_tensor.h"
+#include "scute/io/zip.h"
+
+namespace scute {
+namespace {
+
+constexpr std::string_view kMagic("\x93NUMPY", 6);
+constexpr std::string_view kSuffix = ".npy";
+/// The data begins at a multiple of this, as NumPy writes it.
+constexpr size_t kAlignment = 64;
+
+constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
+    {"|b1", DType::boolean},
+    {"|i1", DType::i8},
+    {"|u1", DType::u8},
+    {"<i2", DType::i16},
+    {"<i4", DType::i32},
+    {"<i8", DType::i64},
+    {"<f2", DType::f16},
+    {"<f4", DType::f32},
+    {"<f8", DType::f64},
+}};
+
+struct NpyHeader {
+  std::string_view type;  ///< NumPy's name, e.g. "<f4"
+  Shape shape;
+  size_t data = 0;  ///< offset of the first element
+};
+
+/// The header's Python literal: a dictionary of a string, a bool and a tuple of integers.
+class Literal {
+ public:
+  Literal(std::string_view text, std::string_view where) : text_(text), where_(where) {}
+
+  NpyHeader parse() {
+    NpyHeader header;
+    std::set<std::string_view> keys;
+    expect('{');
+    while (!accept('}')) {
+      const std::string_view key = string();
+      expect(':');
+      if (!keys.insert(key).second) fail(where_, "each header key once", key);
+      if (key == "descr") {
+        header.type = string();
+      } else if (key == "fortran_order") {
+        if (word() != "False") fail(where_, "C order", "Fortran order");
+      } else if (key == "shape") {
+        header.shape = shape();
+      } else {
+        fail(where_, "header keys descr, fortran_order, shape", key);
+      }
+      if (!accept(',')) {
+        expect('}');
+        break;
+      }
+    }
+    skip_space();
+    if (keys.size() != 3 || !text_.empty()) {
+      fail(where_, "header keys descr, fortran_order, shape", "others");
+    }
+    return header;
+  }
+
+ private:
+  void skip_space() { text_.remove_prefix(std::min(text_.find_first_not_of(" \n"), text_.size())); }
+  bool accept(char wanted) {
+    skip_space();
+    if (!text_.starts_with(wanted)) return false;
+    text_.remove_prefix(1);
+    return true;
+  }
+  void expect(char wanted) {
+    if (!accept(wanted)) {
+      fail(where_, fmt::format("'{}' in the header", wanted), text_.substr(0, 20));
+    }
+  }
+  std::string_view cut(size_t length) {
+    const std::string_view part = text_.substr(0, length);
+    text_.remove_prefix(part.size());
+    return part;
+  }
+  std::string_view word() {
+    skip_space();
+    return cut(std::min(text_.find_first_of(" ,}"), text_.size()));
+  }
+  std::string_view string() {
+    skip_space();
+    const char quote = text_.starts_with('"') ? '"' : '\'';
+    expect(quote);
+    const std::string_view part = cut(std::min(text_.find(quote), text_.size()));
+    expect(quote);
+    return part;
+  }
+  Shape shape() {
+    Shape out;
+    expect('(');
+    while (!accept(')')) {
+      skip_space();
+      int64_t dim = 0;
+      const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), dim);
+      if (error != std::errc() || dim < 0) {
+        fail(where_, "dimensions from 0 to 2^63 - 1", text_.substr(0, 20));
+      }
+      cut(static_cast<size_t>(end - text_.data()));
+      out.push_back(dim);
+      if (!accept(',')) {
+        expect(')');
+        break;
+      }
+    }
+    return out;
+  }
+  std::string_view text_, where_;
+};
+
+DType find_type(std::string_view name, std::string_view where) {
+  for (const auto& [known, type] : kTypes) {
+    // One byte has no order: '<' and '|' say the same.
+    const bool byte = known.starts_with('|') && name.starts_with('<');
+    if (known == name || (byte && known.substr(1) == name.substr(1))) return type;
+  }
+  fail(where, "a type of |b1 |i1 |u1 <i2 <i4 <i8 <f2 <f4 <f8", name);
+}
+
+/// `data` is not checked yet; the strings point into `bytes`.
+NpyHeader parse_header(std::span<const std::byte> bytes, std::string_view where) {
+  ByteReader in(bytes, where);
+  if (in.left() < kMagic.size() || in.text(kMagic.size()) != kMagic) {
+    fail(where, "a .npy file", "another format");
+  }
+  const auto major = in.little<uint8_t>();
+  const auto minor = in.little<uint8_t>();
+  if (major < 1 || major > 3 || minor != 0) {
+    fail(where, ".npy version 1.0, 2.0 or 3.0", fmt::format("{}.{}", major, minor));
+  }
+  const uint32_t length = major == 1 ? in.little<uint16_t>() : in.little<uint32_t>();
+  NpyHeader header = Literal(in.text(length), where).parse();
+  header.data = in.position();
+  return header;
+}
+
+/// The element type, once `total` bytes of file are exactly what header and shape need.
+DType check_data(const NpyHeader& header, size_t total, std::string_view where) {
+  const DType dtype = find_type(header.type, where);
+  const int64_t needed = checked_mul(element_count(header.shape, where), size_of(dtype), where);
+  if (std::cmp_not_equal(total - header.data, needed)) {
+    fail(where, fmt::format("{} bytes for {}", needed, to_string(header.shape)),
+         fmt::format("{}", total - header.data));
+  }
+  return dtype;
+}
+
+/// Text of fixed width ("<U9", "|S4"), which a Tensor cannot hold.
+bool is_text(std::string_view type) {
+  return type.size() > 2 && (type[1] == 'U' || type[1] == 'S');
+}
+
+/// Everything before the elements.
+std::string header_bytes(const Tensor& tensor, std::string_view where) {
+  std::string_view type;
+  for (const auto& [name, dtype] : kTypes) {
+    if (dtype == tensor.dtype()) type = name;
+  }
+  if (type.empty()) fail(where, "an element type that NumPy has", name_of(tensor.dtype()));
+  std::string dims = fmt::format("{}", fmt::join(tensor.shape(), ", "));
+  if (tensor.rank() == 1) dims += ",";
+  std::string text =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type, dims);
+  const size_t before = kMagic.size() + 4;
+  const size_t total = (before + text.size() + 1 + kAlignment - 1) / kAlignment * kAlignment;
+  text.resize(total - before - 1, ' ');
+  text += '\n';
+  const auto length = narrow<uint16_t>(text.size(), where);
+  std::string out(kMagic);
+  out.append("\x01\x00", 2);
+  out.append(reinterpret_cast<const char*>(&length), sizeof(length));
+  return out + text;
+}
+
+using Source = std::unique_ptr<zip_source_t, void (*)(zip_source_t*)>;
+
+/// One deflated entry of an archive under construction, which keeps pointing at `bytes`.
+void add_entry(zip_t* archive, const std::string& name, const std::string& bytes,
+               const std::string& path) {
+  zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
+  const zip_int64_t index =
+      source == nullptr ? -1
+                        : zip_file_add(archive, (name + ".npy").c_str(), source, ZIP_FL_ENC_UTF_8);
+  if (index < 0) {
+    zip_source_free(source);
+    fail(path, fmt::format("an array name, not {}", name), zip_strerror(archive));
+  }
+  const auto at = static_cast<zip_uint64_t>(index);
+  // 1980-01-01 for every entry: equal arrays give equal bytes.
+  if (zip_set_file_compression(archive, at, ZIP_CM_DEFLATE, 0) != 0 ||
+      zip_file_set_dostime(archive, at, 0, 0x21, 0) != 0) {
+    fail(path, "a deflated entry", zip_strerror(archive));
+  }
+}
+
+/// The archive in memory: libzip's own file writing neither syncs nor reports a full disk early.
+std::string deflated_archive(const std::vector<std::pair<std::string, std::string>>& entries,
+                             const std::string& path) {
+  if (entries.empty()) return "PK\5\6" + std::string(18, '\0');  // libzip would write no file
+  const Source buffer(zip_source_buffer_create(nullptr, 0, 0, nullptr),
+                      [](zip_source_t* s) { zip_source_free(s); });
+  if (!buffer) fail(path, "memory for an archive", "none");
+  zip_source_keep(buffer.get());  // the archive takes one reference, this function keeps one
+  std::unique_ptr<zip_t, void (*)(zip_t*)> archive(
+      zip_open_from_source(buffer.get(), ZIP_TRUNCATE, nullptr), [](zip_t* a) { zip_discard(a); });
+  if (!archive) {
+    zip_source_free(buffer.get());
+    fail(path, "an archive in memory", "an error of libzip");
+  }
+  for (const auto& [name, bytes] : entries) add_entry(archive.get(), name, bytes, path);
+  if (zip_close(archive.get()) != 0) fail(path, "an archive", zip_strerror(archive.get()));
+  archive.release();  // closed
+  zip_stat_t status;
+  zip_stat_init(&status);
+  if (zip_source_stat(buffer.get(), &status) != 0 || zip_source_open(buffer.get()) != 0) {
+    fail(path, "an archive in memory", zip_error_strerror(zip_source_error(buffer.get())));
+  }
+  std::string out(status.size, '\0');
+  const zip_int64_t count = zip_source_read(buffer.get(), out.data(), out.size());
+  zip_source_close(buffer.get());
+  if (std::cmp_not_equal(count, out.size())) fail(path, "an archive in memory", "half of one");
+  return out;
+}
+
+}  // namespace
+
+Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
+  const NpyHeader header = parse_header(bytes, where);
+  const DType dtype = check_data(header, bytes.size(), where);
+  return Tensor::of_bytes(dtype, header.shape, bytes.subspan(header.data));
+}
+
+Tensor read_npy(const std::string& path) {
+  const int64_t size = file_size(path);
+  const auto whole = map_file(path, 0, size);  // only the header's pages are touched
+  const NpyHeader header = parse_header({whole.get(), static_cast<size_t>(size)}, path);
+  const DType dtype = check_data(header, static_cast<size_t>(size), path);
+  return map_tensor(path, static_cast<int64_t>(header.data), dtype, header.shape);
+}
+
+void write_npy(const std::string& path, const Tensor& tensor) {
+  const std::string header = header_bytes(tensor, path);
+  AtomicFile file(path);
+  file.write(header);
+  file.write(tensor.bytes());
+  file.commit();
+}
+
+std::vector<NamedTensor> read_npz(const std::string& path) {
+  const ZipReader zip(path);
+  std::vector<NamedTensor> arrays;
+  for (const ZipEntry& entry : zip.entries()) {
+    const std::string here = fmt::format("{}: entry {}", path, entry.name);
+    if (!entry.name.ends_with(kSuffix)) fail(here, "a name ending in .npy", "another");
+    const Tensor bytes = zip.read(entry);
+    if (entry.stored && crc32(bytes.bytes()) != entry.crc) {
+      fail(here, "bytes that match their CRC-32", "damaged ones");
+    }
+    if (is_text(parse_header(bytes.bytes(), here).type)) continue;
+    arrays.push_back(
+        {entry.name.substr(0, entry.name.size() - kSuffix.size()), parse_npy(bytes.bytes(), here)});
+  }
+  return arrays;
+}
+
+void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays) {
+  std::vector<std::pair<std::string, std::string>> entries;
+  std::set<std::string_view> names;
+  for (const NamedTensor& array : arrays) {
+    if (!names.insert(array.name).second) fail(path, "array names used once", array.name);
+    const auto bytes = array.tensor.bytes();
+    std::string content = header_bytes(array.tensor, path);
+    content.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    entries.emplace_back(array.name, std::move(content));
+  }
+  AtomicFile file(path);
+  file.write(deflated_archive(entries, path));
+  file.commit();
+}
+
+}  // namespace scute

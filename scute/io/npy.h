@@ -1,0 +1,28 @@
+// NumPy's .npy and .npz.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+
+/// Format versions 1–3, C order, little endian, types b1 i1 u1 i2 i4 i8 f2 f4 f8. Exactly one
+/// array.
+Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where);
+/// Memory-mapped when its data is aligned, as NumPy writes it.
+Tensor read_npy(const std::string& path);
+/// Atomic; Error for bf16, which NumPy lacks.
+void write_npy(const std::string& path, const Tensor& tensor);
+
+/// Arrays of an .npz, stored or deflated, checksums checked; names without ".npy". Arrays of text
+/// (NumPy's U and S types: notes beside the numbers) are left out.
+std::vector<NamedTensor> read_npz(const std::string& path);
+/// Deflated; atomic.
+void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays);
+
+}  // namespace scute

@@ -1,0 +1,209 @@
+#include "scute/io/npy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scute/io/testing.h"
+#include "scute/io/zip.h"
+
+namespace scute {
+namespace {
+
+using testing::bytes_of;
+using testing::elements;
+using ::testing::ElementsAre;
+using testing::error_of;
+using testing::floats;
+using testing::Folder;
+using testing::get;
+using ::testing::HasSubstr;
+using testing::little;
+using testing::put;
+
+std::string npy(std::string_view header, std::string_view data, uint8_t major = 1) {
+  std::string out = "\x93NUMPY";
+  out += static_cast<char>(major);
+  out += '\0';
+  out += major == 1 ? little(static_cast<uint16_t>(header.size()))
+                    : little(static_cast<uint32_t>(header.size()));
+  return out + std::string(header) + std::string(data);
+}
+std::string header(std::string_view descr, std::string_view shape,
+                   std::string_view order = "False") {
+  return "{'descr': '" + std::string(descr) + "', 'fortran_order': " + std::string(order) +
+         ", 'shape': " + std::string(shape) + ", }  \n";
+}
+Tensor parse(std::string_view file) { return parse_npy(bytes_of(file), "f"); }
+std::string refusal(std::string_view file) {
+  return error_of([&] { parse(file); });
+}
+
+TEST(Npy, RoundTripKeepsEveryTypeAndShape) {
+  const Folder folder;
+  for (const DType dtype : {DType::boolean, DType::u8, DType::i8, DType::i16, DType::i32,
+                            DType::i64, DType::f16, DType::f32, DType::f64}) {
+    for (const Shape& shape : {Shape{}, Shape{0}, Shape{5}, Shape{2, 3}, Shape{2, 0, 3}}) {
+      const auto count = static_cast<size_t>(element_count(shape, "t") * size_of(dtype));
+      const std::vector<std::byte> data(count, std::byte{1});
+      write_npy(folder / "a.npy", Tensor::of_bytes(dtype, shape, data));
+      for (const Tensor& read : {read_npy(folder / "a.npy"), parse(get(folder / "a.npy"))}) {
+        EXPECT_EQ(read.dtype(), dtype);
+        EXPECT_EQ(read.shape(), shape);
+        EXPECT_TRUE(std::ranges::equal(read.bytes(), data));
+      }
+    }
+  }
+}
+
+TEST(Npy, WrittenDataBeginsAtAMultipleOf64) {
+  const Folder folder;
+  write_npy(folder / "a.npy", floats({2}, {1, 2}));
+  const std::string file = get(folder / "a.npy");
+  EXPECT_EQ((file.size() - 8) % 64, 0u);
+  EXPECT_EQ(file[file.size() - 9], '\n');
+}
+
+TEST(Npy, RefusesToWriteBf16) {
+  const Folder folder;
+  EXPECT_THAT(error_of([&] { write_npy(folder / "a.npy", Tensor(DType::bf16, {1})); }),
+              HasSubstr("BF16"));
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+TEST(Npy, ReadsVersions1To3AndBothQuotes) {
+  for (const uint8_t version : {uint8_t{1}, uint8_t{2}, uint8_t{3}}) {
+    const Tensor t = parse(npy(header("<i2", "(2,)"), std::string("\1\0\2\0", 4), version));
+    EXPECT_THAT(elements<int16_t>(t), ElementsAre(1, 2));
+  }
+  EXPECT_EQ(refusal(npy(R"({"descr":"<u1","shape":(1,),"fortran_order":False})", "x")), "");
+  EXPECT_NE(refusal(npy(header("<i2", "(1,)"), "xx", 4)), "");
+}
+
+TEST(Npy, RefusesOtherTypesAndOrders) {
+  EXPECT_THAT(refusal(npy(header(">f4", "(1,)"), "xxxx")), HasSubstr(">f4"));
+  EXPECT_THAT(refusal(npy(header("|O", "(1,)"), "xxxxxxxx")), HasSubstr("|O"));
+  EXPECT_THAT(refusal(npy(header("<U3", "(1,)"), "xxxxxxxx")), HasSubstr("<U3"));
+  EXPECT_THAT(refusal(npy(header("<f4", "(1,)", "True"), "xxxx")), HasSubstr("Fortran"));
+  EXPECT_NE(
+      refusal(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", "xxxx")), "");
+}
+
+TEST(Npy, RefusesMalformedHeaders) {
+  for (const char* text :
+       {"", "{", "{}", "{'descr': '<f4'}", "()", "{'descr': '<f4', 'fortran_order': False,",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} x",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'more': 1}",
+        "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f4, 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 1}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1.5,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (x,)}"}) {
+    EXPECT_NE(refusal(npy(text, "xxxx")), "") << text;
+  }
+}
+
+TEST(Npy, RefusesShapesThatDoNotFitTheData) {
+  EXPECT_EQ(refusal(npy(header("<f4", "(2,)"), "12345678")), "");
+  EXPECT_THAT(refusal(npy(header("<f4", "(3,)"), "12345678")), HasSubstr("12 bytes"));
+  EXPECT_NE(refusal(npy(header("<f4", "(1,)"), "12345678")), "");
+  EXPECT_NE(refusal(npy(header("<f4", "(-1,)"), "")), "");
+  EXPECT_NE(refusal(npy(header("<f4", "(99999999999999999999,)"), "")), "");
+  EXPECT_THAT(refusal(npy(header("|u1", "(4294967296, 4294967296)"), "")), HasSubstr("overflow"));
+}
+
+TEST(Npy, RefusesHugeShapesBeforeAllocatingAndBytesLeftOver) {
+  EXPECT_THAT(refusal(npy(header("<f4", "(1099511627776,)"), "1234")),  // 4 TiB
+              HasSubstr("4398046511104 bytes"));
+  const Folder folder;
+  put(folder / "a.npy", npy(header("<f4", "(1,)"), "12345678"));
+  EXPECT_THAT(error_of([&] { read_npy(folder / "a.npy"); }), HasSubstr("4 bytes"));
+}
+
+TEST(Npy, RefusesTruncationAtEveryByte) {
+  const std::string whole = npy(header("<i2", "(2,)"), "1234");
+  for (size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_NE(refusal(std::string_view(whole).substr(0, length)), "") << length;
+  }
+  EXPECT_THAT(refusal("PK, not an array"), HasSubstr("a .npy file"));
+}
+
+TEST(Npz, RoundTripIsDeflatedAndRepeatable) {
+  const Folder folder;
+  const std::vector<NamedTensor> arrays = {
+      {"layer_0.in_proj:input", Tensor(DType::f32, {100, 50})},
+      {"b", Tensor::of<int64_t>({2}, std::vector<int64_t>{5, 6})}};
+  write_npz(folder / "a.npz", arrays);
+  write_npz(folder / "b.npz", arrays);
+  EXPECT_EQ(get(folder / "a.npz"), get(folder / "b.npz"));
+  EXPECT_LT(get(folder / "a.npz").size(), 2000u);
+  const auto read = read_npz(folder / "a.npz");
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_EQ(read[0].name, "layer_0.in_proj:input");
+  EXPECT_THAT(read[0].tensor.shape(), ElementsAre(100, 50));
+  EXPECT_THAT(elements<int64_t>(read[1].tensor), ElementsAre(5, 6));
+}
+
+TEST(Npz, AnEmptyArchiveHasNoArrays) {
+  const Folder folder;
+  write_npz(folder / "a.npz", {});
+  EXPECT_TRUE(read_npz(folder / "a.npz").empty());
+}
+
+TEST(Npz, RefusesStoredDataThatItsChecksumDenies) {
+  const Folder folder;
+  const std::string array = npy(header("<i2", "(2,)"), "1234");
+  AtomicFile out(folder / "a.npz");
+  ZipWriter zip(out);
+  zip.add("x.npy", bytes_of(array));
+  zip.finish();
+  out.commit();
+  std::string file = get(folder / "a.npz");
+  EXPECT_EQ(read_npz(folder / "a.npz").size(), 1u);
+  file[file.find("1234")] = '2';
+  put(folder / "b.npz", file);
+  EXPECT_THAT(error_of([&] { read_npz(folder / "b.npz"); }), HasSubstr("CRC-32"));
+}
+
+TEST(Npz, LeavesOutText) {
+  const Folder folder;
+  AtomicFile out(folder / "a.npz");
+  ZipWriter zip(out);
+  zip.add("note.npy", bytes_of(npy(header("<U1", "()"), "x\0\0\0")));
+  zip.add("x.npy", bytes_of(npy(header("<i2", "(2,)"), "1234")));
+  zip.finish();
+  out.commit();
+  const auto read = read_npz(folder / "a.npz");
+  ASSERT_EQ(read.size(), 1u);
+  EXPECT_EQ(read[0].name, "x");
+}
+
+TEST(Npz, RefusesNamesUsedTwiceAndForeignEntries) {
+  const Folder folder;
+  const Tensor one = floats({1}, {1});
+  EXPECT_NE(error_of([&] { write_npz(folder / "a.npz", {{"x", one}, {"x", one}}); }), "");
+  AtomicFile out(folder / "b.npz");
+  ZipWriter zip(out);
+  zip.add("readme.txt", bytes_of("hi"));
+  zip.finish();
+  out.commit();
+  EXPECT_THAT(error_of([&] { read_npz(folder / "b.npz"); }), HasSubstr("readme.txt"));
+}
+
+TEST(Npz, ReadsTheGoldenFiles) {
+  const std::string folder = "../shared/golden/regressor/";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "SKIPPED: ../shared not present";
+  const auto arrays = read_npz(folder + "features/npy/stats_train.npz");
+  const auto mean = std::find_if(arrays.begin(), arrays.end(),
+                                 [](const NamedTensor& a) { return a.name == "feat_mean"; });
+  ASSERT_NE(mean, arrays.end());
+  EXPECT_EQ(mean->tensor.dtype(), DType::f32);
+  const Tensor xy = read_npy(folder + "features/npy/Grid101.xy.npy");
+  const Tensor feats = read_npy(folder + "features/npy/Grid101.feats.npy");
+  EXPECT_EQ(xy.dim(1), 2);
+  EXPECT_EQ(xy.dim(0), feats.dim(0));
+  EXPECT_EQ(feats.dim(1), mean->tensor.size());
+}
+
+}  // namespace
+}  // namespace scute

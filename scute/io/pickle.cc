@@ -1,0 +1,109 @@
+#include "scute/io/pickle.h"
+
+#include <fmt/core.h>
+
+#include <bit>
+#include <unordered_set>
+
+#include "scute/base/error.h"
+#include "scute/io/pickle_machine.h"
+
+namespace scute {
+namespace {
+
+using pickle::Kind;
+using pickle::Machine;
+using pickle::Slot;
+
+/// 16 MiB describe some 100,000 tensors. A byte of pickle costs this reader up to about 100 bytes.
+constexpr size_t kMaxPickle = size_t{16} << 20;
+constexpr int kMaxDepth = 128;
+/// Shared values are written once and unfolded here; a tree may cost this much more than its
+/// pickle.
+constexpr int64_t kMaxUnfold = 16;
+
+/// The tree under a slot, with what is shared written out each time, within a budget.
+class Unfolder {
+ public:
+  Unfolder(const Machine& machine, int64_t budget) : machine_(machine), budget_(budget) {}
+
+  PickleValue unfold(Slot slot, int depth = 0) {
+    if (depth > kMaxDepth) machine_.refuse("values nested at most 128 deep", "deeper ones");
+    spend(1);
+    switch (slot.kind) {
+      case Kind::none:
+        return {nullptr};
+      case Kind::boolean:
+        return {slot.number != 0};
+      case Kind::integer:
+        return {slot.number};
+      case Kind::real:
+        return {std::bit_cast<double>(slot.number)};
+      case Kind::text:
+        return {text(slot)};
+      case Kind::list:
+      case Kind::tuple: {
+        PickleValue::List out;
+        for (const Slot item : machine_.items(slot)) out.push_back(unfold(item, depth + 1));
+        return {std::move(out)};
+      }
+      case Kind::dict:
+        return {dict(slot, depth)};
+      case Kind::tensor: {
+        const StoredTensor& tensor = machine_.tensor(slot);
+        spend(tensor.storage.size() + 2 * tensor.shape.size());
+        return {tensor};
+      }
+      case Kind::global:
+      case Kind::storage:
+        break;
+    }
+    machine_.refuse("tensors and plain values", name_of(slot.kind));
+  }
+
+ private:
+  void spend(size_t cost) {
+    budget_ -= static_cast<int64_t>(cost);
+    if (budget_ < 0)
+      machine_.refuse("values shared a few times", "a pickle that unfolds without end");
+  }
+  std::string text(Slot slot) {
+    const std::string_view view = machine_.text(slot);
+    spend(view.size());
+    return std::string(view);
+  }
+  PickleValue::Dict dict(Slot slot, int depth) {
+    PickleValue::Dict out;
+    std::unordered_set<std::string> keys;
+    for (const auto& [key, value] : machine_.dict(slot).items) {
+      if (key.kind != Kind::text && key.kind != Kind::integer) {
+        machine_.refuse("dictionary keys that are strings or integers", name_of(key.kind));
+      }
+      std::string name = key.kind == Kind::text ? text(key) : std::to_string(key.number);
+      if (!keys.insert(name).second) machine_.refuse("each key once in a dictionary", name);
+      out.emplace_back(std::move(name), unfold(value, depth + 1));
+    }
+    return out;
+  }
+
+  const Machine& machine_;
+  int64_t budget_;
+};
+
+}  // namespace
+
+PickleValue::PickleValue() noexcept : value(nullptr) {}
+
+PickleValue::PickleValue(Value v) : value(std::move(v)) {}
+
+PickleValue parse_torch_pickle(std::span<const std::byte> bytes, std::string_view where) {
+  if (bytes.size() > kMaxPickle) {
+    fail(where, fmt::format("a pickle of at most {} bytes", kMaxPickle),
+         fmt::format("{}", bytes.size()));
+  }
+  Machine machine(bytes, where);
+  const Slot root = machine.run();
+  return Unfolder(machine, kMaxUnfold * static_cast<int64_t>(bytes.size())).unfold(root);
+}
+
+}  // namespace scute

@@ -1,0 +1,128 @@
+// Pickle's stack machine, cut down to what a state_dict needs; builds plain nodes, executes
+// nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "scute/io/byte_reader.h"
+#include "scute/io/pickle.h"
+
+namespace scute::pickle {
+
+enum class Kind : uint8_t {
+  none,
+  boolean,
+  integer,
+  real,
+  text,
+  list,
+  tuple,
+  dict,
+  global,
+  storage,
+  tensor
+};
+
+/// "a list", "an integer", ….
+std::string_view name_of(Kind kind);
+
+/// A Python value: itself when plain, else an index into the Machine's arena of its kind. Lists and
+/// dictionaries are shared by reference, as in Python.
+struct Slot {
+  Kind kind = Kind::none;
+  int64_t number = 0;
+};
+
+struct DictNode {
+  bool ordered;  ///< an OrderedDict, which may carry attributes
+  std::vector<std::pair<Slot, Slot>> items;
+};
+
+struct Storage {
+  std::string_view key;
+  DType dtype;
+  int64_t elements;
+};
+
+/// Pickle's stack machine.
+class Machine {
+ public:
+  Machine(std::span<const std::byte> pickle, std::string_view where)
+      : in_(pickle, where), where_(where) {}
+
+  /// The value that the pickle describes.
+  Slot run();
+
+  std::string_view text(Slot slot) const { return texts_[index(slot)]; }
+  const std::vector<Slot>& items(Slot slot) const { return lists_[index(slot)]; }
+  const DictNode& dict(Slot slot) const { return dicts_[index(slot)]; }
+  const StoredTensor& tensor(Slot slot) const { return tensors_[index(slot)]; }
+
+  [[noreturn]] void refuse(std::string_view expected, std::string_view found) const;
+
+ private:
+  static size_t index(Slot slot) { return static_cast<size_t>(slot.number); }
+
+  template <class Arena, class Node>
+  static Slot add(Kind kind, Arena& arena, Node node) {
+    arena.push_back(std::move(node));
+    return {kind, static_cast<int64_t>(arena.size()) - 1};
+  }
+
+  void push(Slot slot) { stack_.push_back(slot); }
+  /// Values below the innermost mark belong to someone else.
+  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
+  Slot pop() {
+    const Slot slot = top();
+    stack_.pop_back();
+    return slot;
+  }
+  Slot top() const {
+    if (stack_.size() <= floor()) refuse("a value on the stack", "none");
+    return stack_.back();
+  }
+  Slot expect(Slot slot, Kind kind, std::string_view what) const;
+  std::vector<Slot> pop_to_mark();
+  void push_tuple(std::vector<Slot> parts) { push(add(Kind::tuple, lists_, std::move(parts))); }
+  void pop_tuple(size_t count) {
+    std::vector<Slot> parts(count);
+    for (size_t i = count; i-- > 0;) parts[i] = pop();
+    push_tuple(std::move(parts));
+  }
+
+  bool plain(uint8_t opcode);
+  bool container(uint8_t opcode);
+  bool memo(uint8_t opcode);
+  bool call(uint8_t opcode);
+
+  int64_t long_integer();
+  void set_items(std::vector<Slot> parts);
+  void append(std::span<const Slot> parts);
+  void push_global(std::string_view module, std::string_view name);
+  Slot persistent(Slot id);
+  Slot reduce(Slot callable, Slot arguments);
+  Slot ordered_dict(const std::vector<Slot>& arguments);
+  Slot rebuild_tensor(const std::vector<Slot>& arguments);
+  Shape dimensions(Slot tuple, std::string_view what) const;
+  void check_inside(const StoredTensor& tensor) const;
+
+  ByteReader in_;
+  std::string_view where_;
+  std::vector<Slot> stack_;
+  std::vector<size_t> marks_;
+  std::unordered_map<uint32_t, Slot> memo_;
+  std::vector<std::string_view> texts_;
+  std::vector<std::vector<Slot>> lists_;  ///< lists and tuples
+  std::vector<DictNode> dicts_;
+  std::vector<Storage> storages_;
+  std::unordered_map<std::string_view, size_t> storage_of_key_;
+  std::vector<StoredTensor> tensors_;
+};
+
+}  // namespace scute::pickle
