@@ -1,0 +1,44 @@
+// A regular expression over UTF-8 text.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace scute {
+
+/// Perl syntax; \p{…} and classes follow Unicode. Immutable: may be shared by threads.
+class Pattern {
+ public:
+  /// Error when `expression` does not compile.
+  explicit Pattern(std::string_view expression);
+  Pattern(Pattern&&) noexcept;
+  Pattern& operator=(Pattern&&) noexcept;
+  ~Pattern();
+
+  /// The memory of one search; one per thread.
+  class Search {
+   public:
+    explicit Search(const Pattern& pattern);
+    Search(const Search&) = delete;
+    Search& operator=(const Search&) = delete;
+    ~Search();
+
+    /// Bytes of the match that begins exactly at text[at]; empty when there is none. `text` is
+    /// valid UTF-8 and `at` the begin of a character or its end: neither is checked, so that a
+    /// loop over a text stays linear. Error when the engine gives up (a limit, no memory).
+    std::optional<size_t> length_at(std::string_view text, size_t at);
+
+   private:
+    struct Memory;
+    const Pattern& pattern_;
+    std::unique_ptr<Memory> memory_;
+  };
+
+ private:
+  struct Code;
+  std::unique_ptr<Code> code_;
+};
+
+}  // namespace scute
