@@ -1,0 +1,228 @@
+// Kernels at the sizes of mamba-130m and mamba2-130m, one thread. "per_item" is the time for one
+// value, one state update (a token, a channel, a state) or one multiply-add.
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scute/base/random.h"
+#include "scute/kernels/elementwise.h"
+#include "scute/kernels/gemm.h"
+#include "scute/kernels/hadamard.h"
+#include "scute/kernels/histogram.h"
+#include "scute/kernels/scan.h"
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+namespace {
+
+constexpr int64_t kLength = 512, kWidth = 768, kInner = 1536, kStates = 16, kTaps = 4;
+
+/// A 64-byte aligned matrix of normal values.
+Tensor normal(int64_t rows, int64_t cols, double scale = 1.0, double offset = 0.0) {
+  Random random(static_cast<uint64_t>(rows * 1000003 + cols));
+  Tensor out(DType::f32, {rows, cols});
+  for (float& v : out.mutable_values<float>()) {
+    v = static_cast<float>(offset + scale * random.normal());
+  }
+  return out;
+}
+
+Tensor negative(int64_t rows, int64_t cols) {
+  Tensor out = normal(rows, cols, 4.0);
+  for (float& v : out.mutable_values<float>()) v = v > 0 ? -v : v;
+  return out;
+}
+
+float* data(Tensor& tensor) { return tensor.mutable_values<float>().data(); }
+
+void count(benchmark::State& state, int64_t items_per_iteration) {
+  state.counters["per_item"] = benchmark::Counter(
+      static_cast<double>(items_per_iteration),
+      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+}
+
+enum Values { kNormal, kHeavyTailed, kZeros, kHalfZeros };
+
+void count_buckets_of(benchmark::State& state, Values kind, int fine) {
+  Tensor x = normal(kWidth, kInner);
+  Random random(5);
+  for (float& v : x.mutable_values<float>()) {
+    // The ratio of normals is Cauchy: Student's t with one degree of freedom.
+    if (kind == kHeavyTailed) v /= static_cast<float>(random.normal());
+    if (kind == kZeros || (kind == kHalfZeros && v < 0)) v = 0;
+  }
+  std::vector<uint32_t> table(static_cast<size_t>(bucket_table_size(fine)));
+  for (auto _ : state) {
+    count_buckets(data(x), x.size(), fine, table.data());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK_CAPTURE(count_buckets_of, normal_fine8, kNormal, 8);
+BENCHMARK_CAPTURE(count_buckets_of, normal_fine10, kNormal, 10);
+BENCHMARK_CAPTURE(count_buckets_of, heavy_tailed_fine8, kHeavyTailed, 8);
+BENCHMARK_CAPTURE(count_buckets_of, zeros_fine8, kZeros, 8);
+BENCHMARK_CAPTURE(count_buckets_of, half_zeros_fine8, kHalfZeros, 8);
+
+void scan_values_of(benchmark::State& state) {
+  Tensor x = normal(1, state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(scan_values(data(x), x.size()));
+  count(state, x.size());
+}
+BENCHMARK(scan_values_of)->Arg(100'000)->Arg(kWidth* kInner);
+
+void column_absmax_of(benchmark::State& state) {
+  Tensor x = normal(kLength, kInner);
+  std::vector<float> into(kInner);
+  for (auto _ : state) {
+    column_absmax(data(x), kLength, kInner, kInner, into.data());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(column_absmax_of);
+
+void column_abssum_of(benchmark::State& state) {
+  Tensor x = normal(kLength, kInner);
+  std::vector<double> sum(kInner);
+  for (auto _ : state) {
+    column_abssum(data(x), kLength, kInner, kInner, sum.data());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(column_abssum_of);
+
+void selective_scan_of(benchmark::State& state) {
+  const int64_t length = state.range(0);
+  Tensor x = normal(length, kInner), dt = normal(length, kInner, 1.0, -4.0);
+  Tensor BC = normal(length, 80), A = negative(kInner, kStates), D = normal(1, kInner);
+  Tensor bias(DType::f32, {kInner}), h(DType::f32, {kInner, kStates});
+  Tensor y(DType::f32, {length, kInner});
+  const SelectiveScan in{.x = x.matrix<float>(),
+                         .dt = dt.matrix<float>(),
+                         .B = BC.matrix<float>().columns(48, kStates),
+                         .C = BC.matrix<float>().columns(64, kStates),
+                         .A = A.matrix<float>(),
+                         .D = data(D),
+                         .dt_bias = data(bias)};
+  for (auto _ : state) {
+    selective_scan(in, h.mutable_matrix<float>(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, length * kInner * kStates);
+}
+BENCHMARK(selective_scan_of)->Arg(1)->Arg(kLength);
+
+void head_scan_of(benchmark::State& state) {
+  constexpr int64_t kHeads = 24, kHeadWidth = 64, kHeadStates = 128;
+  const int64_t length = state.range(0);
+  Tensor xBC = normal(length, kInner + 2 * kHeadStates), dt = normal(length, kHeads, 1.0, -4.0);
+  Tensor A = negative(1, kHeads), D = normal(1, kHeads), bias(DType::f32, {kHeads});
+  Tensor h(DType::f32, {kInner, kHeadStates}), y(DType::f32, {length, kInner});
+  const HeadScan in{.x = xBC.matrix<float>().columns(0, kInner),
+                    .dt = dt.matrix<float>(),
+                    .B = xBC.matrix<float>().columns(kInner, kHeadStates),
+                    .C = xBC.matrix<float>().columns(kInner + kHeadStates, kHeadStates),
+                    .A = data(A),
+                    .D = data(D),
+                    .D_per_channel = false,
+                    .dt_bias = data(bias),
+                    .heads = kHeads,
+                    .head_width = kHeadWidth,
+                    .groups = 1,
+                    .state_size = kHeadStates,
+                    .dt_min = 0.0f,
+                    .dt_max = 1e30f};
+  for (auto _ : state) {
+    head_scan(in, h.mutable_matrix<float>(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, length * kInner * kHeadStates);
+}
+BENCHMARK(head_scan_of)->Arg(1)->Arg(kLength);
+
+void rms_norm_of(benchmark::State& state) {
+  Tensor x = normal(kLength, kWidth), weight = normal(1, kWidth), y(DType::f32, {kLength, kWidth});
+  for (auto _ : state) {
+    rms_norm(x.matrix<float>(), data(weight), kWidth, 1e-5f, y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(rms_norm_of);
+
+void gate_silu_of(benchmark::State& state) {
+  Tensor x = normal(kLength, kInner), z = normal(kLength, kInner, 2.0);
+  Tensor out(DType::f32, {kLength, kInner});
+  for (auto _ : state) {
+    gate_silu(x.matrix<float>(), z.matrix<float>(), out.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(gate_silu_of);
+
+void causal_conv_silu_of(benchmark::State& state) {
+  Tensor x = normal(kLength, kInner), weight = normal(kTaps, kInner), bias = normal(1, kInner);
+  Tensor cache(DType::f32, {kTaps - 1, kInner}), y(DType::f32, {kLength, kInner});
+  for (auto _ : state) {
+    causal_conv_silu(x.matrix<float>(), data(weight), data(bias), kTaps,
+                     cache.mutable_matrix<float>(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(causal_conv_silu_of);
+
+void log_sum_exp_of(benchmark::State& state) {
+  Tensor x = normal(1, 50280, 3.0);
+  for (auto _ : state) benchmark::DoNotOptimize(log_sum_exp(data(x), x.size()));
+  count(state, x.size());
+}
+BENCHMARK(log_sum_exp_of);
+
+void argmax_of(benchmark::State& state) {
+  Tensor x = normal(1, 50280, 3.0);
+  for (auto _ : state) benchmark::DoNotOptimize(argmax(data(x), x.size()));
+  count(state, x.size());
+}
+BENCHMARK(argmax_of);
+
+void hadamard_rows_of(benchmark::State& state) {
+  Tensor x = normal(kLength, state.range(0));
+  for (auto _ : state) {
+    hadamard_rows(x.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(hadamard_rows_of)->Arg(kWidth)->Arg(kInner);
+
+/// Arguments: rows, outputs, inputs.
+void gemm_of(benchmark::State& state, Compute compute) {
+  const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
+  Tensor x = normal(rows, inputs), y(DType::f32, {rows, outputs});
+  const Gemm gemm(normal(outputs, inputs, 0.05), compute);
+  for (auto _ : state) {
+    gemm(x.matrix<float>(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  state.SetLabel(std::string(gemm.backend()));
+  count(state, rows * outputs * inputs);
+}
+void mamba_130m(benchmark::internal::Benchmark* benchmark) {
+  for (const int64_t rows : {int64_t{1}, kLength}) {
+    benchmark->Args({rows, 2 * kInner, kWidth});  // in_proj
+    benchmark->Args({rows, 80, kInner});          // x_proj
+    benchmark->Args({rows, kInner, 48});          // dt_proj
+    benchmark->Args({rows, kWidth, kInner});      // out_proj
+  }
+}
+BENCHMARK_CAPTURE(gemm_of, f32, Compute::f32)->Apply(mamba_130m);
+BENCHMARK_CAPTURE(gemm_of, bf16, Compute::bf16)->Apply(mamba_130m);
+
+}  // namespace
+}  // namespace scute

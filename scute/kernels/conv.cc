@@ -1,0 +1,70 @@
+#include "scute/kernels/elementwise.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "scute/kernels/conv.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "hwy/highway.h"
+#include "scute/kernels/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace scute {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// Row t of y. The taps are summed oldest first, wherever their rows come from, so that cutting a
+/// sequence does not change a bit.
+void convolve_row(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                  MatView<const float> cache, int64_t t, float* y) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t before = taps - 1, cached = HWY_MAX(int64_t{0}, before - t);
+  for (int64_t c = 0; c < x.cols; c += lanes) {
+    const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
+    auto sum = bias == nullptr ? hn::Zero(d) : load_n(d, bias + c, count);
+    for (int64_t k = 0; k < cached; ++k) {
+      const auto w = load_n(d, weight + k * x.cols + c, count);
+      sum = hn::MulAdd(w, load_n(d, cache.row(t + k) + c, count), sum);
+    }
+    for (int64_t k = cached; k < taps; ++k) {
+      const auto w = load_n(d, weight + k * x.cols + c, count);
+      sum = hn::MulAdd(w, load_n(d, x.row(t + k - before) + c, count), sum);
+    }
+    store_n(silu(d, sum), d, y + c, count);
+  }
+}
+
+/// The last rows of (cache, x), oldest first.
+void update_cache(MatView<const float> x, MatView<float> cache) {
+  const size_t bytes = static_cast<size_t>(x.cols) * sizeof(float);
+  for (int64_t r = 0; r < cache.rows; ++r) {
+    const int64_t from = r + x.rows;  // in (cache, x)
+    const float* row = from < cache.rows ? cache.row(from) : x.row(from - cache.rows);
+    std::memcpy(cache.row(r), row, bytes);
+  }
+}
+
+}  // namespace
+
+void CausalConvSiluKernel(MatView<const float> x, const float* weight, const float* bias,
+                          int64_t taps, MatView<float> cache, MatView<float> y) {
+  for (int64_t t = 0; t < x.rows; ++t) convolve_row(x, weight, bias, taps, cache, t, y.row(t));
+  if (x.rows > 0 && x.cols > 0) update_cache(x, cache);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace scute
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace scute {
+
+HWY_EXPORT(CausalConvSiluKernel);
+
+void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                      MatView<float> cache, MatView<float> y) noexcept {
+  HWY_DYNAMIC_DISPATCH(CausalConvSiluKernel)(x, weight, bias, taps, cache, y);
+}
+
+}  // namespace scute
+#endif  // HWY_ONCE

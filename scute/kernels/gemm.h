@@ -1,0 +1,52 @@
+// Matrix products with weights packed once: y = x · Wᵀ.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "scute/tensor/mat_view.h"
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+
+/// In what precision products are formed. bf16: both factors rounded to bf16, products summed in
+/// f32.
+enum class Compute { f32, bf16 };
+
+/// y = x · Wᵀ for one W. The bits of a row of y depend on that row of x and on W alone, never on
+/// how many rows there are. Safe to call from several threads; runs on the calling thread only.
+class Gemm {
+ public:
+  Gemm() = default;
+  /// weight: outputs × inputs, any float type (f16 and bf16 are widened exactly; f64 rounded).
+  /// Error for another rank or type.
+  Gemm(const Tensor& weight, Compute compute);
+
+  int64_t outputs() const { return outputs_; }
+  int64_t inputs() const { return inputs_; }
+  /// x: rows × inputs, y: rows × outputs, not overlapping.
+  void operator()(MatView<const float> x, MatView<float> y) const noexcept;
+  /// "oneDNN f32", "highway bf16", …
+  std::string_view backend() const;
+  /// Bytes of the packed weights.
+  int64_t bytes() const;
+
+  struct Impl;
+
+ private:
+  int64_t outputs_ = 0, inputs_ = 0;
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Compares one product of oneDNN, f32 and bf16, with our own kernel, and each of its rows with the
+/// same row alone: "" or what is wrong. "" where oneDNN is not used.
+std::string gemm_self_test();
+
+/// Names of the instruction set that Highway chose ("AVX3", …) and that oneDNN will use
+/// ("AVX512_CORE_BF16", …; "none" in a build without it).
+std::string_view highway_target();
+std::string_view onednn_target();
+
+}  // namespace scute

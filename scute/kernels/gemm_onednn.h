@@ -1,0 +1,14 @@
+// Matrix products by oneDNN. Absent when SCUTE_PLAIN is defined.
+#pragma once
+
+#include <memory>
+
+#include "scute/kernels/gemm_impl.h"
+
+namespace scute {
+
+/// Null where oneDNN has no kernel for this machine whose rows do not depend on their number.
+/// weight: rank 2, a float type, no dimension zero.
+std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor& weight, Compute compute);
+
+}  // namespace scute

@@ -1,0 +1,226 @@
+#include "scute/kernels/histogram.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "scute/kernels/histogram.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "hwy/highway.h"
+#include "scute/kernels/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace scute {
+namespace HWY_NAMESPACE {
+namespace {
+
+using Floats = hn::ScalableTag<float>;
+using Unsigned = hn::RebindToUnsigned<Floats>;
+using Signed = hn::RebindToSigned<Floats>;
+
+constexpr uint32_t kInfinity = 0x7f800000, kSign = 0x80000000;
+
+uint32_t bits_of(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+float float_of(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/// Bit patterns of a block of values, reduced in a way that needs no floating-point comparison: the
+/// order of floats of one sign is the order of their patterns.
+struct BlockScan {
+  uint32_t any;        ///< or of all
+  int32_t positive;    ///< the largest as int32: that of the largest value with sign +, if any
+  uint32_t negative;   ///< the largest as uint32: that of the smallest value with sign −, if any
+  uint32_t magnitude;  ///< the smallest non-zero magnitude's pattern·2 − 1, or 2^32 − 1
+  int64_t zeros;
+};
+
+BlockScan scan_block(const float* HWY_RESTRICT x, size_t n) {
+  const Unsigned du;
+  const Signed di;
+  const size_t lanes = hn::Lanes(du);
+  const auto* bits = reinterpret_cast<const uint32_t*>(x);
+  auto any = hn::Zero(du), negative = hn::Zero(du), zeros = hn::Zero(du);
+  auto magnitude = hn::Set(du, ~uint32_t{0});
+  auto positive = hn::Set(di, INT32_MIN);
+  for (size_t i = 0; i < n; i += lanes) {
+    const auto v = hn::LoadU(du, bits + i);
+    any = hn::Or(any, v);
+    positive = hn::Max(positive, hn::BitCast(di, v));
+    negative = hn::Max(negative, v);
+    const auto doubled = hn::Add(v, v);                                // without the sign
+    magnitude = hn::Min(magnitude, hn::Sub(doubled, hn::Set(du, 1)));  // zero wraps to the largest
+    zeros = hn::Sub(zeros, hn::VecFromMask(du, hn::Eq(doubled, hn::Zero(du))));
+  }
+  HWY_ALIGN uint32_t any_lanes[hn::MaxLanes(du)];
+  hn::Store(any, du, any_lanes);
+  uint32_t all = 0;
+  for (size_t i = 0; i < lanes; ++i) all |= any_lanes[i];
+  return {all, hn::GetLane(hn::MaxOfLanes(di, positive)), hn::GetLane(hn::MaxOfLanes(du, negative)),
+          hn::GetLane(hn::MinOfLanes(du, magnitude)), hn::GetLane(hn::SumOfLanes(du, zeros))};
+}
+
+/// One value at a time: for the end of the array, and for blocks with NaN or infinity.
+void scan_slowly(const float* x, size_t n, ValueScan& out) {
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = bits_of(x[i]), magnitude = bits & ~kSign;
+    out.bits_or |= bits;
+    if (magnitude >= kInfinity) {
+      ++(magnitude == kInfinity ? out.infs : out.nans);
+      continue;
+    }
+    if (magnitude == 0) ++out.zeros;
+    const float value = x[i] + 0.0f;  // −0 becomes +0: the result must not depend on their order
+    out.min = std::min(out.min, value);
+    out.max = std::max(out.max, value);
+    if (magnitude != 0) out.smallest_nonzero = std::min(out.smallest_nonzero, float_of(magnitude));
+  }
+}
+
+/// Adds a block of finite values.
+void add_block(const BlockScan& block, ValueScan& out) {
+  const bool any_positive = block.positive >= 0, any_negative = block.negative >= kSign;
+  const bool any_nonzero = block.magnitude != ~uint32_t{0};
+  const float smallest = any_nonzero ? float_of(block.magnitude / 2 + 1) : 0.0f;
+  // With one sign only, the extreme nearer to zero is zero itself or the smallest magnitude.
+  const float inner = block.zeros > 0 ? 0.0f : smallest;
+  const float least = any_negative ? float_of(block.negative) : inner;
+  const float most = any_positive ? float_of(static_cast<uint32_t>(block.positive)) : -inner;
+  out.min = std::min(out.min, least + 0.0f);
+  out.max = std::max(out.max, most + 0.0f);
+  if (any_nonzero) out.smallest_nonzero = std::min(out.smallest_nonzero, smallest);
+  out.zeros += block.zeros;
+  out.bits_or |= block.any;
+}
+
+}  // namespace
+
+ValueScan ScanValuesKernel(const float* x, int64_t n) {
+  // Large enough to hide the reduction over lanes, small enough that one NaN costs little.
+  constexpr size_t kBlock = 2048;
+  const size_t lanes = hn::Lanes(Unsigned());
+  ValueScan out;
+  for (size_t i = 0, count = static_cast<size_t>(n); i < count;) {
+    const size_t block = HWY_MIN(kBlock, (count - i) / lanes * lanes);
+    if (block == 0) {
+      scan_slowly(x + i, count - i, out);
+      break;
+    }
+    const BlockScan found = scan_block(x + i, block);
+    const bool finite =
+        found.positive < static_cast<int32_t>(kInfinity) && found.negative < (kSign | kInfinity);
+    if (finite) {
+      add_block(found, out);
+    } else {
+      scan_slowly(x + i, block, out);
+    }
+    i += block;
+  }
+  return out;
+}
+
+// Plain integer code is the fastest here (0.28 ns per value against 0.37 with ids extracted by
+// vector instructions): the increments limit, not the shifts. Two values per load, eight per step;
+// it is in this file part for the three-operand shifts of BMI2.
+void CountBucketsKernel(const float* x, int64_t n, int fine, uint32_t* HWY_RESTRICT table) {
+  const int shift = 23 - fine;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    uint64_t pairs[4];
+    std::memcpy(pairs, x + i, sizeof pairs);
+    for (const uint64_t pair : pairs) {
+      ++table[static_cast<uint32_t>(pair) >> shift];
+      ++table[pair >> (32 + shift)];
+    }
+  }
+  for (; i < n; ++i) ++table[bits_of(x[i]) >> shift];
+}
+
+void ColumnAbsmaxKernel(const float* x, int64_t rows, int64_t cols, int64_t stride,
+                        float* HWY_RESTRICT into) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int64_t kRows = 8;  // per visit of `into`
+  for (int64_t r = 0; r < rows; r += kRows) {
+    const int64_t last = HWY_MIN(rows, r + kRows);
+    for (int64_t c = 0; c < cols; c += lanes) {
+      const auto count = static_cast<size_t>(HWY_MIN(lanes, cols - c));
+      auto most = load_n(d, into + c, count);
+      for (int64_t i = r; i < last; ++i) {
+        const auto v = hn::Abs(load_n(d, x + i * stride + c, count));
+        most = hn::IfThenElse(hn::Gt(v, most), v, most);  // false for NaN
+      }
+      store_n(most, d, into + c, count);
+    }
+  }
+}
+
+void ColumnAbssumKernel(const float* x, int64_t rows, int64_t cols, int64_t stride,
+                        double* HWY_RESTRICT sum) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> df;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int64_t kRows = 8;  // per visit of `sum`, added in order
+  for (int64_t r = 0; r < rows; r += kRows) {
+    const int64_t last = HWY_MIN(rows, r + kRows);
+    for (int64_t c = 0; c < cols; c += lanes) {
+      const auto count = static_cast<size_t>(HWY_MIN(lanes, cols - c));
+      auto total = load_n(d, sum + c, count);
+      for (int64_t i = r; i < last; ++i) {
+        const auto v = hn::Abs(load_n(df, x + i * stride + c, count));
+        total = hn::Add(total, hn::PromoteTo(d, v));
+      }
+      store_n(total, d, sum + c, count);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace scute
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace scute {
+
+HWY_EXPORT(CountBucketsKernel);
+HWY_EXPORT(ScanValuesKernel);
+HWY_EXPORT(ColumnAbsmaxKernel);
+HWY_EXPORT(ColumnAbssumKernel);
+
+void ValueScan::merge(const ValueScan& other) {
+  min = std::min(min, other.min);
+  max = std::max(max, other.max);
+  smallest_nonzero = std::min(smallest_nonzero, other.smallest_nonzero);
+  zeros += other.zeros;
+  nans += other.nans;
+  infs += other.infs;
+  bits_or |= other.bits_or;
+}
+
+void count_buckets(const float* x, int64_t n, int fine, uint32_t* table) noexcept {
+  HWY_DYNAMIC_DISPATCH(CountBucketsKernel)(x, n, fine, table);
+}
+
+ValueScan scan_values(const float* x, int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(ScanValuesKernel)(x, n);
+}
+
+void column_absmax(const float* x, int64_t rows, int64_t cols, int64_t stride,
+                   float* into) noexcept {
+  HWY_DYNAMIC_DISPATCH(ColumnAbsmaxKernel)(x, rows, cols, stride, into);
+}
+
+void column_abssum(const float* x, int64_t rows, int64_t cols, int64_t stride,
+                   double* sum) noexcept {
+  HWY_DYNAMIC_DISPATCH(ColumnAbssumKernel)(x, rows, cols, stride, sum);
+}
+
+}  // namespace scute
+#endif  // HWY_ONCE
