@@ -1,0 +1,39 @@
+// One inference in progress: scratch memory, and perhaps a tap.
+#pragma once
+
+#include <cstdint>
+
+#include "scute/models/arena.h"
+#include "scute/tensor/tap.h"
+
+namespace scute {
+
+/// Belongs to one thread at a time.
+class Run {
+ public:
+  /// `tap` may be null. `state_every`: the scan shows its state after every so many tokens at
+  /// ssm_state_act:steps; 0 never.
+  explicit Run(Tap* tap = nullptr, int64_t state_every = 64)
+      : tap_(tap), state_every_(state_every) {}
+
+  bool wants(const Site& site) const { return tap_ != nullptr && tap_->wants(site); }
+  /// The one hook at every site.
+  void pass(const Site& site, MatView<float> x) {
+    if (wants(site)) tap_->see(site, x);
+  }
+  /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.
+  void pass_rotated(const Site& site, MatView<const float> x);
+  /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.
+  void rotate_and_pass(const Site& site, MatView<float> x);
+
+  int64_t state_every() const { return state_every_; }
+  Arena& arena() { return arena_; }
+  MatView<float> matrix(int64_t rows, int64_t cols) { return arena_.matrix(rows, cols); }
+
+ private:
+  Tap* tap_;
+  int64_t state_every_;
+  Arena arena_;
+};
+
+}  // namespace scute

@@ -1,0 +1,62 @@
+#include "scute/models/sites.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/kernels/hadamard.h"
+
+namespace scute {
+
+Site SiteList::add(std::string name, Shape shape, Site::Extent extent) {
+  sites_.push_back({std::move(name), std::move(shape), extent, static_cast<int>(sites_.size())});
+  return sites_.back();
+}
+
+Site SiteList::add_rotated(const std::string& name, int64_t width) {
+  if (!hadamard_factor(width)) return {name + "@rotated", {width}, Site::Extent::per_token, -1};
+  return add(name + "@rotated", {width});
+}
+
+void SiteList::compose(const Site& whole, const std::vector<Site>& parts) {
+  for (const Site& part : parts) {
+    sites_[static_cast<size_t>(whole.index)].parts.push_back(part.index);
+  }
+}
+
+void SiteList::alias(std::string alias, std::string name) {
+  aliases_.emplace(std::move(alias), std::move(name));
+}
+
+const Site* SiteList::find(std::string_view name) const {
+  const auto alias = aliases_.find(std::string(name));
+  const std::string_view wanted = alias == aliases_.end() ? name : alias->second;
+  const auto found = std::find_if(sites_.begin(), sites_.end(),
+                                  [&](const Site& site) { return site.name == wanted; });
+  return found == sites_.end() ? nullptr : &*found;
+}
+
+std::vector<Site> SiteList::match(std::string_view glob, std::string_view where) const {
+  std::vector<char> chosen(sites_.size(), 0);
+  std::vector<std::string> names;
+  for (const Site& site : sites_) {
+    names.push_back(site.name);
+    if (glob_match(glob, site.name)) chosen[static_cast<size_t>(site.index)] = 1;
+  }
+  for (const auto& [alias, name] : aliases_) {
+    names.push_back(alias);
+    if (glob_match(glob, alias)) chosen[static_cast<size_t>(find(name)->index)] = 1;
+  }
+  std::vector<Site> out;
+  for (const Site& site : sites_) {
+    if (chosen[static_cast<size_t>(site.index)] != 0) out.push_back(site);
+  }
+  if (out.empty()) {
+    fail(where, fmt::format("a site matching \"{}\"", glob), "none" + did_you_mean(glob, names));
+  }
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,39 @@
+// The sites of a model as they are built, layer by layer.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/tensor/tap.h"
+
+namespace scute {
+
+/// All sites of one model in the order tensors reach them, and the other names some of them have.
+class SiteList {
+ public:
+  Site add(std::string name, Shape shape, Site::Extent extent = Site::Extent::per_token);
+  /// The `NAME@rotated` site beside NAME; its index is −1 (never wanted) when no Hadamard transform
+  /// of that width exists.
+  Site add_rotated(const std::string& name, int64_t width);
+  /// Says that the columns of `whole` are those of `parts` side by side.
+  void compose(const Site& whole, const std::vector<Site>& parts);
+  /// `alias` is another name of `name`.
+  void alias(std::string alias, std::string name);
+
+  const std::vector<Site>& sites() const { return sites_; }
+  const std::map<std::string, std::string>& aliases() const { return aliases_; }
+
+  /// The site of this name or alias, or null.
+  const Site* find(std::string_view name) const;
+  /// Sites matching a glob (over names and aliases), in order; Error naming `where` and the nearest
+  /// names when there is none.
+  std::vector<Site> match(std::string_view glob, std::string_view where) const;
+
+ private:
+  std::vector<Site> sites_;
+  std::map<std::string, std::string> aliases_;
+};
+
+}  // namespace scute
