@@ -1,0 +1,199 @@
+#include "scute/data/documents.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <numeric>
+
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/npy.h"
+#include "scute/text/testing.h"
+
+namespace scute {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Ids = std::vector<int32_t>;
+
+/// A folder that is removed with its files at the end of the test.
+class Documents : public ::testing::Test {
+ protected:
+  Documents()
+      : folder_(std::filesystem::path(::testing::TempDir()) /
+                ("scute_documents_" +
+                 std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()))) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Documents() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string write(const std::string& name, std::string_view text) const {
+    write_file(path(name), text);
+    return path(name);
+  }
+  template <class T>
+  std::string write_ids(const std::string& name, Shape shape, const std::vector<T>& ids) const {
+    write_npy(path(name), Tensor::of(std::move(shape), std::span<const T>(ids)));
+    return path(name);
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+template <class Call>
+std::string error_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::vector<std::string> texts(const std::vector<Document>& documents) {
+  std::vector<std::string> all;
+  for (const Document& document : documents) all.push_back(document.text);
+  return all;
+}
+
+std::string jsonl_error(std::string_view bytes) {
+  return error_of([&] { parse_jsonl(bytes, "f.jsonl"); });
+}
+
+Tokenizer bytes_tokenizer() {
+  return Tokenizer::parse(testing::small_tokenizer({}).dump(), "bytes");
+}
+
+TEST(Jsonl, ALineIsADocument) {
+  const auto documents =
+      parse_jsonl("{\"text\": \"a\\nb\", \"source\": 1}\n{\"ids\": [3, 0]}", "f");
+  ASSERT_EQ(documents.size(), 2u);
+  EXPECT_EQ(documents[0].text, "a\nb");
+  EXPECT_FALSE(documents[0].ids);
+  EXPECT_EQ(documents[1].ids, (Ids{3, 0}));
+  EXPECT_EQ(documents[1].file, "f");
+  EXPECT_EQ(documents[1].number, 1);
+}
+
+TEST(Jsonl, WindowsLineEndsAndBlankLinesAreFine) {
+  const auto documents =
+      parse_jsonl("\xEF\xBB\xBF{\"text\":\"a\"}\r\n\r\n  \t\n{\"text\":\"\"}\r\n\n", "f");
+  EXPECT_THAT(texts(documents), ElementsAre("a", "")) << "an empty document is kept";
+  EXPECT_EQ(documents[1].number, 1);
+  EXPECT_TRUE(parse_jsonl("", "f").empty());
+}
+
+TEST(Jsonl, ErrorsNameFileAndLine) {
+  EXPECT_THAT(jsonl_error("{\"text\":\"a\"}\n\n{\"txt\":\"b\"}\n"),
+              HasSubstr("f.jsonl:3: expected an object with \"text\" or \"ids\", found neither"));
+  EXPECT_THAT(jsonl_error("[1]"), HasSubstr("f.jsonl:1: expected an object"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"a\"}\n{\"text\": "), HasSubstr("f.jsonl:2"));
+  EXPECT_THAT(jsonl_error("{\"text\": 3}"), HasSubstr("f.jsonl:1: text: expected a string"));
+  EXPECT_THAT(jsonl_error("{\"ids\": \"abc\"}"), HasSubstr("f.jsonl:1: ids: expected an array"));
+  for (const char* bad : {"-1", "2147483648", "1.5", "\"1\"", "null", "1e30"}) {
+    EXPECT_THAT(jsonl_error("\n{\"ids\": [0, " + std::string(bad) + "]}"),
+                HasSubstr("f.jsonl:2: ids: expected token ids from 0 to 2147483647"));
+  }
+}
+
+TEST(Jsonl, ALargeFileTakesLinearTime) {
+  std::string bytes;
+  for (int i = 0; i < 400000; ++i) bytes += "{\"text\":\"a short document\"}\n";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(parse_jsonl(bytes, "f").size(), 400000u);
+  // Seen: 0.3 s for 11 MB. Work per line that grew with the rest of the file would take 2e12 steps.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+}
+
+TEST(Txt, BlankLinesSeparateBlocks) {
+  EXPECT_THAT(texts(parse_txt("\n\na\nb\n \t\u3000\nc\n\n\nd", "f")),
+              ElementsAre("a\nb", "c", "d"));
+  EXPECT_THAT(texts(parse_txt("a\r\nb\r\n\r\nc\r\n", "f")), ElementsAre("a\nb", "c"));
+  EXPECT_THAT(texts(parse_txt("  indented \n", "f")), ElementsAre("  indented "));
+  EXPECT_TRUE(parse_txt("\n \n", "f").empty());
+}
+
+TEST_F(Documents, ComeFromSeveralFilesInOrder) {
+  const auto documents =
+      read_documents({write("a.txt", "one\n\ntwo"), write("b.JSONL", "{\"text\":\"three\"}"),
+                      write_ids<int64_t>("c.npy", {2, 2}, {1, 2, 3, 4})});
+  EXPECT_THAT(texts(documents), ElementsAre("one", "two", "three", "", ""));
+  EXPECT_EQ(documents[2].number, 0) << "numbers are those within the file";
+  EXPECT_EQ(documents[4].ids, (Ids{3, 4}));
+  EXPECT_EQ(documents[4].number, 1);
+  EXPECT_EQ(documents[4].file, path("c.npy"));
+}
+
+TEST_F(Documents, ANpyOfOneDimensionIsOneDocument) {
+  const auto documents = read_documents({write_ids<int32_t>("a.npy", {3}, {7, 8, 9})});
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_EQ(documents[0].ids, (Ids{7, 8, 9}));
+}
+
+TEST_F(Documents, ANpyOfOtherShapeTypeOrRangeIsRefused) {
+  const auto error = [](const std::string& file) {
+    return error_of([&] { read_documents({file}); });
+  };
+  EXPECT_THAT(error(write_ids<int32_t>("a.npy", {1, 1, 1}, {7})),
+              HasSubstr("a.npy: expected one or two dimensions, found shape (1, 1, 1)"));
+  EXPECT_THAT(error(write_ids<float>("b.npy", {1}, {7})), HasSubstr("int32 or int64"));
+  EXPECT_THAT(error(write_ids<int64_t>("c.npy", {2, 1}, {7, int64_t{1} << 31})),
+              HasSubstr("c.npy: row 1: expected token ids from 0 to 2147483647, found 2147483648"));
+  EXPECT_THAT(error(write_ids<int32_t>("d.npy", {2}, {7, -1})), HasSubstr("found -1"));
+  EXPECT_THAT(error(write_ids<int32_t>("e.npy", {1000, 0}, {})), HasSubstr("shape (1000, 0)"));
+  EXPECT_THAT(error(write_ids<int32_t>("f.npy", {0, 5}, {})), HasSubstr("at least one document"));
+}
+
+TEST_F(Documents, OtherFilesAreRefusedByName) {
+  const auto error = [](const std::string& file) {
+    return error_of([&] { read_documents({file}); });
+  };
+  EXPECT_EQ(error("x/data.csv"), "x/data.csv: expected .jsonl, .txt or .npy, found .csv");
+  EXPECT_THAT(error("data"), HasSubstr("found no extension"));
+  EXPECT_THAT(error("a.jsonl.zst"), HasSubstr("unpack it first: zstd -d"));
+  EXPECT_THAT(error("a.jsonl.gz"), HasSubstr("unpack it first: gunzip"));
+  EXPECT_THAT(error(path("absent.txt")), HasSubstr("absent.txt"));
+}
+
+TEST_F(Documents, NoneAtAllIsAnError) {
+  const std::string blank = write("blank.txt", "\n\n"), empty = write("empty.jsonl", "");
+  EXPECT_THAT(error_of([&] {
+                read_documents({blank, empty});
+              }),
+              HasSubstr("blank.txt, " + empty + ": expected at least one document, found none"));
+  EXPECT_NE(error_of([&] { read_documents({}); }), "no error");
+  EXPECT_EQ(read_documents({blank, write("a.txt", "a")}).size(), 1u);
+}
+
+TEST_F(Documents, AStreamIsTheWholeFile) {
+  const Tokenizer tokenizer = bytes_tokenizer();
+  const std::string text = "a\n\n\nb \n";
+  EXPECT_EQ(read_stream(write("a.txt", text), &tokenizer), tokenizer.encode(text));
+  EXPECT_EQ(read_stream(write("b.jsonl", "{\"text\":\"\"}\n{\"text\":\"a\"}\n{\"text\":\"b\"}\n"),
+                        &tokenizer),
+            tokenizer.encode("\n\na\n\nb"));
+  EXPECT_EQ(
+      read_stream(write("c.jsonl", "{\"ids\":[1]}\n{\"ids\":[]}\n{\"ids\":[2,3]}\n"), nullptr),
+      (Ids{1, 2, 3}));
+  EXPECT_EQ(read_stream(write_ids<int32_t>("d.npy", {2, 2}, {1, 2, 3, 4}), nullptr),
+            (Ids{1, 2, 3, 4}));
+}
+
+TEST_F(Documents, AStreamThatCannotBeMadeIsAnError) {
+  const Tokenizer tokenizer = bytes_tokenizer();
+  const auto error = [&](const std::string& file, const Tokenizer* with) {
+    return error_of([&] { read_stream(file, with); });
+  };
+  EXPECT_THAT(error(write("a.txt", "a"), nullptr), HasSubstr("expected a tokenizer"));
+  EXPECT_THAT(error(write("b.jsonl", "{\"ids\":[1]}\n{\"text\":\"a\"}\n"), &tokenizer),
+              HasSubstr("expected texts or ids, found both"));
+  EXPECT_THAT(error(write("c.txt", ""), &tokenizer), HasSubstr("at least one token"));
+}
+
+}  // namespace
+}  // namespace scute

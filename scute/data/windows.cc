@@ -1,0 +1,109 @@
+#include <algorithm>
+#include <numeric>
+#include <span>
+
+#include "scute/base/error.h"
+#include "scute/base/hash.h"
+#include "scute/base/random.h"
+#include "scute/data/documents.h"
+
+namespace scute {
+namespace {
+
+void require_at_least(int64_t value, int64_t least, std::string_view name) {
+  if (value < least) fail(name, "at least " + std::to_string(least), std::to_string(value));
+}
+
+void require_valid(const WindowOptions& options) {
+  require_at_least(options.samples, 1, "samples");
+  require_at_least(options.seqlen, 1, "seqlen");
+  require_at_least(options.skip, 0, "skip");
+  require_at_least(options.take.value_or(0), 0, "take");
+  require_at_least(options.windows_per_document, 1, "windows_per_document");
+}
+
+/// The indices of the documents to use, in order.
+std::vector<int64_t> chosen(int64_t documents, const WindowOptions& options) {
+  std::vector<int64_t> order(static_cast<size_t>(documents));
+  std::iota(order.begin(), order.end(), 0);
+  if (options.shuffle) Random(*options.shuffle).shuffle(std::span(order));
+  const int64_t skip = std::min(options.skip, documents);
+  const int64_t take = std::min(options.take.value_or(documents), documents - skip);
+  const auto begin = order.begin() + skip;
+  return {begin, begin + take};
+}
+
+std::string name_of(const Document& document) {
+  return document.file + ": document " + std::to_string(document.number);
+}
+
+std::vector<int32_t> ids_of(const Document& document, const Tokenizer* tokenizer,
+                            int64_t vocabulary) {
+  if (!document.ids && tokenizer == nullptr) {
+    fail(name_of(document), "a tokenizer for its text, or token ids", "neither");
+  }
+  std::vector<int32_t> ids = document.ids ? *document.ids : tokenizer->encode(document.text);
+  for (const int32_t id : ids) {
+    if (id >= 0 && id < vocabulary) continue;
+    fail(name_of(document),
+         "token ids from 0 to " + std::to_string(vocabulary - 1) + " (the model's vocabulary is " +
+             std::to_string(vocabulary) + ")",
+         "id " + std::to_string(id));
+  }
+  return ids;
+}
+
+template <class T>
+void append_little_endian(T value, std::string& bytes) {
+  for (size_t i = 0; i < sizeof(T); ++i) bytes += static_cast<char>((value >> (8 * i)) & 0xFF);
+}
+
+}  // namespace
+
+Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tokenizer,
+                    const WindowOptions& options, int64_t vocabulary) {
+  require_valid(options);
+  Windows result;
+  result.documents = static_cast<int64_t>(documents.size());
+  const auto is_full = [&] {
+    return static_cast<int64_t>(result.windows.size()) >= options.samples;
+  };
+  for (const int64_t index : chosen(result.documents, options)) {
+    if (is_full()) break;
+    const std::vector<int32_t> ids =
+        ids_of(documents[static_cast<size_t>(index)], tokenizer, vocabulary);
+    if (ids.empty()) ++result.empty_documents;
+    const auto size = static_cast<int64_t>(ids.size());
+    int64_t start = 0;
+    for (int64_t i = 0; i < options.windows_per_document && start < size && !is_full(); ++i) {
+      const int64_t length = std::min(options.seqlen, size - start);
+      const auto begin = ids.begin() + start;
+      result.windows.push_back({{begin, begin + length}, index, start});
+      result.short_documents += length < options.seqlen;
+      start += length;
+    }
+  }
+  if (result.windows.empty()) {
+    fail("data", "a document with tokens after skip and take",
+         "none of " + std::to_string(result.documents) + " (skip " + std::to_string(options.skip) +
+             ", take " + (options.take ? std::to_string(*options.take) : "all") + ", " +
+             std::to_string(result.empty_documents) + " empty)");
+  }
+  return result;
+}
+
+std::string hash_windows(const Windows& windows) {
+  Sha256 hash;
+  std::string bytes;
+  append_little_endian(static_cast<uint64_t>(windows.windows.size()), bytes);
+  hash.update(bytes);
+  for (const Window& window : windows.windows) {
+    bytes.clear();
+    append_little_endian(static_cast<uint64_t>(window.ids.size()), bytes);
+    for (const int32_t id : window.ids) append_little_endian(static_cast<uint32_t>(id), bytes);
+    hash.update(bytes);
+  }
+  return hash.hex();
+}
+
+}  // namespace scute
