@@ -1,0 +1,39 @@
+// Last-word prediction (the LAMBADA definition), item by item.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/models/language_model.h"
+
+namespace scute {
+
+/// One passage: all its tokens, of which the last `target` belong to the last word.
+struct LastWordItem {
+  std::vector<int32_t> ids;
+  int64_t target;
+};
+
+struct LastWordScore {
+  bool hit;    ///< every target token was the argmax
+  double nll;  ///< Σ −log p over the target tokens
+};
+
+struct LastWordResult {
+  std::vector<LastWordScore> items;
+  int64_t hits = 0;
+  double accuracy = 0, accuracy_error = 0;  ///< share of hits and its standard error
+  double perplexity = 0,
+         perplexity_error = 0;  ///< per word: exp(mean nll); error by the delta method
+};
+
+/// Items are cut on the left to the last `max_context` + 1 tokens. Error on an item without target
+/// or context token.
+LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
+                         const Threads& threads, int64_t max_context = 2048,
+                         const std::function<void(int64_t)>& progress = {});
+
+}  // namespace scute

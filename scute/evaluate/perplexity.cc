@@ -1,0 +1,105 @@
+#include "scute/evaluate/perplexity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "scute/base/error.h"
+#include "scute/kernels/elementwise.h"
+
+namespace scute {
+namespace {
+
+/// Rows of logits held at once: 64 × 50,288 floats are 13 MB, where a window of 2048 would take
+/// 412.
+constexpr int64_t kLogitRows = 64;
+
+void check(const PerplexityOptions& options, int64_t tokens) {
+  if (options.window < 2) fail("--window", "at least 2 tokens", fmt::format("{}", options.window));
+  if (options.stride < 1 || options.stride > options.window) {
+    fail("--stride", fmt::format("1 to the window, {}", options.window),
+         fmt::format("{}", options.stride));
+  }
+  if (options.max_windows && *options.max_windows < 1) {
+    fail("--max-windows", "at least 1", fmt::format("{}", *options.max_windows));
+  }
+  if (tokens < options.window) {
+    fail("perplexity", fmt::format("text of at least one window of {} tokens", options.window),
+         fmt::format("{} tokens", tokens));
+  }
+}
+
+}  // namespace
+
+MeanAndError mean_and_error(std::span<const double> items) {
+  const auto n = static_cast<double>(items.size());
+  double mean = 0;
+  for (const double x : items) mean += x / n;
+  if (items.size() < 2) return {mean, 0};
+  double squares = 0;
+  for (const double x : items) squares += (x - mean) * (x - mean);
+  return {mean, std::sqrt(squares / (n - 1) / n)};
+}
+
+Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
+                                int64_t first) {
+  const auto length = static_cast<int64_t>(ids.size());
+  const Arena::Scope scope(run.arena());
+  const auto hidden = run.matrix(length, model.config().width);
+  State state = model.new_state();
+  model.hidden(run, ids, state, hidden);
+  const auto logits = run.matrix(std::min(kLogitRows, length), model.config().vocabulary);
+  Continuation out;
+  for (int64_t t = first; t + 1 < length; t += kLogitRows) {
+    const auto rows = logits.slice_rows(0, std::min(kLogitRows, length - 1 - t));
+    model.logits(run, hidden.slice_rows(t, rows.rows), rows);
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      const int64_t target = ids[static_cast<size_t>(t + r + 1)];
+      out.nll.push_back(log_sum_exp(rows.row(r), rows.cols) -
+                        static_cast<double>(rows.row(r)[target]));
+      out.greedy.push_back(argmax(rows.row(r), rows.cols) == target ? 1 : 0);
+    }
+  }
+  return out;
+}
+
+PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
+                            const PerplexityOptions& options, const Threads& threads,
+                            const std::function<void(int64_t)>& progress) {
+  const auto tokens = static_cast<int64_t>(stream.size());
+  check(options, tokens);
+  int64_t count = (tokens - options.window) / options.stride + 1;
+  if (options.max_windows) count = std::min(count, *options.max_windows);
+
+  PerplexityResult result;
+  result.windows.resize(static_cast<size_t>(count));
+  std::vector<Run> runs(static_cast<size_t>(threads.count()));
+  std::atomic<int64_t> done{0};
+  threads.for_each(count, [&](int64_t i, int worker) {
+    const int64_t start = i * options.stride;
+    const int64_t first = i == 0 ? 0 : std::max<int64_t>(0, options.window - options.stride - 1);
+    const auto ids =
+        stream.subspan(static_cast<size_t>(start), static_cast<size_t>(options.window));
+    const auto scored = score_continuation(model, runs[static_cast<size_t>(worker)], ids, first);
+    double nll = 0;
+    for (const double x : scored.nll) nll += x;
+    result.windows[static_cast<size_t>(i)] = {start, static_cast<int64_t>(scored.nll.size()), nll};
+    if (progress) progress(done.fetch_add(1) + 1);
+  });
+
+  double nll = 0;
+  std::vector<double> means;
+  for (const WindowScore& window : result.windows) {
+    result.predictions += window.predictions;
+    nll += window.nll;
+    means.push_back(window.nll / static_cast<double>(window.predictions));
+  }
+  result.mean_nll = nll / static_cast<double>(result.predictions);
+  result.standard_error = mean_and_error(means).standard_error;
+  result.perplexity = std::exp(result.mean_nll);
+  return result;
+}
+
+}  // namespace scute

@@ -1,0 +1,59 @@
+// Perplexity of a token stream, window by window, with its protocol and standard error.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/models/language_model.h"
+
+namespace scute {
+
+/// Windows of `window` tokens start every `stride` tokens; the tail that does not fill one is
+/// dropped. Each predicts its tokens from the second on, but only those that no earlier window
+/// predicted.
+struct PerplexityOptions {
+  int64_t window = 2048;
+  int64_t stride = 2048;
+  std::optional<int64_t> max_windows = std::nullopt;
+};
+
+struct WindowScore {
+  int64_t start;        ///< first token in the stream
+  int64_t predictions;  ///< window − 1, or stride for overlapping windows after the first
+  double nll;           ///< Σ −log p, natural logarithm
+};
+
+struct PerplexityResult {
+  std::vector<WindowScore> windows;
+  int64_t predictions = 0;
+  double mean_nll = 0;        ///< per prediction
+  double standard_error = 0;  ///< of mean_nll, over windows
+  double perplexity = 0;      ///< exp(mean_nll)
+};
+
+/// Error when options make no sense or the stream has no full window. `progress` (may be empty) is
+/// called with the number of windows finished, from any thread.
+PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
+                            const PerplexityOptions& options, const Threads& threads,
+                            const std::function<void(int64_t)>& progress = {});
+
+/// Σ −log p(ids[t+1] | ids[0…t]) for each t from `first` on; one forward pass from a zero state.
+/// Also says of each prediction whether it was the argmax.
+struct Continuation {
+  std::vector<double> nll;
+  std::vector<char> greedy;
+};
+Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
+                                int64_t first);
+
+/// Mean and the standard error of the mean of independent items (n ≥ 1; error 0 for one item).
+struct MeanAndError {
+  double mean, standard_error;
+};
+MeanAndError mean_and_error(std::span<const double> items);
+
+}  // namespace scute
