@@ -1,0 +1,56 @@
+// Collect: run documents through a model once and keep exact statistics of every site.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/data/documents.h"
+#include "scute/observe/statistics_file.h"
+#include "scute/recipe/model_folder.h"
+
+namespace scute {
+
+/// Every option that influences the result; all are recorded in the file.
+struct CollectOptions {
+  std::vector<std::string> data;
+  WindowOptions windows;
+  std::string sites;  ///< glob; empty: all but lm_head:output
+  Compute compute = Compute::f32;
+  int fine = 8;
+  bool per_channel = false;
+  int64_t state_every = 64;  ///< 0: no ssm_state_act:steps
+  bool ema = false;          ///< also the order-dependent percentile average of spec quamba §2.3
+  double sigma = 0.01;
+  double alpha = 0.9995;         ///< of the EMA percentile
+  int64_t save_activations = 0;  ///< first values of the first sample kept per site
+  std::string tokenizer;         ///< file; empty: the model's own
+};
+
+/// What does not influence the result.
+struct CollectRun {
+  int threads = 0;
+  std::function<void(int64_t done, int64_t total)> progress = {};  ///< from any thread
+  const std::atomic<bool>* cancelled = nullptr;  ///< set: finish the samples begun, then stop
+};
+
+struct CollectResult {
+  StatisticsSet statistics;
+  std::vector<std::string> silent_sites;  ///< asked for, saw no value
+  std::vector<NamedTensor> activations;   ///< for an .npz, when asked for
+  int64_t samples = 0, tokens = 0;
+  int64_t short_documents = 0, empty_documents = 0, documents = 0;
+  int64_t samples_wanted = 0;
+  bool interrupted = false;  ///< samples is how many of the planned ones were finished, in order
+};
+
+CollectResult collect(const ModelDescription& model, const CollectOptions& options,
+                      const CollectRun& run);
+
+/// The sites of a description without reading its weights.
+SiteList list_sites(const ModelDescription& model);
+
+}  // namespace scute

@@ -1,0 +1,91 @@
+#include "scute/recipe/collect_meta.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "scute/io/file.h"
+
+namespace scute {
+namespace {
+
+Json data_files(const std::vector<std::string>& paths) {
+  Json out = Json::array();
+  for (const std::string& path : paths) {
+    Json file;
+    file["file"] = std::filesystem::path(path).filename().string();
+    file["sha256"] = hash_file(path);
+    out.push_back(std::move(file));
+  }
+  return out;
+}
+
+/// [document, first token, tokens] of each window, in ascending order.
+Json window_list(const std::vector<Window>& windows) {
+  std::vector<std::array<int64_t, 3>> rows;
+  for (const Window& window : windows) {
+    rows.push_back({window.document, window.start, static_cast<int64_t>(window.ids.size())});
+  }
+  std::ranges::sort(rows);
+  Json out = Json::array();
+  for (const auto& row : rows) out.push_back(Json::Array{row[0], row[1], row[2]});
+  return out;
+}
+
+/// The command in canonical form: what influences the result and nothing else, so that the file
+/// does not depend on --threads or --out.
+std::string canonical_command(const ModelDescription& model, const CollectOptions& o) {
+  std::string out = "scute collect " + model.name;
+  for (const std::string& path : o.data) {
+    out += " --data " + std::filesystem::path(path).filename().string();
+  }
+  const WindowOptions& w = o.windows;
+  out += fmt::format(" --samples {} --seqlen {} --shuffle {} --skip {}", w.samples, w.seqlen,
+                     w.shuffle ? std::to_string(*w.shuffle) : "none", w.skip);
+  if (w.take) out += fmt::format(" --take {}", *w.take);
+  out += fmt::format(" --windows-per-document {} --compute {} --fine {} --state-every {}",
+                     w.windows_per_document, o.compute == Compute::f32 ? "f32" : "bf16", o.fine,
+                     o.state_every);
+  if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
+  if (o.per_channel) out += " --per-channel";
+  if (o.ema) out += fmt::format(" --observer ema --sigma {}", o.sigma);
+  return out;
+}
+
+}  // namespace
+
+Json collection_meta(const ModelDescription& model, const CollectOptions& options,
+                     const Windows& windows, int64_t tokens) {
+  Json meta = Json::object();
+  meta["tool"] = "scute " SCUTE_VERSION;
+  meta["model"] = model.name;
+  meta["model_sha256"] = hash_model(model);
+  meta["tokenizer_sha256"] = hash_tokenizer(model, options.tokenizer);
+  meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
+  meta["instruction_set"] = std::string(highway_target());
+  meta["observer"] = options.ema ? "ema" : "histogram";
+  meta["seqlen"] = options.windows.seqlen;
+  meta["state_every"] = options.state_every;
+  meta["sites"] = options.sites.empty() ? "* without lm_head:output" : options.sites;
+  meta["samples"] = static_cast<int64_t>(windows.windows.size());
+  meta["samples_wanted"] = options.windows.samples;
+  meta["tokens"] = tokens;
+  meta["documents"] = windows.documents;
+  meta["short_documents"] = windows.short_documents;
+  meta["empty_documents"] = windows.empty_documents;
+  meta["shuffle"] =
+      options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
+  Json files = data_files(options.data);
+  meta["windows_sha256"] = hash_windows(windows);
+  Json part;
+  part["files"] = std::move(files);
+  part["windows"] = window_list(windows.windows);
+  meta["data"] = Json::array();
+  meta["data"].push_back(std::move(part));
+  meta["command"] = canonical_command(model, options);
+  return meta;
+}
+
+}  // namespace scute

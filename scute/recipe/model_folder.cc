@@ -1,0 +1,92 @@
+#include "scute/recipe/model_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "scute/base/error.h"
+#include "scute/base/hash.h"
+#include "scute/io/checkpoint.h"
+#include "scute/io/file.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// 16 MB: the largest config.json in the wild is a few kB, the largest tokenizer.json 40 MB.
+constexpr int64_t kConfigLimit = int64_t{16} << 20;
+constexpr int64_t kTokenizerLimit = int64_t{1} << 30;
+
+std::string tokenizer_path(const ModelDescription& model, const std::string& override_file) {
+  if (!override_file.empty()) return override_file;
+  const fs::path own = fs::path(model.path) / "tokenizer.json";
+  return fs::exists(own) ? own.string() : "";
+}
+
+}  // namespace
+
+ModelDescription describe_model(const std::string& folder) {
+  const fs::path root(folder);
+  if (!fs::is_directory(root)) fail(folder, "a model folder", "no such folder");
+  const std::string file = (root / "config.json").string();
+  if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
+  ModelDescription out = describe_config(Json::parse(read_text(file, kConfigLimit), file), file);
+  out.path = folder;
+  out.name = fs::canonical(root).filename().string();
+  return out;
+}
+
+Weights read_weights(const ModelDescription& model) {
+  Weights weights = read_checkpoint(model.path);
+  constexpr std::string_view kHuggingFace = "backbone.embeddings.weight";
+  constexpr const char* kEmbedding = "backbone.embedding.weight";
+  if (weights.contains(kHuggingFace)) weights.rename(kHuggingFace, kEmbedding);
+  if (model.config.tied_head && weights.contains("lm_head.weight") &&
+      weights.contains(kEmbedding)) {
+    const Tensor& head = weights.at("lm_head.weight");
+    const Tensor& embedding = weights.at(kEmbedding);
+    if (head.dtype() != embedding.dtype() || head.shape() != embedding.shape() ||
+        !std::ranges::equal(head.bytes(), embedding.bytes())) {
+      fail(model.path, "lm_head.weight equal to the embedding, as config.json ties them",
+           "another tensor; set tie_embeddings (tie_word_embeddings) to false to use it");
+    }
+    weights.erase("lm_head.weight");
+  }
+  return weights;
+}
+
+LanguageModel load_model(const ModelDescription& model, Compute compute, LanguageModel::Head head) {
+  return {model.config, read_weights(model), compute, head};
+}
+
+std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
+                                        const std::string& override_file) {
+  const std::string path = tokenizer_path(model, override_file);
+  if (path.empty()) return std::nullopt;
+  Tokenizer tokenizer = Tokenizer::parse(read_text(path, kTokenizerLimit), path);
+  if (tokenizer.size() > model.config.vocabulary) {
+    fail(path,
+         fmt::format("at most {} ids, the rows of the model's embedding", model.config.vocabulary),
+         fmt::format("{}", tokenizer.size()));
+  }
+  return tokenizer;
+}
+
+std::string hash_model(const ModelDescription& model) {
+  std::vector<std::string> files{(fs::path(model.path) / "config.json").string()};
+  for (const std::string& file : checkpoint_files(model.path)) files.push_back(file);
+  Sha256 all;
+  for (const std::string& file : files) {
+    all.update(fmt::format("{}  {}\n", hash_file(file), fs::path(file).filename().string()));
+  }
+  return all.hex();
+}
+
+std::string hash_tokenizer(const ModelDescription& model, const std::string& override_file) {
+  const std::string path = tokenizer_path(model, override_file);
+  return path.empty() ? "" : hash_file(path);
+}
+
+}  // namespace scute

@@ -1,0 +1,47 @@
+// Model folders in every dialect: config, weights, tokenizer, hashes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "scute/base/json.h"
+#include "scute/models/language_model.h"
+#include "scute/text/tokenizer.h"
+
+namespace scute {
+
+/// What config.json says, in one dialect's words.
+struct ModelDescription {
+  std::string path;     ///< the folder, as given
+  std::string name;     ///< its last component
+  std::string dialect;  ///< "state-spaces" or "Hugging Face"
+  MambaConfig config;
+  int64_t vocabulary_unpadded = 0;  ///< as far as the config tells, else config.vocabulary
+};
+
+/// Reads either config.json dialect. Error on an option that this engine does not compute (biases
+/// on projections, attention layers, MLPs, norm before gate), naming key and value.
+ModelDescription describe_config(const Json& config, const std::string& where);
+/// The same for a folder's config.json; Error saying what was looked for when it is no model
+/// folder.
+ModelDescription describe_model(const std::string& folder);
+
+/// The checkpoint's tensors under the state-spaces names; a stored copy of a tied head is compared
+/// with the embedding and dropped, an Error when they differ.
+Weights read_weights(const ModelDescription& model);
+
+LanguageModel load_model(const ModelDescription& model, Compute compute, LanguageModel::Head head);
+
+/// tokenizer.json of the folder, or `override_file`. Empty when there is none. Error when it knows
+/// more ids than the model has rows.
+std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
+                                        const std::string& override_file = "");
+
+/// SHA-256 over config.json and the weight files (names and contents, in reading order): equal for
+/// equal models wherever they are stored.
+std::string hash_model(const ModelDescription& model);
+/// SHA-256 of tokenizer.json (or `override_file`); "" when there is none.
+std::string hash_tokenizer(const ModelDescription& model, const std::string& override_file = "");
+
+}  // namespace scute

@@ -1,0 +1,22 @@
+// Models of a named size with random weights, so that anyone can measure speed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/models/language_model.h"
+
+namespace scute {
+
+/// The sizes of the released models, "mamba-130m" … "mamba2-2.7b" (spec: quamba §1.5), and
+/// "mamba-tiny", "mamba2-tiny" for tests. Error naming the known ones.
+MambaConfig named_config(std::string_view size);
+std::vector<std::string> named_sizes();
+
+/// bf16 matrices from a normal distribution with the usual initial scales, A_log and D as Mamba
+/// initializes them; the same for the same seed anywhere.
+Weights random_weights(const MambaConfig& config, uint64_t seed);
+
+}  // namespace scute

@@ -1,0 +1,19 @@
+// Statistics files: .safetensors (complete) and .pt (the schema of other tools, complete too).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scute/observe/statistics_file.h"
+
+namespace scute {
+
+/// By the name's ending, .safetensors or .pt; atomic.
+void write_statistics(const std::string& path, const StatisticsSet& statistics);
+/// Reads either; Error naming file, site and key on anything inconsistent.
+StatisticsSet read_statistics(const std::string& path);
+/// Merged in any order they give the same bytes. Error naming the two files that do not belong
+/// together and why.
+StatisticsSet merge_statistics(const std::vector<std::string>& paths);
+
+}  // namespace scute
