@@ -1,0 +1,313 @@
+// scute bench: speed and memory on this machine.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <memory>
+
+#include "cli/forward.h"
+#include "cli/machine.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/base/random.h"
+#include "scute/base/threads.h"
+#include "scute/decide/policy.h"
+#include "scute/kernels/histogram.h"
+#include "scute/observe/composite.h"
+#include "scute/observe/recorder.h"
+#include "scute/recipe/model_folder.h"
+#include "scute/recipe/random_model.h"
+
+namespace scute::cli {
+namespace {
+
+struct Request {
+  std::string model, random = "mamba-130m", sites;
+  Compute compute = Compute::f32;
+  int64_t seqlen = 512, samples = 4, repeat = 3;
+  int threads = 0, fine = 8;
+  bool quiet = false, json = false;
+};
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("bench");
+  bool random_given = false;
+  options.model(request.model, Options::Need::optional);
+  options.custom(
+      "--random", "SIZE", request.random,
+      fmt::format("random weights of a released size: {}", fmt::join(named_sizes(), " ")),
+      [&](const std::string& given) {
+        named_config(given);
+        request.random = given;
+        random_given = true;
+      });
+  options.integer("--samples", request.samples, {.least = 1}, "sequences of a pass");
+  options.integer("--seqlen", request.seqlen, {.least = 1}, "tokens of a sequence");
+  options.integer("--repeat", request.repeat, {.least = 1},
+                  "pairs of passes, without and with observation; the medians are shown");
+  options.text("--sites", request.sites, "GLOB",
+               "sites observed; without it all but lm_head:output");
+  options.integer("--fine", request.fine, {1, 16}, "mantissa bits of a histogram bucket");
+  options.compute(request.compute);
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  if (random_given && !request.model.empty()) {
+    throw UsageError("expected either MODEL or --random SIZE, found both");
+  }
+  return true;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+template <class F>
+double seconds_of(const F& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Of the clock on the wall, and of all processors together: on a machine that others use too, only
+/// the second says what the work costs.
+struct Time {
+  double wall, processor;
+};
+
+template <class F>
+Time time_of(const F& work) {
+  const std::clock_t start = std::clock();
+  const double wall = seconds_of(work);
+  return {wall, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC};
+}
+
+/// Passes over the same sequences, without and with recorders.
+class Passes {
+ public:
+  Passes(const LanguageModel& model, const Request& request)
+      : model_(model), threads_(request.threads) {
+    const std::vector<Site> all = observed_sites(model.sites(), request.sites);
+    const std::vector<Site> counted = without_composites(all);
+    sites_ = static_cast<int64_t>(all.size());
+    for (int64_t i = 0; i < request.samples; ++i) {
+      ids_.push_back(
+          random_ids(request.seqlen, model.config().vocabulary, static_cast<uint64_t>(i)));
+    }
+    for (int i = 0; i < threads_.count(); ++i) {
+      recorders_.push_back(
+          std::make_unique<Recorder>(counted, RecorderOptions{.fine = request.fine}));
+      plain_.push_back(std::make_unique<Run>());
+      observed_.push_back(std::make_unique<Run>(recorders_.back().get()));
+    }
+  }
+  Time plain() const { return pass(plain_); }
+  Time observed() const { return pass(observed_); }
+  int threads() const { return threads_.count(); }
+  int64_t sites() const { return sites_; }
+  /// Of the first thread that saw anything.
+  const std::map<std::string, Statistic>& statistics() const {
+    for (const auto& recorder : recorders_) {
+      if (!recorder->statistics().empty()) return recorder->statistics();
+    }
+    fail("bench", "a recorder that saw a value", "none");
+  }
+
+ private:
+  Time pass(const std::vector<std::unique_ptr<Run>>& runs) const {
+    return time_of([&] {
+      threads_.for_each(static_cast<int64_t>(ids_.size()), [&](int64_t i, int worker) {
+        forward(model_, *runs[static_cast<size_t>(worker)], ids_[static_cast<size_t>(i)]);
+      });
+    });
+  }
+
+  const LanguageModel& model_;
+  Threads threads_;
+  int64_t sites_ = 0;
+  std::vector<std::vector<int32_t>> ids_;
+  std::vector<std::unique_ptr<Recorder>> recorders_;
+  std::vector<std::unique_ptr<Run>> plain_, observed_;
+};
+
+struct Speeds {
+  double plain = 0, observed = 0;  ///< tokens a second
+  double undisturbed =
+      0;            ///< tokens a second if every thread had a processor of its own throughout
+  double cost = 0;  ///< processor time with observation over that without, minus 1
+};
+
+Speeds measure(const Passes& passes, const Request& request) {
+  Progress progress("bench", "passes", request.quiet);
+  const auto tokens = static_cast<double>(request.samples * request.seqlen);
+  const int64_t total = 2 * request.repeat + 2;
+  passes.plain();  // memory and histogram pages are touched before anything is timed
+  progress.update(1, total);
+  passes.observed();
+  progress.update(2, total);
+  std::vector<double> plain, observed, processor, ratios;
+  for (int64_t i = 0; i < request.repeat; ++i) {
+    const Time without = passes.plain(), with = passes.observed();
+    plain.push_back(without.wall);
+    observed.push_back(with.wall);
+    processor.push_back(without.processor);
+    ratios.push_back(with.processor / without.processor);
+    progress.update(2 * i + 4, total);
+  }
+  const auto busy = static_cast<double>(std::min<int64_t>(passes.threads(), request.samples));
+  return {tokens / median(plain), tokens / median(observed), tokens * busy / median(processor),
+          median(ratios) - 1};
+}
+
+/// Best of several runs over a million normal values, which fit the second-level cache.
+struct KernelTimes {
+  double histogram = 0, scan = 0;  ///< ns per value
+};
+
+KernelTimes measure_kernels(int fine) {
+  constexpr int64_t kValues = 1'000'000;
+  std::vector<float> values(kValues);
+  Random random(1);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  std::vector<uint32_t> table(static_cast<size_t>(bucket_table_size(fine)));
+  KernelTimes best{1e9, 1e9};
+  int64_t seen = 0;
+  for (int i = 0; i < 20; ++i) {
+    const double counting =
+        seconds_of([&] { count_buckets(values.data(), kValues, fine, table.data()); });
+    const double scanning = seconds_of([&] { seen += scan_values(values.data(), kValues).zeros; });
+    best.histogram = std::min(best.histogram, counting * 1e9 / kValues);
+    best.scan = std::min(best.scan, scanning * 1e9 / kValues);
+  }
+  if (seen < 0) best.scan = 0;  // keeps the scan from being optimized away
+  return best;
+}
+
+/// Seconds to decide 200 sites at 20 percentiles each.
+double measure_decide(const std::map<std::string, Statistic>& statistics) {
+  constexpr int kSites = 200, kPercentiles = 20;
+  std::vector<std::pair<std::string, const Statistic*>> sites;
+  for (const auto& [name, statistic] : statistics) {
+    if (statistic.finite() > 0) sites.emplace_back(name, &statistic);
+  }
+  return seconds_of([&] {
+    for (int i = 0; i < kSites; ++i) {
+      const auto& [name, statistic] = sites[static_cast<size_t>(i) % sites.size()];
+      const Decider decider(name, *statistic, true);
+      for (int p = 0; p < kPercentiles; ++p) {
+        Policy policy = Policy::parse("percentile");
+        policy.alpha = 1 - 0.0005 * p;
+        decider(policy, {});
+      }
+    }
+  });
+}
+
+struct Report {
+  std::string model, highway, onednn;
+  int threads = 0;
+  Speeds speeds;
+  KernelTimes kernels;
+  double decide_seconds = 0;
+  int64_t sites = 0, bytes_per_site = 0, weights = 0, peak = 0, loading_peak = 0;
+};
+
+Json as_json(const Report& r, const Request& request) {
+  Json out;
+  out["model"] = r.model;
+  out["compute"] = request.compute == Compute::f32 ? "f32" : "bf16";
+  out["samples"] = request.samples;
+  out["seqlen"] = request.seqlen;
+  out["repeat"] = request.repeat;
+  out["threads"] = r.threads;
+  out["fine"] = request.fine;
+  out["processor"] = processor_name();
+  out["highway"] = r.highway;
+  out["onednn"] = r.onednn;
+  out["tokens_per_second"] = r.speeds.plain;
+  out["tokens_per_second_undisturbed"] = r.speeds.undisturbed;
+  out["tokens_per_second_observed"] = r.speeds.observed;
+  out["observation_cost"] = r.speeds.cost;
+  out["histogram_ns_per_value"] = r.kernels.histogram;
+  out["scan_ns_per_value"] = r.kernels.scan;
+  out["sites"] = r.sites;
+  out["statistics_bytes_per_site"] = r.bytes_per_site;
+  out["weight_bytes"] = r.weights;
+  out["peak_bytes"] = r.peak;
+  out["peak_bytes_after_loading"] = r.loading_peak;
+  out["decide_200_sites_20_percentiles_seconds"] = r.decide_seconds;
+  return out;
+}
+
+std::string as_text(const Report& r, const Request& request) {
+  std::string out = fmt::format("model       {}, {}, {} of {} tokens, {}\n", r.model,
+                                request.compute == Compute::f32 ? "f32" : "bf16",
+                                count_of(request.samples, "sequence"), request.seqlen,
+                                count_of(r.threads, "thread"));
+  out +=
+      fmt::format("machine     {}; Highway {}, oneDNN {}\n", processor_name(), r.highway, r.onednn);
+  out += fmt::format(
+      "forward     {} tokens a second without head and without tap ({} by processor time)\n",
+      grouped(static_cast<int64_t>(r.speeds.plain)),
+      grouped(static_cast<int64_t>(r.speeds.undisturbed)));
+  out += fmt::format("observed    {} tokens a second with {} observed: {:+.1f} % processor time\n",
+                     grouped(static_cast<int64_t>(r.speeds.observed)), count_of(r.sites, "site"),
+                     100 * r.speeds.cost);
+  out += fmt::format("histogram   {:.2f} ns a value, scan for extremes {:.2f} ns\n",
+                     r.kernels.histogram, r.kernels.scan);
+  out += fmt::format("statistics  {} a site on average at fine {}\n", bytes_text(r.bytes_per_site),
+                     request.fine);
+  out += fmt::format("memory      peak {}, packed weights {}, peak after loading {}\n",
+                     bytes_text(r.peak), bytes_text(r.weights), bytes_text(r.loading_peak));
+  out += fmt::format("decide      200 sites x 20 percentiles in {}\n",
+                     duration_text(r.decide_seconds));
+  return out;
+}
+
+LanguageModel make_model(const Request& request) {
+  if (!request.model.empty()) {
+    return load_model(describe_model(request.model), request.compute, LanguageModel::Head::absent);
+  }
+  const MambaConfig config = named_config(request.random);
+  return {config, random_weights(config, 42), request.compute, LanguageModel::Head::absent};
+}
+
+}  // namespace
+
+int run_bench(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const LanguageModel model = make_model(request);
+  Report report;
+  report.model = request.model.empty() ? "random " + request.random : request.model;
+  report.highway = highway_target();
+  report.onednn = onednn_target();
+  report.weights = model.bytes();
+  report.loading_peak = peak_memory();
+
+  const Passes passes(model, request);
+  report.threads = passes.threads();
+  report.speeds = measure(passes, request);
+  report.peak = peak_memory();
+  report.sites = passes.sites();
+  for (const auto& [name, statistic] : passes.statistics()) {
+    report.bytes_per_site += statistic.histogram.bytes();
+  }
+  report.bytes_per_site /= std::max<int64_t>(1, static_cast<int64_t>(passes.statistics().size()));
+  report.kernels = measure_kernels(request.fine);
+  report.decide_seconds = measure_decide(passes.statistics());
+  if (request.json) {
+    out.write_json(as_json(report, request));
+  } else {
+    out.write(as_text(report, request));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,263 @@
+// scute collect: documents through a model once, statistics of every site.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <ctime>
+#include <filesystem>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/npy.h"
+#include "scute/recipe/collect.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+struct Request {
+  std::string model, out, observer = "histogram";
+  CollectOptions collect;
+  int threads = 0;
+  bool quiet = false, json = false;
+};
+
+void declare_windows(Options& options, WindowOptions& windows) {
+  options.integer("--samples,--calib-data-num", windows.samples, {.least = 1},
+                  "windows of text shown to the model, at most");
+  options.integer("--seqlen,--calib-seqlen", windows.seqlen, {.least = 1},
+                  "tokens of a window, at most");
+  options.custom("--shuffle,--seed", "SEED|none", fmt::format("{}", *windows.shuffle),
+                 "order of the documents: shuffled with this seed, or as in the files",
+                 [&windows](const std::string& given) {
+                   windows.shuffle = std::nullopt;
+                   if (given == "none") return;
+                   windows.shuffle =
+                       static_cast<uint64_t>(parse_integer("--shuffle", given, {.least = 0}));
+                 });
+  options.integer("--skip", windows.skip, {.least = 0}, "documents left out after shuffling");
+  options.integer("--take", windows.take, {.least = 1}, "all",
+                  "documents used at most after skipping");
+  options.integer("--windows-per-document", windows.windows_per_document, {.least = 1},
+                  "consecutive windows cut from one document, at most");
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("collect");
+  CollectOptions& collect = request.collect;
+  options.model(request.model);
+  options.texts(
+      "--data", collect.data, "FILE...",
+      ".jsonl (a document a line, \"text\" or \"ids\"), .txt (a document a paragraph block) "
+      "or .npy (token ids, a document a row)",
+      Options::Need::required);
+  options.text("--out", request.out, "FILE", "statistics: a name ending in .safetensors or .pt",
+               Options::Need::required);
+  declare_windows(options, collect.windows);
+  options.text("--sites", collect.sites, "GLOB",
+               "sites to observe, e.g. '*.x_proj:input'; without it all but lm_head:output");
+  options.integer("--fine", collect.fine, {1, 16},
+                  "mantissa bits of a histogram bucket; 8 tells values apart to 0.2%");
+  options.flag("--per-channel", collect.per_channel, "also the largest magnitude of each channel");
+  options.integer("--state-every", collect.state_every, {.least = 0},
+                  "show ssm_state_act:steps after so many tokens; 0: never");
+  options.integer("--save-activations", collect.save_activations, {.least = 0},
+                  "keep the first N values a site shows in the first sample, as .npz beside --out");
+  options.choice("--observer", request.observer, {"histogram", "ema"},
+                 "ema: also the order-dependent moving average of each sample's percentile");
+  options.number("--sigma", collect.sigma, 0, 1, "weight of a new sample in that average");
+  options.compute(collect.compute);
+  options.tokenizer(collect.tokenizer);
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  if (!request.out.ends_with(".safetensors") && !request.out.ends_with(".pt")) {
+    throw UsageError(fmt::format(
+        "--out: expected a name ending in .safetensors or .pt, found \"{}\"", request.out));
+  }
+  collect.ema = request.observer == "ema";
+  return true;
+}
+
+std::string activations_path(const Request& request, const std::string& model) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char stamp[32] = "";
+  std::strftime(stamp, sizeof stamp, "%Y%m%d_%H%M%S", &local);
+  const auto folder = std::filesystem::path(request.out).parent_path();
+  return (folder / fmt::format("activations_{}_pa1_{}.npz", model, stamp)).string();
+}
+
+/// Sites with NaN or infinite values, with their numbers.
+std::vector<std::string> nonfinite_sites(const CollectResult& result) {
+  std::vector<std::string> out;
+  for (const auto& [name, statistic] : result.statistics.sites) {
+    if (statistic.nans + statistic.infs == 0) continue;
+    out.push_back(fmt::format("{} ({} NaN, {} infinite)", name, statistic.nans, statistic.infs));
+  }
+  return out;
+}
+
+/// Sites whose silence is an error. States along the way are shown by windows that are long enough
+/// only, so for them it is one when --sites asks for them in words.
+std::vector<std::string> missed_sites(const Request& request, const CollectResult& result) {
+  const bool steps_wanted = request.collect.sites.find("steps") != std::string::npos;
+  std::vector<std::string> out;
+  for (const std::string& site : result.silent_sites) {
+    if (steps_wanted || !site.ends_with(":steps")) out.push_back(site);
+  }
+  return out;
+}
+
+Json array_of(const std::vector<std::string>& words) {
+  Json out = Json::array();
+  for (const std::string& word : words) out.push_back(word);
+  return out;
+}
+
+Json as_json(const Request& request, const CollectResult& result, const std::string& activations,
+             double seconds) {
+  Json out;
+  out["file"] = request.out;
+  out["bytes"] = file_size(request.out);
+  out["samples"] = result.samples;
+  out["samples_wanted"] = result.samples_wanted;
+  out["tokens"] = result.tokens;
+  out["documents"] = result.documents;
+  out["short_documents"] = result.short_documents;
+  out["empty_documents"] = result.empty_documents;
+  out["sites"] = static_cast<int64_t>(result.statistics.sites.size());
+  out["silent_sites"] = array_of(result.silent_sites);
+  out["nonfinite_sites"] = array_of(nonfinite_sites(result));
+  if (!activations.empty()) out["activations"] = activations;
+  out["seconds"] = seconds;
+  out["tokens_per_second"] = static_cast<double>(result.tokens) / seconds;
+  out["interrupted"] = result.interrupted;
+  return out;
+}
+
+/// Fewer samples than wanted: which documents there were, and how to get more windows.
+std::string shortage(const CollectResult& result, const WindowOptions& windows) {
+  if (result.interrupted || result.samples >= result.samples_wanted) return "";
+  const bool all = windows.skip == 0 && !windows.take;
+  return fmt::format("           {} for {}: {}; --windows-per-document {} cuts more\n",
+                     count_of(all ? result.documents : result.samples, "document"),
+                     count_of(result.samples_wanted, "sample"),
+                     windows.windows_per_document == 1 ? "all used once" : "all used",
+                     windows.windows_per_document * 2);
+}
+
+std::string as_text(const Request& request, const CollectResult& result,
+                    const std::string& activations, double seconds) {
+  std::string out =
+      fmt::format("samples    {} of at most {} tokens, {} tokens in all\n", grouped(result.samples),
+                  grouped(request.collect.windows.seqlen), grouped(result.tokens));
+  out += shortage(result, request.collect.windows);
+  out += fmt::format("documents  {}; {} short of a full window, {} empty\n",
+                     grouped(result.documents), result.short_documents, result.empty_documents);
+  out += fmt::format("sites      {}\n", result.statistics.sites.size());
+  out += fmt::format("time       {}, {} tokens a second\n", duration_text(seconds),
+                     grouped(static_cast<int64_t>(static_cast<double>(result.tokens) / seconds)));
+  out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
+  if (!activations.empty()) out += fmt::format("values     {}\n", activations);
+  if (missed_sites(request, result).size() < result.silent_sites.size()) {
+    out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
+                       request.collect.state_every);
+  }
+  for (const std::string& site : nonfinite_sites(result)) {
+    out += fmt::format("WARNING    {}: decide refuses it unless told --allow-nonfinite\n", site);
+  }
+  return out;
+}
+
+/// What to type to do the rest: the same command line, with later flags that count instead.
+std::string how_to_continue(const Arguments& arguments, const Request& request,
+                            const CollectResult& result, int64_t planned) {
+  const WindowOptions& windows = request.collect.windows;
+  if (request.collect.ema) {
+    return "a moving average cannot be merged with that of the rest: start again";
+  }
+  if (windows.windows_per_document > 1 || result.empty_documents > 0) {
+    return "where documents are empty or give several windows, the rest cannot be told by --skip: "
+           "start again";
+  }
+  const std::filesystem::path file(request.out);
+  const auto beside = [&](const char* what) {
+    const auto name = file.stem().string() + what + file.extension().string();
+    return (file.parent_path() / name).string();
+  };
+  Arguments rest{"collect"};
+  rest.insert(rest.end(), arguments.begin(), arguments.end());
+  for (const std::string& word :
+       {std::string("--skip"), fmt::format("{}", windows.skip + result.samples),
+        std::string("--samples"), fmt::format("{}", planned - result.samples), std::string("--out"),
+        beside("-rest")}) {
+    rest.push_back(word);
+  }
+  if (windows.take) {
+    rest.insert(rest.end(), {"--take", fmt::format("{}", *windows.take - result.samples)});
+  }
+  return "to continue:\n  " + shell_command(rest) + "\n  " +
+         shell_command({"merge", request.out, beside("-rest"), "--out", beside("-all")});
+}
+
+}  // namespace
+
+int run_collect(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const ModelDescription model = describe_model(request.model);
+  { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
+
+  const Interrupt interrupt;
+  const auto start = std::chrono::steady_clock::now();
+  std::atomic<int64_t> planned{0};
+  CollectResult result;
+  {
+    Progress progress("collect", "samples", request.quiet);
+    const CollectRun run{.threads = request.threads,
+                         .progress =
+                             [&](int64_t done, int64_t total) {
+                               planned = total;
+                               progress.update(done, total);
+                             },
+                         .cancelled = &interrupt.flag()};
+    try {
+      result = collect(model, request.collect, run);
+    } catch (const Error& error) {
+      if (interrupt.exit_code() == 0) throw;
+      note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
+      return interrupt.exit_code();
+    }
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+
+  const HoldInterrupts hold;
+  write_statistics(request.out, result.statistics);
+  std::string activations;
+  if (!result.activations.empty()) {
+    activations = activations_path(request, model.name);
+    write_npz(activations, result.activations);
+  }
+  if (request.json) {
+    out.write_json(as_json(request, result, activations, time.count()));
+  } else {
+    out.write(as_text(request, result, activations, time.count()));
+  }
+  if (const auto missed = missed_sites(request, result); !missed.empty()) {
+    fail(request.out, "a value at every site asked for",
+         fmt::format("none at {} (the file holds the others)", fmt::join(missed, ", ")));
+  }
+  if (!result.interrupted) return kDone;
+  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
+                          grouped(result.samples), count_of(planned, "sample"), request.out,
+                          how_to_continue(arguments, request, result, planned)));
+  return interrupt.exit_code();
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,338 @@
+// scute decide: statistics to ranges, without the model.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/decide/plan.h"
+#include "scute/io/file.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+/// Rows shown on a terminal unless --all.
+constexpr size_t kRows = 40;
+
+struct Request {
+  std::string statistics, policy = "auto", out;
+  std::optional<double> alpha, percentile_override;
+  int bits = 8;
+  bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
+  std::vector<std::string> per_site;
+};
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("decide");
+  options.text("STATS,--stats", request.statistics, "FILE", "statistics that collect wrote",
+               Options::Need::required);
+  options.custom("--policy", "POLICY", request.policy,
+                 "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
+                 "the share too",
+                 [&request](const std::string& given) {
+                   Policy::parse(given);
+                   request.policy = given;
+                 });
+  options.custom("--percentile-alpha", "A", "0.9995",
+                 "share of values that percentile and quamba keep; 50 to 100: in percent",
+                 [&request](const std::string& given) {
+                   request.alpha = Policy::parse("percentile:" + given).alpha;
+                 });
+  options.number("--percentile-override", request.percentile_override, 1e-4, 100,
+                 "tail: this percentile instead of what its rules pick");
+  options.integer("--bits", request.bits, {2, 16}, "bits of a code");
+  options.flag("--asymmetric", request.asymmetric, "ranges with a zero point");
+  options.flag("--per-side", request.per_side,
+               "with --asymmetric percentiles: cut that share on each side");
+  options.texts("--per-site", request.per_site, "SITE=POLICY...",
+                "another policy for the sites that match, e.g. '*.z_act:input=minmax'; the last "
+                "match counts");
+  options.flag("--allow-nonfinite", request.allow_nonfinite,
+               "decide sites with NaN or infinite values by their finite ones");
+  options.text("--out,--plan,--overrides", request.out, "FILE",
+               "plan to write (.json); without it the table alone");
+  options.flag("--all", request.all,
+               fmt::format("all rows, also more than {} on a terminal", kRows));
+  options.json(request.json);
+  return options.parse(arguments, out);
+}
+
+/// The flags' alpha and override where the policy has a use for them.
+Policy make_policy(const std::string& text, const Request& request) {
+  Policy policy = Policy::parse(text);
+  const bool own_share = text.find(':') != std::string::npos;
+  if (request.alpha && !own_share) policy.alpha = *request.alpha;
+  policy.per_side = request.per_side;
+  if (request.percentile_override && !own_share) {
+    policy.percentile_override = request.percentile_override;
+  }
+  return policy;
+}
+
+PlanOptions plan_options(const Request& request) {
+  PlanOptions out;
+  out.policy = make_policy(request.policy, request);
+  out.grid = {.bits = request.bits, .symmetric = !request.asymmetric};
+  out.allow_nonfinite = request.allow_nonfinite;
+  for (const std::string& pair : request.per_site) {
+    const size_t equals = pair.rfind('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError(fmt::format("--per-site: expected SITE=POLICY, found \"{}\"", pair));
+    }
+    try {
+      out.per_site.emplace_back(pair.substr(0, equals),
+                                make_policy(pair.substr(equals + 1), request));
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("--per-site {}: {}", pair, error.what()));
+    }
+  }
+  return out;
+}
+
+Plan plan_with(const StatisticsSet& statistics, const PlanOptions& options, PolicyKind kind) {
+  PlanOptions other = options;
+  other.per_site.clear();
+  other.policy.kind = kind;
+  return make_plan(statistics.sites, other);
+}
+
+/// The plan that was asked for beside those it is to be compared with.
+struct Comparison {
+  Plan plan, minmax, best;
+  bool asked_best = false;  ///< the plan is the best one
+
+  std::vector<std::string> sites() const {
+    std::vector<std::string> out;
+    for (const auto& [name, decision] : plan.sites) out.push_back(name);
+    std::sort(out.begin(), out.end(), natural_less);
+    return out;
+  }
+};
+
+Comparison compare(const StatisticsSet& statistics, const Request& request) {
+  const PlanOptions options = plan_options(request);
+  Comparison out{make_plan(statistics.sites, options),
+                 plan_with(statistics, options, PolicyKind::minmax),
+                 {},
+                 options.policy.kind == PolicyKind::automatic && options.per_site.empty()};
+  out.best = out.asked_best ? out.plan : plan_with(statistics, options, PolicyKind::automatic);
+  return out;
+}
+
+/// Copies what the statistics know about their origin; adds what was asked for here.
+Json make_meta(const StatisticsSet& statistics, const Request& request,
+               const Arguments& arguments) {
+  Json meta;
+  meta["format"] = "scute-plan";
+  meta["version"] = 1;
+  meta["tool"] = "scute " SCUTE_VERSION;
+  for (const std::string_view key :
+       {"model", "model_sha256", "tokenizer_sha256", "windows_sha256", "samples", "tokens",
+        "seqlen", "shuffle", "state_every", "compute", "observer", "instruction_set"}) {
+    const Json* value = statistics.meta.find(key);
+    if (value != nullptr) meta[key] = *value;
+  }
+  const Json* data = statistics.meta.find("data");
+  if (data != nullptr && data->is_array()) {
+    for (const Json& part : data->as_array("data")) {
+      const Json* files = part.find("files");
+      if (files == nullptr || !files->is_array()) continue;
+      for (const Json& file : files->as_array("files")) meta["data"].push_back(file);
+    }
+  }
+  meta["statistics_sha256"] = hash_file(request.statistics);
+  meta["policy"] = request.policy;
+  const PlanOptions options = plan_options(request);
+  meta["percentile_alpha"] = options.policy.alpha;
+  if (request.percentile_override) meta["percentile_override"] = *request.percentile_override;
+  meta["bits"] = request.bits;
+  meta["symmetric"] = !request.asymmetric;
+  meta["per_side"] = request.per_side;
+  for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
+  Arguments command{"decide"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  meta["command"] = shell_command(command);
+  return meta;
+}
+
+std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
+
+std::string table_of(const Comparison& all, size_t most) {
+  std::vector<Table::Column> columns{{"site", Table::Align::left},
+                                     {"policy", Table::Align::left},
+                                     {"range before"},
+                                     {"range after"},
+                                     {"reduced %"},
+                                     {"clipped %"},
+                                     {"coverage %"},
+                                     {"SQNR dB"},
+                                     {"min-max"}};
+  if (!all.asked_best) columns.push_back({"best"});
+  Table table(columns);
+  for (const std::string& site : all.sites()) {
+    if (table.rows() == most) break;
+    const Decision& d = all.plan.sites.at(site);
+    std::vector<std::string> row{site,
+                                 d.policy,
+                                 range_text(d.before_lo, d.before_hi),
+                                 range_text(d.lo, d.hi),
+                                 fixed(100 * d.range_reduction, 1),
+                                 fixed(100 * d.clipped, 4),
+                                 fixed(100 * d.coverage, 4),
+                                 fixed(d.sqnr, 1),
+                                 fixed(all.minmax.sites.at(site).sqnr, 1)};
+    if (!all.asked_best) row.push_back(fixed(all.best.sites.at(site).sqnr, 1));
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+/// What the whole plan amounts to.
+struct Summary {
+  std::map<std::string, int64_t> policies;
+  double mean_reduction = 0, mean_sqnr = 0, mean_minmax = 0, mean_best = 0;
+  std::string worst_site, worst_loss_site;
+  double worst_sqnr = 0;
+  double worst_loss = 0;  ///< dB below min-max
+};
+
+Summary summarize(const Comparison& all) {
+  Summary out;
+  int64_t counted = 0;
+  for (const auto& [site, d] : all.plan.sites) {
+    ++out.policies[d.policy];
+    const double minmax = all.minmax.sites.at(site).sqnr, best = all.best.sites.at(site).sqnr;
+    // Constant sites are represented exactly: their infinite ratio says nothing about the others.
+    if (!std::isfinite(d.sqnr) || !std::isfinite(minmax) || !std::isfinite(best)) continue;
+    ++counted;
+    out.mean_reduction += d.range_reduction;
+    out.mean_sqnr += d.sqnr;
+    out.mean_minmax += minmax;
+    out.mean_best += best;
+    if (out.worst_site.empty() || d.sqnr < out.worst_sqnr) {
+      out.worst_site = site;
+      out.worst_sqnr = d.sqnr;
+    }
+    if (minmax - d.sqnr > out.worst_loss) {
+      out.worst_loss = minmax - d.sqnr;
+      out.worst_loss_site = site;
+    }
+  }
+  const double n = std::max<double>(1, static_cast<double>(counted));
+  for (double* mean : {&out.mean_reduction, &out.mean_sqnr, &out.mean_minmax, &out.mean_best}) {
+    *mean /= n;
+  }
+  return out;
+}
+
+std::string summary_text(const Comparison& all) {
+  const Summary s = summarize(all);
+  std::vector<std::string> policies;
+  for (const auto& [name, count] : s.policies)
+    policies.push_back(fmt::format("{} {}", name, count));
+  std::string out =
+      fmt::format("{}: {}; range reduced by {} % on average; worst SQNR {} dB at {}\n",
+                  count_of(static_cast<int64_t>(all.plan.sites.size()), "site"),
+                  fmt::join(policies, ", "), fixed(100 * s.mean_reduction, 1),
+                  fixed(s.worst_sqnr, 1), s.worst_site.empty() ? "none" : s.worst_site);
+  out +=
+      fmt::format("mean SQNR {} dB; min-max {} dB", fixed(s.mean_sqnr, 2), fixed(s.mean_minmax, 2));
+  if (!all.asked_best)
+    out += fmt::format("; the best policy at each site {} dB", fixed(s.mean_best, 2));
+  out += "\n";
+  if (!s.worst_loss_site.empty()) {
+    out += fmt::format("largest loss against min-max: {} dB at {}\n", fixed(s.worst_loss, 1),
+                       s.worst_loss_site);
+  }
+  return out;
+}
+
+/// JSON has no infinity: null is "no error at all", as in the plan.
+Json or_null(double decibels) { return std::isfinite(decibels) ? Json(decibels) : Json(); }
+
+Json summary_json(const Comparison& all) {
+  const Summary s = summarize(all);
+  Json out;
+  out["sites"] = static_cast<int64_t>(all.plan.sites.size());
+  out["policies"] = Json::object();
+  for (const auto& [name, count] : s.policies) out["policies"][name] = count;
+  out["mean_range_reduction"] = s.mean_reduction;
+  out["mean_sqnr_db"] = s.mean_sqnr;
+  out["mean_sqnr_db_minmax"] = s.mean_minmax;
+  out["mean_sqnr_db_best"] = s.mean_best;
+  out["worst_site"] = s.worst_site;
+  out["worst_sqnr_db"] = s.worst_sqnr;
+  out["worst_loss_site"] = s.worst_loss_site;
+  out["worst_loss_db"] = s.worst_loss;
+  for (const auto& [site, d] : all.plan.sites) {
+    Json entry;
+    entry["minmax"] = or_null(all.minmax.sites.at(site).sqnr);
+    entry["best"] = or_null(all.best.sites.at(site).sqnr);
+    out["sqnr_db"].append_member(site, std::move(entry));
+  }
+  return out;
+}
+
+std::string remarks(const Plan& plan, size_t most) {
+  std::map<std::string, std::vector<std::string>> by_text;
+  for (const auto& [site, d] : plan.sites) {
+    if (!d.remark.empty()) by_text[d.remark].push_back(site);
+  }
+  std::string out;
+  for (const auto& [text, sites] : by_text) {
+    const size_t shown = std::min(most, sites.size());
+    const std::vector<std::string> some(sites.begin(),
+                                        sites.begin() + static_cast<std::ptrdiff_t>(shown));
+    out +=
+        fmt::format("remark: {}: {}{}\n", text, fmt::join(some, ", "),
+                    shown < sites.size() ? fmt::format(" and {} more", sites.size() - shown) : "");
+  }
+  return out;
+}
+
+std::string as_text(const Comparison& all, const Request& request) {
+  const size_t sites = all.plan.sites.size();
+  const bool cut = !request.all && ::isatty(STDOUT_FILENO) == 1 && sites > kRows;
+  std::string out = table_of(all, cut ? kRows : sites);
+  if (cut) out += fmt::format("… and {} more: --all shows them\n", sites - kRows);
+  out += "\n" + remarks(all.plan, 5) + summary_text(all);
+  if (!request.out.empty()) {
+    out += fmt::format("wrote {}, {}\n", request.out, bytes_text(file_size(request.out)));
+  }
+  return out;
+}
+
+}  // namespace
+
+int run_decide(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  plan_options(request);  // wrong usage is found before a file is read
+  const StatisticsSet statistics = read_statistics(request.statistics);
+  Comparison all = compare(statistics, request);
+  all.plan.meta = make_meta(statistics, request, arguments);
+  if (!request.out.empty()) {
+    const HoldInterrupts hold;
+    write_file(request.out, all.plan.to_json().dump(1) + "\n");
+  }
+  if (request.json) {
+    Json result;
+    if (!request.out.empty()) result["file"] = request.out;
+    result["summary"] = summary_json(all);
+    result["plan"] = all.plan.to_json();
+    out.write_json(result);
+  } else {
+    out.write(as_text(all, request));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,129 @@
+// scute dump: logits and the tensors of chosen sites.
+#include "scute/recipe/dump.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/interrupt.h"
+#include "cli/machine.h"
+#include "cli/options.h"
+#include "cli/words.h"
+#include "scute/base/checked.h"
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/npy.h"
+#include "scute/io/safetensors.h"
+#include "scute/recipe/collect.h"
+
+namespace scute::cli {
+namespace {
+
+struct Request {
+  std::string model, ids, text, sites, tokenizer, out;
+  Compute compute = Compute::f32;
+  int threads = 0;
+  bool stepwise = false, json = false;
+};
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("dump");
+  options.model(request.model);
+  options.text("--ids", request.ids, "FILE", "token ids as .npy: (L), or (B, L) sequences");
+  options.text("--text", request.text, "FILE", "any text file, tokenized as one sequence");
+  options.text("--out", request.out, "FILE", "a .safetensors", Options::Need::required);
+  options.text("--sites", request.sites, "GLOB",
+               "sites whose tensors are written; without it all but lm_head:output");
+  options.flag("--stepwise", request.stepwise, "one token at a time from a state");
+  options.compute(request.compute);
+  options.tokenizer(request.tokenizer);
+  options.machine(request.threads);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  if (request.ids.empty() == request.text.empty()) {
+    throw UsageError("expected either --ids FILE or --text FILE (see scute dump --help)");
+  }
+  if (!request.out.ends_with(".safetensors")) {
+    throw UsageError(
+        fmt::format("--out: expected a name ending in .safetensors, found \"{}\"", request.out));
+  }
+  return true;
+}
+
+Tensor read_ids(const Request& request, const ModelDescription& model) {
+  if (!request.ids.empty()) {
+    Tensor ids = read_npy(request.ids);
+    if (ids.dtype() != DType::i32 && ids.dtype() != DType::i64) {
+      fail(request.ids, "int32 or int64 token ids", std::string(name_of(ids.dtype())));
+    }
+    return ids;
+  }
+  const auto tokenizer = load_tokenizer(model, request.tokenizer);
+  if (!tokenizer) fail(model.path, "a tokenizer.json (or --tokenizer FILE)", "none");
+  const auto ids = tokenizer->encode(read_text(request.text));
+  if (ids.empty()) fail(request.text, "at least one token", "none");
+  return Tensor::of<int32_t>({static_cast<int64_t>(ids.size())}, ids);
+}
+
+std::vector<Site> chosen_sites(const Request& request, const ModelDescription& model) {
+  const SiteList list = list_sites(model);
+  std::vector<Site> sites = list.match(request.sites.empty() ? "*" : request.sites, "--sites");
+  if (request.sites.empty()) {
+    std::erase_if(sites, [](const Site& site) { return site.name == "lm_head:output"; });
+  }
+  return sites;
+}
+
+/// Everything is held before it is written: too much is refused before the machine suffers.
+void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
+                  const Tensor& ids) {
+  int64_t per_token = model.config.vocabulary;
+  for (const Site& site : sites) {
+    if (site.extent == Site::Extent::per_token) per_token += element_count(site.shape, site.name);
+  }
+  const int64_t bytes = checked_mul(checked_mul(per_token, ids.size(), "dump"), 4, "dump");
+  const int64_t available = memory_of_machine().available;
+  if (available > 0 && bytes > available) {
+    fail("dump", fmt::format("at most {} of tensors, the memory left", bytes_text(available)),
+         fmt::format("{}; fewer tokens or --sites need less", bytes_text(bytes)));
+  }
+}
+
+}  // namespace
+
+int run_dump(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const ModelDescription description = describe_model(request.model);
+  const std::vector<Site> sites = chosen_sites(request, description);
+  const Tensor ids = read_ids(request, description);
+  check_memory(sites, description, ids);
+  { const AtomicFile probe(request.out); }
+
+  const LanguageModel model = load_model(description, request.compute, LanguageModel::Head::packed);
+  const auto tensors = dump(model, ids, sites, request.stepwise, request.threads);
+  const HoldInterrupts hold;
+  Arguments command{"dump"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  write_safetensors(request.out, tensors,
+                    {{"tool", "scute " SCUTE_VERSION},
+                     {"model", description.name},
+                     {"command", shell_command(command)}});
+  if (request.json) {
+    Json result;
+    result["file"] = request.out;
+    result["bytes"] = file_size(request.out);
+    result["tokens"] = ids.size();
+    for (const NamedTensor& tensor : tensors) {
+      result["tensors"][tensor.name] = to_string(tensor.tensor.shape());
+    }
+    out.write_json(result);
+  } else {
+    out.write(fmt::format("wrote {}: {}, {} tokens, {}\n", request.out,
+                          count_of(static_cast<int64_t>(tensors.size()), "tensor"),
+                          grouped(ids.size()), bytes_text(file_size(request.out))));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,28 @@
+#include "cli/forward.h"
+
+#include "scute/base/random.h"
+
+namespace scute::cli {
+
+void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids) {
+  const Arena::Scope scope(run.arena());
+  const auto hidden = run.matrix(static_cast<int64_t>(ids.size()), model.config().width);
+  State state = model.new_state();
+  model.hidden(run, ids, state, hidden);
+}
+
+std::vector<int32_t> random_ids(int64_t length, int64_t vocabulary, uint64_t seed) {
+  Random random(seed);
+  std::vector<int32_t> out(static_cast<size_t>(length));
+  for (int32_t& id : out)
+    id = static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary)));
+  return out;
+}
+
+std::vector<Site> observed_sites(const SiteList& list, const std::string& glob) {
+  std::vector<Site> sites = list.match(glob.empty() ? "*" : glob, "--sites");
+  std::erase_if(sites, [](const Site& site) { return site.name == "lm_head:output"; });
+  return sites;
+}
+
+}  // namespace scute::cli

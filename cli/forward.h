@@ -1,0 +1,22 @@
+// One sample through a model up to its final norm, for measuring.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scute/models/language_model.h"
+
+namespace scute::cli {
+
+/// From a zero state; the head is not computed.
+void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids);
+
+/// Uniform in [0, vocabulary), the same for the same seed.
+std::vector<int32_t> random_ids(int64_t length, int64_t vocabulary, uint64_t seed);
+
+/// What collect observes: the sites that match, or all but lm_head:output for an empty glob.
+std::vector<Site> observed_sites(const SiteList& list, const std::string& glob);
+
+}  // namespace scute::cli

@@ -1,0 +1,67 @@
+#include "cli/machine.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+namespace scute::cli {
+namespace {
+
+/// A file that holds one number (control groups write "max" for none).
+std::optional<int64_t> number_in(const char* path) {
+  std::ifstream file(path);
+  int64_t value = 0;
+  if (file >> value) return value;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Memory memory_of_machine() {
+  Memory out;
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    std::string key;
+    int64_t kibibytes = 0;
+    words >> key >> kibibytes;
+    if (key == "MemTotal:") out.total = kibibytes * 1024;
+    if (key == "MemAvailable:") out.available = kibibytes * 1024;
+  }
+  if (const auto limit = number_in("/sys/fs/cgroup/memory.max"); limit && *limit < out.total) {
+    out.total = *limit;
+    const int64_t used = number_in("/sys/fs/cgroup/memory.current").value_or(0);
+    out.available = std::min(out.available, std::max<int64_t>(0, *limit - used));
+  }
+  return out;
+}
+
+int64_t peak_memory() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+int64_t disk_free(const std::string& folder) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder, error);
+  return error ? -1 : static_cast<int64_t>(space.available);
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (!line.starts_with("model name")) continue;
+    const size_t colon = line.find(':');
+    if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
+  }
+  return "unknown processor";
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,31 @@
+// Where a verb's results go: standard output, or a string for the verb that called it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "scute/base/json.h"
+
+namespace scute::cli {
+
+class Output {
+ public:
+  enum class To { standard_output, text };
+  explicit Output(To to) : to_(to) {}
+
+  void write(std::string_view words);
+  /// One JSON object and a newline.
+  void write_json(const Json& json);
+  /// Everything written so far (To::text).
+  const std::string& text() const { return text_; }
+  /// Hands everything to the system; Error when it could not be written. A reader that closed its
+  /// end early ("scute sites M | head") has what it wanted: no error.
+  void finish();
+
+ private:
+  To to_;
+  std::string text_;
+  int failure_ = 0;  ///< errno of the first write that failed
+};
+
+}  // namespace scute::cli

@@ -1,0 +1,64 @@
+#include "cli/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "cli/words.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr auto kFirst = std::chrono::seconds(2);
+constexpr auto kRedraw = std::chrono::milliseconds(100);
+constexpr auto kPlain = std::chrono::seconds(10);
+constexpr int64_t kBar = 24;
+
+}  // namespace
+
+Progress::Progress(std::string title, std::string unit, bool quiet)
+    : title_(std::move(title)),
+      unit_(std::move(unit)),
+      quiet_(quiet),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(Clock::now()),
+      last_(start_) {}
+
+Progress::~Progress() {
+  if (drawn_) std::fputs("\r\x1b[K", stderr);
+}
+
+void Progress::update(int64_t done, int64_t total) {
+  if (quiet_) return;
+  const std::lock_guard lock(guard_);
+  if (done <= most_) return;
+  most_ = done;
+  const auto now = Clock::now();
+  if (now - start_ < kFirst) return;
+  if (now - last_ < (terminal_ ? Clock::duration(kRedraw) : Clock::duration(kPlain))) return;
+  last_ = now;
+  const std::string text = line(done, total, std::chrono::duration<double>(now - start_).count());
+  drawn_ = terminal_;
+  std::fputs(terminal_ ? fmt::format("\r{}\x1b[K", text).c_str() : (text + "\n").c_str(), stderr);
+}
+
+std::string Progress::line(int64_t done, int64_t total, double seconds) const {
+  const double rate = static_cast<double>(done) / seconds;
+  const double left = static_cast<double>(total - done) / rate;
+  std::string bar;
+  if (terminal_) {
+    const auto full = static_cast<size_t>(kBar * done / std::max<int64_t>(total, 1));
+    bar = fmt::format(" [{:<{}}]", std::string(full, '#'), kBar);
+  }
+  return fmt::format("{}{} {}/{} {}, {} a second, {} left", title_, bar, done, total, unit_,
+                     significant(rate, 3), duration_text(left));
+}
+
+void note(bool quiet, const std::string& line) {
+  if (!quiet) std::fputs((line + "\n").c_str(), stderr);
+}
+
+}  // namespace scute::cli

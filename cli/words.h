@@ -1,0 +1,24 @@
+// Numbers and names as people read them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace scute::cli {
+
+std::string grouped(int64_t n);                          ///< "1,234,567"
+std::string count_of(int64_t n, std::string_view noun);  ///< "1 sample", "1,234 samples"
+std::string bytes_text(int64_t bytes);                   ///< "74.2 KB", "1.3 GB" (powers of 1000)
+std::string duration_text(double seconds);  ///< "0.42 s", "12.3 s", "4 min 10 s", "2 h 05 min"
+std::string fixed(double x, int digits);    ///< "-" for what is not a number
+std::string significant(double x, int digits = 4);  ///< shortest with that many digits
+std::string short_hash(std::string_view hex);       ///< its first 12 digits
+
+/// A word of a command line, quoted for a POSIX shell where it must be.
+std::string shell_word(std::string_view word);
+/// "scute VERB WORD…", ready to be pasted.
+std::string shell_command(const std::vector<std::string>& words);
+
+}  // namespace scute::cli
