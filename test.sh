@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# Installs what is missing (Debian 12), builds scute and runs every check, fastest first.
+#   ./test.sh         everything
+#   ./test.sh --fast  format, layers, golden data, build and tests only
+# Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
+
+fast=no
+case "${1:-}" in
+  "") ;;
+  --fast) fast=yes ;;
+  *)
+    echo "usage: ./test.sh [--fast]" >&2
+    exit 2
+    ;;
+esac
+
+jobs=$(nproc)
+passed=0
+failed=()
+began=$SECONDS
+logs=build/test-logs
+
+clock() { printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); }
+
+# stage NAME COMMAND…: runs it, says how it went, and goes on whatever happens.
+stage() {
+  local name=$1 start=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  if "$@"; then
+    passed=$((passed + 1))
+    echo "-- passed: $name ($(clock $((SECONDS - start))))"
+  else
+    failed+=("$name")
+    echo "-- FAILED: $name ($(clock $((SECONDS - start))))"
+  fi
+}
+
+# quietly LOG COMMAND…: shows what matters of the output, and only when the command fails.
+quietly() {
+  local log=$logs/$1.log
+  shift
+  "$@" >"$log" 2>&1 && return
+  grep -nE 'error|FAILED|ERROR: |SUMMARY|WARNING: ThreadSanitizer|BINARY|runtime error' "$log" | head -n 30
+  tail -n 30 "$log"
+  echo "the whole output: $log"
+  return 1
+}
+
+# A build folder made elsewhere (the repository was copied or moved) cannot be continued.
+fresh_if_moved() {
+  if [ -f "$1/CMakeCache.txt" ] &&
+    ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$1/CMakeCache.txt"; then
+    rm -rf "$1"
+  fi
+}
+
+# sources PATTERN…: the repository's own files, with or without git.
+sources() {
+  local names=(-false)
+  for pattern in "$@"; do names+=(-o -name "$pattern"); done
+  find ./*.sh .ci cli bench examples scripts scute tests cmake -type f \( "${names[@]}" \) | sort
+}
+
+check_format() {
+  local files
+  mapfile -t files < <(sources '*.h' '*.cc')
+  [ ${#files[@]} -gt 0 ] && quietly format clang-format-14 --dry-run -Werror "${files[@]}" &&
+    echo "${#files[@]} files"
+}
+
+check_layers() {
+  /usr/bin/python3 scripts/check_layers.py --self-test && /usr/bin/python3 scripts/check_layers.py
+}
+
+# A file longer than this does two things (DESIGN §3).
+check_sizes() {
+  local file lines status=0
+  while read -r file; do
+    lines=$(wc -l <"$file")
+    if [ "$lines" -gt 400 ]; then
+      echo "$file: expected at most 400 lines, found $lines"
+      status=1
+    fi
+  done < <(sources '*.h' '*.cc' '*.cmake' '*.sh' '*.py')
+  return $status
+}
+
+# build_in FOLDER "TARGETS" CMAKE-OPTIONS…
+build_in() {
+  local folder=$1 targets=$2
+  shift 2
+  fresh_if_moved "$folder"
+  # shellcheck disable=SC2086  # TARGETS is a list
+  quietly "configure-${folder//\//-}" cmake -S . -B "$folder" -G Ninja "$@" &&
+    quietly "build-${folder//\//-}" cmake --build "$folder" -j "$jobs" ${targets:+--target $targets}
+}
+
+run_ctest() {
+  local log=$logs/ctest.log status=0
+  ctest --test-dir build -j "$jobs" --output-on-failure --no-tests=error >"$log" 2>&1 || status=1
+  if [ $status -ne 0 ]; then grep -vE '^ *[0-9]+/[0-9]+ Test .* Passed|^ *Start ' "$log" | head -n 200; fi
+  grep -aohE 'SKIPPED: [^"]*' build/Testing/Temporary/LastTest.log | sort | uniq -c |
+    while read -r count reason; do echo "$reason (tests: $count)"; done
+  local ran not_passed skipped
+  ran=$(sed -nE 's/^.* tests failed out of ([0-9]+)$/\1/p' "$log")
+  not_passed=$(sed -nE 's/^.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' "$log")
+  skipped=$(grep -cE '\(Skipped\)$' "$log")
+  echo "tests: $((${ran:-0} - ${not_passed:-0} - skipped)) passed, ${not_passed:-all} failed, $skipped skipped"
+  return $status
+}
+
+# run_tests FOLDER "PROGRAM [--gtest_filter=…]"…: test programs of one build, without ctest.
+run_tests() {
+  local folder=$1 status=0 code words log ran skipped
+  shift
+  for line in "$@"; do
+    read -ra words <<<"$line"
+    log=$logs/run-${folder//\//-}-$(basename "${words[0]}").log
+    "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1
+    code=$?
+    ran=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1/p' "$log")
+    skipped=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) tests?.*/, \1 skipped/p' "$log")
+    if [ $code -ne 0 ] || [ "${ran:-0}" -eq 0 ]; then
+      status=1
+      grep -nE 'FAILED|ERROR: |SUMMARY|WARNING: ThreadSanitizer|runtime error' "$log" | head -n 20
+      echo "${words[0]}: failed (exit code $code, ${ran:-0} passed); the whole output: $log"
+    else
+      echo "${words[0]##*/}: $ran passed$skipped"
+    fi
+  done
+  return $status
+}
+
+layer_programs() {
+  for layer in "$@"; do echo "scute/$layer/${layer}_test"; done
+}
+
+portable_path() {
+  build_in build/plain "kernels_test models_test models_golden_test" -DCMAKE_BUILD_TYPE=Release \
+    -DSCUTE_PLAIN=ON -DSCUTE_WERROR=ON &&
+    run_tests build/plain scute/kernels/kernels_test scute/models/models_test \
+      tests/models_golden_test
+}
+
+# Addresses, undefined behaviour and fuzzing share one build with Clang.
+sanitized_layers=(base tensor io text data observe quantize decide models)
+sanitizer_build() {
+  local targets=fuzz
+  for layer in "${sanitized_layers[@]}"; do targets+=" ${layer}_test"; done
+  build_in build/sanitize "$targets" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSCUTE_WERROR=ON \
+    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DCMAKE_CXX_COMPILER=clang++-14 -DSCUTE_FUZZ=ON \
+    -DSCUTE_SANITIZE=address,undefined,fuzzer-no-link
+}
+sanitizer_tests() {
+  local programs
+  mapfile -t programs < <(layer_programs "${sanitized_layers[@]}")
+  run_tests build/sanitize "${programs[@]}"
+}
+
+fuzz() {
+  local status=0 name program seeds=build/fuzz-seeds
+  rm -rf "$seeds" && quietly seeds /usr/bin/python3 scripts/make_fuzz_seeds.py "$seeds" || return 1
+  for program in build/sanitize/tests/fuzz/fuzz_*; do
+    if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
+    name=$(basename "$program")
+    mkdir -p "$seeds/$name" "build/fuzz-found/$name"
+    # The corpus found so far stays in build/, so that every run begins where the last one ended.
+    if "$program" -max_total_time=10 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+      -artifact_prefix="build/fuzz-found/$name-" "build/fuzz-found/$name" "$seeds/$name" \
+      >"$logs/$name.log" 2>&1; then
+      echo "$name: $(sed -nE 's/^stat::number_of_executed_units: ([0-9]+)/\1/p' "$logs/$name.log") inputs, none breaks it"
+    else
+      status=1
+      grep -nE 'ERROR: |SUMMARY|runtime error|Test unit written' "$logs/$name.log" | head -n 10
+      echo "$name: failed; the whole output: $logs/$name.log"
+    fi
+  done
+  return $status
+}
+
+threads() {
+  # The portable path: oneDNN's generated code and its OpenMP are not instrumented.
+  build_in build/threads "base_test collect_test" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DSCUTE_PLAIN=ON -DSCUTE_SANITIZE=thread -DSCUTE_WERROR=ON &&
+    run_tests build/threads "scute/base/base_test --gtest_filter=Threads*" \
+      "tests/collect_test --gtest_filter=*AnyNumberOfThreads*:*Interruption*"
+}
+
+older_machine() {
+  ONEDNN_MAX_CPU_ISA=AVX2 run_tests build scute/kernels/kernels_test
+}
+
+stage "set-up" scripts/setup_debian.sh --test
+mkdir -p $logs
+stage "format" check_format
+stage "layers" check_layers
+stage "file sizes" check_sizes
+stage "golden data" /usr/bin/python3 scripts/make_golden.py --check
+stage "build (GCC, Release, warnings are errors)" build_in build "" -DCMAKE_BUILD_TYPE=Release \
+  -DSCUTE_WERROR=ON -DSCUTE_TESTS=ON
+stage "tests" run_ctest
+if [ $fast = no ]; then
+  stage "kernels as on a machine with AVX2 only" older_machine
+  stage "portable path: kernels and models without oneDNN and SIMD" portable_path
+  stage "build with Clang, address and undefined-behaviour sanitizers" sanitizer_build
+  stage "tests under the sanitizers" sanitizer_tests
+  stage "fuzzing, 10 seconds each" fuzz
+  stage "threads under the thread sanitizer" threads
+fi
+
+printf '\nstages: %d passed, %d failed\n' $passed ${#failed[@]}
+time=$(clock $((SECONDS - began)))
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'failed: %s\n' "${failed[@]}"
+  echo "test.sh: ${#failed[@]} stages failed in $time"
+  exit 1
+fi
+echo "test.sh: all stages passed in $time"

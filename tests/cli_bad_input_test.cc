@@ -1,0 +1,231 @@
+// Bad input at the command line: one clear line, the right exit code, nothing half-written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "program.h"
+#include "scute/base/json.h"
+#include "scute/io/file.h"
+#include "scute/io/safetensors.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr const char* kModel = "examples/tiny-mamba1";
+constexpr const char* kText = "examples/text/calibration.jsonl";
+
+/// One line that begins with "scute: error: " and contains the parts; exit code 1.
+void expect_error(const Ended& ended, const std::vector<std::string>& parts) {
+  EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
+  EXPECT_THAT(ended.err, StartsWith("scute: error: "));
+  EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+  for (const std::string& part : parts) EXPECT_THAT(ended.err, HasSubstr(part));
+}
+
+/// A copy of the example model that a test spoils, and a place for statistics.
+class BadInput : public testing::Test {
+ protected:
+  BadInput() {
+    fs::create_directory(model());
+    for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"}) {
+      fs::copy_file(fs::path(kModel) / name, model(name));
+    }
+  }
+  std::string model(const std::string& name = "") const {
+    return name.empty() ? folder_.path("model") : folder_.path("model/" + name);
+  }
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  const TemporaryFolder& folder() const { return folder_; }
+
+  Ended collect(const std::string& data = kText, const std::string& out = "",
+                const Surroundings& surroundings = {}) const {
+    return scute_program({"collect", model(), "--data", data, "--samples", "4", "--seqlen", "32",
+                          "--out", out.empty() ? path("s.safetensors") : out},
+                         surroundings);
+  }
+  /// Rewrites the weights after `change`.
+  template <class F>
+  void change_weights(const F& change) const {
+    SafetensorsFile file = read_safetensors(model("model.safetensors"));
+    change(file.tensors);
+    write_safetensors(path("changed.safetensors"), file.tensors, file.metadata);
+    fs::rename(path("changed.safetensors"), model("model.safetensors"));
+  }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name)) << text;
+    return path(name);
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST_F(BadInput, TheSoundCopyWorks) { EXPECT_EQ(collect().code, 0); }
+
+TEST_F(BadInput, TruncatedWeights) {
+  fs::resize_file(model("model.safetensors"), 1'000'000);
+  expect_error(collect(), {"model.safetensors", "expected", "found"});
+  fs::resize_file(model("model.safetensors"), 5);
+  expect_error(collect(), {"model.safetensors"});
+}
+
+TEST_F(BadInput, WeightsOfAnotherKind) {
+  std::ofstream(model("model.safetensors")) << "<html>404 Not Found</html>";
+  expect_error(collect(), {"model.safetensors"});
+  std::ofstream(model("config.json")) << "{\"d_model\": ";
+  expect_error(collect(), {"config.json"});
+}
+
+TEST_F(BadInput, AFolderThatIsNoModel) {
+  expect_error(
+      scute_program({"collect", "examples/text", "--data", kText, "--out", path("s.safetensors")}),
+      {"examples/text", "config.json"});
+  expect_error(scute_program({"sites", "nowhere"}), {"nowhere", "folder"});
+  fs::remove(model("model.safetensors"));
+  expect_error(collect(), {model(), "model.safetensors"});
+}
+
+TEST_F(BadInput, AMissingTensor) {
+  change_weights([](auto& tensors) {
+    std::erase_if(tensors, [](const NamedTensor& t) { return t.name.ends_with("3.mixer.A_log"); });
+  });
+  expect_error(collect(), {"backbone.layers.3.mixer.A_log", "missing"});
+}
+
+TEST_F(BadInput, AnExtraTensor) {
+  change_weights([](auto& tensors) { tensors.push_back({"backbone.extra", tensors[0].tensor}); });
+  expect_error(collect(), {"backbone.extra"});
+}
+
+TEST_F(BadInput, AMisshapenTensor) {
+  change_weights([](auto& tensors) {
+    for (NamedTensor& t : tensors) {
+      if (t.name.ends_with("0.norm.weight")) t.tensor = Tensor(DType::f32, {255});
+    }
+  });
+  expect_error(collect(), {"backbone.layers.0.norm.weight", "(256)", "(255)"});
+}
+
+TEST_F(BadInput, ATokenizerOfAnotherModel) {
+  Json tokenizer = Json::parse(read_text(model("tokenizer.json")), "tokenizer");
+  Json token = tokenizer.at("added_tokens", "").as_array("").front();
+  token["id"] = 5000;
+  token["content"] = "<|more|>";
+  tokenizer["added_tokens"].push_back(token);
+  std::ofstream(model("tokenizer.json")) << tokenizer.dump();
+  expect_error(collect(), {"tokenizer.json", "4096", "5001"});
+}
+
+TEST_F(BadInput, NoTokenizerForText) {
+  fs::remove(model("tokenizer.json"));
+  expect_error(collect(), {"--tokenizer"});
+  const std::string ids = write("ids.jsonl", "{\"ids\": [1, 2, 3]}\n");
+  EXPECT_EQ(collect(ids).code, 0);
+  expect_error(collect(write("large.jsonl", "{\"ids\": [1, 4096]}\n")), {"4096", "large.jsonl"});
+}
+
+TEST_F(BadInput, EmptyAndWrongText) {
+  expect_error(collect(write("empty.txt", "")), {"empty.txt", "document"});
+  expect_error(collect(write("blank.txt", " \n\n \n")), {"blank.txt"});
+  expect_error(collect(write("bad.jsonl", "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n")),
+               {"bad.jsonl:2", "\"text\""});
+  expect_error(collect(path("none.txt")), {"none.txt"});
+  expect_error(collect("examples/text"), {"examples/text"});
+}
+
+TEST_F(BadInput, TextWithoutAFullWindow) {
+  const std::string text = write("short.txt", "Only a few words are here.\n");
+  const auto eval = [&](const std::string& file) {
+    return scute_program({"eval", model(), "--perplexity", file});
+  };
+  expect_error(eval(text), {"short.txt", "2048", "--window "});
+  expect_error(eval(write("empty.txt", "")), {"empty.txt"});
+  expect_error(
+      scute_program({"eval", model(), "--last-word", write("w.jsonl", "{\"text\": \"w\"}\n")}),
+      {"w.jsonl", "line 1"});
+  expect_error(scute_program({"eval", model(), "--last-word", write("e.jsonl", "\n")}),
+               {"e.jsonl"});
+}
+
+TEST_F(BadInput, AnUnknownSite) {
+  expect_error(scute_program({"collect", model(), "--data", kText, "--sites", "layer_0.x_prj:input",
+                              "--out", path("s.safetensors")}),
+               {"layer_0.x_prj:input", "layer_0.x_proj:input"});
+  EXPECT_FALSE(fs::exists(path("s.safetensors")));
+}
+
+TEST_F(BadInput, StatisticsThatAreNone) {
+  expect_error(scute_program({"decide", model("model.safetensors")}), {"model.safetensors"});
+  expect_error(scute_program({"decide", path("none.safetensors")}), {"none.safetensors"});
+  ASSERT_EQ(collect().code, 0);
+  fs::resize_file(path("s.safetensors"), fs::file_size(path("s.safetensors")) - 1);
+  expect_error(scute_program({"decide", path("s.safetensors")}), {"s.safetensors"});
+  expect_error(scute_program({"merge", path("s.safetensors"), "--out", path("m.safetensors")}),
+               {"s.safetensors"});
+  EXPECT_FALSE(fs::exists(path("m.safetensors")));
+}
+
+TEST_F(BadInput, AFolderThatCannotBeWritten) {
+  // Permissions do not bind the superuser, so: a parent that is a file, and one nobody can write.
+  expect_error(collect(kText, model("config.json") + "/s.safetensors"), {"config.json/s"});
+  expect_error(collect(kText, "/proc/s.safetensors"), {"/proc/s.safetensors"});
+  expect_error(collect(kText, path("no/such/s.pt")), {"no/such/s.pt"});
+  expect_error(scute_program({"demo", "--out", model("config.json")}), {"config.json"});
+}
+
+TEST_F(BadInput, AFullDiskLeavesTheOldFileAndNoOther) {
+  const std::string out = write("s.safetensors", "the old file");
+  Surroundings full;
+  full.largest_file = 50'000;
+  expect_error(collect(kText, out, full), {"s.safetensors", "room"});
+  EXPECT_EQ(read_text(out), "the old file");
+  EXPECT_THAT(folder().names(), ElementsAre("model", "s.safetensors"));
+}
+
+TEST_F(BadInput, AFullDiskBehindStandardOutput) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
+  Surroundings full;
+  full.standard_output = "/dev/full";
+  expect_error(scute_program({"sites", kModel}, full), {"standard output"});
+  expect_error(scute_program({"--help"}, full), {"standard output"});
+}
+
+TEST_F(BadInput, AReaderThatStopsEarlyIsNoError) {
+  const Ended ended = shell("scute sites examples/tiny-mamba1 | head -n 1");
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.err, "");
+  // Nobody reads at all: the pipe is closed before the program writes.
+  const Ended closed =
+      shell("{ sleep 0.3; scute sites examples/tiny-mamba1; echo $? >&2; } | true");
+  EXPECT_EQ(closed.err, "0\n");
+}
+
+TEST_F(BadInput, DamagedWeightsAreReportedBySite) {
+  change_weights([](auto& tensors) {
+    for (NamedTensor& t : tensors) {
+      if (!t.name.ends_with("2.mixer.out_proj.weight")) continue;
+      Tensor spoiled(DType::f32, t.tensor.shape());
+      std::ranges::copy(t.tensor.to_f32().template values<float>(),
+                        spoiled.mutable_values<float>().begin());
+      spoiled.mutable_values<float>()[7] = __builtin_nanf("");
+      t.tensor = spoiled;
+    }
+  });
+  const Ended ended = collect();
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("layer_2.out_proj:output"));
+  EXPECT_THAT(ended.out, HasSubstr("NaN"));
+  expect_error(scute_program({"decide", path("s.safetensors"), "--out", path("p.json")}),
+               {"layer_2.out_proj:output", "NaN"});
+  EXPECT_FALSE(fs::exists(path("p.json")));
+}
+
+}  // namespace
+}  // namespace scute

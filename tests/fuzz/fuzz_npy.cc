@@ -1,0 +1,16 @@
+// Any bytes as a .npy file: a tensor of exactly the bytes after the header, or an Error.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "scute/base/error.h"
+#include "scute/io/npy.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    const auto tensor = scute::parse_npy(std::as_bytes(std::span(data, size)), "fuzz");
+    if (tensor.bytes().size() > size) std::abort();
+  } catch (const scute::Error&) {
+  }
+  return 0;
+}

@@ -1,0 +1,23 @@
+// Any bytes as a tokenizer.json: refused with an Error, or a tokenizer that encodes and decodes.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "scute/base/error.h"
+#include "scute/text/tokenizer.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    const auto tokenizer =
+        scute::Tokenizer::parse({reinterpret_cast<const char*>(data), size}, "fuzz");
+    for (const std::string_view text :
+         {"It's  a\tte\xCC\x81st 12\n<|endoftext|> \xFF", "", "   "}) {
+      try {
+        tokenizer.decode(tokenizer.encode(text));
+      } catch (const scute::Error&) {  // a byte outside the vocabulary
+      }
+    }
+  } catch (const scute::Error&) {
+  }
+  return 0;
+}

@@ -1,0 +1,114 @@
+#include "program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path new_file() {
+  std::string name = (fs::temp_directory_path() / "scute_program_XXXXXX").string();
+  const int descriptor = ::mkstemp(name.data());
+  if (descriptor < 0) throw std::runtime_error("no temporary file");
+  ::close(descriptor);
+  return name;
+}
+
+std::string take_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  fs::remove(path);
+  return text.str();
+}
+
+void redirect(const std::string& path, int to) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY);
+  if (descriptor < 0 || ::dup2(descriptor, to) < 0) ::_exit(126);
+  ::close(descriptor);
+}
+
+[[noreturn]] void become(const std::vector<std::string>& words, const Surroundings& surroundings) {
+  if (!surroundings.folder.empty() && ::chdir(surroundings.folder.c_str()) != 0) ::_exit(126);
+  ::signal(SIGINT, SIG_DFL);  // a background job of a shell would inherit "ignore"
+  if (surroundings.largest_file) {
+    const auto bytes = static_cast<rlim_t>(*surroundings.largest_file);
+    const struct rlimit limit { bytes, bytes };
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    ::signal(SIGXFSZ, SIG_IGN);  // writes then fail, as on a full disk
+  }
+  std::vector<char*> pointers;
+  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
+  pointers.push_back(nullptr);
+  ::execv(pointers[0], pointers.data());
+  ::_exit(127);
+}
+
+}  // namespace
+
+Child::Child(const std::vector<std::string>& arguments, const Surroundings& surroundings)
+    : out_(new_file()), err_(new_file()), standard_output_(surroundings.standard_output) {
+  std::vector<std::string> words{surroundings.program};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  pid_ = ::fork();
+  if (pid_ < 0) throw std::runtime_error("no new process");
+  if (pid_ != 0) return;
+  redirect(standard_output_.empty() ? out_.string() : standard_output_, STDOUT_FILENO);
+  redirect(err_.string(), STDERR_FILENO);
+  become(words, surroundings);
+}
+
+void Child::send(int signal) const { ::kill(pid_, signal); }
+
+Ended Child::wait() {
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return {code, take_text(out_), take_text(err_)};
+}
+
+Ended scute_program(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
+  return Child(arguments, surroundings).wait();
+}
+
+Ended shell(const std::string& line, const std::string& folder) {
+  const std::string path = fs::path(SCUTE_PROGRAM).parent_path().string();
+  Surroundings surroundings;
+  surroundings.folder = folder;
+  surroundings.program = "/bin/sh";
+  return Child({"-c", "PATH='" + path + "':\"$PATH\"; " + line}, surroundings).wait();
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (fs::temp_directory_path() / "scute_test_XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+  folder_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(folder_, ignored);
+}
+
+std::vector<std::string> TemporaryFolder::names() const {
+  std::vector<std::string> out;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    out.push_back(entry.path().filename().string());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace scute

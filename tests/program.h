@@ -1,0 +1,61 @@
+// Runs the built scute program as a user would, and says how it ended.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace scute {
+
+struct Ended {
+  int code = -1;         ///< exit code; 128 + the signal's number when a signal ended it
+  std::string out, err;  ///< standard output and error
+};
+
+struct Surroundings {
+  std::string folder;                   ///< working directory; empty: this one
+  std::string standard_output;          ///< a file for standard output, e.g. /dev/full
+  std::optional<int64_t> largest_file;  ///< bytes a file may grow to: a full disk for tests
+  std::string program = SCUTE_PROGRAM;
+};
+
+/// A started program; it must be ended by wait().
+class Child {
+ public:
+  Child(const std::vector<std::string>& arguments, const Surroundings& surroundings = {});
+  void send(int signal) const;
+  Ended wait();
+
+ private:
+  std::filesystem::path out_, err_;
+  std::string standard_output_;
+  pid_t pid_ = -1;
+};
+
+/// Starts the program and waits for it.
+Ended scute_program(const std::vector<std::string>& arguments,
+                    const Surroundings& surroundings = {});
+/// A command line in the shell, with the program's folder first in PATH.
+Ended shell(const std::string& line, const std::string& folder = "");
+
+/// A new folder, removed with everything in it at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  std::string path(const std::string& name = "") const { return (folder_ / name).string(); }
+  /// Names in the folder, sorted.
+  std::vector<std::string> names() const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace scute
