@@ -9,6 +9,9 @@
 #include "scute/base/random.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/gemm.h"
+#include "scute/kernels/gemm_int4.h"
+#include "scute/kernels/gemm_int8.h"
+#include "scute/kernels/gram.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/kernels/histogram.h"
 #include "scute/kernels/scan.h"
@@ -201,6 +204,19 @@ void hadamard_rows_of(benchmark::State& state) {
 }
 BENCHMARK(hadamard_rows_of)->Arg(kWidth)->Arg(kInner);
 
+/// The argument is the number of columns. An item is a multiply-add of the upper triangle.
+void add_gram_of(benchmark::State& state) {
+  const int64_t rows = 4 * kLength, n = state.range(0);
+  Tensor x = normal(rows, n);
+  std::vector<double> sums(static_cast<size_t>(n * n));
+  for (auto _ : state) {
+    add_gram(x.matrix<float>(), {sums.data(), n, n});
+    benchmark::ClobberMemory();
+  }
+  count(state, rows * n * (n + 1) / 2);
+}
+BENCHMARK(add_gram_of)->Arg(kWidth)->Arg(kInner);
+
 /// Arguments: rows, outputs, inputs.
 void gemm_of(benchmark::State& state, Compute compute) {
   const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
@@ -223,6 +239,50 @@ void mamba_130m(benchmark::internal::Benchmark* benchmark) {
 }
 BENCHMARK_CAPTURE(gemm_of, f32, Compute::f32)->Apply(mamba_130m);
 BENCHMARK_CAPTURE(gemm_of, bf16, Compute::bf16)->Apply(mamba_130m);
+
+/// Codes from −most to most.
+Tensor codes(int64_t rows, int64_t cols, int64_t most) {
+  Random random(static_cast<uint64_t>(rows * 1000003 + cols));
+  Tensor out(DType::i8, {rows, cols});
+  for (int8_t& code : out.mutable_values<int8_t>()) {
+    const auto drawn = static_cast<int64_t>(random.below(static_cast<uint64_t>(2 * most + 1)));
+    code = static_cast<int8_t>(drawn - most);
+  }
+  return out;
+}
+
+// in_proj at generation and at one tile of rows, in every weight format.
+void gemm_int8_of(benchmark::State& state) {
+  const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
+  const Tensor x = codes(rows, inputs, 127), scales = normal(1, outputs);
+  Tensor y(DType::f32, {rows, outputs});
+  const GemmInt8 gemm(codes(outputs, inputs, 127));
+  for (auto _ : state) {
+    gemm(x.matrix<int8_t>(), scales.values<float>().data(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  state.SetLabel(std::string(gemm.backend()));
+  count(state, rows * outputs * inputs);
+}
+void gemm_int4_of(benchmark::State& state) {
+  constexpr int64_t kGroup = 128;
+  const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
+  const Tensor x = normal(rows, inputs);
+  Tensor y(DType::f32, {rows, outputs});
+  const GemmInt4 gemm(codes(outputs, inputs, 7), normal(outputs, inputs / kGroup), kGroup);
+  for (auto _ : state) {
+    gemm(x.matrix<float>(), y.mutable_matrix<float>());
+    benchmark::ClobberMemory();
+  }
+  count(state, rows * outputs * inputs);
+}
+void one_row_and_one_tile(benchmark::internal::Benchmark* benchmark) {
+  for (const int64_t rows : {1, 128}) benchmark->Args({rows, 2 * kInner, kWidth});
+}
+BENCHMARK_CAPTURE(gemm_of, f32_tile, Compute::f32)->Apply(one_row_and_one_tile);
+BENCHMARK_CAPTURE(gemm_of, bf16_tile, Compute::bf16)->Apply(one_row_and_one_tile);
+BENCHMARK(gemm_int8_of)->Apply(one_row_and_one_tile);
+BENCHMARK(gemm_int4_of)->Apply(one_row_and_one_tile);
 
 }  // namespace
 }  // namespace scute

@@ -39,10 +39,11 @@ THIRD_PARTY = {
     r"openssl/": ["scute/base/hash.cc"],
     r"fmt/": ["scute/", "cli/"],
     r"hwy/": ["scute/kernels/"],
-    r"(dnnl|oneapi/|omp\.h)": ["scute/kernels/gemm_onednn.cc"],
+    r"(dnnl|oneapi/|omp\.h)": ["scute/kernels/gemm_onednn.cc", "scute/kernels/gemm_onednn_int8.cc"],
     r"(zip|zipconf|zlib)\.h": ["scute/io/"],
     r"pcre2": ["scute/text/pattern.cc"],
     r"utf8proc": ["scute/text/normalize.cc"],
+    r"Eigen/": ["scute/quantize/"],
     r"(CLI/|spdlog/)": ["cli/"],
 }
 

@@ -72,6 +72,18 @@ void AddIntoKernel(MatView<float> x, MatView<const float> y) {
   }
 }
 
+void MultiplyColumnsKernel(MatView<float> x, const float* factors) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; c += lanes) {
+      const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
+      const auto factor = load_n(d, factors + c, count);
+      store_n(hn::Mul(load_n(d, x.row(r) + c, count), factor), d, x.row(r) + c, count);
+    }
+  }
+}
+
 double LogSumExpKernel(const float* x, int64_t n) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> df;  // as many floats as one vector has doubles
@@ -112,6 +124,7 @@ namespace scute {
 
 HWY_EXPORT(GateSiluKernel);
 HWY_EXPORT(AddIntoKernel);
+HWY_EXPORT(MultiplyColumnsKernel);
 HWY_EXPORT(LogSumExpKernel);
 HWY_EXPORT(ArgmaxKernel);
 
@@ -121,6 +134,10 @@ void gate_silu(MatView<const float> x, MatView<const float> z, MatView<float> y)
 
 void add_into(MatView<float> x, MatView<const float> y) noexcept {
   HWY_DYNAMIC_DISPATCH(AddIntoKernel)(x, y);
+}
+
+void multiply_columns(MatView<float> x, const float* factors) noexcept {
+  HWY_DYNAMIC_DISPATCH(MultiplyColumnsKernel)(x, factors);
 }
 
 void copy_rows(MatView<const float> x, MatView<float> y) noexcept {

@@ -15,6 +15,8 @@ void rms_norm(MatView<const float> x, const float* weight, int64_t group, float 
 void gate_silu(MatView<const float> x, MatView<const float> z, MatView<float> y) noexcept;
 /// x += y.
 void add_into(MatView<float> x, MatView<const float> y) noexcept;
+/// x[r, c] ← x[r, c] · factors[c].
+void multiply_columns(MatView<float> x, const float* factors) noexcept;
 /// y = x, whatever the strides.
 void copy_rows(MatView<const float> x, MatView<float> y) noexcept;
 

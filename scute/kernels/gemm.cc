@@ -17,10 +17,6 @@ namespace {
 std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&, Compute) { return nullptr; }
 #endif
 
-bool is_float(DType type) {
-  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
-}
-
 template <class T>
 void widen(const Tensor& matrix, int64_t row, float* out) {
   const int64_t cols = matrix.dim(1);

@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "scute/kernels/gemm_highway.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "scute/kernels/gemm_block-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scute {
@@ -17,99 +18,11 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Outputs per panel of packed weights: two 512-bit vectors, and the same layout on every target.
-constexpr int64_t kPanel = 32;
-
-// Rows of a register block, which is two vectors wide. AVX-512, 32 registers: 16 sums are enough to
-// hide the latency of two multiply-adds a cycle, and measure better than 24 (115 against 110
-// GFLOP/s on one Zen 4 core). 16 registers: 12 sums, 2 weights, 1 broadcast, and 1 for the product
-// where there is no fused multiply-add.
-#if HWY_TARGET <= HWY_AVX3
-constexpr int64_t kRows = 8;
-#else
-constexpr int64_t kRows = 6;
-#endif
-
-using D = hn::CappedTag<float, 16>;
-using V = hn::Vec<D>;
-using DBits = hn::Rebind<uint32_t, D>;
-using DHalf = hn::Rebind<uint16_t, D>;
-
-HWY_INLINE V load_weights(const float* w) { return hn::LoadU(D(), w); }
-HWY_INLINE V load_weights(const uint16_t* w) {
-  return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(DBits(), hn::LoadU(DHalf(), w))));
-}
-
-HWY_INLINE void store(V sums, float* y, int64_t count) {
-  const D d;
-  if (HWY_LIKELY(count >= static_cast<int64_t>(hn::Lanes(d)))) {
-    hn::StoreU(sums, d, y);
-  } else {
-    HWY_ALIGN float all[hn::MaxLanes(d)];
-    hn::Store(sums, d, all);
-    std::copy(all, all + count, y);
-  }
-}
-
-/// Rows [row, row + R) by N vectors of outputs from `out` on, whose weights begin at w. Each sum
-/// runs over the inputs in order, so its bits depend neither on R nor on N.
-template <int64_t R, int64_t N, class W>
-HWY_NOINLINE void multiply_block(MatView<const float> x, MatView<float> y, int64_t row, int64_t out,
-                                 const W* HWY_RESTRICT w) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t inputs = x.cols, stride = x.stride;
-  const float* HWY_RESTRICT in = x.row(row);
-  V sums[R][N];
-  for (int64_t r = 0; r < R; ++r) {
-    for (int64_t n = 0; n < N; ++n) sums[r][n] = hn::Zero(d);
-  }
-  for (int64_t k = 0; k < inputs; ++k, w += kPanel) {
-    V weights[N];
-    for (int64_t n = 0; n < N; ++n) weights[n] = load_weights(w + n * lanes);
-    for (int64_t r = 0; r < R; ++r) {
-      const V value = hn::Set(d, in[r * stride + k]);
-      for (int64_t n = 0; n < N; ++n) sums[r][n] = hn::MulAdd(value, weights[n], sums[r][n]);
-    }
-  }
-  for (int64_t r = 0; r < R; ++r) {
-    for (int64_t n = 0; n < N; ++n) {
-      const int64_t first = out + n * lanes;
-      if (first < y.cols) store(sums[r][n], y.row(row + r) + first, y.cols - first);
-    }
-  }
-}
-
-/// The same for `rows` ≤ R known only at run time.
-template <int64_t R, int64_t N, class W>
-HWY_INLINE void multiply_rows(MatView<const float> x, MatView<float> y, int64_t row, int64_t rows,
-                              int64_t out, const W* w) {
-  if constexpr (R > 0) {
-    if (rows == R) {
-      multiply_block<R, N>(x, y, row, out, w);
-    } else {
-      multiply_rows<R - 1, N>(x, y, row, rows, out, w);
-    }
-  }
-}
-
 /// Panels outside, rows inside: a panel (K · 128 bytes) stays in the second-level cache meanwhile.
 template <class W>
 HWY_INLINE void multiply(MatView<const float> x, const W* panels, MatView<float> y) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
   for (int64_t first = 0; first < y.cols; first += kPanel) {
-    const int64_t end = std::min(y.cols, first + kPanel);
-    for (int64_t row = 0; row < x.rows; row += kRows) {
-      const int64_t rows = std::min(kRows, x.rows - row);
-      for (int64_t out = first; out < end; out += 2 * lanes) {
-        const W* w = panels + first * x.cols + (out - first);
-        if (end - out > lanes) {
-          multiply_rows<kRows, 2>(x, y, row, rows, out, w);
-        } else {
-          multiply_rows<kRows, 1>(x, y, row, rows, out, w);
-        }
-      }
-    }
+    multiply_panel<Start::kZero>(x, panels + first * x.cols, y, first);
   }
 }
 

@@ -2,13 +2,13 @@
 #include "scute/kernels/gemm_onednn.h"
 
 #include <algorithm>
-#include <array>
 #include <dnnl.hpp>
 #include <memory>
 #include <string_view>
 #include <vector>
 
 #include "scute/kernels/gemm_highway.h"
+#include "scute/kernels/gemm_onednn_impl.h"
 
 // Of libgomp, which oneDNN runs on. Declared here because <omp.h> is a compiler's own and Clang's
 // belongs to another library.
@@ -22,18 +22,10 @@ namespace {
 
 using dnnl::memory;
 
-/// While it lives, what this thread starts in oneDNN runs on this thread alone; other threads'
-/// counts are their own.
-class SingleThread {
- public:
-  SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~SingleThread() { omp_set_num_threads(before_); }
-  SingleThread(const SingleThread&) = delete;
-  SingleThread& operator=(const SingleThread&) = delete;
-
- private:
-  int before_;
-};
+bool has(dnnl::cpu_isa wanted) {
+  const auto bits = [](dnnl::cpu_isa isa) { return static_cast<unsigned>(isa); };
+  return (bits(dnnl::get_effective_cpu_isa()) & bits(wanted)) == bits(wanted);
+}
 
 /// The product of a fixed number of rows.
 struct Tile {
@@ -41,9 +33,6 @@ struct Tile {
   dnnl::matmul::primitive_desc description;
   dnnl::matmul primitive;
 };
-
-// Rows of the tiles, largest first.
-constexpr std::array<int64_t, 5> kTileRows{128, 32, 8, 4, 1};
 
 Tile make_tile(const dnnl::engine& engine, int64_t rows, const memory::desc& weights) {
   const auto dims = weights.dims();  // inputs × outputs
@@ -63,11 +52,6 @@ bool rows_independent(const Tile& tile) {
   return std::string_view(tile.description.impl_info_str()).starts_with("brg:");
 }
 
-bool has(dnnl::cpu_isa wanted) {
-  const auto bits = [](dnnl::cpu_isa isa) { return static_cast<unsigned>(isa); };
-  return (bits(dnnl::get_effective_cpu_isa()) & bits(wanted)) == bits(wanted);
-}
-
 class OneDnnGemm final : public Gemm::Impl {
  public:
   OneDnnGemm(dnnl::engine engine, Compute compute, std::vector<Tile> tiles, memory weights)
@@ -85,7 +69,6 @@ class OneDnnGemm final : public Gemm::Impl {
  private:
   struct Scratch;
 
-  const Tile& next_tile(int64_t left, int64_t done) const;
   void multiply_tile(const Tile& tile, MatView<const float> x, MatView<float> y, Scratch& scratch,
                      const dnnl::stream& stream) const;
   const void* prepared(MatView<const float> x, Scratch& scratch) const;
@@ -112,15 +95,6 @@ struct OneDnnGemm::Scratch {
   std::unique_ptr<uint16_t[]> rounded;
   int64_t x_size = 0, y_size = 0, rounded_size = 0;
 };
-
-/// The largest tile for the `left` rows that remain. One that overlaps rows already done counts if
-/// at most a quarter of its work is repeated: the same numbers are written twice, in fewer calls.
-const Tile& OneDnnGemm::next_tile(int64_t left, int64_t done) const {
-  const auto fits = [&](const Tile& tile) {
-    return tile.rows <= left || (tile.rows <= left + done && 4 * left >= 3 * tile.rows);
-  };
-  return *std::find_if(tiles_.begin(), tiles_.end(), fits);  // the last one is a single row
-}
 
 const void* OneDnnGemm::prepared(MatView<const float> x, Scratch& scratch) const {
   if (compute_ == Compute::bf16) {
@@ -158,7 +132,7 @@ void OneDnnGemm::multiply(MatView<const float> x, MatView<float> y) const noexce
   const dnnl::stream stream(engine_);
   Scratch scratch;
   for (int64_t done = 0; done < x.rows;) {
-    const Tile& tile = next_tile(x.rows - done, done);
+    const Tile& tile = tiles_[next_tile(x.rows - done, done)];
     const int64_t first = std::min(done, x.rows - tile.rows);
     multiply_tile(tile, x.slice_rows(first, tile.rows), y.slice_rows(first, tile.rows), scratch,
                   stream);
@@ -216,6 +190,19 @@ std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor& weight, Compute
     return nullptr;
   }
 }
+
+SingleThread::SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+SingleThread::~SingleThread() { omp_set_num_threads(before_); }
+
+size_t next_tile(int64_t left, int64_t done) {
+  const auto fits = [&](int64_t rows) {
+    return rows <= left || (rows <= left + done && 4 * left >= 3 * rows);
+  };
+  const auto* tile = std::find_if(kTileRows.begin(), kTileRows.end(), fits);
+  return static_cast<size_t>(tile - kTileRows.begin());  // the last one is a single row
+}
+
+bool onednn_has_vnni() { return has(dnnl::cpu_isa::avx512_core_vnni); }
 
 std::string_view onednn_target() {
   if (has(dnnl::cpu_isa::avx512_core_amx)) return "AVX512_CORE_AMX";

@@ -1,9 +1,10 @@
 #include "scute/kernels/hadamard.h"
 
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
+
+#include "scute/kernels/hadamard_signs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "scute/kernels/hadamard.cc"
@@ -134,76 +135,10 @@ namespace {
 
 HWY_EXPORT(transform_rows);
 
-template <size_t N>
-using Signs = std::array<float, N * N>;
-
-/// 1 for the squares modulo the prime q, −1 for the others, 0 for 0.
-template <size_t Q>
-constexpr std::array<float, Q> quadratic_character() {
-  std::array<float, Q> chi{};
-  for (size_t i = 1; i < Q; ++i) chi[i] = -1;
-  for (size_t i = 1; i < Q; ++i) chi[i * i % Q] = 1;
-  return chi;
-}
-
-/// Paley's first construction, order q + 1, q ≡ 3 mod 4: first row + − − …, first column +, inside
-/// −χ(j − i) with + on the diagonal.
-template <size_t Q>
-constexpr Signs<Q + 1> paley_one() {
-  constexpr auto chi = quadratic_character<Q>();
-  Signs<Q + 1> h{};
-  for (size_t i = 0; i <= Q; ++i) {
-    for (size_t j = 0; j <= Q; ++j) {
-      float& sign = h[i * (Q + 1) + j];
-      if (j == 0 || i == j) {
-        sign = 1;
-      } else {
-        sign = i == 0 ? -1 : -chi[(j + Q - i) % Q];
-      }
-    }
-  }
-  return h;
-}
-
-/// Paley's second construction, order 2(q + 1), q ≡ 1 mod 4: the conference matrix of order q + 1
-/// with each ±1 replaced by ±(+ +, + −) and each 0 by (+ −, − −).
-template <size_t Q>
-constexpr Signs<2 * (Q + 1)> paley_two() {
-  constexpr auto chi = quadratic_character<Q>();
-  constexpr size_t order = 2 * (Q + 1);
-  Signs<order> h{};
-  for (size_t i = 0; i < order; ++i) {
-    for (size_t j = 0; j < order; ++j) {
-      const size_t a = i / 2, b = j / 2;
-      const bool both = i % 2 == 1 && j % 2 == 1;
-      float& sign = h[i * order + j];
-      if (a == b) {
-        sign = i % 2 == 0 && j % 2 == 0 ? 1 : -1;
-      } else {
-        const float c = a == 0 || b == 0 ? 1 : chi[(b + Q - a) % Q];
-        sign = both ? -c : c;
-      }
-    }
-  }
-  return h;
-}
-
-constexpr auto kH12 = paley_two<5>();
-constexpr auto kH20 = paley_one<19>();
-constexpr auto kH28 = paley_two<13>();
-
-const float* signs_of(int64_t factor) {
-  switch (factor) {
-    case 12:
-      return kH12.data();
-    case 20:
-    case 40:
-      return kH20.data();
-    case 28:
-      return kH28.data();
-    default:
-      return nullptr;
-  }
+void dispatch(MatView<float> x, hadamard::Direction direction) {
+  const auto factor = hadamard_factor(x.cols);
+  if (!factor) return;
+  HWY_DYNAMIC_DISPATCH(transform_rows)(x, *factor, hadamard::signs_of(*factor, direction));
 }
 
 }  // namespace
@@ -218,10 +153,8 @@ std::optional<int64_t> hadamard_factor(int64_t n) {
   return std::nullopt;
 }
 
-void hadamard_rows(MatView<float> x) noexcept {
-  const auto factor = hadamard_factor(x.cols);
-  if (factor) HWY_DYNAMIC_DISPATCH(transform_rows)(x, *factor, signs_of(*factor));
-}
+void hadamard_rows(MatView<float> x) noexcept { dispatch(x, hadamard::Direction::forward); }
+void inverse_hadamard_rows(MatView<float> x) noexcept { dispatch(x, hadamard::Direction::inverse); }
 
 }  // namespace scute
 #endif

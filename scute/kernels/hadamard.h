@@ -16,5 +16,11 @@ std::optional<int64_t> hadamard_factor(int64_t n);
 /// x.cols must have a factor. H_12, H_28: Paley II; H_20: Paley I; H_40 = [[H20, H20], [H20,
 /// −H20]].
 void hadamard_rows(MatView<float> x) noexcept;
+/// The inverse, which is the transpose: (1/√n)·(H_K ⊗ H_{2^m})ᵀ·v. Another transform only where H_K
+/// is not symmetric (20, 40).
+void inverse_hadamard_rows(MatView<float> x) noexcept;
+/// Both on doubles, for weights that are transformed once: plain loops.
+void hadamard_rows(MatView<double> x) noexcept;
+void inverse_hadamard_rows(MatView<double> x) noexcept;
 
 }  // namespace scute

@@ -4,6 +4,7 @@
 
 #include <hwy/targets.h>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "scute/base/random.h"
@@ -54,6 +55,17 @@ void expect_twin(int64_t n) {
   const std::vector<double> expected = reference_hadamard(v, *factor);
   const double most = tolerance(n, *factor, norm(v));
   for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(double{x[i]}, expected[i], most) << i;
+
+  std::vector<float> y(v.begin(), v.end());
+  inverse_hadamard_rows({y.data(), 1, n});
+  const std::vector<double> inverse = reference_inverse_hadamard(v, *factor);
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(double{y[i]}, inverse[i], most) << i;
+}
+
+/// As `tolerance`, rounding by 2⁻⁵³; and as much again for the reference, whose n terms are added
+/// one after the other.
+double double_tolerance(int64_t n, int64_t factor, double length) {
+  return 0x1p-29 * tolerance(n, factor, length) + 0x1p-53 * static_cast<double>(n) * length;
 }
 
 TEST(Hadamard, MatchesItsMatrixOnEveryTarget) {
@@ -118,24 +130,103 @@ TEST(Hadamard, TwiceIsTheIdentityForPowersOfTwo) {
   }
 }
 
-TEST(Hadamard, TransformsEachRowOfAStridedViewAlone) {
-  constexpr int64_t kRows = 3, kCols = 96, kStride = 101;
+TEST(Hadamard, InDoubleMatchesTheMatrixAndTheFloatTransform) {
+  for (const int64_t n : {1, 2, 8, 12, 20, 28, 40, 48, 56, 64, 80, 96, 160, 224, 320, 768, 1536}) {
+    SCOPED_TRACE(n);
+    const int64_t factor = hadamard_factor(n).value();
+    const std::vector<double> v = draw(n);
+    const double exact = double_tolerance(n, factor, norm(v)),
+                 rough = tolerance(n, factor, norm(v));
+    std::vector<double> x = v, y = v;
+    std::vector<float> x32(v.begin(), v.end()), y32 = x32;
+    hadamard_rows({x.data(), 1, n});
+    hadamard_rows({x32.data(), 1, n});
+    inverse_hadamard_rows({y.data(), 1, n});
+    inverse_hadamard_rows({y32.data(), 1, n});
+    const std::vector<double> forward = reference_hadamard(v, factor);
+    const std::vector<double> inverse = reference_inverse_hadamard(v, factor);
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_NEAR(x[i], forward[i], exact) << i;
+      ASSERT_NEAR(y[i], inverse[i], exact) << i;
+      ASSERT_NEAR(double{x32[i]}, x[i], rough) << i;
+      ASSERT_NEAR(double{y32[i]}, y[i], rough) << i;
+    }
+  }
+}
+
+TEST(Hadamard, TheInverseUndoesTheTransformFromEitherSide) {
+  on_every_target([] {
+    for (const int64_t n : {1, 16, 12, 20, 40, 80, 160, 28, 56, 320, 1536, 2560}) {
+      const int64_t factor = hadamard_factor(n).value();
+      const std::vector<double> v = draw(n);
+      std::vector<float> x(v.begin(), v.end()), y = x;
+      hadamard_rows({x.data(), 1, n});
+      inverse_hadamard_rows({x.data(), 1, n});
+      inverse_hadamard_rows({y.data(), 1, n});
+      hadamard_rows({y.data(), 1, n});
+      // The second keeps the length of the first one's error, which is √n times an entry's.
+      const double most = (std::sqrt(static_cast<double>(n)) + 1) * tolerance(n, factor, norm(v));
+      for (size_t i = 0; i < x.size(); ++i) {
+        ASSERT_NEAR(double{x[i]}, v[i], most) << n << ": " << i;
+        ASSERT_NEAR(double{y[i]}, v[i], most) << n << ": " << i;
+      }
+    }
+  });
+}
+
+TEST(Hadamard, TheInverseIsTheSameTransformWhereTheMatrixIsSymmetric) {
+  for (const int64_t n : {64, 12, 96, 28, 224, 20, 40, 320}) {
+    const std::vector<double> v = draw(n);
+    std::vector<float> x(v.begin(), v.end()), y = x;
+    hadamard_rows({x.data(), 1, n});
+    inverse_hadamard_rows({y.data(), 1, n});
+    const int64_t factor = hadamard_factor(n).value();
+    EXPECT_EQ(x == y, factor != 20 && factor != 40) << n;
+  }
+}
+
+TEST(Hadamard, PassesNanAndInfinityToTheirRowOnly) {
+  on_every_target([] {
+    std::vector<float> x(3 * 40, 1.0f), y = x;
+    x[40] = y[45] = std::numeric_limits<float>::quiet_NaN();
+    x[80] = y[81] = std::numeric_limits<float>::infinity();
+    hadamard_rows({x.data(), 3, 40});
+    inverse_hadamard_rows({y.data(), 3, 40});
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_EQ(std::isfinite(x[i]), i < 40) << i;
+      ASSERT_EQ(std::isfinite(y[i]), i < 40) << i;
+    }
+  });
+}
+
+template <class T>
+void expect_rows_alone(void (*transform)(MatView<T>) noexcept) {
+  constexpr int64_t kRows = 3, kCols = 160, kStride = 165;
   const std::vector<double> v = draw(kRows * kStride);
-  std::vector<float> x(v.begin(), v.end());
-  hadamard_rows({x.data(), kRows, kCols, kStride});
+  std::vector<T> x(v.begin(), v.end());
+  transform({x.data(), kRows, kCols, kStride});
   for (int64_t r = 0; r < kRows; ++r) {
     const auto from = v.begin() + r * kStride;
-    std::vector<float> row(from, from + kCols);
-    hadamard_rows({row.data(), 1, kCols});
+    std::vector<T> row(from, from + kCols);
+    transform({row.data(), 1, kCols});
     for (int64_t c = 0; c < kStride; ++c) {
-      const float found = x[static_cast<size_t>(r * kStride + c)];
+      const T found = x[static_cast<size_t>(r * kStride + c)];
       if (c < kCols) {
         ASSERT_EQ(found, row[static_cast<size_t>(c)]) << r << ", " << c;
       } else {
-        ASSERT_EQ(double{found}, from[c]) << r << ", " << c;
+        ASSERT_EQ(found, static_cast<T>(from[c])) << r << ", " << c;
       }
     }
   }
+}
+
+TEST(Hadamard, TransformsEachRowOfAStridedViewAlone) {
+  on_every_target([] {
+    expect_rows_alone<float>(hadamard_rows);
+    expect_rows_alone<float>(inverse_hadamard_rows);
+  });
+  expect_rows_alone<double>(hadamard_rows);
+  expect_rows_alone<double>(inverse_hadamard_rows);
 }
 
 TEST(Hadamard, FactorFollowsTheRuleOfDivisors) {
@@ -152,7 +243,12 @@ TEST(Hadamard, FactorFollowsTheRuleOfDivisors) {
 TEST(Hadamard, LeavesAWidthWithoutFactorAlone) {
   std::vector<float> x(17, 3.0f);
   hadamard_rows({x.data(), 1, 17});
+  inverse_hadamard_rows({x.data(), 1, 17});
   EXPECT_EQ(x, std::vector<float>(17, 3.0f));
+  std::vector<double> y(17, 3.0);
+  hadamard_rows({y.data(), 1, 17});
+  inverse_hadamard_rows({y.data(), 1, 17});
+  EXPECT_EQ(y, std::vector<double>(17, 3.0));
 }
 
 }  // namespace

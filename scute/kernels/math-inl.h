@@ -22,20 +22,20 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// `count` ≤ lanes values, the rest zero; touches no memory beyond them (Highway's masked loads
+/// 1 ≤ `count` ≤ lanes values, the rest zero; touches no memory beyond them (Highway's masked loads
 /// may, on SSE4).
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_n(D d, const T* HWY_RESTRICT from, size_t count) {
-  if (HWY_LIKELY(count == hn::Lanes(d))) return hn::LoadU(d, from);
+  if (hn::MaxLanes(D()) == 1 || HWY_LIKELY(count == hn::Lanes(d))) return hn::LoadU(d, from);
   HWY_ALIGN T padded[hn::MaxLanes(D())] = {};
   std::memcpy(padded, from, count * sizeof(T));
   return hn::Load(d, padded);
 }
 
-/// Stores the first `count` ≤ lanes values and touches nothing beyond.
+/// Stores the first 1 ≤ `count` ≤ lanes values and touches nothing beyond.
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void store_n(hn::Vec<D> v, D d, T* to, size_t count) {
-  if (HWY_LIKELY(count == hn::Lanes(d))) return hn::StoreU(v, d, to);
+  if (hn::MaxLanes(D()) == 1 || HWY_LIKELY(count == hn::Lanes(d))) return hn::StoreU(v, d, to);
   HWY_ALIGN T padded[hn::MaxLanes(D())];
   hn::Store(v, d, padded);
   std::memcpy(to, padded, count * sizeof(T));

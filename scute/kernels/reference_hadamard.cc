@@ -41,11 +41,13 @@ std::vector<int> reference_hadamard_matrix(int64_t order) {
   return matrix;
 }
 
-std::vector<double> reference_hadamard(const std::vector<double>& v, int64_t factor) {
+namespace {
+
+/// (1/√n)·Σ_j sign(i, j)·v[j], for slow[factor × factor] and fast as matrices of signs.
+std::vector<double> multiply(const std::vector<int>& slow, const std::vector<int>& fast,
+                             int64_t factor, const std::vector<double>& v) {
   const auto n = std::ssize(v);
   const int64_t width = n / factor;
-  const std::vector<int> slow = reference_hadamard_matrix(factor);
-  const std::vector<int> fast = reference_hadamard_matrix(width);
   std::vector<double> out;
   for (int64_t i = 0; i < n; ++i) {
     double sum = 0;
@@ -57,6 +59,27 @@ std::vector<double> reference_hadamard(const std::vector<double>& v, int64_t fac
     out.push_back(sum / std::sqrt(static_cast<double>(n)));
   }
   return out;
+}
+
+std::vector<int> transposed(const std::vector<int>& matrix, int64_t order) {
+  std::vector<int> t;
+  for (int64_t i = 0; i < order; ++i) {
+    for (int64_t j = 0; j < order; ++j) t.push_back(matrix[static_cast<size_t>(j * order + i)]);
+  }
+  return t;
+}
+
+}  // namespace
+
+std::vector<double> reference_hadamard(const std::vector<double>& v, int64_t factor) {
+  const int64_t width = std::ssize(v) / factor;
+  return multiply(reference_hadamard_matrix(factor), reference_hadamard_matrix(width), factor, v);
+}
+
+std::vector<double> reference_inverse_hadamard(const std::vector<double>& v, int64_t factor) {
+  const int64_t width = std::ssize(v) / factor;
+  return multiply(transposed(reference_hadamard_matrix(factor), factor),
+                  transposed(reference_hadamard_matrix(width), width), factor, v);
 }
 
 }  // namespace scute

@@ -11,5 +11,7 @@ std::vector<int> reference_hadamard_matrix(int64_t order);
 
 /// (1/√n)·(H_factor ⊗ H_{n/factor})·v, multiplied out in double.
 std::vector<double> reference_hadamard(const std::vector<double>& v, int64_t factor);
+/// (1/√n)·(H_factor ⊗ H_{n/factor})ᵀ·v.
+std::vector<double> reference_inverse_hadamard(const std::vector<double>& v, int64_t factor);
 
 }  // namespace scute

@@ -20,6 +20,10 @@ enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 
 /// Bytes of one element.
 int64_t size_of(DType);
+/// f64, f32, f16 or bf16.
+inline bool is_float(DType type) {
+  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
 /// "F32", "BF16", "I64", …: safetensors' names.
 std::string_view name_of(DType);
 

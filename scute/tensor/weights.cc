@@ -39,27 +39,35 @@ std::vector<std::string> Weights::names() const {
   return out;
 }
 
-Tensor WeightReader::take(const std::string& name, const Shape& shape) {
+Tensor WeightReader::take_shaped(const std::string& name, const Shape& shape) {
   if (!weights_.contains(name)) {
     problems_.push_back(fmt::format("missing {} {}", name, to_string(shape)));
     return {};
   }
   Tensor tensor = weights_.take(name);
-  if (tensor.shape() != shape) {
-    problems_.push_back(fmt::format("{} has the shape {}, not {}", name, to_string(tensor.shape()),
-                                    to_string(shape)));
-    return {};
-  }
-  switch (tensor.dtype()) {
-    case DType::f64:
-    case DType::f32:
-    case DType::f16:
-    case DType::bf16:
-      return tensor;
-    default:
-      problems_.push_back(fmt::format("{} holds {}, not floats", name, name_of(tensor.dtype())));
-      return {};
-  }
+  if (tensor.shape() == shape) return tensor;
+  problems_.push_back(fmt::format("{} has the shape {}, not {}", name, to_string(tensor.shape()),
+                                  to_string(shape)));
+  return {};
+}
+
+Tensor WeightReader::take(const std::string& name, const Shape& shape) {
+  Tensor tensor = take_shaped(name, shape);
+  if (is_float(tensor.dtype())) return tensor;
+  problems_.push_back(fmt::format("{} holds {}, not floats", name, name_of(tensor.dtype())));
+  return {};
+}
+
+Tensor WeightReader::take(const std::string& name, const Shape& shape, DType type) {
+  Tensor tensor = take_shaped(name, shape);
+  if (tensor.dtype() == type || tensor.shape() != shape) return tensor;
+  problems_.push_back(
+      fmt::format("{} holds {}, not {}", name, name_of(tensor.dtype()), name_of(type)));
+  return {};
+}
+
+const Tensor* WeightReader::peek(std::string_view name) const {
+  return weights_.contains(name) ? &weights_.at(name) : nullptr;
 }
 
 Tensor WeightReader::take_f32(const std::string& name, const Shape& shape) {

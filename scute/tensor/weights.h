@@ -46,10 +46,16 @@ class WeightReader {
   Tensor take(const std::string& name, const Shape& shape);
   /// As take(), widened to f32.
   Tensor take_f32(const std::string& name, const Shape& shape);
+  /// As take(), of exactly this type.
+  Tensor take(const std::string& name, const Shape& shape, DType type);
+  /// The tensor of this name without taking it, or null: to see which form something is stored in.
+  const Tensor* peek(std::string_view name) const;
   /// Throws one Error that lists every problem and every tensor nobody took.
   void finish() const;
 
  private:
+  Tensor take_shaped(const std::string& name, const Shape& shape);
+
   Weights& weights_;
   std::vector<std::string> problems_;
 };

@@ -1,0 +1,65 @@
+#include "scute/kernels/conv_int8.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "scute/kernels/conv_int8.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "hwy/highway.h"
+#include "scute/kernels/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace scute {
+namespace HWY_NAMESPACE {
+namespace {
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+
+HWY_INLINE V widened(const int8_t* from, size_t count) {
+  const hn::Rebind<int8_t, D> codes;
+  const hn::Rebind<int32_t, D> words;
+  return hn::ConvertTo(D(), hn::PromoteTo(words, load_n(codes, from, count)));
+}
+
+/// Row t of y.
+void convolve_row(MatView<const int8_t> x, const int8_t* weight, const float* scale,
+                  const float* bias, int64_t taps, int64_t t, float* y) {
+  const D d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t c = 0; c < x.cols; c += lanes) {
+    const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
+    // Floats hold every sum exactly, 64 · 128² = 2^20 at most, and multiply faster than int32.
+    V sum = hn::Zero(d);
+    for (int64_t k = 0; k < taps; ++k) {
+      const V w = widened(weight + k * x.cols + c, count);
+      sum = hn::MulAdd(w, widened(x.row(t + k) + c, count), sum);
+    }
+    const V offset = bias == nullptr ? hn::Zero(d) : load_n(d, bias + c, count);
+    const V value = hn::MulAdd(load_n(d, scale + c, count), sum, offset);
+    store_n(silu(d, value), d, y + c, count);
+  }
+}
+
+}  // namespace
+
+void CausalConvSiluInt8Kernel(MatView<const int8_t> x, const int8_t* weight, const float* scale,
+                              const float* bias, int64_t taps, MatView<float> y) {
+  for (int64_t t = 0; t < y.rows; ++t) convolve_row(x, weight, scale, bias, taps, t, y.row(t));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace scute
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace scute {
+
+HWY_EXPORT(CausalConvSiluInt8Kernel);
+
+void causal_conv_silu_int8(MatView<const int8_t> x, const int8_t* weight, const float* scale,
+                           const float* bias, int64_t taps, MatView<float> y) noexcept {
+  HWY_DYNAMIC_DISPATCH(CausalConvSiluInt8Kernel)(x, weight, scale, bias, taps, y);
+}
+
+}  // namespace scute
+#endif  // HWY_ONCE
