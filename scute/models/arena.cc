@@ -13,6 +13,11 @@ MatView<float> Arena::matrix(int64_t rows, int64_t cols) {
   return {slot.mutable_values<float>().data(), rows, cols};
 }
 
+MatView<int8_t> Arena::codes(int64_t rows, int64_t cols) {
+  const int64_t floats = (checked_mul(rows, cols, "scratch memory") + 3) / 4;
+  return {reinterpret_cast<int8_t*>(matrix(1, floats).data), rows, cols};
+}
+
 int64_t Arena::bytes() const {
   int64_t total = 0;
   for (const Tensor& slot : slots_) total += static_cast<int64_t>(slot.bytes().size());

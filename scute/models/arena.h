@@ -18,6 +18,8 @@ class Arena {
   /// rows × cols floats with any content, 64-byte aligned, valid until the scope that was open when
   /// they were taken ends.
   MatView<float> matrix(int64_t rows, int64_t cols);
+  /// The same for 8-bit codes.
+  MatView<int8_t> codes(int64_t rows, int64_t cols);
   int64_t bytes() const;
 
   /// Gives back on destruction what was taken since construction.

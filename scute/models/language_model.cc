@@ -6,159 +6,161 @@
 
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
+#include "scute/kernels/hadamard.h"
 #include "scute/models/mixer.h"
 
 namespace scute {
 namespace {
 
 using RawMixer = std::variant<Mamba1Mixer::Raw, Mamba2Mixer::Raw>;
+template <class Raw>
+using MixerOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1Mixer, Mamba2Mixer>;
+template <class Raw>
+using SitesOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1Sites, Mamba2Sites>;
 
 RawMixer read_mixer(WeightReader& reader, const std::string& prefix, const MambaConfig& config) {
   if (config.mixer == MixerKind::mamba1) return Mamba1Mixer::Raw(reader, prefix, config);
   return Mamba2Mixer::Raw(reader, prefix, config);
 }
 
-/// Packs the tensors and lets go of them.
-std::variant<Mamba1Mixer, Mamba2Mixer> pack_mixer(
-    RawMixer raw, const MambaConfig& config, Compute compute,
-    const std::variant<Mamba1Sites, Mamba2Sites>& sites) {
-  if (auto* one = std::get_if<Mamba1Mixer::Raw>(&raw)) {
-    return Mamba1Mixer(std::move(*one), config, compute, std::get<Mamba1Sites>(sites));
-  }
-  return Mamba2Mixer(std::move(std::get<Mamba2Mixer::Raw>(raw)), config, compute,
-                     std::get<Mamba2Sites>(sites));
-}
-
-const MambaConfig& checked(const MambaConfig& config, const std::string& where) {
+const MambaConfig& checked(const MambaConfig& config, const Scheme& scheme,
+                           const std::string& where) {
   config.check(where);
-  return config;
-}
-
-template <class T>
-void widen_row(std::span<const T> table, int64_t row, MatView<float> out, int64_t t) {
-  const T* from = table.data() + row * out.cols;
-  if constexpr (std::is_same_v<T, float>) {
-    std::copy_n(from, out.cols, out.row(t));
-  } else {
-    std::transform(from, from + out.cols, out.row(t), [](T x) { return to_float(x); });
+  if (scheme.rotated_stream && !hadamard_factor(config.width)) {
+    fail(where, "a width that has a Hadamard transform", fmt::format("{}", config.width));
   }
+  if (scheme.rotated_out_proj && !hadamard_factor(config.inner)) {
+    fail(where, "an inner width that has a Hadamard transform", fmt::format("{}", config.inner));
+  }
+  if (scheme.folded_head && (!scheme.rotated_stream || config.tied_head)) {
+    fail(where, "a folded head only where it is not tied and the stream is rotated", "another");
+  }
+  return config;
 }
 
 }  // namespace
 
-LanguageModelSites::LanguageModelSites(const MambaConfig& config) {
+LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& scheme) {
   embedding_output = list.add("embedding:output", {config.width});
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string layer = fmt::format("layer_{}.", i);
-    Site input = list.add(layer + "in_proj:input", {config.width});
-    Site rotated = list.add_rotated(layer + "in_proj:input", config.width);
+    const auto input =
+        list.add_input(layer + "in_proj:input", config.width, input_of(scheme.rotated_stream));
     if (config.mixer == MixerKind::mamba1) {
-      blocks.push_back({input, rotated, Mamba1Sites(config, layer, list)});
+      blocks.push_back({input, Mamba1Sites(config, scheme, layer, list)});
     } else {
-      blocks.push_back({input, rotated, Mamba2Sites(config, layer, list)});
+      blocks.push_back({input, Mamba2Sites(config, scheme, layer, list)});
     }
   }
-  head_input = list.add("lm_head:input", {config.width});
-  head_rotated = list.add_rotated("lm_head:input", config.width);
+  head_input = list.add_input("lm_head:input", config.width, input_of(scheme.folded_head));
   head_output = list.add("lm_head:output", {config.vocabulary});
 }
 
-LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, Compute compute, Head head)
-    : config_(checked(config, weights.source())), sites_(config) {
+LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
+                             Head head, const Scheme& scheme)
+    : config_(checked(config, scheme, weights.source())), scheme_(scheme), sites_(config, scheme) {
   WeightReader reader(weights);
-  embedding_ = reader.take("backbone.embedding.weight", {config.vocabulary, config.width});
+  LinearTensors table(reader, "backbone.embedding", config.vocabulary, config.width);
 
   // First every tensor is found and checked, then layer after layer is packed, which gives the
   // mapped memory of its checkpoint tensors back.
-  std::vector<std::pair<std::vector<float>, RawMixer>> raw;
+  std::vector<Tensor> norms;
+  std::vector<RawMixer> raw;
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string prefix = fmt::format("backbone.layers.{}.", i);
-    auto norm = to_vector(reader.take(prefix + "norm.weight", {config.width}));
-    raw.emplace_back(std::move(norm), read_mixer(reader, prefix + "mixer.", config));
+    norms.push_back(reader.take(prefix + "norm.weight", {config.width}));
+    raw.push_back(read_mixer(reader, prefix + "mixer.", config));
   }
-  norm_f_ = to_vector(reader.take("backbone.norm_f.weight", {config.width}));
-  Tensor head_table = embedding_;
-  if (!config.tied_head) head_table = reader.take("lm_head.weight", embedding_.shape());
+  const Tensor norm_f = reader.take("backbone.norm_f.weight", {config.width});
+  LinearTensors head_tensors = table;
+  if (!config.tied_head) {
+    head_tensors = LinearTensors(reader, "lm_head", config.vocabulary, config.width);
+  } else if (reader.contains("lm_head.input_scale")) {
+    head_tensors.input_scale = reader.take("lm_head.input_scale", {1});
+  }
   reader.finish();
 
-  if (embedding_.dtype() == DType::f64) embedding_ = embedding_.to_f32();
+  embedding_ = Embedding(table);
+  norm_f_ = to_vector(norm_f);
   blocks_.reserve(raw.size());
   for (size_t i = 0; i < raw.size(); ++i) {
-    blocks_.push_back({std::move(raw[i].first), pack_mixer(std::move(raw[i].second), config,
-                                                           compute, sites_.blocks[i].mixer)});
+    const auto pack = [&](auto tensors) -> std::variant<Mamba1Mixer, Mamba2Mixer> {
+      using Mixer = MixerOf<decltype(tensors)>;
+      return Mixer(tensors, config, scheme, static_cast<int64_t>(i), execution,
+                   std::get<SitesOf<decltype(tensors)>>(sites_.blocks[i].mixer), grids_);
+    };
+    blocks_.push_back({to_vector(norms[i]), std::visit(pack, std::move(raw[i]))});
   }
-  if (head == Head::packed) head_ = Gemm(head_table, compute);
+  if (head == Head::packed) head_ = Linear(head_tensors, execution);
 }
 
-State LanguageModel::new_state() const {
+State LanguageModel::new_state(int64_t sequence) const {
   State state;
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    state.layers.emplace_back(config_.taps, config_.conv_channels(), config_.inner, config_.state);
+  state.place.sequence = sequence;
+  for (const Block& block : blocks_) {
+    state.layers.push_back(
+        std::visit([](const auto& mixer) { return mixer.new_state(); }, block.mixer));
   }
   return state;
 }
 
-void LanguageModel::embed(std::span<const int32_t> ids, MatView<float> out) const {
-  for (size_t t = 0; t < ids.size(); ++t) {
-    const int64_t id = ids[t];
-    if (id < 0 || id >= config_.vocabulary) {
-      fail("token ids", fmt::format("ids from 0 to {}", config_.vocabulary - 1),
-           fmt::format("{} at position {}", id, t));
-    }
-    const auto row = static_cast<int64_t>(t);
-    switch (embedding_.dtype()) {
-      case DType::bf16:
-        widen_row(embedding_.values<bf16>(), id, out, row);
-        break;
-      case DType::f16:
-        widen_row(embedding_.values<f16>(), id, out, row);
-        break;
-      default:
-        widen_row(embedding_.values<float>(), id, out, row);
-    }
-  }
-}
-
 void LanguageModel::norm_and_pass(Run& run, MatView<const float> residual,
-                                  const std::vector<float>& weight, const Site& site,
-                                  const Site& rotated, MatView<float> out) const {
-  if (run.wants(rotated)) {
+                                  const std::vector<float>& weight,
+                                  const SiteList::InputSites& sites, MatView<float> out) const {
+  if (scheme_.rotated_stream) {
+    rms_norm(residual, weight.data(), config_.width, config_.norm_eps, out);
+    return run.pass(sites.rotated, out);
+  }
+  if (run.wants(sites.rotated)) {
     rms_norm(residual, nullptr, config_.width, config_.norm_eps, out);
-    run.rotate_and_pass(rotated, out);
+    run.rotate_and_pass(sites.rotated, out);
   }
   rms_norm(residual, weight.data(), config_.width, config_.norm_eps, out);
-  run.pass(site, out);
+  run.pass(sites.plain, out);
+}
+
+void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
+                                  MatView<float> out) const {
+  if (scheme_.rotated_stream == scheme_.folded_head) {
+    return norm_and_pass(run, residual, norm_f_, sites_.head_input, out);
+  }
+  rms_norm(residual, nullptr, config_.width, config_.norm_eps, out);
+  run.pass(sites_.head_input.rotated, out);
+  inverse_hadamard_rows(out);
+  multiply_columns(out, norm_f_.data());
+  run.pass(sites_.head_input.plain, out);
 }
 
 void LanguageModel::hidden(Run& run, std::span<const int32_t> ids, State& state,
                            MatView<float> out) const {
   const auto L = static_cast<int64_t>(ids.size());
   const Arena::Scope scope(run.arena());
+  run.use(grids_);
   const auto residual = run.matrix(L, config_.width);
   const auto normed = run.matrix(L, config_.width);
   const auto mixed = run.matrix(L, config_.width);
-  embed(ids, residual);
+  embedding_(ids, residual);
   run.pass(sites_.embedding_output, residual);
+  if (scheme_.rotated_stream) hadamard_rows(residual);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
-    const LanguageModelSites::Block& sites = sites_.blocks[i];
-    norm_and_pass(run, residual, block.norm, sites.in_proj_input, sites.in_proj_rotated, normed);
-    std::visit(
-        [&](const auto& mixer) { mixer(run, normed, state.layers[i], state.position, mixed); },
-        block.mixer);
+    norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
+    std::visit([&](const auto& mixer) { mixer(run, normed, state.layers[i], state.place, mixed); },
+               block.mixer);
     add_into(residual, mixed);
   }
-  state.position += L;
-  norm_and_pass(run, residual, norm_f_, sites_.head_input, sites_.head_rotated, out);
+  state.place.position += L;
+  norm_for_head(run, residual, out);
 }
 
 void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float> logits) const {
-  head_(hidden, logits);
+  run.use(grids_);
+  head_(run, hidden, logits);
   run.pass(sites_.head_output, logits);
 }
 
 int64_t LanguageModel::bytes() const {
-  int64_t total = head_.bytes() + static_cast<int64_t>(embedding_.bytes().size());
+  int64_t total = head_.bytes() + embedding_.bytes();
   for (const Block& block : blocks_) {
     total += std::visit([](const auto& mixer) { return mixer.bytes(); }, block.mixer);
   }

@@ -6,37 +6,41 @@
 #include <variant>
 #include <vector>
 
+#include "scute/models/embedding.h"
 #include "scute/models/mamba1.h"
 #include "scute/models/mamba2.h"
 
 namespace scute {
 
-/// Every site of a model, known from its config alone.
+/// Every site of a model, known from its config and scheme alone.
 struct LanguageModelSites {
   struct Block {
-    Site in_proj_input, in_proj_rotated;
+    SiteList::InputSites in_proj_input;
     std::variant<Mamba1Sites, Mamba2Sites> mixer;
   };
   SiteList list;
   std::vector<Block> blocks;
-  Site embedding_output, head_input, head_rotated, head_output;
+  Site embedding_output, head_output;
+  SiteList::InputSites head_input;
 
-  explicit LanguageModelSites(const MambaConfig& config);
+  explicit LanguageModelSites(const MambaConfig& config, const Scheme& scheme = {});
 };
 
 class LanguageModel {
  public:
   enum class Head { packed, absent };
 
-  /// Reads every tensor of `weights` under the state-spaces names (recipe renames other dialects);
-  /// Error naming all that are missing, misshapen or left over. Weights are packed layer by layer
-  /// and their checkpoint memory given back. Without a packed head logits() may not be called.
-  LanguageModel(const MambaConfig& config, Weights weights, Compute compute,
-                Head head = Head::packed);
+  /// Reads every tensor of `weights` under the state-spaces names (recipe renames other dialects),
+  /// float or low-bit in any mixture; Error naming all that are missing, misshapen or left over, or
+  /// the one whose scales make no sense. Weights are packed layer by layer and their checkpoint
+  /// memory given back. Without a packed head logits() may not be called.
+  LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
+                Head head = Head::packed, const Scheme& scheme = {});
 
   const MambaConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }
-  State new_state() const;
+  /// `sequence` numbers the sequences of a job: what stochastic rounding is keyed by.
+  State new_state(int64_t sequence = 0) const;
 
   /// The final norm's output for each of L ≥ 1 tokens, L × D, continuing from `state`, which is
   /// updated. A zero state and all tokens: prefill; one token: a generation step. Error on an id
@@ -54,18 +58,21 @@ class LanguageModel {
     std::vector<float> norm;
     std::variant<Mamba1Mixer, Mamba2Mixer> mixer;
   };
-  void embed(std::span<const int32_t> ids, MatView<float> out) const;
-  /// RMSNorm of the residual stream into `out`, shown at `site` and, without its weight and
-  /// rotated, at `rotated`.
+  /// RMSNorm of the residual stream into `out`, shown at the sites' plain one and, without its
+  /// weight and rotated, at the rotated one.
   void norm_and_pass(Run& run, MatView<const float> residual, const std::vector<float>& weight,
-                     const Site& site, const Site& rotated, MatView<float> out) const;
+                     const SiteList::InputSites& sites, MatView<float> out) const;
+  /// The same for the head, which undoes the rotation of the stream unless that is folded into it.
+  void norm_for_head(Run& run, MatView<const float> residual, MatView<float> out) const;
 
   MambaConfig config_;
+  Scheme scheme_;
   LanguageModelSites sites_;
-  Tensor embedding_;  ///< V × D in the checkpoint's precision
+  SiteGrids grids_;
+  Embedding embedding_;
   std::vector<Block> blocks_;
   std::vector<float> norm_f_;
-  Gemm head_;
+  Linear head_;
 };
 
 }  // namespace scute

@@ -1,12 +1,14 @@
 #include "scute/models/mamba1.h"
 
 #include "scute/kernels/elementwise.h"
+#include "scute/kernels/hadamard.h"
 #include "scute/kernels/scan.h"
 #include "scute/models/mixer.h"
 
 namespace scute {
 
-Mamba1Sites::Mamba1Sites(const MambaConfig& config, const std::string& layer, SiteList& sites) {
+Mamba1Sites::Mamba1Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+                         SiteList& sites) {
   const int64_t E = config.inner, N = config.state, R = config.dt_rank;
   in_proj_output = sites.add(layer + "in_proj:output", {2 * E});
   conv_input = sites.add(layer + "conv1d:input", {E});
@@ -19,8 +21,7 @@ Mamba1Sites::Mamba1Sites(const MambaConfig& config, const std::string& layer, Si
   dt_proj_output = sites.add(layer + "dt_proj:output", {E});
   state_steps = sites.add(layer + "ssm_state_act:steps", {E, N}, Site::Extent::per_step);
   state = sites.add(layer + "ssm_state_act:input", {E, N}, Site::Extent::per_sample);
-  out_proj_input = sites.add(layer + "out_proj:input", {E});
-  out_proj_rotated = sites.add_rotated(layer + "out_proj:input", E);
+  out_proj_input = sites.add_input(layer + "out_proj:input", E, input_of(scheme.rotated_out_proj));
   out_proj_output = sites.add(layer + "out_proj:output", {config.width});
   sites.compose(in_proj_output, {conv_input, z});
   sites.compose(x_proj_output, {dt_proj_input, B, C});
@@ -31,49 +32,101 @@ Mamba1Sites::Mamba1Sites(const MambaConfig& config, const std::string& layer, Si
 }
 
 Mamba1Mixer::Raw::Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& c)
-    : in_proj(reader.take(prefix + "in_proj.weight", {2 * c.inner, c.width})),
-      conv_weight(reader.take(prefix + "conv1d.weight", {c.inner, 1, c.taps})),
-      x_proj(reader.take(prefix + "x_proj.weight", {c.dt_rank + 2 * c.state, c.inner})),
-      dt_proj(reader.take(prefix + "dt_proj.weight", {c.inner, c.dt_rank})),
+    : in_proj(reader, prefix + "in_proj", 2 * c.inner, c.width),
+      x_proj(reader, prefix + "x_proj", c.dt_rank + 2 * c.state, c.inner),
+      dt_proj(reader, prefix + "dt_proj", c.inner, c.dt_rank),
+      out_proj(reader, prefix + "out_proj", c.width, c.inner),
+      conv(reader, prefix, c.inner, c.taps, c.conv_bias),
       dt_bias(reader.take(prefix + "dt_proj.bias", {c.inner})),
       A_log(reader.take(prefix + "A_log", {c.inner, c.state})),
       D(reader.take(prefix + "D", {c.inner})),
-      out_proj(reader.take(prefix + "out_proj.weight", {c.width, c.inner})) {
-  if (c.conv_bias) conv_bias = reader.take(prefix + "conv1d.bias", {c.inner});
+      name(prefix) {
+  const std::string scan = prefix + "selective_scan.";
+  if (!reader.contains(scan + "u_scale")) return;
+  const auto one = [&](const std::string& scale) { return reader.take(scale, {1}); };
+  conv_input = one(prefix + "conv1d.input_scale");
+  conv_output = one(prefix + "conv1d.output_scale");
+  u = one(scan + "u_scale");
+  dt = one(scan + "dt_scale");
+  B = one(scan + "B_scale");
+  C = one(scan + "C_scale");
+  z = one(scan + "z_scale");
+  if (reader.contains(scan + "ssm_state_scale")) state = one(scan + "ssm_state_scale");
+  if (reader.contains(scan + "ssm_state_channel_scale")) {
+    state_channel = reader.take(scan + "ssm_state_channel_scale", {c.inner});
+  }
 }
 
-Mamba1Mixer::Mamba1Mixer(Raw raw, const MambaConfig& config, Compute compute, Mamba1Sites sites)
+Mamba1Mixer::Mamba1Mixer(const Raw& raw, const MambaConfig& config, const Scheme& scheme,
+                         int64_t layer, const Execution& execution, Mamba1Sites sites,
+                         SiteGrids& grids)
     : config_(config),
-      in_proj_(raw.in_proj, compute),
-      x_proj_(raw.x_proj, compute),
-      dt_proj_(raw.dt_proj, compute),
-      out_proj_(raw.out_proj, compute),
-      conv_weight_(conv_taps_first(raw.conv_weight)),
-      conv_bias_(to_vector(raw.conv_bias)),
+      rotated_out_proj_(scheme.rotated_out_proj),
+      in_proj_(raw.in_proj, execution),
+      x_proj_(raw.x_proj, execution),
+      dt_proj_(raw.dt_proj, execution),
+      out_proj_(raw.out_proj, execution),
       A_(negative_exp(raw.A_log)),
       D_(to_vector(raw.D)),
       dt_bias_(to_vector(raw.dt_bias)),
-      sites_(std::move(sites)) {}
+      state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
+      sites_(std::move(sites)) {
+  std::vector<float> conv_scales;
+  if (raw.eight_bit()) {
+    set_grids(raw, grids);
+    conv_scales.assign(static_cast<size_t>(config.inner),
+                       one_scale(raw.conv_input, raw.name + "conv1d.input_scale"));
+  }
+  conv_ = Convolution(raw.conv, conv_scales, execution);
+}
 
-void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int64_t position,
+void Mamba1Mixer::set_grids(const Raw& raw, SiteGrids& grids) {
+  const std::string scan = raw.name + "selective_scan.", conv = raw.name + "conv1d.";
+  const auto set = [&](const Site& site, const Tensor& scale, const std::string& name) {
+    grids.set(site, SiteScales(one_scale(scale, name)));
+  };
+  set(sites_.conv_input, raw.conv_input, conv + "input_scale");
+  set(sites_.z, raw.z, scan + "z_scale");
+  set(sites_.x_proj_input, raw.u, scan + "u_scale");
+  set(sites_.B, raw.B, scan + "B_scale");
+  set(sites_.C, raw.C, scan + "C_scale");
+  set(sites_.dt_proj_output, raw.dt, scan + "dt_scale");
+  // One number under the names that different readers look for.
+  const float u = one_scale(raw.u, scan + "u_scale");
+  require_same_scale(u, scan + "u_scale", one_scale(raw.conv_output, conv + "output_scale"),
+                     conv + "output_scale");
+  require_same_scale(u, scan + "u_scale", x_proj_.input_scale(), raw.name + "x_proj.input_scale");
+  if (raw.state.size() == 0) return;
+  state_grid_.scales = SiteScales(one_scale(raw.state, scan + "ssm_state_scale"));
+  if (raw.state_channel.size() > 0) {
+    state_grid_.scales = SiteScales(
+        config_.inner, 1, checked_scales(raw.state_channel, scan + "ssm_state_channel_scale"));
+  }
+}
+
+LayerState Mamba1Mixer::new_state() const {
+  return {config_.taps, config_.inner, config_.inner, config_.state,
+          state_grid_.scales.empty() ? LayerState::Form::floats : LayerState::Form::codes};
+}
+
+void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, const Place& place,
                              MatView<float> out) const {
   const int64_t L = u.rows, E = config_.inner, N = config_.state, R = config_.dt_rank;
   const Arena::Scope scope(run.arena());
 
   const auto xz = run.matrix(L, 2 * E);
-  in_proj_(u, xz);
+  in_proj_(run, u, xz);
   run.pass(sites_.in_proj_output, xz);
   const auto x = xz.columns(0, E), z = xz.columns(E, E);
   run.pass(sites_.conv_input, x);
   run.pass(sites_.z, z);
 
   const auto convolved = run.matrix(L, E);
-  causal_conv_silu(x, conv_weight_.data(), config_.conv_bias ? conv_bias_.data() : nullptr,
-                   config_.taps, state.conv, convolved);
+  conv_(run, x, state.conv, convolved);
   run.pass(sites_.x_proj_input, convolved);
 
   const auto dtBC = run.matrix(L, R + 2 * N);
-  x_proj_(convolved, dtBC);
+  x_proj_(run, convolved, dtBC);
   run.pass(sites_.x_proj_output, dtBC);
   const auto dt_low = dtBC.columns(0, R), B = dtBC.columns(R, N), C = dtBC.columns(R + N, N);
   run.pass(sites_.dt_proj_input, dt_low);
@@ -81,11 +134,12 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int6
   run.pass(sites_.C, C);
 
   const auto dt = run.matrix(L, E);
-  dt_proj_(dt_low, dt);  // its bias is added inside the softplus of the scan
+  dt_proj_(run, dt_low, dt);  // its bias is added inside the softplus of the scan
   run.pass(sites_.dt_proj_output, dt);
 
   const auto y = run.matrix(L, E);
-  scan_in_steps(run, sites_.state_steps, position, L, state.ssm, [&](int64_t t, int64_t n) {
+  const OpenState h(run, state, state_grid_);
+  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
     selective_scan({.x = convolved.slice_rows(t, n),
                     .dt = dt.slice_rows(t, n),
                     .B = B.slice_rows(t, n),
@@ -93,19 +147,24 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int6
                     .A = {A_.data(), E, N},
                     .D = D_.data(),
                     .dt_bias = dt_bias_.data()},
-                   state.ssm, y.slice_rows(t, n));
+                   h.values(), y.slice_rows(t, n));
   });
-  run.pass(sites_.state, state.ssm);
+  run.pass(sites_.state, h.values());
+  h.close({place.sequence, place.position + L});
 
   gate_silu(y, z, y);
-  run.pass_rotated(sites_.out_proj_rotated, y);
-  run.pass(sites_.out_proj_input, y);
-  out_proj_(y, out);
+  if (rotated_out_proj_) {
+    hadamard_rows(y);
+  } else {
+    run.pass_rotated(sites_.out_proj_input.rotated, y);
+  }
+  run.pass(rotated_out_proj_ ? sites_.out_proj_input.rotated : sites_.out_proj_input.plain, y);
+  out_proj_(run, y, out);
   run.pass(sites_.out_proj_output, out);
 }
 
 int64_t Mamba1Mixer::bytes() const {
-  return in_proj_.bytes() + x_proj_.bytes() + dt_proj_.bytes() + out_proj_.bytes();
+  return in_proj_.bytes() + x_proj_.bytes() + dt_proj_.bytes() + out_proj_.bytes() + conv_.bytes();
 }
 
 }  // namespace scute

@@ -1,11 +1,13 @@
-// The Mamba-1 mixer (Gu & Dao 2023, figure 3).
+// The Mamba-1 mixer (Gu & Dao 2023, figure 3), float or 8-bit.
 #pragma once
 
 #include <vector>
 
-#include "scute/kernels/gemm.h"
 #include "scute/models/config.h"
+#include "scute/models/convolution.h"
+#include "scute/models/linear.h"
 #include "scute/models/run.h"
+#include "scute/models/scheme.h"
 #include "scute/models/sites.h"
 #include "scute/models/state.h"
 #include "scute/tensor/weights.h"
@@ -16,29 +18,48 @@ namespace scute {
 /// "layer_3.".
 struct Mamba1Sites {
   Site in_proj_output, conv_input, z, x_proj_input, x_proj_output, dt_proj_input, dt_proj_output, B,
-      C, state, state_steps, out_proj_input, out_proj_rotated, out_proj_output;
-  Mamba1Sites(const MambaConfig& config, const std::string& layer, SiteList& sites);
+      C, state, state_steps, out_proj_output;
+  SiteList::InputSites out_proj_input;
+  Mamba1Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+              SiteList& sites);
 };
 
 class Mamba1Mixer {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.
   struct Raw {
-    Tensor in_proj, conv_weight, conv_bias, x_proj, dt_proj, dt_bias, A_log, D, out_proj;
+    LinearTensors in_proj, x_proj, dt_proj, out_proj;
+    ConvolutionTensors conv;
+    Tensor dt_bias, A_log, D;
+    /// Of 8-bit activations, one element each; all or none: conv1d.input_scale,
+    /// selective_scan.{u,dt,B,C,z}_scale; conv1d.output_scale repeats u. Without
+    /// selective_scan.ssm_state_scale the state stays in floats.
+    std::string name;
+    Tensor conv_input, conv_output, u, dt, B, C, z, state;
+    Tensor state_channel;  ///< ssm_state_channel_scale: E, instead of the one of `state`; optional
     Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& config);
+    bool eight_bit() const { return u.size() > 0; }
   };
 
-  Mamba1Mixer(Raw raw, const MambaConfig& config, Compute compute, Mamba1Sites sites);
+  /// Notes the grids of its sites in `grids`.
+  Mamba1Mixer(const Raw& raw, const MambaConfig& config, const Scheme& scheme, int64_t layer,
+              const Execution& execution, Mamba1Sites sites, SiteGrids& grids);
 
-  /// u: L × D (normed), out: L × D; continues from `state`.
-  void operator()(Run& run, MatView<float> u, LayerState& state, int64_t position,
+  /// u: L × D (normed), out: L × D; continues from `state`. `place`: where u begins.
+  void operator()(Run& run, MatView<float> u, LayerState& state, const Place& place,
                   MatView<float> out) const;
+  LayerState new_state() const;
   int64_t bytes() const;
 
  private:
+  void set_grids(const Raw& raw, SiteGrids& grids);
+
   MambaConfig config_;
-  Gemm in_proj_, x_proj_, dt_proj_, out_proj_;
-  std::vector<float> conv_weight_, conv_bias_, A_, D_, dt_bias_;
+  bool rotated_out_proj_;
+  Linear in_proj_, x_proj_, dt_proj_, out_proj_;
+  Convolution conv_;
+  std::vector<float> A_, D_, dt_bias_;
+  StateGrid state_grid_;
   Mamba1Sites sites_;
 };
 

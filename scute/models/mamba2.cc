@@ -1,12 +1,15 @@
 #include "scute/models/mamba2.h"
 
 #include "scute/kernels/elementwise.h"
+#include "scute/kernels/hadamard.h"
 #include "scute/kernels/scan.h"
 #include "scute/models/mixer.h"
+#include "scute/quantize/grouping.h"
 
 namespace scute {
 
-Mamba2Sites::Mamba2Sites(const MambaConfig& config, const std::string& layer, SiteList& sites) {
+Mamba2Sites::Mamba2Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+                         SiteList& sites) {
   const int64_t E = config.inner, GN = config.groups * config.state;
   const Shape state_shape{config.heads, config.head_width, config.state};
   in_proj_output = sites.add(layer + "in_proj:output", {config.projected()});
@@ -21,8 +24,7 @@ Mamba2Sites::Mamba2Sites(const MambaConfig& config, const std::string& layer, Si
   state_steps = sites.add(layer + "ssm_state_act:steps", state_shape, Site::Extent::per_step);
   state = sites.add(layer + "ssm_state_act:input", state_shape, Site::Extent::per_sample);
   ssd_out = sites.add(layer + "ssd_out_act:input", {E});
-  out_proj_input = sites.add(layer + "out_proj:input", {E});
-  out_proj_rotated = sites.add_rotated(layer + "out_proj:input", E);
+  out_proj_input = sites.add_input(layer + "out_proj:input", E, input_of(scheme.rotated_out_proj));
   out_proj_output = sites.add(layer + "out_proj:output", {config.width});
   sites.compose(in_proj_output, {z, x_in, B_in, C_in, dt});
   for (const char* op : {"z_act", "x_conv_in", "B_conv_in", "C_conv_in", "dt_act", "x_conv_out",
@@ -32,35 +34,136 @@ Mamba2Sites::Mamba2Sites(const MambaConfig& config, const std::string& layer, Si
 }
 
 Mamba2Mixer::Raw::Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& c)
-    : in_proj(reader.take(prefix + "in_proj.weight", {c.projected(), c.width})),
-      conv_weight(reader.take(prefix + "conv1d.weight", {c.conv_channels(), 1, c.taps})),
+    : in_proj(reader, prefix + "in_proj", c.projected(), c.width),
+      out_proj(reader, prefix + "out_proj", c.width, c.inner),
+      conv(reader, prefix, c.conv_channels(), c.taps, c.conv_bias),
       dt_bias(reader.take(prefix + "dt_bias", {c.heads})),
       A_log(reader.take(prefix + "A_log", {c.heads})),
       D(reader.take(prefix + "D", {c.D_per_channel ? c.inner : c.heads})),
       norm(reader.take(prefix + "norm.weight", {c.inner})),
-      out_proj(reader.take(prefix + "out_proj.weight", {c.width, c.inner})) {
-  if (c.conv_bias) conv_bias = reader.take(prefix + "conv1d.bias", {c.conv_channels()});
+      name(prefix) {
+  if (reader.contains(prefix + "selective_scan.u_scale")) take_scales(reader, prefix, c);
 }
 
-Mamba2Mixer::Mamba2Mixer(Raw raw, const MambaConfig& config, Compute compute, Mamba2Sites sites)
+void Mamba2Mixer::Raw::take_scales(WeightReader& reader, const std::string& prefix,
+                                   const MambaConfig& c) {
+  const std::string scan = prefix + "selective_scan.";
+  const auto one = [&](const std::string& scale) { return reader.take(scale, {1}); };
+  x_in = one(prefix + "conv1d.x_input_scale");
+  B_in = one(prefix + "conv1d.B_input_scale");
+  C_in = one(prefix + "conv1d.C_input_scale");
+  z = one(scan + "z_scale");
+  dt = one(scan + "dt_scale");
+  if (!reader.contains(scan + "x_head_group_range")) {
+    u = one(scan + "u_scale");
+    B = one(scan + "B_scale");
+    C = one(scan + "C_scale");
+    if (reader.contains(scan + "ssm_state_scale")) state = one(scan + "ssm_state_scale");
+    if (reader.contains(scan + "ssm_state_channel_scale")) {
+      state_channel = reader.take(scan + "ssm_state_channel_scale", {c.inner});
+    }
+    return;
+  }
+  const int64_t G = c.groups;
+  head_range = reader.take(scan + "x_head_group_range", {G, kHeadGroups}, DType::i32);
+  channel_range =
+      reader.take(scan + "x_dim_group_range", {G, kHeadGroups, kChannelGroups}, DType::i32);
+  u = reader.take(scan + "u_scale", {G, kHeadGroups, kChannelGroups});
+  B = reader.take(scan + "B_scale", {G});
+  C = reader.take(scan + "C_scale", {G});
+  if (!reader.contains(scan + "ssm_state_scale")) return;
+  state = reader.take(scan + "ssm_state_scale", {G, kHeadGroups, kChannelGroups, c.state});
+}
+
+Mamba2Mixer::Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme& scheme,
+                         int64_t layer, const Execution& execution, Mamba2Sites sites,
+                         SiteGrids& grids)
     : config_(config),
-      in_proj_(raw.in_proj, compute),
-      out_proj_(raw.out_proj, compute),
-      conv_weight_(conv_taps_first(raw.conv_weight)),
-      conv_bias_(to_vector(raw.conv_bias)),
+      rotated_out_proj_(scheme.rotated_out_proj),
+      in_proj_(raw.in_proj, execution),
+      out_proj_(raw.out_proj, execution),
+      conv_(raw.conv, conv_scales(raw), execution),
       A_(negative_exp(raw.A_log)),
       D_(to_vector(raw.D)),
       dt_bias_(to_vector(raw.dt_bias)),
       norm_(to_vector(raw.norm)),
-      sites_(std::move(sites)) {}
+      state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
+      sites_(std::move(sites)) {
+  if (raw.eight_bit()) set_grids(raw, grids);
+}
 
-void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int64_t position,
+/// The scale of each input channel of the convolution: x, then B, then C.
+std::vector<float> Mamba2Mixer::conv_scales(const Raw& raw) const {
+  if (!raw.eight_bit()) return {};
+  const auto E = static_cast<size_t>(config_.inner);
+  const auto GN = static_cast<size_t>(config_.groups * config_.state);
+  const std::string conv = raw.name + "conv1d.";
+  std::vector<float> scales(E, one_scale(raw.x_in, conv + "x_input_scale"));
+  scales.insert(scales.end(), GN, one_scale(raw.B_in, conv + "B_input_scale"));
+  scales.insert(scales.end(), GN, one_scale(raw.C_in, conv + "C_input_scale"));
+  return scales;
+}
+
+void Mamba2Mixer::set_grids(const Raw& raw, SiteGrids& grids) {
+  const std::string scan = raw.name + "selective_scan.", conv = raw.name + "conv1d.";
+  const auto set = [&](const Site& site, const Tensor& scale, const std::string& name) {
+    grids.set(site, SiteScales(one_scale(scale, name)));
+  };
+  set(sites_.z, raw.z, scan + "z_scale");
+  set(sites_.x_in, raw.x_in, conv + "x_input_scale");
+  set(sites_.B_in, raw.B_in, conv + "B_input_scale");
+  set(sites_.C_in, raw.C_in, conv + "C_input_scale");
+  set(sites_.dt, raw.dt, scan + "dt_scale");
+  if (raw.grouped()) return set_grouped_grids(raw, grids);
+  set(sites_.x_out, raw.u, scan + "u_scale");
+  set(sites_.B_out, raw.B, scan + "B_scale");
+  set(sites_.C_out, raw.C, scan + "C_scale");
+  if (raw.state.size() == 0) return;
+  state_grid_.scales = SiteScales(one_scale(raw.state, scan + "ssm_state_scale"));
+  if (raw.state_channel.size() > 0) {
+    state_grid_.scales = SiteScales(
+        config_.inner, 1, checked_scales(raw.state_channel, scan + "ssm_state_channel_scale"));
+  }
+}
+
+void Mamba2Mixer::set_grouped_grids(const Raw& raw, SiteGrids& grids) {
+  const std::string scan = raw.name + "selective_scan.";
+  const auto ints = [](const Tensor& tensor) {
+    const auto values = tensor.values<int32_t>();
+    return std::vector<int32_t>(values.begin(), values.end());
+  };
+  const HeadGrouping grouping =
+      grouping_from_ends(ints(raw.head_range), ints(raw.channel_range), config_.heads,
+                         config_.head_width, config_.groups, scan + "x_dim_group_range");
+  const int64_t E = config_.inner, N = config_.state;
+  grids.set(sites_.x_out,
+            SiteScales(1, E, grouping.spread(checked_scales(raw.u, scan + "u_scale"))));
+  const auto per_group = [&](const Site& site, const Tensor& tensor, const std::string& name) {
+    std::vector<float> all;
+    for (const float scale : checked_scales(tensor, name)) {
+      all.insert(all.end(), static_cast<size_t>(N), scale);
+    }
+    grids.set(site, SiteScales(1, config_.groups * N, std::move(all)));
+  };
+  per_group(sites_.B_out, raw.B, scan + "B_scale");
+  per_group(sites_.C_out, raw.C, scan + "C_scale");
+  if (raw.state.size() == 0) return;
+  const auto states = checked_scales(raw.state, scan + "ssm_state_scale");
+  state_grid_.scales = SiteScales(E, N, grouping.spread(states, N));
+}
+
+LayerState Mamba2Mixer::new_state() const {
+  return {config_.taps, config_.conv_channels(), config_.inner, config_.state,
+          state_grid_.scales.empty() ? LayerState::Form::floats : LayerState::Form::codes};
+}
+
+void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, const Place& place,
                              MatView<float> out) const {
   const int64_t L = u.rows, E = config_.inner, GN = config_.groups * config_.state;
   const Arena::Scope scope(run.arena());
 
   const auto zxBCdt = run.matrix(L, config_.projected());
-  in_proj_(u, zxBCdt);
+  in_proj_(run, u, zxBCdt);
   run.pass(sites_.in_proj_output, zxBCdt);
   const auto z = zxBCdt.columns(0, E), xBC = zxBCdt.columns(E, E + 2 * GN),
              dt = zxBCdt.columns(2 * E + 2 * GN, config_.heads);
@@ -71,8 +174,7 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int6
   run.pass(sites_.dt, dt);
 
   const auto convolved = run.matrix(L, E + 2 * GN);
-  causal_conv_silu(xBC, conv_weight_.data(), config_.conv_bias ? conv_bias_.data() : nullptr,
-                   config_.taps, state.conv, convolved);
+  conv_(run, xBC, state.conv, convolved);
   const auto x = convolved.columns(0, E), B = convolved.columns(E, GN),
              C = convolved.columns(E + GN, GN);
   run.pass(sites_.x_out, x);
@@ -80,7 +182,8 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int6
   run.pass(sites_.C_out, C);
 
   const auto y = run.matrix(L, E);
-  scan_in_steps(run, sites_.state_steps, position, L, state.ssm, [&](int64_t t, int64_t n) {
+  const OpenState h(run, state, state_grid_);
+  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
     head_scan({.x = x.slice_rows(t, n),
                .dt = dt.slice_rows(t, n),
                .B = B.slice_rows(t, n),
@@ -95,24 +198,36 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, int6
                .state_size = config_.state,
                .dt_min = config_.dt_min,
                .dt_max = config_.dt_max},
-              state.ssm, y.slice_rows(t, n));
+              h.values(), y.slice_rows(t, n));
   });
-  run.pass(sites_.state, state.ssm);
+  run.pass(sites_.state, h.values());
+  h.close({place.sequence, place.position + L});
   run.pass(sites_.ssd_out, y);
 
   gate_silu(y, z, y);  // the gate comes before the norm in every released model
-  const int64_t group = E / config_.groups;
-  if (run.wants(sites_.out_proj_rotated)) {
-    const auto unweighted = run.matrix(L, E);
-    rms_norm(y, nullptr, group, config_.norm_eps, unweighted);
-    run.rotate_and_pass(sites_.out_proj_rotated, unweighted);
-  }
-  rms_norm(y, norm_.data(), group, config_.norm_eps, y);
-  run.pass(sites_.out_proj_input, y);
-  out_proj_(y, out);
+  norm_and_pass(run, y);
+  out_proj_(run, y, out);
   run.pass(sites_.out_proj_output, out);
 }
 
-int64_t Mamba2Mixer::bytes() const { return in_proj_.bytes() + out_proj_.bytes(); }
+void Mamba2Mixer::norm_and_pass(Run& run, MatView<float> y) const {
+  const int64_t group = config_.inner / config_.groups;
+  const SiteList::InputSites& sites = sites_.out_proj_input;
+  if (rotated_out_proj_) {
+    rms_norm(y, norm_.data(), group, config_.norm_eps, y);
+    hadamard_rows(y);
+    return run.pass(sites.rotated, y);
+  }
+  if (run.wants(sites.rotated)) {
+    const Arena::Scope scope(run.arena());
+    const auto unweighted = run.matrix(y.rows, y.cols);
+    rms_norm(y, nullptr, group, config_.norm_eps, unweighted);
+    run.rotate_and_pass(sites.rotated, unweighted);
+  }
+  rms_norm(y, norm_.data(), group, config_.norm_eps, y);
+  run.pass(sites.plain, y);
+}
+
+int64_t Mamba2Mixer::bytes() const { return in_proj_.bytes() + out_proj_.bytes() + conv_.bytes(); }
 
 }  // namespace scute

@@ -1,11 +1,13 @@
-// The Mamba-2 mixer (Dao & Gu 2024, figure 6, right).
+// The Mamba-2 mixer (Dao & Gu 2024, figure 6, right), float or 8-bit.
 #pragma once
 
 #include <vector>
 
-#include "scute/kernels/gemm.h"
 #include "scute/models/config.h"
+#include "scute/models/convolution.h"
+#include "scute/models/linear.h"
 #include "scute/models/run.h"
+#include "scute/models/scheme.h"
 #include "scute/models/sites.h"
 #include "scute/models/state.h"
 #include "scute/tensor/weights.h"
@@ -16,29 +18,56 @@ namespace scute {
 /// "layer_3.".
 struct Mamba2Sites {
   Site in_proj_output, z, x_in, B_in, C_in, dt, x_out, B_out, C_out, state, state_steps, ssd_out,
-      out_proj_input, out_proj_rotated, out_proj_output;
-  Mamba2Sites(const MambaConfig& config, const std::string& layer, SiteList& sites);
+      out_proj_output;
+  SiteList::InputSites out_proj_input;
+  Mamba2Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+              SiteList& sites);
 };
 
 class Mamba2Mixer {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.
   struct Raw {
-    Tensor in_proj, conv_weight, conv_bias, dt_bias, A_log, D, norm, out_proj;
+    LinearTensors in_proj, out_proj;
+    ConvolutionTensors conv;
+    Tensor dt_bias, A_log, D, norm;
+    /// Of 8-bit activations; all or none: conv1d.{x,B,C}_input_scale, one element each, and
+    /// selective_scan.{z,dt}_scale; u (1), or (G, 4, 4) with the two ranges; B and C (1) or (G);
+    /// ssm_state_scale (1) or (G, 4, 4, N), without it the state stays in floats.
+    std::string name;
+    Tensor x_in, B_in, C_in, z, dt, u, B, C, state;
+    Tensor head_range, channel_range;  ///< x_head_group_range (G, 4), x_dim_group_range (G, 4, 4)
+    Tensor state_channel;              ///< ssm_state_channel_scale (H·P); optional
     Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& config);
+    bool eight_bit() const { return u.size() > 0; }
+    bool grouped() const { return head_range.size() > 0; }
+
+   private:
+    void take_scales(WeightReader& reader, const std::string& prefix, const MambaConfig& config);
   };
 
-  Mamba2Mixer(Raw raw, const MambaConfig& config, Compute compute, Mamba2Sites sites);
+  /// Notes the grids of its sites in `grids`.
+  Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme& scheme, int64_t layer,
+              const Execution& execution, Mamba2Sites sites, SiteGrids& grids);
 
-  /// u: L × D (normed), out: L × D; continues from `state`.
-  void operator()(Run& run, MatView<float> u, LayerState& state, int64_t position,
+  /// u: L × D (normed), out: L × D; continues from `state`. `place`: where u begins.
+  void operator()(Run& run, MatView<float> u, LayerState& state, const Place& place,
                   MatView<float> out) const;
+  LayerState new_state() const;
   int64_t bytes() const;
 
  private:
+  std::vector<float> conv_scales(const Raw& raw) const;
+  void set_grids(const Raw& raw, SiteGrids& grids);
+  void set_grouped_grids(const Raw& raw, SiteGrids& grids);
+  void norm_and_pass(Run& run, MatView<float> y) const;
+
   MambaConfig config_;
-  Gemm in_proj_, out_proj_;
-  std::vector<float> conv_weight_, conv_bias_, A_, D_, dt_bias_, norm_;
+  bool rotated_out_proj_;
+  Linear in_proj_, out_proj_;
+  Convolution conv_;
+  std::vector<float> A_, D_, dt_bias_, norm_;
+  StateGrid state_grid_;
   Mamba2Sites sites_;
 };
 

@@ -1,7 +1,12 @@
 #include "scute/models/mixer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+
+#include "scute/base/error.h"
+#include "scute/models/grids.h"
 
 namespace scute {
 
@@ -17,15 +22,13 @@ std::vector<float> negative_exp(const Tensor& A_log) {
   return out;
 }
 
-std::vector<float> conv_taps_first(const Tensor& weight) {
-  const std::vector<float> in = to_vector(weight);
-  const auto channels = static_cast<size_t>(weight.dim(0));
-  const auto taps = static_cast<size_t>(weight.dim(2));
-  std::vector<float> out(in.size());
-  for (size_t c = 0; c < channels; ++c) {
-    for (size_t k = 0; k < taps; ++k) out[k * channels + c] = in[c * taps + k];
-  }
-  return out;
+float one_scale(const Tensor& tensor, const std::string& name) {
+  return checked_scales(tensor, name).front();
+}
+
+void require_same_scale(float a, const std::string& name_a, float b, const std::string& name_b) {
+  if (a == b) return;
+  fail(name_b, fmt::format("{}, as {} says", a, name_a), fmt::format("{}", b));
 }
 
 void scan_in_steps(Run& run, const Site& steps, int64_t position, int64_t length,

@@ -14,8 +14,10 @@ namespace scute {
 std::vector<float> to_vector(const Tensor& tensor);
 /// −exp(A_log), in double, rounded once.
 std::vector<float> negative_exp(const Tensor& A_log);
-/// A convolution weight (channels, 1, taps) as taps × channels.
-std::vector<float> conv_taps_first(const Tensor& weight);
+/// The scale of an 8-bit site, stored under `name` in one element.
+float one_scale(const Tensor& tensor, const std::string& name);
+/// Error naming both tensors when a checkpoint stores two values for one scale.
+void require_same_scale(float a, const std::string& name_a, float b, const std::string& name_b);
 
 /// Calls scan(first, count) over consecutive pieces of `length` tokens. When somebody wants
 /// `steps`, a piece ends after every state_every-th token counted from the sequence's start

@@ -95,7 +95,7 @@ TEST_P(Models, PiecesOfASequenceGiveTheBitsOfTheWhole) {
                  again, pieces.mutable_matrix<float>().slice_rows(t, count));
     t += count;
   }
-  EXPECT_EQ(again.position, 23);
+  EXPECT_EQ(again.place.position, 23);
   // A row's bits depend on its own inputs alone (gemm.h), and the scan is sequential.
   EXPECT_TRUE(std::ranges::equal(whole.bytes(), pieces.bytes()));
 }

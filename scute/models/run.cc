@@ -4,8 +4,13 @@
 
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
+#include "scute/kernels/round.h"
 
 namespace scute {
+
+void Run::round(const Site& site, MatView<float> x) const {
+  if (const SiteScales* scales = grids_->find(site)) round_to_grid(x, scales->view());
+}
 
 void Run::pass_rotated(const Site& site, MatView<const float> x) {
   if (!wants(site)) return;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "scute/models/arena.h"
+#include "scute/models/grids.h"
 #include "scute/tensor/tap.h"
 
 namespace scute {
@@ -17,10 +18,14 @@ class Run {
       : tap_(tap), state_every_(state_every) {}
 
   bool wants(const Site& site) const { return tap_ != nullptr && tap_->wants(site); }
-  /// The one hook at every site.
+  /// The one hook at every site: shows `x` to the tap, then rounds it to the site's grid, if it has
+  /// one.
   void pass(const Site& site, MatView<float> x) {
     if (wants(site)) tap_->see(site, x);
+    if (grids_ != nullptr) round(site, x);
   }
+  /// The grids of the model that uses this run now; it must live as long as it does.
+  void use(const SiteGrids& grids) { grids_ = &grids; }
   /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.
   void pass_rotated(const Site& site, MatView<const float> x);
   /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.
@@ -29,9 +34,13 @@ class Run {
   int64_t state_every() const { return state_every_; }
   Arena& arena() { return arena_; }
   MatView<float> matrix(int64_t rows, int64_t cols) { return arena_.matrix(rows, cols); }
+  MatView<int8_t> codes(int64_t rows, int64_t cols) { return arena_.codes(rows, cols); }
 
  private:
+  void round(const Site& site, MatView<float> x) const;
+
   Tap* tap_;
+  const SiteGrids* grids_ = nullptr;
   int64_t state_every_;
   Arena arena_;
 };

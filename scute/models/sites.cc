@@ -15,9 +15,13 @@ Site SiteList::add(std::string name, Shape shape, Site::Extent extent) {
   return sites_.back();
 }
 
-Site SiteList::add_rotated(const std::string& name, int64_t width) {
-  if (!hadamard_factor(width)) return {name + "@rotated", {width}, Site::Extent::per_token, -1};
-  return add(name + "@rotated", {width});
+SiteList::InputSites SiteList::add_input(const std::string& name, int64_t width, Input input) {
+  InputSites out{{name, {width}, Site::Extent::per_token, -1},
+                 {name + "@rotated", {width}, Site::Extent::per_token, -1}};
+  if (input == Input::plain) out.plain = add(out.plain.name, {width});
+  if (input == Input::rotated || hadamard_factor(width))
+    out.rotated = add(out.rotated.name, {width});
+  return out;
 }
 
 void SiteList::compose(const Site& whole, const std::vector<Site>& parts) {

@@ -14,9 +14,14 @@ namespace scute {
 class SiteList {
  public:
   Site add(std::string name, Shape shape, Site::Extent extent = Site::Extent::per_token);
-  /// The `NAME@rotated` site beside NAME; its index is −1 (never wanted) when no Hadamard transform
-  /// of that width exists.
-  Site add_rotated(const std::string& name, int64_t width);
+  /// The input of a product and its `NAME@rotated` twin. A plain model shows both, the twin only
+  /// where a Hadamard transform of that width exists; one that works on rotated inputs has the twin
+  /// alone. A site that is not shown has index −1 (never wanted).
+  enum class Input { plain, rotated };
+  struct InputSites {
+    Site plain, rotated;
+  };
+  InputSites add_input(const std::string& name, int64_t width, Input input);
   /// Says that the columns of `whole` are those of `parts` side by side.
   void compose(const Site& whole, const std::vector<Site>& parts);
   /// `alias` is another name of `name`.
@@ -35,5 +40,10 @@ class SiteList {
   std::vector<Site> sites_;
   std::map<std::string, std::string> aliases_;
 };
+
+/// How a product's input looks in a model where it may be rotated.
+inline SiteList::Input input_of(bool rotated) {
+  return rotated ? SiteList::Input::rotated : SiteList::Input::plain;
+}
 
 }  // namespace scute

@@ -4,29 +4,63 @@
 #include <cstdint>
 #include <vector>
 
+#include "scute/models/grids.h"
+#include "scute/models/run.h"
+#include "scute/models/scheme.h"
 #include "scute/tensor/mat_view.h"
 
 namespace scute {
 
-/// One layer: the last K−1 inputs of the convolution, and the recurrent state.
+/// Where a call stands: what stochastic rounding is keyed by.
+struct Place {
+  int64_t sequence = 0;
+  int64_t position = 0;  ///< tokens seen before
+};
+
+/// One layer: the last K−1 inputs of the convolution, and the recurrent state, as floats or (when
+/// the layer has a grid for it) as 8-bit codes.
 struct LayerState {
   std::vector<float> conv_values, ssm_values;
-  MatView<float> conv;  ///< (K−1) × conv channels, oldest first
-  MatView<float> ssm;   ///< Mamba-1: E × N; Mamba-2: (H·P) × N
+  std::vector<int8_t> ssm_code_values;
+  MatView<float> conv;        ///< (K−1) × conv channels, oldest first
+  MatView<float> ssm;         ///< Mamba-1: E × N; Mamba-2: (H·P) × N; or codes:
+  MatView<int8_t> ssm_codes;  ///< the same shape
 
-  LayerState(int64_t taps, int64_t channels, int64_t rows, int64_t state)
-      : conv_values(static_cast<size_t>((taps - 1) * channels)),
-        ssm_values(static_cast<size_t>(rows * state)),
-        conv(conv_values.data(), taps - 1, channels),
-        ssm(ssm_values.data(), rows, state) {}
+  enum class Form { floats, codes };
+  LayerState(int64_t taps, int64_t channels, int64_t rows, int64_t state, Form form = Form::floats);
   // The views point into the vectors' memory, which moving hands over and copying would not.
   LayerState(LayerState&&) = default;
   LayerState& operator=(LayerState&&) = default;
+
+  int64_t bytes() const;
 };
 
 struct State {
   std::vector<LayerState> layers;
-  int64_t position = 0;  ///< tokens seen so far
+  Place place;
+  int64_t bytes() const;
+};
+
+/// How one layer's recurrent state is rounded between calls.
+struct StateGrid {
+  SiteScales scales;  ///< empty: not rounded
+  Scheme::StateRounding rounding = Scheme::StateRounding::stochastic;
+  uint64_t seed = 0;
+  int64_t layer = 0;
+};
+
+/// The state as floats while a call works on it.
+class OpenState {
+ public:
+  OpenState(Run& run, LayerState& state, const StateGrid& grid);
+  MatView<float> values() const { return values_; }
+  /// Rounds and stores, if the layer has a grid; `place` is that after the call.
+  void close(const Place& place) const;
+
+ private:
+  LayerState& state_;
+  const StateGrid& grid_;
+  MatView<float> values_;
 };
 
 }  // namespace scute

@@ -1,0 +1,36 @@
+#include "scute/models/grids.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "scute/base/error.h"
+#include "scute/models/mixer.h"
+
+namespace scute {
+
+void SiteGrids::set(const Site& site, SiteScales scales) {
+  const auto index = static_cast<size_t>(site.index);
+  if (index >= scales_.size()) scales_.resize(index + 1);
+  scales_[index] = std::move(scales);
+}
+
+std::vector<float> checked_signed_scales(const Tensor& tensor, const std::string& name) {
+  std::vector<float> scales = to_vector(tensor);
+  for (const float scale : scales) {
+    if (!std::isnormal(scale)) {
+      fail(name, "finite scales other than 0", fmt::format("{}", scale));
+    }
+  }
+  return scales;
+}
+
+std::vector<float> checked_scales(const Tensor& tensor, const std::string& name) {
+  std::vector<float> scales = checked_signed_scales(tensor, name);
+  for (const float scale : scales) {
+    if (scale < 0) fail(name, "positive scales", fmt::format("{}", scale));
+  }
+  return scales;
+}
+
+}  // namespace scute

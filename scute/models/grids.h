@@ -1,0 +1,53 @@
+// The 8-bit grids of a model's sites.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scute/tensor/mat_view.h"
+#include "scute/tensor/tap.h"
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+
+/// The scales of one site: one for all, one per column, one per row or one per element of what
+/// passes there (kernels/round.h).
+class SiteScales {
+ public:
+  SiteScales() = default;
+  explicit SiteScales(float scale) : SiteScales(1, 1, {scale}) {}
+  SiteScales(int64_t rows, int64_t cols, std::vector<float> values)
+      : rows_(rows), cols_(cols), values_(std::move(values)) {}
+
+  bool empty() const { return values_.empty(); }
+  std::span<const float> values() const { return values_; }
+  MatView<const float> view() const { return {values_.data(), rows_, cols_}; }
+
+ private:
+  int64_t rows_ = 0, cols_ = 0;
+  std::vector<float> values_;
+};
+
+/// Which sites of a model have a grid.
+class SiteGrids {
+ public:
+  void set(const Site& site, SiteScales scales);
+  /// Null when the site has none.
+  const SiteScales* find(const Site& site) const {
+    const auto index = static_cast<size_t>(site.index);
+    return index < scales_.size() && !scales_[index].empty() ? &scales_[index] : nullptr;
+  }
+
+ private:
+  std::vector<SiteScales> scales_;  ///< by the site's index
+};
+
+/// The elements as floats, each checked to be a positive, finite, normal scale; Error naming `name`
+/// otherwise.
+std::vector<float> checked_scales(const Tensor& tensor, const std::string& name);
+/// The same of 4-bit weights, whose scales may be negative: the code −8 is then the largest weight.
+std::vector<float> checked_signed_scales(const Tensor& tensor, const std::string& name);
+
+}  // namespace scute

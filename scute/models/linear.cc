@@ -1,0 +1,148 @@
+#include "scute/models/linear.h"
+
+#include <fmt/format.h>
+
+#include "scute/base/error.h"
+#include "scute/kernels/elementwise.h"
+#include "scute/kernels/round.h"
+#include "scute/models/grids.h"
+#include "scute/models/mixer.h"
+
+namespace scute {
+namespace {
+
+/// The codes as floats, which represent them exactly.
+Tensor as_floats(const Tensor& codes) {
+  Tensor out(DType::f32, codes.shape());
+  const auto from = codes.values<int8_t>();
+  std::ranges::copy(from, out.mutable_values<float>().begin());
+  return out;
+}
+
+}  // namespace
+
+LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t outputs_,
+                             int64_t inputs_)
+    : name(std::move(name_)), outputs(outputs_), inputs(inputs_) {
+  const Tensor* plain = reader.peek(name + ".weight");
+  const auto scale_shape = [&](int64_t rows) {
+    const Tensor* found = reader.peek(name + ".weight_scale");
+    return Shape{rows, found != nullptr && found->rank() == 2 ? found->dim(1) : 1};
+  };
+  if (reader.contains(name + ".weight_packed")) {
+    packed = reader.take(name + ".weight_packed", {outputs, (inputs + 7) / 8}, DType::i32);
+    shape = reader.take(name + ".weight_shape", {2}, DType::i64);
+    scale = reader.take(name + ".weight_scale", scale_shape(outputs));
+    if (reader.contains(name + ".weight_channel_scale")) {
+      channel_scale = reader.take(name + ".weight_channel_scale", {outputs, 1});
+    }
+  } else if (plain != nullptr && plain->dtype() == DType::i8) {
+    weight = reader.take(name + ".weight", {outputs, inputs}, DType::i8);
+    const Tensor* found = reader.peek(name + ".weight_scale");
+    const bool one = found != nullptr && found->size() == 1;
+    scale = reader.take(name + ".weight_scale", one ? found->shape() : Shape{outputs, 1});
+  } else {
+    weight = reader.take(name + ".weight", {outputs, inputs});
+  }
+  if (reader.contains(name + ".input_scale")) {
+    input_scale = reader.take(name + ".input_scale", {1});
+  }
+}
+
+QuantizedWeight LinearTensors::weight_codes() const {
+  QuantizedWeight out;
+  const std::vector<float> scales =
+      packed.size() == 0 ? checked_scales(scale, name + ".weight_scale")
+                         : checked_signed_scales(scale, name + ".weight_scale");
+  const auto count = static_cast<int64_t>(scales.size());
+  const bool one = count == 1 && outputs != 1;
+  out.scales = Tensor::of<float>({one ? 1 : outputs, one ? 1 : count / outputs}, scales);
+  if (packed.size() == 0) {
+    out.codes = weight;
+    out.format.granularity =
+        one ? WeightFormat::Granularity::per_tensor : WeightFormat::Granularity::per_channel;
+    return out;
+  }
+  const auto stored = shape.values<int64_t>();
+  if (stored[0] != outputs || stored[1] != inputs) {
+    fail(name + ".weight_shape", fmt::format("{}, {}", outputs, inputs),
+         fmt::format("{}, {}", stored[0], stored[1]));
+  }
+  const int64_t groups = out.scales.dim(1);
+  if (groups < 1 || inputs % groups != 0) {
+    fail(name + ".weight_scale", fmt::format("groups that divide {} inputs", inputs),
+         fmt::format("{}", groups));
+  }
+  out.format = WeightFormat::four_bit(inputs, inputs / groups, channel_scale.size() > 0);
+  out.codes = unpack_int4(packed, outputs, inputs, name + ".weight_packed");
+  if (channel_scale.size() > 0) {
+    out.channel_scales = Tensor::of<float>(
+        {outputs, 1}, checked_scales(channel_scale, name + ".weight_channel_scale"));
+  }
+  return out;
+}
+
+Linear::Linear(const LinearTensors& tensors, const Execution& execution)
+    : outputs_(tensors.outputs) {
+  if (!tensors.quantized()) {
+    if (tensors.eight_bit_input()) {
+      fail(tensors.name, "8-bit or 4-bit weights beside an input scale", "float weights");
+    }
+    form_ = Gemm(tensors.weight, execution.compute);
+    return;
+  }
+  const QuantizedWeight weight = tensors.weight_codes();
+  if (!tensors.eight_bit_input()) {
+    const bool packed = weight.format.bits == 4 && !weight.format.two_level &&
+                        execution.compute == Compute::f32 && execution.backend == Backend::integer;
+    if (packed) {
+      form_ = GemmInt4(weight.codes, weight.scales, weight.inputs() / weight.scales.dim(1));
+    } else {
+      form_ = Gemm(dequantize(weight), execution.compute);
+    }
+    return;
+  }
+  const QuantizedWeight eight = as_int8(weight);
+  const float input = checked_scales(tensors.input_scale, tensors.name + ".input_scale").front();
+  std::vector<float> scales = to_vector(eight.scales);
+  for (float& scale : scales) scale *= input;
+  if (execution.backend == Backend::integer) {
+    form_ = Integer{GemmInt8(eight.codes), input, std::move(scales)};
+  } else {
+    form_ = Simulated{Gemm(as_floats(eight.codes), Compute::f32), input, std::move(scales)};
+  }
+}
+
+void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
+  const Arena::Scope scope(run.arena());
+  if (const auto* plain = std::get_if<Gemm>(&form_)) return (*plain)(x, y);
+  if (const auto* packed = std::get_if<GemmInt4>(&form_)) return (*packed)(x, y);
+  if (const auto* integer = std::get_if<Integer>(&form_)) {
+    const auto codes = run.codes(x.rows, x.cols);
+    to_codes(x, {&integer->input_scale, 1, 1}, codes);
+    return integer->product(codes, integer->scales.data(), y);
+  }
+  const auto& simulated = std::get<Simulated>(form_);
+  const auto codes = run.matrix(x.rows, x.cols);
+  to_float_codes(x, {&simulated.input_scale, 1, 1}, codes);
+  simulated.product(codes, y);
+  multiply_columns(y, simulated.scales.data());
+}
+
+int64_t Linear::bytes() const {
+  struct Count {
+    int64_t operator()(const Gemm& product) const { return product.bytes(); }
+    int64_t operator()(const GemmInt4& product) const { return product.bytes(); }
+    int64_t operator()(const Integer& form) const { return form.product.bytes(); }
+    int64_t operator()(const Simulated& form) const { return form.product.bytes(); }
+  };
+  return std::visit(Count{}, form_);
+}
+
+float Linear::input_scale() const {
+  if (const auto* integer = std::get_if<Integer>(&form_)) return integer->input_scale;
+  if (const auto* simulated = std::get_if<Simulated>(&form_)) return simulated->input_scale;
+  return 0;
+}
+
+}  // namespace scute

@@ -1,0 +1,67 @@
+// A linear map, however its weights are stored.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "scute/kernels/gemm.h"
+#include "scute/kernels/gemm_int4.h"
+#include "scute/kernels/gemm_int8.h"
+#include "scute/models/run.h"
+#include "scute/models/scheme.h"
+#include "scute/quantize/weight.h"
+#include "scute/tensor/weights.h"
+
+namespace scute {
+
+/// The tensors of one linear map as a checkpoint stores them, under NAME: `weight` (floats), or
+/// `weight` (I8) with `weight_scale`, or `weight_packed`, `weight_shape` and `weight_scale` (4
+/// bit), perhaps with `weight_channel_scale`; and `input_scale` when products are formed with 8-bit
+/// inputs.
+struct LinearTensors {
+  LinearTensors() = default;
+  LinearTensors(WeightReader& reader, std::string name, int64_t outputs, int64_t inputs);
+
+  bool quantized() const { return !scale.shape().empty() && scale.size() > 0; }
+  bool eight_bit_input() const { return input_scale.size() > 0; }
+  /// Call after the reader's finish(). Error naming the tensor that makes no sense.
+  QuantizedWeight weight_codes() const;
+
+  std::string name;
+  int64_t outputs = 0, inputs = 0;
+  Tensor weight, packed, shape, scale, channel_scale, input_scale;
+};
+
+/// y = x·Wᵀ. A closed choice of weight formats; who calls it neither knows nor asks which.
+class Linear {
+ public:
+  Linear() = default;
+  Linear(const LinearTensors& tensors, const Execution& execution);
+
+  int64_t outputs() const { return outputs_; }
+  /// x: L × inputs, y: L × outputs. With an input scale x is rounded to its grid first (values on
+  /// the grid stay as they are).
+  void operator()(Run& run, MatView<const float> x, MatView<float> y) const;
+  int64_t bytes() const;
+  /// The grid of the input; 0 without one.
+  float input_scale() const;
+
+ private:
+  /// Weights and inputs of 8 bits: y = (codes of x · codes of W) · scales, where scales holds input
+  /// scale times weight scale of each output, rounded once.
+  template <class Product>
+  struct EightBit {
+    Product product;
+    float input_scale;
+    std::vector<float> scales;
+  };
+  using Integer = EightBit<GemmInt8>;
+  using Simulated = EightBit<Gemm>;
+
+  int64_t outputs_ = 0;
+  std::variant<Gemm, GemmInt4, Integer, Simulated> form_;
+};
+
+}  // namespace scute

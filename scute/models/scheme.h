@@ -1,0 +1,44 @@
+// How a low-bit model is meant and executed, beyond what its tensors say.
+#pragma once
+
+#include <cstdint>
+
+#include "scute/kernels/gemm.h"
+
+namespace scute {
+
+/// Two executions of the same 8-bit checkpoint: int8 products summed in int32, or float arithmetic
+/// on the same rounded values. Sums below 2^24 are exact in both, and then the outputs are the same
+/// bits.
+enum class Backend { integer, simulate };
+
+struct Execution {
+  Compute compute = Compute::f32;  ///< of products whose input is not quantized
+  Backend backend = Backend::integer;
+
+  Execution() = default;
+  // Float models are asked for by their precision alone.
+  Execution(Compute c, Backend b = Backend::integer) : compute(c), backend(b) {}
+};
+
+/// What was done to the weights, so that the model can undo it where it must. All off: a plain
+/// model.
+struct Scheme {
+  /// The residual stream is Hadamard-rotated: block norms are folded into in_proj, in_proj expects
+  /// a rotated input, out_proj gives a rotated output. The table is stored unrotated, because
+  /// embedding and head may share it: embedding rows are rotated when they are looked up.
+  bool rotated_stream = false;
+  /// out_proj expects its input rotated; Mamba-2's gated norm is folded into it.
+  bool rotated_out_proj = false;
+  /// norm_f's weight and the rotation are folded into the head's own matrix. Else the head undoes
+  /// the rotation of its one input vector and applies norm_f's weight.
+  bool folded_head = false;
+
+  enum class StateRounding { nearest, stochastic };
+  StateRounding state_rounding = StateRounding::stochastic;
+  uint64_t seed = 0;  ///< of stochastic rounding
+
+  bool operator==(const Scheme&) const = default;
+};
+
+}  // namespace scute

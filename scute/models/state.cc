@@ -1,0 +1,61 @@
+#include "scute/models/state.h"
+
+#include "scute/base/random.h"
+#include "scute/kernels/round.h"
+
+namespace scute {
+namespace {
+
+/// One key for each (seed, layer, sequence, position): each number is mixed in by one step of the
+/// counter-based generator.
+uint64_t key_of(const StateGrid& grid, const Place& place) {
+  uint64_t key = grid.seed;
+  for (const int64_t number : {grid.layer, place.sequence, place.position}) {
+    key = Random(key ^ static_cast<uint64_t>(number)).next();
+  }
+  return key;
+}
+
+}  // namespace
+
+LayerState::LayerState(int64_t taps, int64_t channels, int64_t rows, int64_t state, Form form)
+    : conv_values(static_cast<size_t>((taps - 1) * channels)),
+      conv(conv_values.data(), taps - 1, channels) {
+  const auto size = static_cast<size_t>(rows * state);
+  if (form == Form::codes) {
+    ssm_code_values.resize(size);
+    ssm_codes = {ssm_code_values.data(), rows, state};
+  } else {
+    ssm_values.resize(size);
+    ssm = {ssm_values.data(), rows, state};
+  }
+}
+
+int64_t LayerState::bytes() const {
+  return static_cast<int64_t>((conv_values.size() + ssm_values.size()) * sizeof(float) +
+                              ssm_code_values.size());
+}
+
+int64_t State::bytes() const {
+  int64_t total = 0;
+  for (const LayerState& layer : layers) total += layer.bytes();
+  return total;
+}
+
+OpenState::OpenState(Run& run, LayerState& state, const StateGrid& grid)
+    : state_(state), grid_(grid), values_(state.ssm) {
+  if (state.ssm_codes.data == nullptr) return;
+  values_ = run.matrix(state.ssm_codes.rows, state.ssm_codes.cols);
+  from_codes(state.ssm_codes, grid.scales.view(), values_);
+}
+
+void OpenState::close(const Place& place) const {
+  if (state_.ssm_codes.data == nullptr) return;
+  if (grid_.rounding == Scheme::StateRounding::nearest) {
+    to_codes(values_, grid_.scales.view(), state_.ssm_codes);
+  } else {
+    to_codes_stochastic(values_, grid_.scales.view(), key_of(grid_, place), state_.ssm_codes);
+  }
+}
+
+}  // namespace scute
