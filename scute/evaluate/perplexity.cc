@@ -25,6 +25,10 @@ void check(const PerplexityOptions& options, int64_t tokens) {
   if (options.max_windows && *options.max_windows < 1) {
     fail("--max-windows", "at least 1", fmt::format("{}", *options.max_windows));
   }
+  if (options.context < 1 || options.context >= options.window) {
+    fail("--context", fmt::format("1 to {}, less than the window", options.window - 1),
+         fmt::format("{}", options.context));
+  }
   if (tokens < options.window) {
     fail("perplexity", fmt::format("text of at least one window of {} tokens", options.window),
          fmt::format("{} tokens", tokens));
@@ -44,12 +48,16 @@ MeanAndError mean_and_error(std::span<const double> items) {
 }
 
 Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
-                                int64_t first) {
+                                int64_t first, Feed feed, int64_t sequence) {
   const auto length = static_cast<int64_t>(ids.size());
   const Arena::Scope scope(run.arena());
   const auto hidden = run.matrix(length, model.config().width);
-  State state = model.new_state();
-  model.hidden(run, ids, state, hidden);
+  State state = model.new_state(sequence);
+  const int64_t step = feed == Feed::whole ? length : 1;
+  for (int64_t t = 0; t < length; t += step) {
+    model.hidden(run, ids.subspan(static_cast<size_t>(t), static_cast<size_t>(step)), state,
+                 hidden.slice_rows(t, step));
+  }
   const auto logits = run.matrix(std::min(kLogitRows, length), model.config().vocabulary);
   Continuation out;
   for (int64_t t = first; t + 1 < length; t += kLogitRows) {
@@ -79,10 +87,12 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
   std::atomic<int64_t> done{0};
   threads.for_each(count, [&](int64_t i, int worker) {
     const int64_t start = i * options.stride;
-    const int64_t first = i == 0 ? 0 : std::max<int64_t>(0, options.window - options.stride - 1);
+    const int64_t seen = i == 0 ? 0 : std::max<int64_t>(0, options.window - options.stride - 1);
+    const int64_t first = std::max(seen, options.context - 1);
     const auto ids =
         stream.subspan(static_cast<size_t>(start), static_cast<size_t>(options.window));
-    const auto scored = score_continuation(model, runs[static_cast<size_t>(worker)], ids, first);
+    const auto scored =
+        score_continuation(model, runs[static_cast<size_t>(worker)], ids, first, options.feed, i);
     double nll = 0;
     for (const double x : scored.nll) nll += x;
     result.windows[static_cast<size_t>(i)] = {start, static_cast<int64_t>(scored.nll.size()), nll};

@@ -12,6 +12,10 @@
 
 namespace scute {
 
+/// Whether a sequence is read at once, or token by token from a state, as in generation: only then
+/// is a low-bit state rounded at every token.
+enum class Feed { whole, one_by_one };
+
 /// Windows of `window` tokens start every `stride` tokens; the tail that does not fill one is
 /// dropped. Each predicts its tokens from the second on, but only those that no earlier window
 /// predicted.
@@ -19,6 +23,8 @@ struct PerplexityOptions {
   int64_t window = 2048;
   int64_t stride = 2048;
   std::optional<int64_t> max_windows = std::nullopt;
+  int64_t context = 1;  ///< tokens at a window's start that are read but not predicted, at least 1
+  Feed feed = Feed::whole;
 };
 
 struct WindowScore {
@@ -42,13 +48,13 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
                             const std::function<void(int64_t)>& progress = {});
 
 /// Σ −log p(ids[t+1] | ids[0…t]) for each t from `first` on; one forward pass from a zero state.
-/// Also says of each prediction whether it was the argmax.
+/// Also says of each prediction whether it was the argmax. `sequence` keys stochastic rounding.
 struct Continuation {
   std::vector<double> nll;
   std::vector<char> greedy;
 };
 Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
-                                int64_t first);
+                                int64_t first, Feed feed = Feed::whole, int64_t sequence = 0);
 
 /// Mean and the standard error of the mean of independent items (n ≥ 1; error 0 for one item).
 struct MeanAndError {
