@@ -11,6 +11,7 @@
 #include "scute/observe/composite.h"
 #include "scute/observe/ema.h"
 #include "scute/observe/recorder.h"
+#include "scute/recipe/calibration.h"
 #include "scute/recipe/collect_meta.h"
 #include "scute/recipe/collect_taps.h"
 
@@ -24,21 +25,6 @@ std::vector<Site> chosen_sites(const SiteList& list, const CollectOptions& optio
            (site.extent == Site::Extent::per_step && options.state_every == 0);
   });
   return out;
-}
-
-Windows plan_windows(const ModelDescription& model, const CollectOptions& options) {
-  const std::vector<Document> documents = read_documents(options.data);
-  const bool needs_tokenizer =
-      std::ranges::any_of(documents, [](const Document& d) { return !d.ids.has_value(); });
-  std::optional<Tokenizer> tokenizer;
-  if (needs_tokenizer) {
-    tokenizer = load_tokenizer(model, options.tokenizer);
-    if (!tokenizer) {
-      fail(model.path, "a tokenizer.json (or --tokenizer FILE, or data with token ids)", "none");
-    }
-  }
-  return cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options.windows,
-                     model.config.vocabulary);
 }
 
 /// Hands out the windows in order; after a cancellation none, so that those handed out are always
@@ -118,14 +104,17 @@ Json ema_results(const EmaObserver& ema, const CollectOptions& options) {
 
 }  // namespace
 
-SiteList list_sites(const ModelDescription& model) { return LanguageModelSites(model.config).list; }
+SiteList list_sites(const ModelDescription& model) {
+  return LanguageModelSites(model.config, model.scheme).list;
+}
 
 CollectResult collect(const ModelDescription& description, const CollectOptions& options,
                       const CollectRun& how) {
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
-  Windows windows = plan_windows(description, options);
+  Windows windows =
+      calibration_windows(description, options.data, options.windows, options.tokenizer);
   const LanguageModel model =
       load_model(description, options.compute,
                  with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);

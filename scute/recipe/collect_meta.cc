@@ -2,37 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 
-#include "scute/io/file.h"
+#include "scute/recipe/calibration.h"
 
 namespace scute {
 namespace {
-
-Json data_files(const std::vector<std::string>& paths) {
-  Json out = Json::array();
-  for (const std::string& path : paths) {
-    Json file;
-    file["file"] = std::filesystem::path(path).filename().string();
-    file["sha256"] = hash_file(path);
-    out.push_back(std::move(file));
-  }
-  return out;
-}
-
-/// [document, first token, tokens] of each window, in ascending order.
-Json window_list(const std::vector<Window>& windows) {
-  std::vector<std::array<int64_t, 3>> rows;
-  for (const Window& window : windows) {
-    rows.push_back({window.document, window.start, static_cast<int64_t>(window.ids.size())});
-  }
-  std::ranges::sort(rows);
-  Json out = Json::array();
-  for (const auto& row : rows) out.push_back(Json::Array{row[0], row[1], row[2]});
-  return out;
-}
 
 /// The command in canonical form: what influences the result and nothing else, so that the file
 /// does not depend on --threads or --out.
@@ -77,13 +52,9 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   meta["empty_documents"] = windows.empty_documents;
   meta["shuffle"] =
       options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
-  Json files = data_files(options.data);
   meta["windows_sha256"] = hash_windows(windows);
-  Json part;
-  part["files"] = std::move(files);
-  part["windows"] = window_list(windows.windows);
   meta["data"] = Json::array();
-  meta["data"].push_back(std::move(part));
+  meta["data"].push_back(data_json(options.data, windows));
   meta["command"] = canonical_command(model, options);
   return meta;
 }

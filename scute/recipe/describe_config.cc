@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "scute/base/checked.h"
+#include "scute/recipe/low_bit_config.h"
 #include "scute/recipe/model_folder.h"
 
 namespace scute {
@@ -174,6 +175,11 @@ ModelDescription describe_config(const Json& config, const std::string& where) {
          type == nullptr ? "neither" : "model_type " + type->dump());
   }
   out.config.check(where);
+  out.json = config;
+  if (const Json* scute = config.find("scute"); scute != nullptr) {
+    out.low_bit = true;
+    out.scheme = scheme_from_json(*scute, where + ": scute");
+  }
   return out;
 }
 

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 /// 16 MB: the largest config.json in the wild is a few kB, the largest tokenizer.json 40 MB.
 constexpr int64_t kConfigLimit = int64_t{16} << 20;
 constexpr int64_t kTokenizerLimit = int64_t{1} << 30;
+constexpr const char* kEmbedding = "backbone.embedding.weight";
 
 std::string tokenizer_path(const ModelDescription& model, const std::string& override_file) {
   if (!override_file.empty()) return override_file;
@@ -38,11 +39,17 @@ ModelDescription describe_model(const std::string& folder) {
   return out;
 }
 
+void use_plain_names(Weights& weights) {
+  constexpr std::string_view kHuggingFace = "backbone.embeddings.";
+  for (const std::string& name : weights.names()) {
+    if (!name.starts_with(kHuggingFace)) continue;
+    weights.rename(name, "backbone.embedding." + name.substr(kHuggingFace.size()));
+  }
+}
+
 Weights read_weights(const ModelDescription& model) {
   Weights weights = read_checkpoint(model.path);
-  constexpr std::string_view kHuggingFace = "backbone.embeddings.weight";
-  constexpr const char* kEmbedding = "backbone.embedding.weight";
-  if (weights.contains(kHuggingFace)) weights.rename(kHuggingFace, kEmbedding);
+  use_plain_names(weights);
   if (model.config.tied_head && weights.contains("lm_head.weight") &&
       weights.contains(kEmbedding)) {
     const Tensor& head = weights.at("lm_head.weight");
@@ -57,8 +64,9 @@ Weights read_weights(const ModelDescription& model) {
   return weights;
 }
 
-LanguageModel load_model(const ModelDescription& model, Compute compute, LanguageModel::Head head) {
-  return {model.config, read_weights(model), compute, head};
+LanguageModel load_model(const ModelDescription& model, const Execution& execution,
+                         LanguageModel::Head head) {
+  return {model.config, read_weights(model), execution, head, model.scheme};
 }
 
 std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,

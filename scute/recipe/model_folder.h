@@ -17,6 +17,9 @@ struct ModelDescription {
   std::string name;     ///< its last component
   std::string dialect;  ///< "state-spaces" or "Hugging Face"
   MambaConfig config;
+  bool low_bit = false;             ///< written by quantize: config.json has a "scute" object
+  Scheme scheme;                    ///< of a low-bit model
+  Json json;                        ///< config.json as it is
   int64_t vocabulary_unpadded = 0;  ///< as far as the config tells, else config.vocabulary
 };
 
@@ -30,8 +33,11 @@ ModelDescription describe_model(const std::string& folder);
 /// The checkpoint's tensors under the state-spaces names; a stored copy of a tied head is compared
 /// with the embedding and dropped, an Error when they differ.
 Weights read_weights(const ModelDescription& model);
+/// Renames the tensors of the Hugging Face dialect to those of state-spaces.
+void use_plain_names(Weights& weights);
 
-LanguageModel load_model(const ModelDescription& model, Compute compute, LanguageModel::Head head);
+LanguageModel load_model(const ModelDescription& model, const Execution& execution,
+                         LanguageModel::Head head);
 
 /// tokenizer.json of the folder, or `override_file`. Empty when there is none. Error when it knows
 /// more ids than the model has rows.

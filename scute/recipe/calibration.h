@@ -1,0 +1,23 @@
+// The texts that a model is measured on: read, cut, and named so that anyone can find them again.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scute/data/documents.h"
+#include "scute/recipe/model_folder.h"
+
+namespace scute {
+
+/// Documents of `files` cut into windows. Error when text needs a tokenizer and there is none.
+Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
+                            const WindowOptions& options, const std::string& tokenizer);
+
+/// {"files": [{"file", "sha256"}, …], "windows": [[document, first token, tokens], …] ascending}.
+Json data_json(const std::vector<std::string>& files, const Windows& windows);
+
+/// Whether a low-bit model's recipe names a file of this SHA-256 among those that its ranges or
+/// Hessians were measured on. False without a recipe.json.
+bool calibrated_on(const ModelDescription& model, const std::string& sha256);
+
+}  // namespace scute

@@ -1,0 +1,33 @@
+// Export: a low-bit model as a plain float checkpoint that any Mamba implementation runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scute/recipe/quantize.h"
+
+namespace scute {
+
+/// A checkpoint of floats: the rounded weights as real numbers, rotations undone.
+struct PlainModel {
+  ModelDescription description;  ///< not low-bit; path is that of the low-bit folder
+  std::vector<NamedTensor> tensors;
+};
+
+/// Every rotation is undone; norms that were folded stay ones (their weights are in the matrices),
+/// a tied head stays tied, Mamba-2's heads and channels stay in the order that quantizing gave
+/// them. Activations are then floats: scales of sites have no place here. Names are those of the
+/// config's dialect; the config loses "quantization_config" and "scute".
+///
+/// `type`: f32 (exact but for undoing rotations, once rounded from double), or bf16, which rounds
+/// matrices, convolutions and tables again; norms, biases, A_log and D stay as they are stored.
+/// Error when the model is not low-bit, or what load_model says of its tensors.
+PlainModel dequantized(const ModelDescription& model, DType type);
+
+/// Writes the folder, loads it again and compares its logits with the low-bit model's: equal but
+/// for rounding where activations are floats in both, else apart by what rounding activations does.
+/// Nothing is left under `path` on an Error; `replace` as in write_low_bit.
+LogitComparison export_dequantized(const ModelDescription& model, DType type,
+                                   const std::string& path, bool replace);
+
+}  // namespace scute

@@ -1,0 +1,142 @@
+#include "scute/recipe/hessians.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "scute/base/error.h"
+#include "scute/base/threads.h"
+#include "scute/io/safetensors.h"
+#include "scute/recipe/calibration.h"
+
+namespace scute {
+namespace {
+
+constexpr const char* kFormat = "scute-hessians";
+/// Sums that windows are dealt to in turn: fixed, so that the result does not depend on the number
+/// of threads, and as many threads can work.
+constexpr int64_t kSums = 4;
+/// Bytes of sums at once; models whose matrices need more (1.4b and up) take several passes.
+constexpr int64_t kMemory = int64_t{4} << 30;
+
+/// The inputs of the matrices that GPTQ rounds.
+std::vector<Site> hessian_sites(const SiteList& list) {
+  std::vector<Site> out;
+  for (const Site& site : list.sites()) {
+    for (const char* op : {".in_proj:input", ".x_proj:input", ".out_proj:input"}) {
+      if (site.name.ends_with(op)) out.push_back(site);
+    }
+    if (site.name == "lm_head:input") out.push_back(site);
+  }
+  return out;
+}
+
+/// Sites of one pass after the other, each as many as the memory holds.
+std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
+  std::vector<std::vector<Site>> out(1);
+  int64_t bytes = 0;
+  for (const Site& site : sites) {
+    const int64_t columns = site.shape.back();
+    const int64_t more = kSums * columns * columns * static_cast<int64_t>(sizeof(double));
+    if (!out.back().empty() && bytes + more > kMemory) {
+      out.emplace_back();
+      bytes = 0;
+    }
+    out.back().push_back(site);
+    bytes += more;
+  }
+  return out;
+}
+
+void forward(const LanguageModel& model, Run& run, const Window& window) {
+  const Arena::Scope scope(run.arena());
+  const auto hidden = run.matrix(static_cast<int64_t>(window.ids.size()), model.config().width);
+  State state = model.new_state();
+  model.hidden(run, window.ids, state, hidden);
+}
+
+}  // namespace
+
+Hessians measure_hessians(const ModelDescription& description, const CalibrationOptions& options,
+                          const HessianRun& how) {
+  const Windows windows =
+      calibration_windows(description, options.data, options.windows, options.tokenizer);
+  const auto count = static_cast<int64_t>(windows.windows.size());
+  const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
+  const auto passes = passes_of(hessian_sites(model.sites()));
+  const int64_t total = count * static_cast<int64_t>(passes.size());
+
+  Hessians out;
+  std::atomic<int64_t> done{0};
+  for (const std::vector<Site>& sites : passes) {
+    std::vector<std::unique_ptr<GramObserver>> sums;
+    for (int64_t i = 0; i < kSums; ++i) sums.push_back(std::make_unique<GramObserver>(sites));
+    Threads(how.threads).for_each(std::min(kSums, count), [&](int64_t first, int) {
+      Run run(sums[static_cast<size_t>(first)].get(), 0);
+      for (int64_t w = first; w < count; w += kSums) {
+        forward(model, run, windows.windows[static_cast<size_t>(w)]);
+        if (how.progress) how.progress(done.fetch_add(1) + 1, total);
+      }
+    });
+    for (size_t i = 1; i < sums.size(); ++i) sums.front()->add(*sums[i]);
+    out.sites.merge(sums.front()->finish());
+  }
+  int64_t tokens = 0;
+  for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());
+  out.meta["model"] = description.name;
+  out.meta["model_sha256"] = hash_model(description);
+  out.meta["tokenizer_sha256"] = hash_tokenizer(description, options.tokenizer);
+  out.meta["windows"] = count;
+  out.meta["seqlen"] = options.windows.seqlen;
+  out.meta["tokens"] = tokens;
+  out.meta["seed"] =
+      options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
+  out.meta["windows_sha256"] = hash_windows(windows);
+  out.meta["data"] = data_json(options.data, windows);
+  return out;
+}
+
+void write_hessians(const std::string& path, const Hessians& hessians) {
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, gram] : hessians.sites) {
+    tensors.push_back({name + "/hessian", Tensor::of<double>({gram.size, gram.size}, gram.values)});
+  }
+  write_safetensors(path, tensors,
+                    {{"format", kFormat}, {"version", "1"}, {"meta", hessians.meta.dump()}});
+}
+
+Hessians read_hessians(const std::string& path, const ModelDescription& model) {
+  SafetensorsFile file = read_safetensors(path);
+  if (const auto format = file.metadata.find("format");
+      format == file.metadata.end() || format->second != kFormat) {
+    fail(path, "Hessians that scute quantize --save-hessians wrote", "another file");
+  }
+  Hessians out;
+  const auto meta = file.metadata.find("meta");
+  out.meta = Json::parse(meta == file.metadata.end() ? "{}" : meta->second, path);
+  const std::string hash = hash_model(model), found = [&] {
+    const Json* value = out.meta.find("model_sha256");
+    return value != nullptr && value->is_string() ? value->as_string(path) : "none";
+  }();
+  if (hash != found) {
+    fail(path, fmt::format("Hessians of {} (SHA-256 {})", model.name, hash.substr(0, 12)),
+         fmt::format("those of a model with SHA-256 {}", found.substr(0, 12)));
+  }
+  constexpr std::string_view kEnding = "/hessian";
+  for (const NamedTensor& item : file.tensors) {
+    const Tensor& tensor = item.tensor;
+    if (!item.name.ends_with(kEnding) || tensor.dtype() != DType::f64 || tensor.rank() != 2 ||
+        tensor.dim(0) != tensor.dim(1)) {
+      fail(path, "square F64 matrices named SITE/hessian",
+           fmt::format("{} {}", item.name, to_string(tensor.shape())));
+    }
+    Gram gram(tensor.dim(0));
+    std::ranges::copy(tensor.values<double>(), gram.values.begin());
+    out.sites.emplace(item.name.substr(0, item.name.size() - kEnding.size()), std::move(gram));
+  }
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,148 @@
+#include "scute/recipe/low_bit_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "scute/base/error.h"
+
+namespace scute {
+namespace {
+
+constexpr const char* kFormat = "scute-low-bit";
+constexpr int64_t kVersion = 1;
+
+bool flag(const Json& json, std::string_view key, const std::string& where) {
+  return json.at(key, where).as_bool(fmt::format("{}: {}", where, key));
+}
+
+std::string text(const Json& json, std::string_view key, const std::string& where) {
+  return json.at(key, where).as_string(fmt::format("{}: {}", where, key));
+}
+
+/// One group of compressed-tensors: these modules, weights of so many bits.
+Json group(std::vector<std::string> targets, int bits, bool eight_bit_inputs,
+           const QuantizeOptions& options) {
+  Json weights = Json::object();
+  weights["num_bits"] = bits;
+  weights["type"] = "int";
+  weights["symmetric"] = true;
+  weights["strategy"] = bits == 4 ? "group" : options.per_tensor ? "tensor" : "channel";
+  if (bits == 4) weights["group_size"] = options.group;
+  weights["dynamic"] = false;
+  Json out = Json::object();
+  out["targets"] = Json::array();
+  for (std::string& target : targets) out["targets"].push_back(std::move(target));
+  out["weights"] = std::move(weights);
+  out["input_activations"] = Json();
+  if (eight_bit_inputs) {
+    Json inputs = Json::object();
+    inputs["num_bits"] = 8;
+    inputs["type"] = "int";
+    inputs["symmetric"] = true;
+    inputs["strategy"] = "tensor";
+    inputs["dynamic"] = false;
+    out["input_activations"] = std::move(inputs);
+  }
+  out["output_activations"] = Json();
+  out["format"] = bits == 4 ? "pack-quantized" : "int-quantized";
+  return out;
+}
+
+/// "re:.*layers\.(0|3)\.mixer\.(in_proj|out_proj)$"
+std::string pattern(const std::vector<std::string>& layers, std::string_view modules) {
+  return fmt::format("re:.*layers\\.({})\\.mixer\\.({})$", fmt::join(layers, "|"), modules);
+}
+
+}  // namespace
+
+Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers) {
+  Json out = Json::object();
+  out["format"] = kFormat;
+  out["version"] = kVersion;
+  out["tool"] = "scute " SCUTE_VERSION;
+  out["rotated_stream"] = scheme.rotated_stream;
+  out["rotated_out_proj"] = scheme.rotated_out_proj;
+  out["folded_head"] = scheme.folded_head;
+  const bool nearest = scheme.state_rounding == Scheme::StateRounding::nearest;
+  out["state_rounding"] = nearest ? "nearest" : "stochastic";
+  out["seed"] = static_cast<int64_t>(scheme.seed);
+  out["layers"] = Json::array();
+  for (const LayerFormat& layer : layers) out["layers"].push_back(layer.name());
+  return out;
+}
+
+Scheme scheme_from_json(const Json& json, const std::string& where) {
+  if (text(json, "format", where) != kFormat) {
+    fail(where + ": format", kFormat, text(json, "format", where));
+  }
+  if (const int64_t version = json.at("version", where).as_int(where); version != kVersion) {
+    fail(where + ": version", fmt::format("{}, which this scute reads", kVersion),
+         fmt::format("{}", version));
+  }
+  Scheme out;
+  out.rotated_stream = flag(json, "rotated_stream", where);
+  out.rotated_out_proj = flag(json, "rotated_out_proj", where);
+  out.folded_head = flag(json, "folded_head", where);
+  const std::string rounding = text(json, "state_rounding", where);
+  if (rounding != "nearest" && rounding != "stochastic") {
+    fail(where + ": state_rounding", "nearest or stochastic", rounding);
+  }
+  out.state_rounding =
+      rounding == "nearest" ? Scheme::StateRounding::nearest : Scheme::StateRounding::stochastic;
+  out.seed = static_cast<uint64_t>(json.at("seed", where).as_int(where + ": seed"));
+  return out;
+}
+
+std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& where) {
+  std::vector<LayerFormat> out;
+  const std::string at = where + ": layers";
+  for (const Json& name : json.at("layers", where).as_array(at)) {
+    out.push_back(LayerFormat::parse(name.as_string(at), at));
+  }
+  return out;
+}
+
+Json quantization_config(const std::vector<LayerFormat>& layers, const QuantizeOptions& options,
+                         const TableFormat& table) {
+  // Layers by what their matrices look like: bits of the weights, 8-bit inputs or not.
+  std::map<std::pair<int, bool>, std::vector<std::string>> forms;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i].is_float()) continue;
+    forms[{layers[i].weight_bits, layers[i].eight_bit_activations()}].push_back(
+        fmt::format("{}", i));
+  }
+  Json groups = Json::object();
+  const auto add = [&](Json one) {
+    groups[fmt::format("group_{}", groups.as_object("").size())] = std::move(one);
+  };
+  for (const auto& [form, numbers] : forms) {
+    const auto& [bits, eight_bit] = form;
+    const bool dt_too = bits == 8;
+    add(group(
+        {pattern(numbers, dt_too ? "in_proj|x_proj|dt_proj|out_proj" : "in_proj|x_proj|out_proj")},
+        bits, eight_bit, options));
+    if (!dt_too && eight_bit) add(group({pattern(numbers, "dt_proj")}, 8, true, options));
+  }
+  if (table.bits != 0) {
+    add(group({"re:.*embeddings$"}, table.bits, false, options));
+    add(group({"lm_head"}, table.bits, table.eight_bit_inputs, options));
+  }
+  Json ignore = Json::array();
+  if (table.bits == 0) ignore.push_back("lm_head");
+  ignore.push_back("re:.*conv1d$");
+  Json out = Json::object();
+  out["quant_method"] = "compressed-tensors";
+  const bool one_form = groups.as_object("").size() == 1;
+  out["format"] = one_form ? groups.as_object("").front().second.at("format", "").as_string("")
+                           : "mixed-precision";
+  out["quantization_status"] = "compressed";
+  out["kv_cache_scheme"] = Json();
+  out["global_compression_ratio"] = Json();
+  out["ignore"] = std::move(ignore);
+  out["config_groups"] = std::move(groups);
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,31 @@
+// What config.json says of a low-bit model: quantization_config for other tools, "scute" for what
+// that cannot express.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/models/scheme.h"
+#include "scute/recipe/quantize_options.h"
+
+namespace scute {
+
+/// The "scute" object: {"format": "scute-low-bit", "version": 1, "tool", "layers": ["W8A8", …],
+/// "rotated_stream", "rotated_out_proj", "folded_head", "state_rounding", "seed"}.
+Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers);
+/// The inverse; Error naming `where` and the key on anything unknown or of a newer version.
+Scheme scheme_from_json(const Json& json, const std::string& where);
+std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& where);
+
+/// compressed-tensors' block (spec export §E1): one group per weight format, private keys nowhere.
+/// `table`: bits of a quantized embedding and head, 0 when they are floats; `table_inputs`: the
+/// head rounds its input to 8 bits.
+struct TableFormat {
+  int bits = 0;
+  bool eight_bit_inputs = false;
+};
+Json quantization_config(const std::vector<LayerFormat>& layers, const QuantizeOptions& options,
+                         const TableFormat& table);
+
+}  // namespace scute

@@ -1,0 +1,135 @@
+#include "scute/recipe/low_bit_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "scute/base/error.h"
+#include "scute/io/checkpoint.h"
+#include "scute/io/file.h"
+#include "scute/models/mixer.h"
+#include "scute/recipe/low_bit_config.h"
+#include "scute/recipe/plan_scales.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Plans of the largest models (64 layers, 20 sites) are 500 kB.
+constexpr int64_t kJsonLimit = int64_t{64} << 20;
+
+/// The folder's JSON file of this name; null when there is none.
+Json read_json(const fs::path& folder, const char* name) {
+  const fs::path file = folder / name;
+  if (!fs::exists(file)) return {};
+  return Json::parse(read_text(file.string(), kJsonLimit), file.string());
+}
+
+void read_config(const Json& config, LowBitFiles& out) {
+  const Json* scute = config.find("scute");
+  if (scute == nullptr) return;
+  const std::string where = out.path + "/config.json: scute";
+  out.has_scheme = true;
+  out.origins.scheme = scheme_from_json(*scute, where);
+  for (const LayerFormat& format : layers_from_json(*scute, where)) {
+    out.formats.push_back(format.name());
+  }
+}
+
+void read_recipe(LowBitFiles& out) {
+  const Json* options = out.recipe.find("options");
+  if (options == nullptr) return;
+  const std::string where = out.path + "/recipe.json: options";
+  if (const Json* shared = options->find("shared_scales"); shared != nullptr) {
+    out.origins.shared_scales = shared->as_bool(where + ": shared_scales");
+  }
+  if (const Json* clip = options->find("state_clip"); clip != nullptr) {
+    out.state_clip = clip->as_double(where + ": state_clip");
+    if (!std::isfinite(out.state_clip) || out.state_clip <= 0) {
+      fail(where + ": state_clip", "a positive share", fmt::format("{}", out.state_clip));
+    }
+  }
+}
+
+/// Without the scheme, the plan's own names tell which sites were used.
+void guess_from_plan(LowBitFiles& out) {
+  const auto any = [&](std::string_view end) {
+    return std::ranges::any_of(out.plan->sites,
+                               [&](const auto& entry) { return entry.first.ends_with(end); });
+  };
+  if (!out.has_scheme) {
+    out.origins.scheme.rotated_stream = any(".in_proj:input@rotated");
+    out.origins.scheme.rotated_out_proj = any(".out_proj:input@rotated");
+    out.origins.scheme.folded_head = any("lm_head:input@rotated");
+  }
+  if (out.recipe.is_null()) {
+    out.origins.shared_scales = any(".in_proj:output") && !any(".conv1d:input");
+  }
+}
+
+bool any_name(const std::vector<std::string>& names, std::string_view part) {
+  return std::ranges::any_of(
+      names, [&](const std::string& name) { return name.find(part) != std::string::npos; });
+}
+
+}  // namespace
+
+LowBitFiles read_low_bit_files(const std::string& folder) {
+  if (!fs::is_directory(folder)) fail(folder, "a folder of a low-bit model", "no such folder");
+  LowBitFiles out;
+  out.path = folder;
+  out.tensors = read_checkpoint(folder);
+  const std::vector<std::string> names = out.tensors.names();
+  out.mixer = any_name(names, ".mixer.x_proj.") ? MixerKind::mamba1 : MixerKind::mamba2;
+  for (const std::string& name : names) out.layers = std::max(out.layers, layer_of(name) + 1);
+  read_config(read_json(folder, "config.json"), out);
+  out.recipe = read_json(folder, "recipe.json");
+  read_recipe(out);
+  if (const Json plan = read_json(folder, "plan.json"); !plan.is_null()) {
+    out.plan = Plan::from_json(plan, folder + "/plan.json");
+    guess_from_plan(out);
+  }
+  if (const fs::path file = fs::path(folder) / "statistics.safetensors"; fs::exists(file)) {
+    out.statistics = read_statistics(file.string());
+  }
+  out.scales = find_scales(names, out.mixer, out.origins);
+  if (out.scales.empty() && !any_name(names, ".weight_scale")) {
+    fail(folder, "a low-bit model (scute quantize)", "a float one: no tensor is a scale");
+  }
+  return out;
+}
+
+float planned_scale(const LowBitFiles& files, const std::string& site, const Decision& decision) {
+  const double range = std::max(std::abs(decision.lo), std::abs(decision.hi));
+  const bool state = site.ends_with(".ssm_state_act:input");
+  return scale_of_range(state ? files.state_clip * range : range);
+}
+
+std::vector<float> scale_values(const LowBitFiles& files, const std::string& tensor) {
+  const Tensor& stored = files.tensors.at(tensor);
+  const std::string where = fmt::format("{}: {}", files.path, tensor);
+  if (!is_float(stored.dtype())) fail(where, "floats", std::string(name_of(stored.dtype())));
+  if (stored.size() == 0) fail(where, "at least one scale", "none");
+  return to_vector(stored);
+}
+
+bool agrees(const std::vector<float>& values, float planned) {
+  constexpr double kForgiven = 1e-6;
+  const auto largest = static_cast<double>(std::ranges::max(values));
+  const double difference = largest - static_cast<double>(planned);
+  const double allowed = kForgiven * static_cast<double>(planned);
+  return values.size() == 1 ? std::abs(difference) <= allowed : difference <= allowed;
+}
+
+void append_to(Json& object, std::string_view key, Json value, const std::string& where) {
+  object.as_object(where);
+  Json& list = object[key];
+  if (!list.is_null()) list.as_array(fmt::format("{}: {}", where, key));
+  list.push_back(std::move(value));
+}
+
+}  // namespace scute

@@ -1,0 +1,38 @@
+// Low-bit models as folders: written beside their name, checked, and only then put there.
+#include <fmt/format.h>
+
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/safetensors.h"
+#include "scute/recipe/model_writer.h"
+#include "scute/recipe/quantize.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute {
+
+LogitComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace) {
+  FolderWriter folder(checked_target(path, model.description.path, replace));
+  write_safetensors(folder.file("model.safetensors"), model.tensors, {{"format", "pt"}});
+  write_file(folder.file("config.json"), model.config.dump(2) + "\n");
+  write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
+  if (!model.plan.sites.empty()) {
+    write_file(folder.file("plan.json"), model.plan.to_json().dump(2) + "\n");
+  }
+  if (model.statistics) {
+    write_statistics(folder.file("statistics.safetensors"), *model.statistics);
+  }
+  copy_tokenizer(model.description, folder);
+
+  const Execution execution;
+  const LanguageModel stored =
+      load_model(describe_model(folder.path()), execution, LanguageModel::Head::packed);
+  const LogitComparison comparison = compare_logits(build_model(model, execution), stored, 1);
+  if (!comparison.identical) {
+    fail(path, "a checkpoint whose logits are those of the model in memory",
+         fmt::format("a difference of {:.3g} of the largest", comparison.largest));
+  }
+  folder.commit();
+  return comparison;
+}
+
+}  // namespace scute

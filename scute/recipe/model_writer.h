@@ -1,0 +1,37 @@
+// Model folders as they are written: beside their name first, and put there when complete.
+#pragma once
+
+#include <string>
+
+#include "scute/recipe/model_folder.h"
+
+namespace scute {
+
+/// `path` without a slash at its end. Error when something is there and not `replace`, or when it
+/// is the folder `source`, which is being read.
+std::string checked_target(const std::string& path, const std::string& source, bool replace);
+
+/// A folder beside `target` (with ".writing" behind its name) that disappears unless it is put in
+/// place. What an earlier, killed program left there is removed first.
+class FolderWriter {
+ public:
+  explicit FolderWriter(std::string target);
+  ~FolderWriter();
+  FolderWriter(const FolderWriter&) = delete;
+  FolderWriter& operator=(const FolderWriter&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  /// Copies a file that is there; Error when it cannot be written.
+  void copy(const std::string& from, const std::string& name) const;
+  /// Renames to the target, in place of what may be there: that stays if the renaming fails.
+  void commit();
+
+ private:
+  std::string target_, path_;
+};
+
+/// tokenizer.json and the small files beside it that say how text becomes ids and back.
+void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder);
+
+}  // namespace scute

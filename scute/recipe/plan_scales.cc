@@ -1,0 +1,79 @@
+#include "scute/recipe/plan_scales.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/recipe/collect.h"
+
+namespace scute {
+namespace {
+
+constexpr size_t kMostNamed = 5;
+
+std::string listed(const std::vector<std::string>& names) {
+  const auto shown = std::min(names.size(), kMostNamed);
+  const std::vector<std::string> first(names.begin(),
+                                       names.begin() + static_cast<std::ptrdiff_t>(shown));
+  return fmt::format("{}{}", fmt::join(first, ", "),
+                     names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "");
+}
+
+}  // namespace
+
+PlanScales::PlanScales(const Plan& plan, const ModelDescription& model)
+    : plan_(plan), model_(model.name) {
+  const Json* recorded = plan.meta.find("model_sha256");
+  if (recorded != nullptr && recorded->is_string()) {
+    const std::string& hash = recorded->as_string("plan");
+    if (const std::string own = hash_model(model); hash != own) {
+      fail("plan", fmt::format("ranges of {} (SHA-256 {})", model.name, own.substr(0, 12)),
+           fmt::format("those of a model with SHA-256 {}", hash.substr(0, 12)));
+    }
+  }
+  const SiteList sites = list_sites(model);
+  std::vector<std::string> unknown, known;
+  for (const Site& site : sites.sites()) known.push_back(site.name);
+  for (const auto& [name, decision] : plan.sites) {
+    if (sites.find(name) == nullptr) unknown.push_back(name);
+  }
+  if (!unknown.empty()) {
+    fail("plan", fmt::format("sites of {}", model.name),
+         listed(unknown) + did_you_mean(unknown.front(), known));
+  }
+  used_.meta = plan.meta;
+}
+
+double PlanScales::range(const std::string& site) {
+  const auto found = plan_.sites.find(site);
+  if (found == plan_.sites.end()) {
+    problems_.push_back("missing " + site);
+    return 1;
+  }
+  const Decision& decision = found->second;
+  if (decision.grid.bits != 8 || !decision.grid.symmetric) {
+    problems_.push_back(
+        fmt::format("{} was decided for {} bits{}; 8-bit activations are "
+                    "symmetric (scute decide --bits 8)",
+                    site, decision.grid.bits, decision.grid.symmetric ? "" : ", asymmetric"));
+    return 1;
+  }
+  used_.sites.emplace(site, decision);
+  return std::max(std::abs(decision.lo), std::abs(decision.hi));
+}
+
+float PlanScales::scale(const std::string& site) { return scale_of_range(range(site)); }
+
+void PlanScales::finish() const {
+  if (problems_.empty()) return;
+  fail("plan", fmt::format("a range for every site that {} rounds", model_),
+       fmt::format("{} problem{}: {}", problems_.size(), problems_.size() == 1 ? "" : "s",
+                   listed(problems_)));
+}
+
+float scale_of_range(double range) { return make_grid(-range, range, GridSpec{}).scale; }
+
+}  // namespace scute

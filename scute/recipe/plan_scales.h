@@ -1,0 +1,38 @@
+// The ranges of a plan as the scales of 8-bit grids, for one model: internal to this folder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scute/decide/plan.h"
+#include "scute/recipe/model_folder.h"
+
+namespace scute {
+
+class PlanScales {
+ public:
+  /// Error when the plan is of another model (by hash, where it has one), or names sites that this
+  /// model does not have.
+  PlanScales(const Plan& plan, const ModelDescription& model);
+
+  /// The larger magnitude of the site's range. A site that the plan lacks, or that was decided for
+  /// other bits than 8, is noted, and 1 returned: call finish() before using any.
+  double range(const std::string& site);
+  /// The scale of the 8-bit grid of that range.
+  float scale(const std::string& site);
+  /// Throws one Error that lists every problem.
+  void finish() const;
+  /// The sites that were asked for.
+  const Plan& used() const { return used_; }
+
+ private:
+  const Plan& plan_;
+  std::string model_;
+  Plan used_;
+  std::vector<std::string> problems_;
+};
+
+/// The scale of an 8-bit grid that keeps ±range.
+float scale_of_range(double range);
+
+}  // namespace scute

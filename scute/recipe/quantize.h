@@ -1,0 +1,56 @@
+// Quantize: from a float model and a plan to the tensors of a low-bit checkpoint.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/decide/plan.h"
+#include "scute/observe/statistics_file.h"
+#include "scute/quantize/gptq.h"
+#include "scute/recipe/hessians.h"
+#include "scute/recipe/model_folder.h"
+#include "scute/recipe/quantize_options.h"
+
+namespace scute {
+
+/// A low-bit model as it is stored: everything a folder will hold.
+struct LowBitModel {
+  ModelDescription description;      ///< with the scheme
+  Json config;                       ///< config.json
+  std::vector<NamedTensor> tensors;  ///< model.safetensors
+  Plan plan;                         ///< of the sites used; empty without 8-bit activations
+  std::optional<StatisticsSet> statistics;
+  Json recipe;
+  std::vector<std::string> remarks;        ///< what the user should know, one sentence each
+  std::map<std::string, GptqReport> gptq;  ///< by matrix
+};
+
+/// `plan` may be empty when no layer has 8-bit activations. `statistics` (may be null) gives head
+/// grouping and the states' channel scales what they need. `hessians` (may be null): for GPTQ.
+/// Error naming site, tensor or option on everything that does not fit together: a plan of another
+/// model, a site it lacks or the model lacks, bits it was not made for, a group size that does not
+/// divide, statistics with NaN.
+LowBitModel quantize(const ModelDescription& model, const Plan& plan,
+                     const StatisticsSet* statistics, const Hessians* hessians,
+                     const QuantizeOptions& options);
+
+/// The model that these tensors are.
+LanguageModel build_model(const LowBitModel& model, const Execution& execution);
+
+/// How two models' logits compare on the same tokens.
+struct LogitComparison {
+  int64_t tokens = 0;
+  bool identical = true;  ///< every bit
+  double largest = 0;     ///< |difference| / largest |logit|
+};
+LogitComparison compare_logits(const LanguageModel& a, const LanguageModel& b, uint64_t seed);
+
+/// Writes the folder (tokenizer.json copied from the original), loads it again, runs it, and
+/// compares its logits with those of the model in memory, bit for bit; Error when they differ, and
+/// nothing is left under `path`. `path` must not exist unless `replace`; then what was there is
+/// replaced at once, and stays if writing fails.
+LogitComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace);
+
+}  // namespace scute

@@ -1,0 +1,300 @@
+#include "scute/recipe/quantize_job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/error.h"
+#include "scute/models/mixer.h"
+#include "scute/recipe/low_bit_config.h"
+
+namespace scute {
+namespace {
+
+/// The values in the precision that the float model has.
+Tensor as_type(const Tensor& values, DType type) {
+  if (type == DType::f32 || type == DType::f64) return values;
+  Tensor out(type, values.shape());
+  const auto from = values.values<float>();
+  if (type == DType::bf16) {
+    std::ranges::transform(from, out.mutable_values<bf16>().begin(), to_bf16);
+  } else {
+    std::ranges::transform(from, out.mutable_values<f16>().begin(), to_f16);
+  }
+  return out;
+}
+
+Tensor ones_like(const Tensor& tensor) {
+  const std::vector<float> ones(static_cast<size_t>(tensor.size()), 1.0f);
+  return as_type(Tensor::of<float>(tensor.shape(), ones), tensor.dtype());
+}
+
+bool any_eight_bit(const QuantizeOptions& options, int64_t layers) {
+  for (int64_t i = 0; i < layers; ++i) {
+    const LayerFormat& format = options.of_layer(i);
+    if (!format.is_float() && format.eight_bit_activations()) return true;
+  }
+  return options.head && options.format.eight_bit_activations();
+}
+
+}  // namespace
+
+QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
+                         const StatisticsSet* statistics, const Hessians* hessians,
+                         const QuantizeOptions& options)
+    : model_(model),
+      config_(model.config),
+      options_(options),
+      statistics_(statistics),
+      hessians_(hessians),
+      weights_(read_weights(model)),
+      scales_(plan, model) {
+  if (options.gptq && hessians == nullptr) {
+    fail("--gptq", "texts (--data FILE) or saved Hessians (--hessians FILE)", "neither");
+  }
+  if (options.group_heads && config_.mixer == MixerKind::mamba1) {
+    fail("--group-heads", "a Mamba-2 model", "Mamba-1, which has no heads");
+  }
+  decide_scheme();
+}
+
+void QuantizeJob::remark(std::string sentence) { out_.remarks.push_back(std::move(sentence)); }
+
+void QuantizeJob::decide_scheme() {
+  const bool a8 = any_eight_bit(options_, config_.layers);
+  scheme_.state_rounding = options_.state_rounding;
+  scheme_.seed = options_.seed;
+  if (options_.hadamard && !options_.fold) {
+    fail("--fold off", "--hadamard off beside it, because rotating folds the norms",
+         "--hadamard on");
+  }
+  if (options_.hadamard) {
+    scheme_.rotated_stream = can_rotate(config_.width);
+    scheme_.rotated_out_proj = can_rotate(config_.inner);
+    const auto none = [&](const char* what, int64_t width) {
+      remark(
+          fmt::format("{} is not rotated: its width {} is no 1, 12, 20, 28 or 40 times a power "
+                      "of two",
+                      what, width));
+    };
+    if (!scheme_.rotated_stream) none("the residual stream", config_.width);
+    if (!scheme_.rotated_out_proj) none("out_proj's input", config_.inner);
+  }
+  folded_ = scheme_.rotated_stream || (options_.fold && !a8);
+  if (options_.fold && !folded_) {
+    remark("norms are not folded without rotation: in_proj:input was measured with them");
+  }
+  scheme_.folded_head = scheme_.rotated_stream && !config_.tied_head;
+}
+
+std::string QuantizeJob::site(int64_t layer, const char* name) const {
+  return fmt::format("layer_{}.{}", layer, name);
+}
+
+std::string QuantizeJob::input_site(std::string name, bool rotated) const {
+  return rotated ? name + "@rotated" : name;
+}
+
+std::vector<float> QuantizeJob::take_floats(const std::string& name) {
+  return to_vector(take(name));
+}
+
+const Statistic& QuantizeJob::statistic(const std::string& name) const {
+  if (statistics_ == nullptr) {
+    fail("--group-heads", "statistics (--stats FILE) beside the plan", "none");
+  }
+  const auto found = statistics_->sites.find(name);
+  if (found == statistics_->sites.end()) fail("statistics", "the site " + name, "none");
+  if (found->second.nans + found->second.infs > 0) {
+    fail("statistics", "finite values at " + name,
+         fmt::format("{} NaN, {} infinite", found->second.nans, found->second.infs));
+  }
+  return found->second;
+}
+
+void QuantizeJob::keep_norm(const std::string& name, const Tensor& norm, bool folded) {
+  keep(name, folded ? ones_like(norm) : norm);
+}
+
+void QuantizeJob::input_matrix(MatrixJob& job, const std::vector<float>& norm) const {
+  if (!folded_) return;
+  job.edited = true;
+  job.edit.scale_inputs(norm);
+  job.hessian_edit.factors = norm;
+  if (!scheme_.rotated_stream) return;
+  job.edit.rotate_inputs();
+  job.hessian_edit.rotate = true;
+}
+
+void QuantizeJob::output_matrix(MatrixJob& job, const std::vector<float>& norm) const {
+  if (!norm.empty()) {
+    job.edited = true;
+    job.edit.scale_inputs(norm);
+    job.hessian_edit.factors = norm;
+  }
+  if (scheme_.rotated_out_proj) {
+    job.edited = true;
+    job.edit.rotate_inputs();
+    job.hessian_edit.rotate = true;
+  }
+  if (scheme_.rotated_stream) {
+    job.edited = true;
+    job.edit.rotate_outputs();
+  }
+}
+
+QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, const Tensor& weight) {
+  WeightFormat format;
+  if (job.format.weight_bits == 4) {
+    format = WeightFormat::four_bit(weight.dim(1), options_.group, job.two_level);
+  } else if (options_.per_tensor) {
+    format.granularity = WeightFormat::Granularity::per_tensor;
+  }
+  format.check(weight.dim(1), job.name);
+  if (!options_.gptq || job.hessian_site.empty()) {
+    return quantize_nearest(weight, format, job.name);
+  }
+  const auto found = hessians_->sites.find(job.hessian_site);
+  if (found == hessians_->sites.end()) {
+    fail("Hessians", "one of " + job.hessian_site, "none");
+  }
+  Gram hessian = found->second;
+  if (hessian.size != weight.dim(1)) {
+    fail("Hessians", fmt::format("{} inputs at {}", weight.dim(1), job.hessian_site),
+         fmt::format("{}", hessian.size));
+  }
+  edit_hessian(hessian.view(), job.hessian_edit);
+  const Gram& finished = hessian;
+  return quantize_gptq(weight, finished.view(), format, job.name, out_.gptq[job.name]);
+}
+
+void QuantizeJob::matrix(MatrixJob job) {
+  if (job.format.is_float()) {
+    const Tensor kept = job.edited ? as_type(job.edit.tensor(), job.weight.dtype()) : job.weight;
+    return keep(job.name + ".weight", kept);
+  }
+  store(job.name, rounded(job, job.edit.tensor()));
+  if (job.format.eight_bit_activations()) {
+    scale(job.name + ".input_scale", scales_.scale(job.site));
+  }
+}
+
+void QuantizeJob::store(const std::string& name, const QuantizedWeight& weight) {
+  if (weight.format.bits == 8) {
+    keep(name + ".weight", weight.codes);
+    const bool one = weight.scales.size() == 1;
+    keep(name + ".weight_scale", one ? weight.scales.reshaped({1}) : weight.scales);
+    return;
+  }
+  const std::vector<int64_t> shape{weight.outputs(), weight.inputs()};
+  keep(name + ".weight_packed", pack_int4(weight.codes));
+  keep(name + ".weight_shape", Tensor::of<int64_t>({2}, shape));
+  keep(name + ".weight_scale", as_type(weight.scales, DType::f16));
+  if (weight.format.two_level) keep(name + ".weight_channel_scale", weight.channel_scales);
+}
+
+void QuantizeJob::convolution(const std::string& name, const Tensor& weight,
+                              const LayerFormat& format) {
+  if (format.is_float() || !format.eight_bit_activations()) return keep(name + ".weight", weight);
+  WeightFormat eight;
+  if (options_.per_tensor) eight.granularity = WeightFormat::Granularity::per_tensor;
+  const int64_t channels = weight.dim(0);
+  const QuantizedWeight codes =
+      quantize_nearest(weight.reshaped({channels, weight.dim(2)}), eight, name);
+  std::vector<float> scales = to_vector(codes.scales);
+  scales.resize(static_cast<size_t>(channels), scales.front());
+  keep(name + ".weight", codes.codes.reshaped(weight.shape()));
+  keep(name + ".weight_scale", Tensor::of<float>({channels}, scales));
+}
+
+void QuantizeJob::table() {
+  const Tensor embedding = take("backbone.embedding.weight");
+  const bool tied = config_.tied_head;
+  const LayerFormat& format = options_.format;
+  const bool quantized = options_.embedding || (tied && options_.head);
+  if (tied && options_.embedding != options_.head) {
+    remark(options_.embedding
+               ? "embedding and head share one table: the head's weights are quantized with it"
+               : "embedding and head share one table: the embedding is quantized with it");
+  }
+  MatrixJob job("backbone.embeddings", embedding, format, "");
+  job.two_level = tied && options_.head && format.eight_bit_activations();
+  if (tied && options_.head) job.hessian_site = "lm_head:input";
+  if (quantized) {
+    store(job.name, rounded(job, job.edit.tensor()));
+  } else {
+    keep(job.name + ".weight", embedding);
+  }
+  head(format);
+}
+
+void QuantizeJob::head(const LayerFormat& format) {
+  const Tensor norm = take("backbone.norm_f.weight");
+  const std::vector<float> factors = to_vector(norm);
+  keep_norm("backbone.norm_f.weight", norm, scheme_.folded_head);
+  const std::string site = input_site("lm_head:input", scheme_.folded_head);
+  if (config_.tied_head) {
+    const bool eight_bit = options_.head && format.eight_bit_activations();
+    if (eight_bit) scale("lm_head.input_scale", scales_.scale(site));
+    return;
+  }
+  MatrixJob job("lm_head", take("lm_head.weight"),
+                options_.head ? format : LayerFormat::parse("FP", ""), site);
+  job.two_level = format.eight_bit_activations();
+  job.hessian_site = "lm_head:input";
+  if (scheme_.folded_head) input_matrix(job, factors);
+  matrix(std::move(job));
+}
+
+LowBitModel QuantizeJob::run() {
+  table();
+  std::vector<LayerFormat> layers;
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    layer(i);
+    layers.push_back(options_.of_layer(i));
+  }
+  scales_.finish();
+  out_.description = model_;
+  out_.description.low_bit = true;
+  out_.description.scheme = scheme_;
+  out_.plan = scales_.used();
+  if (statistics_ != nullptr) out_.statistics = *statistics_;
+  const bool table = options_.embedding || options_.head;
+  out_.config = model_.json;
+  out_.config["quantization_config"] =
+      quantization_config(layers, options_,
+                          {table ? options_.format.weight_bits : 0,
+                           options_.head && options_.format.eight_bit_activations()});
+  out_.config["scute"] = scheme_to_json(scheme_, layers);
+  out_.description.json = out_.config;
+  out_.recipe = recipe();
+  return std::move(out_);
+}
+
+Json QuantizeJob::recipe() const {
+  Json out = Json::object();
+  out["format"] = "scute-recipe";
+  out["version"] = 1;
+  out["tool"] = "scute " SCUTE_VERSION;
+  out["model"] = model_.name;
+  out["model_sha256"] = hash_model(model_);
+  out["tokenizer_sha256"] = hash_tokenizer(model_);
+  out["options"] = options_.to_json();
+  out["plan"] = out_.plan.meta;
+  if (hessians_ != nullptr && options_.gptq) out["calibration"] = hessians_->meta;
+  for (const auto& [name, report] : out_.gptq) {
+    Json one = Json::object();
+    one["damping"] = report.damping;
+    one["attempts"] = report.attempts;
+    one["dead_inputs"] = report.dead;
+    one["error"] = report.error;
+    one["error_nearest"] = report.error_nearest;
+    out["gptq"][name] = std::move(one);
+  }
+  out["remarks"] = Json::array();
+  for (const std::string& sentence : out_.remarks) out["remarks"].push_back(sentence);
+  out["edits"] = Json::array();
+  return out;
+}
+
+}  // namespace scute

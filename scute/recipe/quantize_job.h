@@ -1,0 +1,95 @@
+// One quantization in progress: internal to this folder.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scute/quantize/grouping.h"
+#include "scute/quantize/rotation.h"
+#include "scute/recipe/plan_scales.h"
+#include "scute/recipe/quantize.h"
+
+namespace scute {
+
+/// A matrix on its way to its codes.
+struct MatrixJob {
+  std::string name;  ///< where it is stored, without ".weight"
+  Tensor weight;     ///< as in the float model, for its precision
+  MatrixEdit edit;   ///< folded, rotated, permuted
+  LayerFormat format;
+  std::string site;               ///< whose range its 8-bit input has
+  std::string hessian_site = {};  ///< empty: rounded to nearest
+  HessianEdit hessian_edit = {};
+  bool edited = false;  ///< no longer what the float model has
+  bool two_level;       ///< 4-bit weights get a second scale, for 8-bit inputs
+
+  MatrixJob(std::string name_, const Tensor& weight_, const LayerFormat& format_, std::string site_)
+      : name(std::move(name_)),
+        weight(weight_),
+        edit(weight_),
+        format(format_),
+        site(std::move(site_)),
+        two_level(format_.eight_bit_activations()) {}
+};
+
+/// Collects the tensors of the checkpoint. What cannot be found in the plan is noted and reported
+/// at the end, all of it at once.
+class QuantizeJob {
+ public:
+  QuantizeJob(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
+              const Hessians* hessians, const QuantizeOptions& options);
+  LowBitModel run();
+
+ private:
+  void decide_scheme();
+  void layer(int64_t index);
+  void mamba1(int64_t index, const LayerFormat& format);
+  void mamba1_scales(int64_t index, const std::string& name);
+  void mamba2(int64_t index, const LayerFormat& format);
+  /// `grouping` may be null.
+  void mamba2_scales(int64_t index, const std::string& name, const HeadGrouping* grouping);
+  void grouped_scales(int64_t index, const std::string& scan, const HeadGrouping& grouping);
+  void table();
+  void head(const LayerFormat& format);
+
+  /// W·diag(norm)·Tᵀ as far as the scheme says; `norm` is then stored as ones.
+  void input_matrix(MatrixJob& job, const std::vector<float>& norm) const;
+  /// T·W·diag(norm)·Tᵀ for out_proj.
+  void output_matrix(MatrixJob& job, const std::vector<float>& norm) const;
+  void matrix(MatrixJob job);
+  void store(const std::string& name, const QuantizedWeight& weight);
+  void convolution(const std::string& name, const Tensor& weight, const LayerFormat& format);
+  void keep(std::string name, Tensor tensor) {
+    out_.tensors.push_back({std::move(name), std::move(tensor)});
+  }
+  void scale(std::string name, float value) {
+    keep(std::move(name), Tensor::of<float>({1}, std::span(&value, 1)));
+  }
+  /// The scale of the state, and of each of its channels from the largest magnitude seen there.
+  void state_scales(int64_t index, const std::string& scan);
+  /// Null when there are no statistics, or none with the elements' magnitudes.
+  const Statistic* state_statistic(int64_t index) const;
+  const Statistic& statistic(const std::string& site) const;
+  Tensor take(const std::string& name) { return weights_.take(name); }
+  std::vector<float> take_floats(const std::string& name);
+  void keep_norm(const std::string& name, const Tensor& norm, bool folded);
+  QuantizedWeight rounded(const MatrixJob& job, const Tensor& weight);
+  std::string site(int64_t layer, const char* name) const;
+  std::string input_site(std::string name, bool rotated) const;
+  Json recipe() const;
+  void remark(std::string sentence);
+
+  const ModelDescription& model_;
+  const MambaConfig& config_;
+  const QuantizeOptions& options_;
+  const StatisticsSet* statistics_;
+  const Hessians* hessians_;
+  Weights weights_;
+  PlanScales scales_;
+  bool folded_ = true;
+  Scheme scheme_;
+  LowBitModel out_;
+};
+
+}  // namespace scute

@@ -1,0 +1,250 @@
+// The layers of a quantization: Mamba-1 and Mamba-2.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/error.h"
+#include "scute/models/mixer.h"
+#include "scute/quantize/grouping.h"
+#include "scute/recipe/quantize_job.h"
+
+namespace scute {
+namespace {
+
+/// dt_proj has too few inputs for groups: 8 bits beside 8-bit activations, else floats.
+LayerFormat format_of_dt(const LayerFormat& format) {
+  return format.eight_bit_activations() && !format.is_float() ? LayerFormat{8, 8}
+                                                              : LayerFormat{16, 16};
+}
+
+bool rounds_activations(const LayerFormat& format) {
+  return !format.is_float() && format.eight_bit_activations();
+}
+
+/// `order` for `count` blocks of rows: those listed first, then the rest as they are.
+std::vector<int32_t> order_of_rows(
+    int64_t rows, const std::vector<std::pair<int64_t, const std::vector<int32_t>*>>& blocks) {
+  std::vector<int32_t> out(static_cast<size_t>(rows));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<int32_t>(i);
+  for (const auto& [first, order] : blocks) {
+    for (size_t i = 0; i < order->size(); ++i) {
+      out[static_cast<size_t>(first) + i] = static_cast<int32_t>(first) + (*order)[i];
+    }
+  }
+  return out;
+}
+
+float limited_scale(double seen, double planned, double clip) {
+  return scale_of_range(clip * std::min(seen, planned));
+}
+
+}  // namespace
+
+void QuantizeJob::layer(int64_t index) {
+  const LayerFormat& format = options_.of_layer(index);
+  if (config_.mixer == MixerKind::mamba1) {
+    mamba1(index, format);
+  } else {
+    mamba2(index, format);
+  }
+}
+
+void QuantizeJob::mamba1(int64_t i, const LayerFormat& format) {
+  const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
+  const Tensor norm = take(block + "norm.weight");
+  const std::vector<float> factors = to_vector(norm);
+  keep_norm(block + "norm.weight", norm, folded_);
+
+  MatrixJob in(name + "in_proj", take(name + "in_proj.weight"), format,
+               input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
+  in.hessian_site = site(i, "in_proj:input");
+  input_matrix(in, factors);
+  matrix(std::move(in));
+
+  convolution(name + "conv1d", take(name + "conv1d.weight"), format);
+  if (config_.conv_bias) keep(name + "conv1d.bias", take(name + "conv1d.bias"));
+
+  MatrixJob x(name + "x_proj", take(name + "x_proj.weight"), format, site(i, "x_proj:input"));
+  x.hessian_site = x.site;
+  matrix(std::move(x));
+  const char* dt_input = options_.shared_scales ? "x_proj:output" : "dt_proj:input";
+  matrix(MatrixJob(name + "dt_proj", take(name + "dt_proj.weight"), format_of_dt(format),
+                   site(i, dt_input)));
+  for (const char* plain : {"dt_proj.bias", "A_log", "D"}) keep(name + plain, take(name + plain));
+
+  MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
+                input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
+  out.hessian_site = site(i, "out_proj:input");
+  output_matrix(out, {});
+  matrix(std::move(out));
+  if (rounds_activations(format)) mamba1_scales(i, name);
+}
+
+void QuantizeJob::mamba1_scales(int64_t i, const std::string& name) {
+  const auto of = [&](const char* own, const char* shared) {
+    return scales_.scale(site(i, options_.shared_scales ? shared : own));
+  };
+  const std::string scan = name + "selective_scan.";
+  scale(name + "conv1d.input_scale", of("conv1d:input", "in_proj:output"));
+  const float u = scales_.scale(site(i, "x_proj:input"));
+  scale(name + "conv1d.output_scale", u);
+  scale(scan + "u_scale", u);
+  scale(scan + "dt_scale", scales_.scale(site(i, "dt_proj:output")));
+  scale(scan + "B_scale", of("B_act:input", "x_proj:output"));
+  scale(scan + "C_scale", of("C_act:input", "x_proj:output"));
+  scale(scan + "z_scale", of("z_act:input", "in_proj:output"));
+  state_scales(i, scan);
+}
+
+const Statistic* QuantizeJob::state_statistic(int64_t index) const {
+  if (statistics_ == nullptr) return nullptr;
+  for (const char* name : {"ssm_state_act:steps", "ssm_state_act:input"}) {
+    const auto found = statistics_->sites.find(site(index, name));
+    if (found != statistics_->sites.end() && !found->second.element_absmax.empty()) {
+      return &found->second;
+    }
+  }
+  return nullptr;
+}
+
+void QuantizeJob::state_scales(int64_t i, const std::string& scan) {
+  using StateScale = QuantizeOptions::StateScale;
+  if (options_.state_scale == StateScale::none) return;
+  const double planned = scales_.range(site(i, "ssm_state_act:input"));
+  scale(scan + "ssm_state_scale", scale_of_range(options_.state_clip * planned));
+  if (options_.state_scale == StateScale::tensor) return;
+  const Statistic* seen = state_statistic(i);
+  if (seen == nullptr) {
+    if (i == 0) remark("one scale for a layer's state: there are no statistics of its channels");
+    return;
+  }
+  const auto N = static_cast<size_t>(config_.state);
+  std::vector<float> scales;
+  for (size_t c = 0; c < static_cast<size_t>(config_.inner); ++c) {
+    const auto first = seen->element_absmax.begin() + static_cast<std::ptrdiff_t>(c * N);
+    const float largest = *std::max_element(first, first + static_cast<std::ptrdiff_t>(N));
+    scales.push_back(limited_scale(static_cast<double>(largest), planned, options_.state_clip));
+  }
+  keep(scan + "ssm_state_channel_scale", Tensor::of<float>({config_.inner}, scales));
+}
+
+void QuantizeJob::mamba2(int64_t i, const LayerFormat& format) {
+  const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
+  const int64_t E = config_.inner, GN = config_.groups * config_.state;
+  const bool grouped = options_.group_heads && rounds_activations(format);
+  HeadGrouping grouping;
+  std::vector<int32_t> in_order, conv_order;
+  if (grouped) {
+    const std::string x = site(i, "x_conv_out:input");
+    grouping = group_heads(statistic(x).channel_meanabs, config_.heads, config_.head_width,
+                           config_.groups, x);
+    in_order = order_of_rows(config_.projected(), {{0, &grouping.channel_order},
+                                                   {E, &grouping.channel_order},
+                                                   {2 * E + 2 * GN, &grouping.head_order}});
+    conv_order = order_of_rows(E + 2 * GN, {{0, &grouping.channel_order}});
+  }
+  const auto in_new_order = [&](Tensor tensor, const std::vector<int32_t>& order) {
+    return grouped ? permute_rows(tensor, order) : tensor;
+  };
+
+  const Tensor norm = take(block + "norm.weight");
+  const std::vector<float> factors = to_vector(norm);
+  keep_norm(block + "norm.weight", norm, folded_);
+  MatrixJob in(name + "in_proj", in_new_order(take(name + "in_proj.weight"), in_order), format,
+               input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
+  in.hessian_site = site(i, "in_proj:input");
+  input_matrix(in, factors);
+  matrix(std::move(in));
+
+  convolution(name + "conv1d", in_new_order(take(name + "conv1d.weight"), conv_order), format);
+  if (config_.conv_bias) {
+    keep(name + "conv1d.bias", in_new_order(take(name + "conv1d.bias"), conv_order));
+  }
+  for (const char* head : {"dt_bias", "A_log"}) {
+    keep(name + head, in_new_order(take(name + head), grouping.head_order));
+  }
+  keep(name + "D", in_new_order(take(name + "D"), config_.D_per_channel ? grouping.channel_order
+                                                                        : grouping.head_order));
+
+  const bool fold_gated = scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream);
+  const Tensor gated = in_new_order(take(name + "norm.weight"), grouping.channel_order);
+  keep_norm(name + "norm.weight", gated, fold_gated);
+  MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
+                input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
+  out.hessian_site = site(i, "out_proj:input");
+  if (grouped) {
+    out.edited = true;
+    out.edit.permute_inputs(grouping.channel_order);
+    out.hessian_edit.order = grouping.channel_order;
+  }
+  const std::vector<float> gated_factors = fold_gated ? to_vector(gated) : std::vector<float>{};
+  output_matrix(out, gated_factors);
+  matrix(std::move(out));
+  if (rounds_activations(format)) mamba2_scales(i, name, grouped ? &grouping : nullptr);
+}
+
+void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGrouping* grouping) {
+  const std::string scan = name + "selective_scan.", conv = name + "conv1d.";
+  const auto one = [&](const std::string& to, const char* from) {
+    scale(to, scales_.scale(site(i, from)));
+  };
+  one(conv + "x_input_scale", "x_conv_in:input");
+  one(conv + "B_input_scale", "B_conv_in:input");
+  one(conv + "C_input_scale", "C_conv_in:input");
+  one(scan + "z_scale", "z_act:input");
+  one(scan + "dt_scale", "dt_act:input");
+  if (grouping != nullptr) return grouped_scales(i, scan, *grouping);
+  one(scan + "u_scale", "x_conv_out:input");
+  one(scan + "B_scale", "B_conv_out:input");
+  one(scan + "C_scale", "C_conv_out:input");
+  state_scales(i, scan);
+}
+
+void QuantizeJob::grouped_scales(int64_t i, const std::string& scan, const HeadGrouping& grouping) {
+  const int64_t G = config_.groups, N = config_.state;
+  if (i == 0 && scheme_.rotated_out_proj) {
+    remark(
+        "the range of out_proj:input@rotated was measured before heads and channels were "
+        "reordered; a rotation mixes them, so that it depends on the order a little");
+  }
+  const auto channels = [&](const char* name) -> const std::vector<float>& {
+    const Statistic& seen = statistic(site(i, name));
+    if (seen.channel_absmax.empty()) {
+      fail("statistics", "max |x| per channel at " + site(i, name),
+           "none; collect again with this version, or with --per-channel");
+    }
+    return seen.channel_absmax;
+  };
+  const auto to_scales = [](const std::vector<float>& maxima, double planned, double clip) {
+    std::vector<float> out;
+    for (const float largest : maxima) {
+      out.push_back(limited_scale(static_cast<double>(largest), planned, clip));
+    }
+    return out;
+  };
+  const auto u = to_scales(grouping.group_maxima(channels("x_conv_out:input")),
+                           scales_.range(site(i, "x_conv_out:input")), 1);
+  keep(scan + "u_scale", Tensor::of<float>({G, kHeadGroups, kChannelGroups}, u));
+  for (const char* which : {"B", "C"}) {
+    const std::string conv_out = fmt::format("{}_conv_out:input", which);
+    const std::vector<float>& all = channels(conv_out.c_str());
+    std::vector<float> maxima;
+    for (int64_t g = 0; g < G; ++g) {
+      const auto first = all.begin() + static_cast<std::ptrdiff_t>(g * N);
+      maxima.push_back(*std::max_element(first, first + static_cast<std::ptrdiff_t>(N)));
+    }
+    const auto scales = to_scales(maxima, scales_.range(site(i, conv_out.c_str())), 1);
+    keep(fmt::format("{}{}_scale", scan, which), Tensor::of<float>({G}, scales));
+  }
+  keep(scan + "x_head_group_range", Tensor::of<int32_t>({G, kHeadGroups}, grouping.head_ends));
+  keep(scan + "x_dim_group_range",
+       Tensor::of<int32_t>({G, kHeadGroups, kChannelGroups}, grouping.channel_ends));
+  if (options_.state_scale == QuantizeOptions::StateScale::none) return;
+  const Statistic* seen = state_statistic(i);
+  if (seen == nullptr) fail("statistics", "max |h| per element of the state", "none");
+  const auto states = to_scales(grouping.group_maxima(seen->element_absmax, N),
+                                scales_.range(site(i, "ssm_state_act:input")), options_.state_clip);
+  keep(scan + "ssm_state_scale", Tensor::of<float>({G, kHeadGroups, kChannelGroups, N}, states));
+}
+
+}  // namespace scute

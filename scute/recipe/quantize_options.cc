@@ -1,0 +1,62 @@
+#include "scute/recipe/quantize_options.h"
+
+#include <fmt/format.h>
+
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+
+namespace scute {
+
+LayerFormat LayerFormat::parse(std::string_view name, std::string_view where) {
+  if (name == "W8A8") return {8, 8};
+  if (name == "W4A8") return {4, 8};
+  if (name == "W4A16") return {4, 16};
+  if (name == "FP") return {16, 16};
+  fail(where, "W8A8, W4A8, W4A16 or FP", fmt::format("\"{}\"", name));
+}
+
+std::string LayerFormat::name() const {
+  return is_float() ? "FP" : fmt::format("W{}A{}", weight_bits, activation_bits);
+}
+
+std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers) {
+  constexpr int64_t kLimit = 1 << 20;
+  const Json json = Json::parse(read_text(file, kLimit), file);
+  std::vector<LayerFormat> out;
+  for (const Json& name : json.as_array(file)) {
+    const std::string where = fmt::format("{}: layer {}", file, out.size());
+    out.push_back(LayerFormat::parse(name.as_string(where), where));
+  }
+  if (static_cast<int64_t>(out.size()) != layers) {
+    fail(file, fmt::format("one format for each of {} layers", layers),
+         fmt::format("{}", out.size()));
+  }
+  return out;
+}
+
+Json QuantizeOptions::to_json() const {
+  constexpr const char* kStateScales[] = {"tensor", "channel", "none"};
+  Json out = Json::object();
+  out["format"] = format.name();
+  if (!hybrid.empty()) {
+    out["hybrid"] = Json::array();
+    for (const LayerFormat& layer : hybrid) out["hybrid"].push_back(layer.name());
+  }
+  out["gptq"] = gptq;
+  out["hadamard"] = hadamard;
+  out["fold"] = fold;
+  out["group_heads"] = group_heads;
+  out["quantize_embedding"] = embedding;
+  out["quantize_lm_head"] = head;
+  out["group_size"] = group;
+  out["per_tensor"] = per_tensor;
+  out["shared_scales"] = shared_scales;
+  out["state_scale"] = kStateScales[static_cast<size_t>(state_scale)];
+  out["state_rounding"] =
+      state_rounding == Scheme::StateRounding::nearest ? "nearest" : "stochastic";
+  out["state_clip"] = state_clip;
+  out["seed"] = static_cast<int64_t>(seed);
+  return out;
+}
+
+}  // namespace scute

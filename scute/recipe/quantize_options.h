@@ -1,0 +1,63 @@
+// What a quantization is asked to do; all of it is recorded in recipe.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/data/documents.h"
+#include "scute/models/scheme.h"
+
+namespace scute {
+
+/// The format of one layer.
+struct LayerFormat {
+  int weight_bits = 8;  ///< 8, 4, or 16: floats as they were
+  int activation_bits = 8;
+
+  /// "W8A8", "W4A8", "W4A16" or "FP"; Error naming the known ones.
+  static LayerFormat parse(std::string_view name, std::string_view where);
+  std::string name() const;
+  bool is_float() const { return weight_bits == 16; }
+  bool eight_bit_activations() const { return activation_bits == 8; }
+  bool operator==(const LayerFormat&) const = default;
+};
+
+/// The list of a hybrid file: a flat JSON list with one string per layer.
+std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers);
+
+/// Texts for GPTQ's Hessians.
+struct CalibrationOptions {
+  std::vector<std::string> data;
+  WindowOptions windows{.samples = 64, .seqlen = 512, .shuffle = 42};
+  std::string tokenizer;  ///< file; empty: the model's own
+  std::string hessians;   ///< a file of saved Hessians, instead of data
+};
+
+struct QuantizeOptions {
+  LayerFormat format;
+  std::vector<LayerFormat> hybrid;  ///< one per layer; empty: all `format`
+  bool gptq = false;
+  CalibrationOptions calibration;
+  bool hadamard = true;  ///< rotate where a transform of that size exists; folds the norms too
+  bool fold = true;      ///< fold norms; without rotation only where inputs are not quantized
+  bool group_heads = false;
+  bool embedding = false, head = false;  ///< quantize them too; one table when they are tied
+  int64_t group = 128;                   ///< inputs that share a 4-bit scale
+  bool per_tensor = false;               ///< 8-bit weights: one scale a matrix, as Quamba
+  bool shared_scales = false;            ///< one scale for x and z, one for dt, B and C, as Quamba
+  enum class StateScale { tensor, channel, none };
+  StateScale state_scale = StateScale::channel;
+  Scheme::StateRounding state_rounding = Scheme::StateRounding::stochastic;
+  double state_clip = 1;  ///< the state's range is this share of what is planned
+  uint64_t seed = 42;     ///< as collect's default order of documents
+
+  const LayerFormat& of_layer(int64_t layer) const {
+    return hybrid.empty() ? format : hybrid[static_cast<size_t>(layer)];
+  }
+  Json to_json() const;
+};
+
+}  // namespace scute

@@ -1,0 +1,54 @@
+// Which tensors of a low-bit checkpoint hold the scale of which site, in both families.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/models/config.h"
+#include "scute/models/scheme.h"
+
+namespace scute {
+
+/// One row of the table. Several tensors may repeat one site's scale, and with --shared-scales one
+/// site gives several tensors theirs.
+struct ScaleName {
+  std::string_view step;  ///< between which parts of the layer it rounds, e.g. "conv1d → x_proj"
+  std::string_view tensor;  ///< under backbone.layers.I.mixer., e.g. "conv1d.output_scale"
+  std::string_view site;    ///< under layer_I., e.g. "x_proj:input"
+  std::string_view shared;  ///< the site with --shared-scales; mostly the same
+  /// What the scheme must say for the site to be its @rotated twin.
+  enum class Rotated { never, stream, out_proj } rotated = Rotated::never;
+};
+
+/// In the order in which a layer uses them.
+std::span<const ScaleName> scale_names(MixerKind mixer);
+/// The parts of a layer in that order: norm, in_proj, conv1d, …
+std::span<const std::string_view> layer_chain(MixerKind mixer);
+
+/// What decides which site a scale was taken from.
+struct ScaleOrigins {
+  Scheme scheme;
+  bool shared_scales = false;
+};
+
+constexpr int64_t kHeadLayer = -1;
+
+/// A tensor of activation scales.
+struct StoredScale {
+  std::string tensor;  ///< its whole name
+  int64_t layer = 0;   ///< kHeadLayer: the head's
+  std::string step;
+  std::string site;  ///< the whole name; empty: a scale that this version does not know
+};
+
+/// The activation scales among the tensors of a checkpoint, by layer and in each by the order of
+/// use, the head's last. Scales of weights are none of them.
+std::vector<StoredScale> find_scales(const std::vector<std::string>& names, MixerKind mixer,
+                                     const ScaleOrigins& origins);
+/// The layer of a tensor "backbone.layers.I.…", or kHeadLayer.
+int64_t layer_of(std::string_view tensor);
+
+}  // namespace scute

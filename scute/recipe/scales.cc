@@ -1,0 +1,153 @@
+#include "scute/recipe/scales.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/io/file.h"
+#include "scute/recipe/low_bit_files.h"
+
+namespace scute {
+namespace {
+
+constexpr std::array<std::string_view, 3> kOperators{"=", "*=", "+="};
+constexpr int64_t kPlanLimit = int64_t{64} << 20;
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(' ');
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
+/// The magnitude of one side after the edit; a side of 0 stays 0.
+double edited_side(double magnitude, const RangeEdit& edit) {
+  if (edit.op == RangeEdit::Operator::multiply) return magnitude * edit.value;
+  if (magnitude == 0) return 0;
+  return edit.op == RangeEdit::Operator::set ? edit.value : magnitude + edit.value;
+}
+
+[[noreturn]] void fail_result(const std::string& site, const RangeEdit& edit, double lo,
+                              double hi) {
+  fail(fmt::format("{}: {}", site, edit.text()), "a positive, finite range",
+       fmt::format("{:.6g} .. {:.6g}", lo, hi));
+}
+
+void apply(const RangeEdit& edit, const std::string& site, Decision& decision) {
+  const double lo_side = std::max(-decision.lo, 0.0), hi_side = std::max(decision.hi, 0.0);
+  const double lo = -edited_side(lo_side, edit), hi = edited_side(hi_side, edit);
+  // NaN fails every comparison; a side that was there must still be there.
+  const auto kept = [](double before, double after) { return before == 0 || after > 0; };
+  constexpr auto kMost = static_cast<double>(std::numeric_limits<float>::max());
+  const bool sane = kept(lo_side, -lo) && kept(hi_side, hi) && std::max(-lo, hi) > 0 &&
+                    std::max(-lo, hi) <= kMost;
+  if (!sane) fail_result(site, edit, lo, hi);
+  decision.lo = lo + 0.0;
+  decision.hi = hi;
+  decision.scale = static_cast<double>(make_grid(lo, hi, decision.grid).scale);
+  const double steps = decision.grid.symmetric ? decision.grid.highest()
+                                               : decision.grid.highest() - decision.grid.lowest();
+  const double width = decision.grid.symmetric ? std::max(-lo, hi) : hi - lo;
+  // make_grid would silently take the smallest normal scale instead.
+  if (width / steps < static_cast<double>(std::numeric_limits<float>::min())) {
+    fail_result(site, edit, lo, hi);
+  }
+}
+
+void say_so(const RangeEdit& edit, const RangeChange& change, Decision& decision) {
+  constexpr std::string_view kRemark = "edited: coverage and sqnr_db are from before";
+  const std::string before = decision.because.empty()
+                                 ? decision.policy
+                                 : fmt::format("{}: {}", decision.policy, decision.because);
+  decision.because = fmt::format("edited {}: {:.6g} .. {:.6g} became {:.6g} .. {:.6g}; before, {}",
+                                 edit.text(), change.lo_before, change.hi_before, change.lo,
+                                 change.hi, before.empty() ? "not recorded" : before);
+  decision.policy = "edited";
+  if (decision.remark.find(kRemark) == std::string::npos) {
+    decision.remark += decision.remark.empty() ? "" : "; ";
+    decision.remark += kRemark;
+  }
+  const double seen = std::max(decision.before_hi, 0.0) - std::min(decision.before_lo, 0.0);
+  decision.range_reduction = seen > 0 ? 1 - (decision.hi - decision.lo) / seen : 0;
+}
+
+}  // namespace
+
+RangeEdit RangeEdit::parse(std::string_view text) {
+  const auto refuse = [&] {
+    fail("--set", "GLOB=VALUE, GLOB*=VALUE or GLOB+=VALUE, such as 'layer_0.x_proj:input*=1.5'",
+         fmt::format("\"{}\"", text));
+  };
+  const size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos) refuse();
+  RangeEdit out;
+  std::string_view glob = text.substr(0, equals);
+  if (glob.ends_with('*')) out.op = Operator::multiply;
+  if (glob.ends_with('+')) out.op = Operator::add;
+  if (out.op != Operator::set) glob.remove_suffix(1);
+  out.glob = trimmed(glob);
+  const std::string_view digits = trimmed(text.substr(equals + 1));
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), out.value);
+  if (out.glob.empty() || error != std::errc() || end != digits.data() + digits.size()) refuse();
+  if (!std::isfinite(out.value)) refuse();
+  return out;
+}
+
+std::string RangeEdit::text() const {
+  const std::string_view sign = kOperators[static_cast<size_t>(op)];
+  const bool blank = op == Operator::set && (glob.ends_with('*') || glob.ends_with('+'));
+  return fmt::format("{}{}{}{}", glob, blank ? " " : "", sign, value);
+}
+
+std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edits) {
+  Plan edited = plan;
+  std::vector<std::string> names;
+  for (const auto& [site, decision] : plan.sites) names.push_back(site);
+  std::ranges::sort(names, natural_less);
+  std::vector<RangeChange> out;
+  for (const RangeEdit& edit : edits) {
+    const size_t before = out.size();
+    for (const std::string& site : names) {
+      if (!glob_match(edit.glob, site)) continue;
+      Decision& decision = edited.sites.at(site);
+      RangeChange change{.site = site, .edit = edit.text()};
+      change.lo_before = decision.lo;
+      change.hi_before = decision.hi;
+      change.scale_before = decision.scale;
+      apply(edit, site, decision);
+      change.lo = decision.lo;
+      change.hi = decision.hi;
+      change.scale = decision.scale;
+      say_so(edit, change, decision);
+      out.push_back(std::move(change));
+    }
+    if (out.size() == before) {
+      fail("--set " + edit.text(), fmt::format("a site matching \"{}\"", edit.glob),
+           "none" + did_you_mean(edit.glob, names));
+    }
+    if (edited.meta.is_object()) append_to(edited.meta, "edits", edit.text(), "plan: meta");
+  }
+  plan = std::move(edited);
+  return out;
+}
+
+PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits) {
+  const Json before = Json::parse(read_text(file, kPlanLimit), file);
+  Plan plan = Plan::from_json(before, file);
+  PlanFileEdit out;
+  out.changes = edit_plan(plan, edits);
+  out.json = plan.to_json();
+  for (const auto& [site, decision] : plan.sites) {
+    const Json* comment = before.at(site, file).find("comment");
+    if (comment != nullptr) out.json[site]["comment"] = *comment;
+  }
+  return out;
+}
+
+}  // namespace scute

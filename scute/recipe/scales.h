@@ -1,0 +1,79 @@
+// Scales: ranges of a plan or of a finished low-bit model changed by hand, without calibrating.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/decide/plan.h"
+#include "scute/recipe/quantize.h"
+
+namespace scute {
+
+/// "GLOB=1.5", "GLOB*=1.5" or "GLOB+=0.5". GLOB names sites; the value is of the RANGE, not of the
+/// scale (which is 1/127 of it with 8 bits):
+///   *=  multiplies lo and hi;
+///   =   makes the range −value … value, but a side that kept nothing but 0 stays 0;
+///   +=  widens (below 0: narrows) both sides by value, but a side of 0 stays 0.
+struct RangeEdit {
+  enum class Operator { set, multiply, add };
+  std::string glob;
+  Operator op = Operator::set;
+  double value = 0;
+
+  /// The operator is found from the right: "layer_*.x_proj:input*=1.5" multiplies. A blank before
+  /// the operator keeps a glob's own '*' apart: "layer_0.* =1.5" sets. Error on anything else.
+  static RangeEdit parse(std::string_view text);
+  std::string text() const;  ///< as parse() reads it
+};
+
+/// What an edit did to one site.
+struct RangeChange {
+  std::string site, edit;
+  double lo_before = 0, hi_before = 0, lo = 0, hi = 0;
+  double scale_before = 0, scale = 0;
+};
+
+/// Applies the edits in order. A changed entry has policy "edited", says in "because" what was done
+/// and what chose the range before, and remarks that coverage and SQNR are from before; its scale
+/// and range_reduction are those of the new range; a meta object gets the edits under "edits".
+/// Error, and nothing changed, when a glob matches no site (naming the nearest) or a range would
+/// become 0, negative, infinite or so small that its scale is not a normal float.
+std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edits);
+
+/// A plan file as it will be: edited, with members that a plan has no use for ("comment") kept.
+struct PlanFileEdit {
+  Json json;
+  std::vector<RangeChange> changes;
+};
+PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits);
+
+/// What an edit did to one tensor of a checkpoint.
+struct TensorChange {
+  std::string tensor, site;
+  double largest_before = 0, largest = 0;  ///< of its scales
+};
+
+/// The edit of a low-bit folder, worked out but not written.
+struct FolderEdit {
+  std::string path;
+  std::vector<RangeChange> ranges;
+  std::vector<TensorChange> changes;
+  std::map<std::string, Tensor> tensors;  ///< the new ones by name
+  Json plan;                              ///< null: the folder has none
+  Json recipe;                            ///< with the edits appended to "edits"
+};
+
+/// Every tensor that repeats a site's scale follows its range: one scale is that of the new range,
+/// several (channels, groups) are multiplied by the same factor. Without plan.json, or where the
+/// tensors are no longer the plan's, the range before is ±127 times the stored scale. Error as
+/// edit_plan, and when the folder's tensors are not in safetensors.
+FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits);
+
+/// Writes the folder anew beside itself, loads it, runs it and only then renames it; on an Error
+/// the folder is as before. The comparison is with the model before; of a folder without a "scute"
+/// object only the tensors are read again, and `tokens` is 0.
+LogitComparison write_folder_edit(const FolderEdit& edit);
+
+}  // namespace scute

@@ -1,0 +1,206 @@
+// The scales of a finished low-bit model, changed together with its plan and its recipe.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "scute/base/error.h"
+#include "scute/io/checkpoint.h"
+#include "scute/io/file.h"
+#include "scute/io/safetensors.h"
+#include "scute/models/grids.h"
+#include "scute/recipe/low_bit_files.h"
+#include "scute/recipe/model_writer.h"
+#include "scute/recipe/scales.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kCodes = 127;
+constexpr std::string_view kState = ".ssm_state_act:input";
+
+double magnitude(double lo, double hi) { return std::max(std::abs(lo), std::abs(hi)); }
+
+/// The site's scale as it is stored: of the tensor with one scale, else the largest of several.
+float stored_scale(const LowBitFiles& files, const std::string& site) {
+  float largest = 0;
+  for (const StoredScale& scale : files.scales) {
+    if (scale.site != site) continue;
+    const std::vector<float> values = scale_values(files, scale.tensor);
+    if (values.size() == 1) return values.front();
+    largest = std::max(largest, std::ranges::max(values));
+  }
+  return largest;
+}
+
+/// The range of every site that has a scale: the plan's while the tensors are its, else what the
+/// tensors say.
+Plan ranges_before(const LowBitFiles& files) {
+  Plan out;
+  if (files.plan) out = *files.plan;
+  std::set<std::string> done;
+  for (const StoredScale& scale : files.scales) {
+    if (scale.site.empty() || !done.insert(scale.site).second) continue;
+    const auto found = out.sites.find(scale.site);
+    const float stored = stored_scale(files, scale.site);
+    if (!std::isnormal(stored) || stored < 0) {
+      fail(scale.tensor, "a positive, finite scale", fmt::format("{}", stored));
+    }
+    const bool planned = found != out.sites.end() &&
+                         std::ranges::all_of(files.scales, [&](const StoredScale& other) {
+                           return other.site != scale.site ||
+                                  agrees(scale_values(files, other.tensor),
+                                         planned_scale(files, scale.site, found->second));
+                         });
+    if (planned) continue;
+    Decision& decision = out.sites[scale.site];
+    const double share = scale.site.ends_with(kState) ? files.state_clip : 1;
+    decision.hi = kCodes * static_cast<double>(stored) / share;
+    decision.lo = -decision.hi;
+    decision.grid = GridSpec{};
+    decision.scale = static_cast<double>(make_grid(decision.lo, decision.hi, {}).scale);
+  }
+  // A plan may name sites that no tensor of this checkpoint has: nothing would follow them.
+  std::erase_if(out.sites, [&](const auto& entry) { return !done.contains(entry.first); });
+  return out;
+}
+
+/// The new tensor: what was exactly the planned scale is exactly that again.
+Tensor edited_tensor(const LowBitFiles& files, const std::string& name, const std::string& site,
+                     const Decision& before, const Decision& after) {
+  std::vector<float> values = scale_values(files, name);
+  const double factor = magnitude(after.lo, after.hi) / magnitude(before.lo, before.hi);
+  if (values.size() == 1 && values.front() == planned_scale(files, site, before)) {
+    values.front() = planned_scale(files, site, after);
+  } else {
+    for (float& value : values) value = static_cast<float>(factor * static_cast<double>(value));
+  }
+  Tensor out = Tensor::of<float>(files.tensors.at(name).shape(), values);
+  checked_scales(out, name);
+  return out;
+}
+
+/// plan.json after the edit: the entries it had, the changed ones as they are now.
+Json plan_after(const LowBitFiles& files, const std::vector<RangeEdit>& edits, const Plan& after,
+                const std::vector<RangeChange>& changes) {
+  if (!files.plan) return {};
+  Plan out = *files.plan;
+  for (const RangeChange& change : changes) {
+    if (out.sites.contains(change.site)) out.sites[change.site] = after.sites.at(change.site);
+  }
+  for (const RangeEdit& edit : edits) {
+    if (out.meta.is_object()) append_to(out.meta, "edits", edit.text(), "plan.json: meta");
+  }
+  return out.to_json();
+}
+
+Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
+
+Json recipe_after(const LowBitFiles& files, const std::vector<RangeChange>& changes) {
+  Json out = files.recipe;
+  if (out.is_null()) {
+    out["format"] = "scute-recipe";
+    out["version"] = 1;
+    out["tool"] = "scute " SCUTE_VERSION;
+  }
+  for (const RangeChange& change : changes) {
+    Json one = Json::object();
+    one["what"] = change.edit;
+    one["site"] = change.site;
+    one["before"] = pair_json(change.lo_before, change.hi_before);
+    one["after"] = pair_json(change.lo, change.hi);
+    one["scale_before"] = change.scale_before;
+    one["scale_after"] = change.scale;
+    one["tensors"] = Json::array();
+    for (const StoredScale& scale : files.scales) {
+      if (scale.site == change.site) one["tensors"].push_back(scale.tensor);
+    }
+    append_to(out, "edits", std::move(one), files.path + "/recipe.json");
+  }
+  return out;
+}
+
+/// The weight files again, with the new tensors in place of the old ones.
+void write_tensors(const FolderEdit& edit, const FolderWriter& folder) {
+  for (const std::string& file : checkpoint_files(edit.path)) {
+    SafetensorsFile all = read_safetensors(file);
+    for (NamedTensor& item : all.tensors) {
+      const auto found = edit.tensors.find(item.name);
+      if (found != edit.tensors.end()) item.tensor = found->second;
+    }
+    write_safetensors(folder.file(fs::path(file).filename().string()), all.tensors, all.metadata);
+  }
+}
+
+/// Everything that is not written anew.
+void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(edit.path)) {
+    const std::string name = entry.path().filename().string();
+    if (fs::exists(folder.file(name))) continue;
+    fs::copy(entry.path(), folder.file(name), fs::copy_options::recursive, error);
+    if (error) fail(folder.file(name), "a file that can be written", error.message());
+  }
+}
+
+/// What the edited folder computes beside what it did before.
+LogitComparison check(const FolderEdit& edit, const FolderWriter& folder) {
+  const LowBitFiles after = read_low_bit_files(folder.path());
+  for (const auto& [name, tensor] : edit.tensors) {
+    if (!std::ranges::equal(after.tensors.at(name).bytes(), tensor.bytes())) {
+      fail(folder.file("model.safetensors") + ": " + name, "what was written", "other bytes");
+    }
+  }
+  if (!after.has_scheme) return {};
+  const Execution execution;
+  constexpr auto kHead = LanguageModel::Head::packed;
+  const LanguageModel now = load_model(describe_model(folder.path()), execution, kHead);
+  return compare_logits(load_model(describe_model(edit.path), execution, kHead), now, 1);
+}
+
+}  // namespace
+
+FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits) {
+  const LowBitFiles files = read_low_bit_files(folder);
+  for (const std::string& file : checkpoint_files(folder)) {
+    if (!file.ends_with(".safetensors")) fail(file, "a .safetensors file, to be edited", "another");
+  }
+  if (files.scales.empty()) fail(folder, "scales of activations to edit", "weights alone");
+  const Plan before = ranges_before(files);
+  Plan after = before;
+  FolderEdit out;
+  out.path = fs::canonical(folder).string();
+  out.ranges = edit_plan(after, edits);
+  for (const StoredScale& scale : files.scales) {
+    const bool changed = std::ranges::any_of(
+        out.ranges, [&](const RangeChange& change) { return change.site == scale.site; });
+    if (!changed) continue;
+    Tensor tensor = edited_tensor(files, scale.tensor, scale.site, before.sites.at(scale.site),
+                                  after.sites.at(scale.site));
+    const auto values = tensor.values<float>();
+    const std::vector<float> was = scale_values(files, scale.tensor);
+    out.changes.push_back({scale.tensor, scale.site, static_cast<double>(std::ranges::max(was)),
+                           static_cast<double>(std::ranges::max(values))});
+    out.tensors.emplace(scale.tensor, std::move(tensor));
+  }
+  out.plan = plan_after(files, edits, after, out.ranges);
+  out.recipe = recipe_after(files, out.ranges);
+  return out;
+}
+
+LogitComparison write_folder_edit(const FolderEdit& edit) {
+  FolderWriter folder(edit.path);
+  write_tensors(edit, folder);
+  if (!edit.plan.is_null()) write_file(folder.file("plan.json"), edit.plan.dump(2) + "\n");
+  write_file(folder.file("recipe.json"), edit.recipe.dump(2) + "\n");
+  copy_rest(edit, folder);
+  const LogitComparison out = check(edit, folder);
+  folder.commit();
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,194 @@
+#include "scute/recipe/trace.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "scute/observe/distribution.h"
+
+namespace scute {
+namespace {
+
+constexpr double kCodes = 127;
+constexpr std::string_view kState = ".ssm_state_act:input", kSteps = ".ssm_state_act:steps";
+
+/// What plans decide `site` from: the states along the way before those at the end of windows.
+std::string statistic_of_site(const LowBitFiles& files, const std::string& site) {
+  const auto seen = [&](const std::string& name) {
+    const auto found = files.statistics->sites.find(name);
+    return found != files.statistics->sites.end() && found->second.finite() > 0;
+  };
+  if (!files.statistics) return "";
+  if (site.ends_with(kState)) {
+    const std::string steps = site.substr(0, site.size() - kState.size()) + std::string(kSteps);
+    if (seen(steps)) return steps;
+  }
+  return seen(site) ? site : "";
+}
+
+void add_remark(std::string& remark, std::string_view text) {
+  if (!remark.empty()) remark += "; ";
+  remark += text;
+}
+
+/// Collects the scales of one site.
+class RangeTracer {
+ public:
+  RangeTracer(const LowBitFiles& files, const std::string& site) : files_(files) {
+    out_.site = site;
+    if (files.plan) {
+      const auto found = files.plan->sites.find(site);
+      if (found != files.plan->sites.end()) decision_ = &found->second;
+    }
+  }
+
+  void add(const std::vector<float>& values) {
+    largest_ = std::max(largest_, static_cast<double>(std::ranges::max(values)));
+    several_ = several_ || values.size() > 1;
+    if (decision_ == nullptr) return;
+    const float planned = planned_scale(files_, out_.site, *decision_);
+    if (agrees(values, planned)) return;
+    if (!out_.edited) add_remark(out_.remark, fmt::format("edited: the plan asks for {}", planned));
+    out_.edited = true;
+  }
+
+  TracedRange finish() {
+    keep_range();
+    measure();
+    if (several_ && out_.measured == "statistics.safetensors") {
+      add_remark(out_.remark, "several scales: clipped and SQNR are those of the largest alone");
+    }
+    return std::move(out_);
+  }
+
+ private:
+  void keep_range() {
+    out_.hi = kCodes * largest_;
+    out_.lo = -out_.hi;
+    if (decision_ == nullptr) return;
+    out_.policy = decision_->policy;
+    out_.because = decision_->because;
+    if (!decision_->remark.empty()) add_remark(out_.remark, "plan.json: " + decision_->remark);
+    if (out_.edited) return;
+    const double share = out_.site.ends_with(kState) ? files_.state_clip : 1;
+    out_.lo = share * decision_->lo;
+    out_.hi = share * decision_->hi;
+  }
+
+  void measure() {
+    out_.statistic = statistic_of_site(files_, out_.site);
+    if (!out_.statistic.empty()) return measure(files_.statistics->sites.at(out_.statistic));
+    if (decision_ == nullptr) return;
+    out_.measured = "plan.json";
+    out_.seen = {decision_->before_lo, decision_->before_hi};
+    if (out_.edited) return;  // the plan speaks of another range
+    out_.clipped = decision_->clipped;
+    out_.sqnr = decision_->sqnr;
+  }
+
+  void measure(const Statistic& statistic) {
+    const Distribution distribution(statistic);
+    out_.measured = "statistics.safetensors";
+    out_.seen = {distribution.min(), distribution.max()};
+    constexpr auto kMost = static_cast<double>(std::numeric_limits<float>::max());
+    if (!(std::abs(out_.lo) <= kMost && std::abs(out_.hi) <= kMost && out_.lo <= out_.hi)) return;
+    // A range read back from a float scale may lie one rounding, 2^-24, inside the one meant.
+    constexpr double kRounding = 1 + 0x1p-23;
+    out_.clipped = distribution.outside(kRounding * out_.lo, kRounding * out_.hi);
+    const double signal = distribution.mean_square();
+    const double noise = expected_error(distribution, out_.lo, out_.hi, GridSpec{});
+    out_.sqnr =
+        noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
+  }
+
+  const LowBitFiles& files_;
+  const Decision* decision_ = nullptr;
+  TracedRange out_;
+  double largest_ = 0;
+  bool several_ = false;
+};
+
+TracedLayer trace_layer(const LowBitFiles& files, int64_t layer) {
+  TracedLayer out;
+  out.layer = layer;
+  const auto place = static_cast<size_t>(layer);
+  if (layer >= 0 && place < files.formats.size()) out.format = files.formats[place];
+  std::vector<RangeTracer> tracers;
+  std::vector<std::string> sites;
+  for (const StoredScale& stored : files.scales) {
+    if (stored.layer != layer) continue;
+    const std::vector<float> values = scale_values(files, stored.tensor);
+    out.scales.push_back({stored, files.tensors.at(stored.tensor).shape(), std::ranges::min(values),
+                          std::ranges::max(values)});
+    if (stored.site.empty()) continue;
+    const auto at = std::ranges::find(sites, stored.site) - sites.begin();
+    if (at == std::ssize(sites)) {
+      sites.push_back(stored.site);
+      tracers.emplace_back(files, stored.site);
+    }
+    tracers[static_cast<size_t>(at)].add(values);
+  }
+  for (RangeTracer& tracer : tracers) out.ranges.push_back(tracer.finish());
+  return out;
+}
+
+/// "; policy auto" and the like, of members that a meta object has.
+std::string members(const Json& meta, std::initializer_list<std::string_view> keys) {
+  std::string out;
+  for (const std::string_view key : keys) {
+    const Json* value = meta.find(key);
+    if (value == nullptr) continue;
+    out += fmt::format("; {} {}", key, value->is_string() ? value->as_string("") : value->dump());
+  }
+  return out;
+}
+
+std::string statistics_note(const LowBitFiles& files) {
+  if (files.statistics) {
+    return "statistic: statistics.safetensors" +
+           members(files.statistics->meta, {"samples", "tokens"});
+  }
+  return fmt::format(
+      "statistic: not recorded (no statistics.safetensors); range before, clipped and SQNR {}",
+      files.plan ? "are what the plan says" : "cannot be known");
+}
+
+std::vector<std::string> notes_of(const LowBitFiles& files) {
+  std::vector<std::string> out;
+  if (!files.has_scheme) {
+    out.emplace_back(
+        "rotation and state rounding: not recorded (no \"scute\" object in config.json)");
+  }
+  if (files.recipe.is_null()) {
+    out.emplace_back("model, options and edits: not recorded (no recipe.json)");
+  }
+  if (files.scales.empty()) {
+    out.emplace_back("no activation is rounded: weights alone are quantized");
+    return out;
+  }
+  out.push_back(files.plan ? "policy: plan.json" + members(files.plan->meta, {"policy"})
+                           : "policy: not recorded (no plan.json)");
+  out.push_back(statistics_note(files));
+  return out;
+}
+
+}  // namespace
+
+Trace trace_scales(const std::string& folder) {
+  const LowBitFiles files = read_low_bit_files(folder);
+  Trace out;
+  out.path = folder;
+  out.mixer = files.mixer;
+  for (int64_t i = 0; i < files.layers; ++i) out.layers.push_back(trace_layer(files, i));
+  TracedLayer head = trace_layer(files, kHeadLayer);
+  if (!head.scales.empty()) out.layers.push_back(std::move(head));
+  out.notes = notes_of(files);
+  if (const Json* edits = files.recipe.find("edits"); edits != nullptr && edits->is_array()) {
+    out.edits = static_cast<int64_t>(edits->as_array("recipe.json").size());
+  }
+  return out;
+}
+
+}  // namespace scute
