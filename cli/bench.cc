@@ -6,6 +6,7 @@
 #include <ctime>
 #include <memory>
 
+#include "cli/bench_latency.h"
 #include "cli/forward.h"
 #include "cli/machine.h"
 #include "cli/options.h"
@@ -30,6 +31,7 @@ struct Request {
   int64_t seqlen = 512, samples = 4, repeat = 3;
   int threads = 0, fine = 8;
   bool quiet = false, json = false;
+  LatencyRequest latency;
 };
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
@@ -46,11 +48,14 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
       });
   options.integer("--samples", request.samples, {.least = 1}, "sequences of a pass");
   options.integer("--seqlen", request.seqlen, {.least = 1}, "tokens of a sequence");
-  options.integer("--repeat", request.repeat, {.least = 1},
-                  "pairs of passes, without and with observation; the medians are shown");
+  options.integer(
+      "--repeat,--repeats", request.repeat, {.least = 1},
+      "timed passes, without observation and with, or of each figure below; the medians "
+      "are shown");
   options.text("--sites", request.sites, "GLOB",
                "sites observed; without it all but lm_head:output");
   options.integer("--fine", request.fine, {1, 16}, "mantissa bits of a histogram bucket");
+  request.latency.add_to(options);
   options.compute(request.compute);
   options.machine(request.threads);
   options.quiet(request.quiet);
@@ -59,6 +64,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   if (random_given && !request.model.empty()) {
     throw UsageError("expected either MODEL or --random SIZE, found both");
   }
+  request.latency.check();
   return true;
 }
 
@@ -270,12 +276,15 @@ std::string as_text(const Report& r, const Request& request) {
   return out;
 }
 
+/// The head is needed, and its memory taken, where tokens are chosen.
 LanguageModel make_model(const Request& request) {
+  const auto head =
+      request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
   if (!request.model.empty()) {
-    return load_model(describe_model(request.model), request.compute, LanguageModel::Head::absent);
+    return load_model(describe_model(request.model), request.compute, head);
   }
   const MambaConfig config = named_config(request.random);
-  return {config, random_weights(config, 42), request.compute, LanguageModel::Head::absent};
+  return {config, random_weights(config, 42), request.compute, head};
 }
 
 }  // namespace
@@ -286,6 +295,18 @@ int run_bench(const Arguments& arguments, Output& out) {
   const LanguageModel model = make_model(request);
   Report report;
   report.model = request.model.empty() ? "random " + request.random : request.model;
+  if (request.latency.asked()) {
+    bench_latency(model,
+                  {.model = report.model,
+                   .compute = request.compute == Compute::f32 ? "f32" : "bf16",
+                   .request = request.latency,
+                   .threads = request.threads,
+                   .repeat = request.repeat,
+                   .quiet = request.quiet,
+                   .json = request.json},
+                  out);
+    return kDone;
+  }
   report.highway = highway_target();
   report.onednn = onednn_target();
   report.weights = model.bytes();

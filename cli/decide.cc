@@ -14,6 +14,7 @@
 #include "scute/base/error.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
+#include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
@@ -130,25 +131,7 @@ Comparison compare(const StatisticsSet& statistics, const Request& request) {
 /// Copies what the statistics know about their origin; adds what was asked for here.
 Json make_meta(const StatisticsSet& statistics, const Request& request,
                const Arguments& arguments) {
-  Json meta;
-  meta["format"] = "scute-plan";
-  meta["version"] = 1;
-  meta["tool"] = "scute " SCUTE_VERSION;
-  for (const std::string_view key :
-       {"model", "model_sha256", "tokenizer_sha256", "windows_sha256", "samples", "tokens",
-        "seqlen", "shuffle", "state_every", "compute", "observer", "instruction_set"}) {
-    const Json* value = statistics.meta.find(key);
-    if (value != nullptr) meta[key] = *value;
-  }
-  const Json* data = statistics.meta.find("data");
-  if (data != nullptr && data->is_array()) {
-    for (const Json& part : data->as_array("data")) {
-      const Json* files = part.find("files");
-      if (files == nullptr || !files->is_array()) continue;
-      for (const Json& file : files->as_array("files")) meta["data"].push_back(file);
-    }
-  }
-  meta["statistics_sha256"] = hash_file(request.statistics);
+  Json meta = plan_meta(statistics, hash_file(request.statistics));
   meta["policy"] = request.policy;
   const PlanOptions options = plan_options(request);
   meta["percentile_alpha"] = options.policy.alpha;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "cli/eval_answer.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -12,6 +13,7 @@
 #include "scute/data/documents.h"
 #include "scute/evaluate/perplexity.h"
 #include "scute/io/file.h"
+#include "scute/recipe/calibration.h"
 #include "scute/recipe/last_word_items.h"
 #include "scute/recipe/model_folder.h"
 
@@ -19,12 +21,13 @@ namespace scute::cli {
 namespace {
 
 struct Request {
-  std::string model, perplexity, last_word, tokenizer, items_out;
-  int64_t window = 2048;
+  std::string model, against, perplexity, last_word, tokenizer, items_out;
+  int64_t window = 2048, context = 1;
   std::optional<int64_t> stride, max_windows, max_items;
   Compute compute = Compute::f32;
+  Backend backend = Backend::integer;
   int threads = 0;
-  bool quiet = false, json = false;
+  bool stepwise = false, quiet = false, json = false;
 };
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
@@ -39,9 +42,16 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                   "tokens from one window to the next");
   options.integer("--max-windows", request.max_windows, {.least = 1}, "all", "windows scored");
   options.integer("--max-items", request.max_items, {.least = 1}, "all", "passages scored");
+  options.integer("--context", request.context, {.least = 1},
+                  "tokens at a window's start that are read but not scored");
+  options.flag("--stepwise", request.stepwise,
+               "feed tokens one by one from a state, as in generation");
+  options.text("--against", request.against, "MODEL",
+               "score this model too and compare item by item, e.g. low-bit against float");
   options.text("--items-out", request.items_out, "FILE",
                "score of each window and passage, one JSON object a line, for paired comparison");
   options.compute(request.compute);
+  options.backend(request.backend);
   options.tokenizer(request.tokenizer);
   options.machine(request.threads);
   options.quiet(request.quiet);
@@ -49,6 +59,10 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   if (!options.parse(arguments, out)) return false;
   if (request.perplexity.empty() && request.last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");
+  }
+  if (request.context >= request.window) {
+    throw UsageError(fmt::format("--context: expected less than the window, {}, found \"{}\"",
+                                 request.window, request.context));
   }
   if (request.stride && *request.stride > request.window) {
     throw UsageError(fmt::format("--stride: expected at most the window, {}, found \"{}\"",
@@ -84,97 +98,61 @@ Work read_work(const Request& request, const ModelDescription& model) {
   return work;
 }
 
-struct Answer {
-  Json json;
-  std::string text, items;
-};
+PerplexityOptions perplexity_options(const Request& request) {
+  return {.window = request.window,
+          .stride = request.stride.value_or(request.window),
+          .max_windows = request.max_windows,
+          .context = request.context,
+          .feed = request.stepwise ? Feed::one_by_one : Feed::whole};
+}
 
-void score_perplexity(const Request& request, const LanguageModel& model,
-                      const std::vector<int32_t>& stream, Answer& answer) {
-  const PerplexityOptions options{request.window, request.stride.value_or(request.window),
-                                  request.max_windows};
-  const int64_t fitting =
-      (static_cast<int64_t>(stream.size()) - options.window) / options.stride + 1;
-  const int64_t total = std::min(fitting, options.max_windows.value_or(fitting));
-  Progress progress("perplexity", "windows", request.quiet);
-  const auto result = perplexity(model, stream, options, Threads(request.threads),
-                                 [&](int64_t done) { progress.update(done, total); });
-  const std::string hash = hash_file(request.perplexity);
-  const auto windows = static_cast<int64_t>(result.windows.size());
-  const std::string protocol = fmt::format(
-      "whole file tokenized at once, no added tokens; windows of {} tokens every {}, tail dropped; "
-      "each token but a window's first predicted once",
-      options.window, options.stride);
-  Json& json = answer.json["perplexity"];
-  json["value"] = result.perplexity;
-  json["standard_error"] = result.perplexity * result.standard_error;
-  json["mean_nll"] = result.mean_nll;
-  json["standard_error_nll"] = result.standard_error;
-  json["windows"] = windows;
-  json["predictions"] = result.predictions;
-  json["tokens_in_file"] = static_cast<int64_t>(stream.size());
-  json["window"] = options.window;
-  json["stride"] = options.stride;
-  json["file"] = request.perplexity;
-  json["sha256"] = hash;
-  json["protocol"] = protocol;
-  answer.text += fmt::format(
-      "perplexity  {:.4f} ± {:.4f}  (mean nll {:.6f} ± {:.6f})\n"
-      "  items     {} of {} that fit, {} predictions\n"
-      "  file      {}, SHA-256 {}, {} tokens\n  protocol  {}\n",
-      result.perplexity, result.perplexity * result.standard_error, result.mean_nll,
-      result.standard_error, count_of(windows, "window"), grouped(fitting),
-      grouped(result.predictions), request.perplexity, short_hash(hash),
-      grouped(static_cast<int64_t>(stream.size())), protocol);
-  for (size_t i = 0; i < result.windows.size(); ++i) {
-    const WindowScore& window = result.windows[i];
-    Json item;
-    item["kind"] = "window";
-    item["index"] = static_cast<int64_t>(i);
-    item["start"] = window.start;
-    item["predictions"] = window.predictions;
-    item["nll"] = window.nll;
-    answer.items += item.dump() + "\n";
+Protocol protocol_of(const Request& request, const Work& work) {
+  Protocol out;
+  out.perplexity_file = request.perplexity;
+  out.last_word_file = request.last_word;
+  out.options = perplexity_options(request);
+  out.stream_tokens = static_cast<int64_t>(work.stream.size());
+  out.windows_fitting = (out.stream_tokens - out.options.window) / out.options.stride + 1;
+  return out;
+}
+
+Scores score(const Request& request, const Work& work, const Protocol& protocol,
+             const ModelDescription& description, const Execution& execution) {
+  const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
+  Scores out;
+  const Threads threads(request.threads);
+  if (!work.stream.empty()) {
+    const int64_t total =
+        std::min(protocol.windows_fitting, request.max_windows.value_or(protocol.windows_fitting));
+    Progress progress("perplexity", "windows", request.quiet);
+    out.perplexity = perplexity(model, work.stream, protocol.options, threads,
+                                [&](int64_t done) { progress.update(done, total); });
+  }
+  if (!work.items.empty()) {
+    const auto total = static_cast<int64_t>(work.items.size());
+    Progress progress("last word", "passages", request.quiet);
+    out.last_word = last_word(model, work.items, threads, protocol.max_context,
+                              [&](int64_t done) { progress.update(done, total); });
+  }
+  return out;
+}
+
+/// Says so when a low-bit model was calibrated on the very file it is scored on.
+void warn_of_calibration(const Request& request, const ModelDescription& model) {
+  for (const std::string& file : {request.perplexity, request.last_word}) {
+    if (!file.empty() && calibrated_on(model, hash_file(file))) {
+      note(false,
+           fmt::format("scute: warning: {} was calibrated on {}: its scores there flatter it",
+                       model.name, file));
+    }
   }
 }
 
-void score_last_word(const Request& request, const LanguageModel& model,
-                     const std::vector<LastWordItem>& items, Answer& answer) {
-  constexpr int64_t kMaxContext = 2048;
-  const auto total = static_cast<int64_t>(items.size());
-  Progress progress("last word", "passages", request.quiet);
-  const auto result = last_word(model, items, Threads(request.threads), kMaxContext,
-                                [&](int64_t done) { progress.update(done, total); });
-  const std::string hash = hash_file(request.last_word);
-  const std::string protocol = fmt::format(
-      "context = text up to its last space, target = the rest, space included; a hit needs every "
-      "target token to be the argmax; perplexity per word; context cut to {} tokens",
-      kMaxContext);
-  Json& json = answer.json["last_word"];
-  json["accuracy"] = result.accuracy;
-  json["standard_error"] = result.accuracy_error;
-  json["hits"] = result.hits;
-  json["items"] = total;
-  json["perplexity_per_word"] = result.perplexity;
-  json["standard_error_perplexity"] = result.perplexity_error;
-  json["file"] = request.last_word;
-  json["sha256"] = hash;
-  json["protocol"] = protocol;
-  answer.text += fmt::format(
-      "last word   {:.2f} % ± {:.2f} %  ({} hits), perplexity per word {:.2f} ± {:.2f}\n"
-      "  items     {}\n  file      {}, SHA-256 {}\n  protocol  {}\n",
-      100 * result.accuracy, 100 * result.accuracy_error, grouped(result.hits), result.perplexity,
-      result.perplexity_error, count_of(total, "passage"), request.last_word, short_hash(hash),
-      protocol);
-  for (size_t i = 0; i < result.items.size(); ++i) {
-    Json item;
-    item["kind"] = "last_word";
-    item["index"] = static_cast<int64_t>(i);
-    item["predictions"] = items[i].target;
-    item["nll"] = result.items[i].nll;
-    item["hit"] = result.items[i].hit;
-    answer.items += item.dump() + "\n";
-  }
+std::string arithmetic_of(const ModelDescription& model, const Execution& execution) {
+  const std::string compute = execution.compute == Compute::f32 ? "f32" : "bf16";
+  if (!model.low_bit) return compute;
+  return fmt::format("{} arithmetic, {}",
+                     execution.backend == Backend::integer ? "integer" : "simulated", compute);
 }
 
 }  // namespace
@@ -187,14 +165,28 @@ int run_eval(const Arguments& arguments, Output& out) {
   const Work work = read_work(request, description);
 
   const auto start = std::chrono::steady_clock::now();
-  const LanguageModel model = load_model(description, request.compute, LanguageModel::Head::packed);
+  const Execution execution(request.compute, request.backend);
+  const Protocol protocol = protocol_of(request, work);
+  warn_of_calibration(request, description);
   Answer answer;
   answer.json["model"] = description.name;
   answer.json["model_sha256"] = hash_model(description);
   answer.json["tokenizer_sha256"] = hash_tokenizer(description, request.tokenizer);
   answer.json["compute"] = request.compute == Compute::f32 ? "f32" : "bf16";
-  if (!work.stream.empty()) score_perplexity(request, model, work.stream, answer);
-  if (!work.items.empty()) score_last_word(request, model, work.items, answer);
+  if (description.low_bit) {
+    answer.json["backend"] = request.backend == Backend::integer ? "integer" : "simulate";
+  }
+  const Scores scores = score(request, work, protocol, description, execution);
+  if (scores.perplexity) add_perplexity(*scores.perplexity, protocol, answer);
+  if (scores.last_word) add_last_word(*scores.last_word, work.items, protocol, answer);
+  if (!request.against.empty()) {
+    const ModelDescription other = describe_model(request.against);
+    if (other.config.vocabulary != description.config.vocabulary) {
+      fail(request.against, fmt::format("a vocabulary of {}", description.config.vocabulary),
+           fmt::format("{}", other.config.vocabulary));
+    }
+    add_comparison(scores, score(request, work, protocol, other, execution), other.name, answer);
+  }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   answer.json["seconds"] = time.count();
 
@@ -207,7 +199,7 @@ int run_eval(const Arguments& arguments, Output& out) {
     out.write_json(answer.json);
   } else {
     out.write(answer.text + fmt::format("model       {}, {}, {}\n", description.name,
-                                        request.compute == Compute::f32 ? "f32" : "bf16",
+                                        arithmetic_of(description, execution),
                                         duration_text(time.count())));
   }
   return kDone;

@@ -28,6 +28,29 @@ constexpr std::array kVerbs{
          "--out stats.safetensors\n"
          "scute decide stats.safetensors --policy auto --out plan.json",
          run_decide},
+    Verb{"quantize", "write a low-bit checkpoint: W8A8, W4A8 or W4A16",
+         "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--out stats.safetensors\n"
+         "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-mamba1-w8a8",
+         run_quantize},
+    Verb{"trace", "every static scale of a low-bit model: where it acts, where it comes from",
+         "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--out stats.safetensors\n"
+         "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-traced\n"
+         "scute trace tiny-traced --layer 0",
+         run_trace},
+    Verb{"scales", "change ranges of a plan or a low-bit model by hand, without calibrating",
+         "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--out stats.safetensors\n"
+         "scute decide stats.safetensors --out edited-plan.json\n"
+         "scute scales edited-plan.json --set 'layer_*.x_proj:input*=1.5'\n"
+         "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-edited\n"
+         "scute scales tiny-edited --set 'layer_0.x_proj:input*=1.5' 'layer_1.z_act:input=6'",
+         run_scales},
+    Verb{"export", "a low-bit model as a plain checkpoint for other programs",
+         "scute quantize examples/tiny-mamba1 --w-bits 4 --a-bits 16 --out tiny-w4a16\n"
+         "scute export tiny-w4a16 --dequantized --out tiny-w4a16-float",
+         run_export},
     Verb{"eval", "perplexity and last-word accuracy with protocol and standard error",
          "scute eval examples/tiny-mamba1 --perplexity examples/text/heldout.txt --window 512 "
          "--max-windows 8",
@@ -45,8 +68,13 @@ constexpr std::array kVerbs{
          "scute dump examples/tiny-mamba1 --text examples/text/README.md --sites "
          "'layer_0.*:input' --out dump.safetensors",
          run_dump},
+    Verb{"generate", "continue a text, token by token",
+         "scute generate examples/tiny-mamba1 --prompt 'The sea was calm' --max-tokens 40",
+         run_generate},
     Verb{"bench", "speed and memory on this machine, with a model or random weights",
-         "scute bench --random mamba-130m --samples 2 --repeat 1", run_bench},
+         "scute bench --random mamba-130m --samples 2 --repeat 1\n"
+         "scute bench --random mamba-130m --size --ttft --tpot --ttlt --gen-len 32",
+         run_bench},
     Verb{"doctor", "check machine, model, tokenizer, data; estimate time and memory",
          "scute doctor examples/tiny-mamba1 --data examples/text/calibration.jsonl", run_doctor},
 };

@@ -207,6 +207,18 @@ void Options::model(std::string& value, Need need) {
   text("MODEL,--model,--ckpt", value, "FOLDER", "model folder: config.json and weights", need);
 }
 
+void Options::backend(Backend& value) {
+  custom("--backend", "integer|simulate", "integer",
+         "of low-bit models: 8-bit products in integers, or float arithmetic on rounded values",
+         [&value](const std::string& given) {
+           if (given != "integer" && given != "simulate") {
+             throw UsageError(
+                 fmt::format("--backend: expected integer or simulate, found \"{}\"", given));
+           }
+           value = given == "integer" ? Backend::integer : Backend::simulate;
+         });
+}
+
 void Options::compute(Compute& value) {
   custom("--compute", "f32|bf16", value == Compute::f32 ? "f32" : "bf16",
          "precision of matrix products", [&value](const std::string& given) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cli/verbs.h"
-#include "scute/kernels/gemm.h"
+#include "scute/models/scheme.h"
 
 namespace scute::cli {
 
@@ -59,6 +59,7 @@ class Options {
 
   void model(std::string& value, Need need = Need::required);
   void compute(Compute& value);
+  void backend(Backend& value);
   void tokenizer(std::string& value);
   /// --threads and --device.
   void machine(int& threads);

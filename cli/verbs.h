@@ -35,7 +35,12 @@ int run_demo(const Arguments&, Output&);
 int run_doctor(const Arguments&, Output&);
 int run_dump(const Arguments&, Output&);
 int run_eval(const Arguments&, Output&);
+int run_export(const Arguments&, Output&);
+int run_generate(const Arguments&, Output&);
 int run_merge(const Arguments&, Output&);
+int run_quantize(const Arguments&, Output&);
+int run_scales(const Arguments&, Output&);
 int run_sites(const Arguments&, Output&);
+int run_trace(const Arguments&, Output&);
 
 }  // namespace scute::cli

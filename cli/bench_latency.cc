@@ -1,0 +1,272 @@
+#include "cli/bench_latency.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "cli/forward.h"
+#include "cli/machine.h"
+#include "cli/progress.h"
+#include "cli/words.h"
+#include "scute/base/threads.h"
+#include "scute/evaluate/generate.h"
+#include "scute/kernels/elementwise.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr int64_t kPromptLen = 512, kGenLen = 128;
+/// Steps before any is timed: the first after a prefill finds the caches full of other things.
+constexpr int64_t kWarmUpSteps = 8;
+
+/// Seconds; the middle one of several, and how far they lie apart.
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+
+Spread spread_of(std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  const size_t n = seconds.size();
+  return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
+}
+
+template <class F>
+double seconds_of(const F& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// One sequence that goes on greedily, a token at a time.
+class Sequence {
+ public:
+  Sequence(const LanguageModel& model, std::span<const int32_t> prompt)
+      : model_(model), state_(model.new_state()) {
+    advance(prompt);
+  }
+  void step() { advance(std::vector<int32_t>{next_}); }
+
+ private:
+  void advance(std::span<const int32_t> ids) {
+    const Arena::Scope scope(run_.arena());
+    const auto length = static_cast<int64_t>(ids.size());
+    const auto hidden = run_.matrix(length, model_.config().width);
+    const auto logits = run_.matrix(1, model_.config().vocabulary);
+    model_.hidden(run_, ids, state_, hidden);
+    model_.logits(run_, hidden.slice_rows(length - 1, 1), logits);
+    next_ = static_cast<int32_t>(argmax(logits.row(0), logits.cols));
+  }
+
+  const LanguageModel& model_;
+  Run run_;
+  State state_;
+  int32_t next_ = 0;
+};
+
+/// Times of `batch` sequences at once, over the threads.
+class Latency {
+ public:
+  Latency(const LanguageModel& model, const LatencySetting& setting)
+      : model_(model),
+        setting_(setting),
+        prompt_len_(setting.request.prompt_len.value_or(kPromptLen)),
+        gen_len_(setting.request.gen_len.value_or(kGenLen)),
+        batch_(setting.request.batch.value_or(1)),
+        threads_(setting.threads) {
+    for (int64_t i = 0; i < batch_; ++i) {
+      prompts_.push_back(
+          random_ids(prompt_len_, model.config().vocabulary, static_cast<uint64_t>(i)));
+    }
+  }
+
+  int64_t prompt_len() const { return prompt_len_; }
+  int64_t gen_len() const { return gen_len_; }
+  int64_t batch() const { return batch_; }
+  int64_t threads() const { return std::min<int64_t>(threads_.count(), batch_); }
+
+  Spread ttft() const { return generations("ttft", 1); }
+  Spread ttlt() const { return generations("ttlt", gen_len_); }
+  Spread tpot() const {
+    std::vector<std::unique_ptr<Sequence>> sequences(prompts_.size());
+    Progress progress("tpot", "runs", setting_.quiet);
+    for_each_sequence(
+        [&](size_t i) { sequences[i] = std::make_unique<Sequence>(model_, prompts_[i]); });
+    const auto step = [&] { for_each_sequence([&](size_t i) { sequences[i]->step(); }); };
+    for (int64_t i = 0; i < kWarmUpSteps; ++i) step();
+    std::vector<double> medians;
+    for (int64_t r = 0; r < setting_.repeat; ++r) {
+      std::vector<double> steps;
+      for (int64_t i = 0; i < gen_len_; ++i) steps.push_back(seconds_of(step));
+      medians.push_back(spread_of(std::move(steps)).median);
+      progress.update(r + 1, setting_.repeat);
+    }
+    return spread_of(std::move(medians));
+  }
+
+ private:
+  template <class F>
+  void for_each_sequence(const F& work) const {
+    threads_.for_each(batch_, [&](int64_t i, int) { work(static_cast<size_t>(i)); });
+  }
+  /// Generations of `tokens` tokens, as `scute generate --greedy` makes them; one is not timed.
+  Spread generations(const char* title, int64_t tokens) const {
+    const GenerateOptions options{.sampling = {.temperature = 0}, .max_tokens = tokens};
+    const auto all = [&] {
+      for_each_sequence([&](size_t i) { generate(model_, prompts_[i], options); });
+    };
+    Progress progress(title, "runs", setting_.quiet);
+    all();
+    std::vector<double> seconds;
+    for (int64_t r = 0; r < setting_.repeat; ++r) {
+      progress.update(r + 1, setting_.repeat + 1);
+      seconds.push_back(seconds_of(all));
+    }
+    return spread_of(std::move(seconds));
+  }
+
+  const LanguageModel& model_;
+  const LatencySetting& setting_;
+  int64_t prompt_len_, gen_len_, batch_;
+  Threads threads_;
+  std::vector<std::vector<int32_t>> prompts_;
+};
+
+/// Bytes by kind. The sum over kinds of weights is what the model holds.
+struct Sizes {
+  std::vector<std::pair<std::string, int64_t>> weights;
+  int64_t convolution_state = 0, recurrent_state = 0;
+};
+
+Sizes sizes_of(const LanguageModel& model) {
+  Sizes out;
+  out.weights = {{"total", model.bytes()}};
+  const State state = model.new_state();
+  for (const LayerState& layer : state.layers) {
+    out.convolution_state +=
+        static_cast<int64_t>(layer.conv_values.size() * sizeof layer.conv_values[0]);
+  }
+  out.recurrent_state = state.bytes() - out.convolution_state;
+  return out;
+}
+
+/// Builds the two forms of the answer side by side.
+class Answer {
+ public:
+  Answer(const LatencySetting& setting, const Latency& latency) : setting_(setting) {
+    json_["model"] = setting.model;
+    json_["compute"] = setting.compute;
+    json_["batch"] = latency.batch();
+    json_["threads"] = latency.threads();
+    json_["prompt_len"] = latency.prompt_len();
+    json_["gen_len"] = latency.gen_len();
+    json_["repeat"] = setting.repeat;
+    json_["processor"] = processor_name();
+    text_ = fmt::format("model    {}, {}, {} on {}\nmachine  {}\n", setting.model, setting.compute,
+                        count_of(latency.batch(), "sequence"),
+                        count_of(latency.threads(), "thread"), processor_name());
+  }
+
+  void add_size(const Sizes& sizes) {
+    const std::string definition =
+        "bytes held in memory: packed weights with embedding table and head; state of one sequence";
+    Json& json = json_["size"];
+    std::string kinds;
+    for (const auto& [kind, bytes] : sizes.weights) {
+      json["weight_bytes"][kind] = bytes;
+      kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", bytes_text(bytes), kind);
+    }
+    json["state_bytes"]["convolution"] = sizes.convolution_state;
+    json["state_bytes"]["recurrent"] = sizes.recurrent_state;
+    json["state_bytes"]["total"] = sizes.convolution_state + sizes.recurrent_state;
+    json["definition"] = definition;
+    text_ += fmt::format(
+        "size     weights {}; state {} a sequence, of these {} convolution and {} recurrence\n"
+        "         {}\n",
+        kinds, bytes_text(sizes.convolution_state + sizes.recurrent_state),
+        bytes_text(sizes.convolution_state), bytes_text(sizes.recurrent_state), definition);
+  }
+
+  void add_time(const char* name, const Spread& time, const std::string& definition) {
+    Json& json = json_[name];
+    json["median_ms"] = time.median * 1e3;
+    json["least_ms"] = time.least * 1e3;
+    json["most_ms"] = time.most * 1e3;
+    json["definition"] = definition;
+    text_ += fmt::format("{:<8} {} ms, median of {} from {} to {}\n         {}\n", name,
+                         significant(time.median * 1e3), setting_.repeat,
+                         significant(time.least * 1e3), significant(time.most * 1e3), definition);
+  }
+
+  void write(Output& out) const {
+    if (setting_.json) {
+      out.write_json(json_);
+    } else {
+      out.write(text_);
+    }
+  }
+
+ private:
+  const LatencySetting& setting_;
+  Json json_;
+  std::string text_;
+};
+
+}  // namespace
+
+void LatencyRequest::add_to(Options& options) {
+  options.flag("--size", size, "bytes of the weights, and of the state of one sequence");
+  options.flag(
+      "--ttft", ttft,
+      "time to first token: a prefill of --prompt-len tokens, the head for the last alone");
+  options.flag("--tpot", tpot,
+               "time per output token: one step after --prompt-len tokens, median of --gen-len");
+  options.flag("--ttlt", ttlt,
+               "time to last token: a prefill and --gen-len tokens from the state it left");
+  options.integer("--prompt-len", prompt_len, {.least = 1}, fmt::format("{}", kPromptLen),
+                  "random tokens before the first that is generated");
+  options.integer("--gen-len", gen_len, {.least = 1}, fmt::format("{}", kGenLen),
+                  "tokens generated, always the likeliest");
+  options.integer("--batch,--batch-size", batch, {1, 4096}, "1",
+                  "sequences at once, each on one thread; times are those of all of them");
+}
+
+void LatencyRequest::check() const {
+  const auto require = [](bool given, bool used, const char* flag, const char* flags) {
+    if (!given || used) return;
+    throw UsageError(fmt::format("{}: expected {} with it, found none", flag, flags));
+  };
+  require(prompt_len.has_value(), ttft || tpot || ttlt, "--prompt-len", "--ttft, --tpot or --ttlt");
+  require(gen_len.has_value(), tpot || ttlt, "--gen-len", "--tpot or --ttlt");
+  require(batch.has_value(), ttft || tpot || ttlt, "--batch", "--ttft, --tpot or --ttlt");
+}
+
+void bench_latency(const LanguageModel& model, const LatencySetting& setting, Output& out) {
+  const Latency latency(model, setting);
+  const LatencyRequest& request = setting.request;
+  const std::string each = latency.batch() == 1 ? "" : " in each sequence, all of them at once";
+  Answer answer(setting, latency);
+  if (request.size) answer.add_size(sizes_of(model));
+  if (request.ttft) {
+    answer.add_time("ttft", latency.ttft(),
+                    fmt::format("from a zero state through {} random tokens to the first chosen "
+                                "one, logits of the last alone{}; 1 warm-up",
+                                latency.prompt_len(), each));
+  }
+  if (request.tpot) {
+    answer.add_time("tpot", latency.tpot(),
+                    fmt::format("a step of one token after {} tokens, head and choice included{}; "
+                                "the median over {} steps; {} steps warm-up",
+                                latency.prompt_len(), each, latency.gen_len(), kWarmUpSteps));
+  }
+  if (request.ttlt) {
+    answer.add_time("ttlt", latency.ttlt(),
+                    fmt::format("from a zero state through {} random tokens and {} greedy ones in "
+                                "the same state{}; 1 warm-up",
+                                latency.prompt_len(), latency.gen_len(), each));
+  }
+  answer.write(out);
+}
+
+}  // namespace scute::cli

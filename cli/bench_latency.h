@@ -1,0 +1,34 @@
+// scute bench --size --ttft --tpot --ttlt: the four figures by which low-bit Mambas are compared.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/options.h"
+#include "scute/models/language_model.h"
+
+namespace scute::cli {
+
+/// What of it was asked for. Defaults of what is not given: 512 tokens, 128 tokens, 1 sequence.
+struct LatencyRequest {
+  bool size = false, ttft = false, tpot = false, ttlt = false;
+  std::optional<int64_t> prompt_len, gen_len, batch;
+
+  void add_to(Options& options);
+  bool asked() const { return size || ttft || tpot || ttlt; }
+  /// UsageError when a length is given and no figure that it belongs to.
+  void check() const;
+};
+
+struct LatencySetting {
+  std::string model, compute;  ///< as the answer names them
+  LatencyRequest request;
+  int threads = 0;
+  int64_t repeat = 3;
+  bool quiet = false, json = false;
+};
+
+/// Measures and writes what was asked for. `model` has its head.
+void bench_latency(const LanguageModel& model, const LatencySetting& setting, Output& out);
+
+}  // namespace scute::cli

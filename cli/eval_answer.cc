@@ -1,0 +1,129 @@
+#include "cli/eval_answer.h"
+
+#include <fmt/format.h>
+
+#include "cli/words.h"
+#include "scute/io/file.h"
+
+namespace scute::cli {
+namespace {
+
+std::string protocol_of(const PerplexityOptions& options) {
+  std::string out = fmt::format(
+      "whole file tokenized at once, no added tokens; windows of {} tokens every {}, tail "
+      "dropped; ",
+      options.window, options.stride);
+  out += options.context == 1
+             ? "each token but a window's first predicted once"
+             : fmt::format("the tokens behind a window's first {} predicted", options.context);
+  if (options.feed == Feed::one_by_one) out += "; fed one by one from a state, as in generation";
+  return out;
+}
+
+}  // namespace
+
+void add_perplexity(const PerplexityResult& result, const Protocol& p, Answer& answer) {
+  const std::string hash = hash_file(p.perplexity_file), protocol = protocol_of(p.options);
+  const auto windows = static_cast<int64_t>(result.windows.size());
+  Json& json = answer.json["perplexity"];
+  json["value"] = result.perplexity;
+  json["standard_error"] = result.perplexity * result.standard_error;
+  json["mean_nll"] = result.mean_nll;
+  json["standard_error_nll"] = result.standard_error;
+  json["windows"] = windows;
+  json["predictions"] = result.predictions;
+  json["tokens_in_file"] = p.stream_tokens;
+  json["window"] = p.options.window;
+  json["stride"] = p.options.stride;
+  json["context"] = p.options.context;
+  json["stepwise"] = p.options.feed == Feed::one_by_one;
+  json["file"] = p.perplexity_file;
+  json["sha256"] = hash;
+  json["protocol"] = protocol;
+  answer.text += fmt::format(
+      "perplexity  {:.4f} ± {:.4f}  (mean nll {:.6f} ± {:.6f})\n"
+      "  items     {} of {} that fit, {} predictions\n"
+      "  file      {}, SHA-256 {}, {} tokens\n  protocol  {}\n",
+      result.perplexity, result.perplexity * result.standard_error, result.mean_nll,
+      result.standard_error, count_of(windows, "window"), grouped(p.windows_fitting),
+      grouped(result.predictions), p.perplexity_file, short_hash(hash), grouped(p.stream_tokens),
+      protocol);
+  for (size_t i = 0; i < result.windows.size(); ++i) {
+    const WindowScore& window = result.windows[i];
+    Json item;
+    item["kind"] = "window";
+    item["index"] = static_cast<int64_t>(i);
+    item["start"] = window.start;
+    item["predictions"] = window.predictions;
+    item["nll"] = window.nll;
+    answer.items += item.dump() + "\n";
+  }
+}
+
+void add_last_word(const LastWordResult& result, const std::vector<LastWordItem>& items,
+                   const Protocol& p, Answer& answer) {
+  const std::string hash = hash_file(p.last_word_file);
+  const auto total = static_cast<int64_t>(items.size());
+  const std::string protocol = fmt::format(
+      "context = text up to its last space, target = the rest, space included; a hit needs every "
+      "target token to be the argmax; perplexity per word; context cut to {} tokens",
+      p.max_context);
+  Json& json = answer.json["last_word"];
+  json["accuracy"] = result.accuracy;
+  json["standard_error"] = result.accuracy_error;
+  json["hits"] = result.hits;
+  json["items"] = total;
+  json["perplexity_per_word"] = result.perplexity;
+  json["standard_error_perplexity"] = result.perplexity_error;
+  json["file"] = p.last_word_file;
+  json["sha256"] = hash;
+  json["protocol"] = protocol;
+  answer.text += fmt::format(
+      "last word   {:.2f} % ± {:.2f} %  ({} hits), perplexity per word {:.2f} ± {:.2f}\n"
+      "  items     {}\n  file      {}, SHA-256 {}\n  protocol  {}\n",
+      100 * result.accuracy, 100 * result.accuracy_error, grouped(result.hits), result.perplexity,
+      result.perplexity_error, count_of(total, "passage"), p.last_word_file, short_hash(hash),
+      protocol);
+  for (size_t i = 0; i < result.items.size(); ++i) {
+    Json item;
+    item["kind"] = "last_word";
+    item["index"] = static_cast<int64_t>(i);
+    item["predictions"] = items[i].target;
+    item["nll"] = result.items[i].nll;
+    item["hit"] = result.items[i].hit;
+    answer.items += item.dump() + "\n";
+  }
+}
+
+void add_comparison(const Scores& scores, const Scores& reference, const std::string& name,
+                    Answer& answer) {
+  Json& json = answer.json["against"];
+  json["model"] = name;
+  answer.text += fmt::format("against     {}\n", name);
+  if (scores.perplexity) {
+    const PerplexityRatio paired = compare(*scores.perplexity, *reference.perplexity);
+    json["perplexity"] = reference.perplexity->perplexity;
+    json["ratio"] = paired.ratio;
+    json["standard_error_ratio"] = paired.standard_error;
+    answer.text +=
+        fmt::format("  perplexity {:.4f}; ratio {:.5f} ± {:.5f}, paired over {}\n",
+                    reference.perplexity->perplexity, paired.ratio, paired.standard_error,
+                    count_of(static_cast<int64_t>(scores.perplexity->windows.size()), "window"));
+  }
+  if (scores.last_word) {
+    const HitComparison paired = compare(*scores.last_word, *reference.last_word);
+    json["accuracy"] = reference.last_word->accuracy;
+    json["gained"] = paired.gained;
+    json["lost"] = paired.lost;
+    json["difference"] = paired.difference;
+    json["standard_error_difference"] = paired.standard_error;
+    json["p"] = paired.p;
+    answer.text += fmt::format(
+        "  last word {:.2f} %; difference {:+.2f} ± {:.2f} points: {} gained, {} lost, McNemar "
+        "p = {:.3f}{}\n",
+        100 * reference.last_word->accuracy, 100 * paired.difference, 100 * paired.standard_error,
+        paired.gained, paired.lost, paired.p, paired.p > 0.05 ? " (no more than noise)" : "");
+  }
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,56 @@
+// scute export: a low-bit model for other programs.
+#include "scute/recipe/export.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/words.h"
+#include "scute/io/file.h"
+
+namespace scute::cli {
+
+int run_export(const Arguments& arguments, Output& out) {
+  std::string model, target, dtype = "f32";
+  bool plain = false, force = false, json = false;
+  Options options("export");
+  options.text("MODEL,--model,--ckpt", model, "FOLDER", "low-bit model that quantize wrote",
+               Options::Need::required);
+  options.flag("--dequantized", plain,
+               "a plain checkpoint of floats: the rounded weights, rotations undone, activations "
+               "not rounded");
+  options.text("--out,--output", target, "DIR", "the folder to write", Options::Need::required);
+  options.choice("--dtype", dtype, {"f32", "bf16"},
+                 "of the weights written; bf16 is half the size and rounds them again");
+  options.flag("--force", force, "replace the folder if it exists");
+  options.json(json);
+  if (!options.parse(arguments, out)) return kDone;
+  if (!plain) throw UsageError("expected --dequantized, the one form that export knows");
+
+  const ModelDescription description = describe_model(model);
+  const HoldInterrupts hold;
+  const LogitComparison comparison =
+      export_dequantized(description, dtype == "f32" ? DType::f32 : DType::bf16, target, force);
+  const std::string file = (std::filesystem::path(target) / "model.safetensors").string();
+  if (json) {
+    Json result;
+    result["folder"] = target;
+    result["bytes"] = file_size(file);
+    result["dtype"] = dtype;
+    result["dialect"] = description.dialect;
+    result["compared_tokens"] = comparison.tokens;
+    result["largest_difference"] = comparison.largest;
+    out.write_json(result);
+  } else {
+    out.write(fmt::format(
+        "wrote      {}: {} names, {}, model.safetensors {}\n"
+        "compared   logits of {} tokens differ from {}'s by at most {} of the largest\n",
+        target, description.dialect, dtype, bytes_text(file_size(file)), grouped(comparison.tokens),
+        model, significant(comparison.largest, 3)));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,278 @@
+// scute quantize: a float model and a plan to a low-bit checkpoint, checked before it is reported.
+#include "scute/recipe/quantize.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/recipe/plan_meta.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Request {
+  std::string model, plan, statistics, out, hybrid, save_hessians, policy = "auto";
+  std::string w_bits = "8", a_bits = "8", hadamard = "on", state_scale = "channel",
+              state_rounding = "stochastic";
+  std::optional<std::string> fold;
+  std::optional<double> alpha;
+  int64_t seed = 42;
+  QuantizeOptions options;
+  int threads = 0;
+  bool force = false, quiet = false, json = false;
+};
+
+void weight_flags(Options& options, Request& request) {
+  QuantizeOptions& q = request.options;
+  options.choice("--w-bits", request.w_bits, {"8", "4"}, "bits of weights");
+  options.choice("--a-bits", request.a_bits, {"8", "16"},
+                 "bits of activations; 16: floats, with 4-bit weights only");
+  options.flag("--gptq,--apply-gptq", q.gptq,
+               "round in_proj, x_proj, out_proj and the head by GPTQ; needs --data or --hessians");
+  options.texts("--data", q.calibration.data, "FILE", "GPTQ: .jsonl, .txt or .npy to calibrate on");
+  options.integer("--samples,--calib-data-num", q.calibration.windows.samples, {.least = 1},
+                  "GPTQ: windows");
+  options.integer("--seqlen,--calib-seqlen", q.calibration.windows.seqlen, {.least = 1},
+                  "GPTQ: tokens of a window");
+  options.text("--hessians", q.calibration.hessians, "FILE",
+               "GPTQ: Hessians saved before, instead of --data");
+  options.text("--save-hessians", request.save_hessians, "FILE",
+               "keep them, so that bits and groups can be decided again without a pass");
+  options.integer("--group-size", q.group, {.least = 1}, "inputs that share a 4-bit scale");
+  options.flag("--per-tensor", q.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
+  options.flag("--quantize-embedding", q.embedding, "quantize the table of token vectors");
+  options.flag("--quantize-lm-head", q.head, "quantize the head and its input");
+}
+
+void activation_flags(Options& options, Request& request) {
+  QuantizeOptions& q = request.options;
+  options.text("--plan,--overrides", request.plan, "FILE", "ranges that decide wrote");
+  options.text("--stats", request.statistics, "FILE",
+               "statistics: decided here without --plan; kept in the checkpoint; needed by "
+               "--group-heads and by scales per state channel");
+  options.custom("--policy", "POLICY", request.policy, "how --stats are decided without --plan",
+                 [&request](const std::string& given) {
+                   Policy::parse(given);
+                   request.policy = given;
+                 });
+  options.custom("--percentile-alpha", "A", "0.9995", "share that --policy percentile keeps",
+                 [&request](const std::string& given) {
+                   request.alpha = Policy::parse("percentile:" + given).alpha;
+                 });
+  options.choice("--hadamard", request.hadamard, {"on", "off"},
+                 "fold norms and rotate residual stream and out_proj's input");
+  options.custom("--fold", "on|off", "as --hadamard",
+                 "fold norms into the matrices behind them; without rotation for floats only",
+                 [&request](const std::string& given) {
+                   if (given != "on" && given != "off") {
+                     fail("--fold", "on or off", fmt::format("\"{}\"", given));
+                   }
+                   request.fold = given;
+                 });
+  options.flag("--group-heads", q.group_heads,
+               "Mamba-2: reorder heads and channels, a scale for each group");
+  options.flag("--shared-scales", q.shared_scales,
+               "Mamba-1: one scale for x and z, one for dt, B and C, as Quamba");
+  options.choice("--state-scale", request.state_scale, {"channel", "tensor", "none"},
+                 "8-bit state: scales per channel, one, or a float state");
+  options.choice("--state-rounding", request.state_rounding, {"stochastic", "nearest"},
+                 "how the state is rounded after every call");
+  options.number("--state-clip", q.state_clip, 0.01, 10, "share of the state's range that is kept");
+  options.text("--hybrid-blocks", request.hybrid, "FILE",
+               "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("quantize");
+  options.model(request.model);
+  weight_flags(options, request);
+  activation_flags(options, request);
+  options.integer("--seed", request.seed, {}, "of the calibration windows and stochastic rounding");
+  options.text("--out,--output", request.out, "DIR", "the folder to write",
+               Options::Need::required);
+  options.flag("--force", request.force, "replace the folder if it exists");
+  options.tokenizer(request.options.calibration.tokenizer);
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+
+  QuantizeOptions& q = request.options;
+  q.format = {request.w_bits == "8" ? 8 : 4, request.a_bits == "8" ? 8 : 16};
+  if (q.format == LayerFormat{8, 16}) {
+    throw UsageError("--w-bits 8 --a-bits 16: expected W8A8, W4A8 or W4A16, found W8A16");
+  }
+  q.hadamard = request.hadamard == "on";
+  q.fold = request.fold.value_or(request.hadamard) == "on";
+  q.state_scale = request.state_scale == "channel"  ? QuantizeOptions::StateScale::channel
+                  : request.state_scale == "tensor" ? QuantizeOptions::StateScale::tensor
+                                                    : QuantizeOptions::StateScale::none;
+  q.state_rounding = request.state_rounding == "nearest" ? Scheme::StateRounding::nearest
+                                                         : Scheme::StateRounding::stochastic;
+  q.seed = static_cast<uint64_t>(request.seed);
+  q.calibration.windows.shuffle = q.seed;
+  if ((q.gptq || !request.save_hessians.empty()) &&
+      q.calibration.data.empty() == q.calibration.hessians.empty()) {
+    throw UsageError("--gptq: expected either --data FILE or --hessians FILE");
+  }
+  return true;
+}
+
+/// The plan: as given, or decided from the statistics now.
+Plan get_plan(const Request& request, const std::optional<StatisticsSet>& statistics) {
+  if (!request.plan.empty()) {
+    constexpr int64_t kLimit = int64_t{1} << 28;
+    return Plan::from_json(Json::parse(read_text(request.plan, kLimit), request.plan),
+                           request.plan);
+  }
+  if (!statistics) return {};
+  PlanOptions options;
+  options.policy = Policy::parse(request.policy);
+  if (request.alpha) options.policy.alpha = *request.alpha;
+  Plan plan = make_plan(statistics->sites, options);
+  plan.meta = plan_meta(*statistics, hash_file(request.statistics));
+  plan.meta["policy"] = request.policy;
+  plan.meta["percentile_alpha"] = options.policy.alpha;
+  plan.meta["bits"] = 8;
+  plan.meta["symmetric"] = true;
+  return plan;
+}
+
+std::optional<Hessians> get_hessians(const Request& request, const ModelDescription& model) {
+  const CalibrationOptions& options = request.options.calibration;
+  if (!request.options.gptq && request.save_hessians.empty()) return std::nullopt;
+  if (!options.hessians.empty()) return read_hessians(options.hessians, model);
+  Progress progress("hessians", "windows", request.quiet);
+  Hessians out = measure_hessians(
+      model, options, {.threads = request.threads, .progress = [&](int64_t done, int64_t total) {
+                         progress.update(done, total);
+                       }});
+  if (!request.save_hessians.empty()) {
+    const HoldInterrupts hold;
+    write_hessians(request.save_hessians, out);
+  }
+  return out;
+}
+
+/// Bytes of model.safetensors against those of the same tensors in bf16.
+struct Size {
+  int64_t bytes = 0, bf16 = 0;
+};
+
+Size size_of(const Request& request, const ModelDescription& model) {
+  Size out;
+  out.bytes = file_size((fs::path(request.out) / "model.safetensors").string());
+  const Weights weights = read_weights(model);
+  for (const std::string& name : weights.names()) out.bf16 += 2 * weights.at(name).size();
+  return out;
+}
+
+Json gptq_json(const LowBitModel& low) {
+  const Json* found = low.recipe.find("gptq");
+  return found == nullptr ? Json::object() : *found;
+}
+
+/// What GPTQ did, worst first.
+std::string gptq_text(const LowBitModel& low) {
+  if (low.gptq.empty()) return "";
+  double gain = 0;
+  int64_t dead = 0, damped = 0;
+  double most = 0;
+  for (const auto& [name, report] : low.gptq) {
+    gain += report.error_nearest > 0 ? report.error / report.error_nearest : 1;
+    dead += report.dead;
+    most = std::max(most, report.damping);
+    damped += report.attempts > 1 ? 1 : 0;
+  }
+  return fmt::format(
+      "GPTQ        {}, output error {} of rounding to nearest on average; damping {} of the mean "
+      "diagonal{}{}\n",
+      fmt::format("{} matrices", low.gptq.size()),
+      fixed(gain / static_cast<double>(low.gptq.size()), 2), significant(most, 2),
+      damped > 0 ? fmt::format(", more than once for {}", damped) : "",
+      dead > 0 ? fmt::format("; {} never used", count_of(dead, "input")) : "");
+}
+
+std::string formats_text(const LowBitModel& low) {
+  std::map<std::string, int64_t> counts;
+  for (const Json& layer : low.config.at("scute", "").at("layers", "").as_array("")) {
+    ++counts[layer.as_string("")];
+  }
+  std::string out;
+  for (const auto& [name, count] : counts) {
+    out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, name);
+  }
+  return out;
+}
+
+std::string as_text(const Request& request, const LowBitModel& low, const Size& size,
+                    const LogitComparison& check, double seconds) {
+  std::string out = fmt::format("layers      {}\n", formats_text(low)) + gptq_text(low);
+  for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
+  out += fmt::format("size        {}, {} of the {} in bf16\n", bytes_text(size.bytes),
+                     fixed(static_cast<double>(size.bytes) / static_cast<double>(size.bf16), 3),
+                     bytes_text(size.bf16));
+  out += fmt::format("checked     loaded again: the same bits in every logit of {}\n",
+                     count_of(check.tokens, "token"));
+  out += fmt::format("wrote {}, {}\n", request.out, duration_text(seconds));
+  return out;
+}
+
+}  // namespace
+
+int run_quantize(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const ModelDescription model = describe_model(request.model);
+  if (fs::exists(request.out) && !request.force) {
+    fail(request.out, "a folder that does not exist (or --force)", "one that does");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  if (!request.hybrid.empty()) {
+    request.options.hybrid = read_hybrid(request.hybrid, model.config.layers);
+  }
+  std::optional<StatisticsSet> statistics;
+  if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
+  const Plan plan = get_plan(request, statistics);
+  const std::optional<Hessians> hessians = get_hessians(request, model);
+  const LowBitModel low = quantize(model, plan, statistics ? &*statistics : nullptr,
+                                   hessians ? &*hessians : nullptr, request.options);
+  LogitComparison check;
+  {
+    const HoldInterrupts hold;
+    check = write_low_bit(low, request.out, request.force);
+  }
+  const Size size = size_of(request, model);
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  if (!request.json) {
+    out.write(as_text(request, low, size, check, time.count()));
+    return kDone;
+  }
+  Json answer;
+  answer["folder"] = request.out;
+  answer["layers"] = low.config.at("scute", "").at("layers", "");
+  answer["bytes"] = size.bytes;
+  answer["bytes_bf16"] = size.bf16;
+  answer["gptq"] = gptq_json(low);
+  answer["remarks"] = low.recipe.at("remarks", "");
+  answer["checked_tokens"] = check.tokens;
+  answer["seconds"] = time.count();
+  out.write_json(answer);
+  return kDone;
+}
+
+}  // namespace scute::cli

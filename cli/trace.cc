@@ -1,0 +1,176 @@
+// scute trace: where every static scale of a low-bit model acts and comes from.
+#include "scute/recipe/trace.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/options.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+
+namespace scute::cli {
+namespace {
+
+/// Layers shown on a terminal unless --all; columns of the words.
+constexpr size_t kLayers = 2, kWidth = 100;
+
+std::string short_name(const std::string& name, std::string_view prefix) {
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+std::string range_text(double lo, double hi) {
+  if (lo == -hi) return "±" + significant(hi, 4);
+  return significant(lo, 3) + " .. " + significant(hi, 3);
+}
+
+std::string value_text(const TracedScale& scale) {
+  const auto smallest = static_cast<double>(scale.smallest);
+  const auto largest = static_cast<double>(scale.largest);
+  if (scale.smallest == scale.largest) return significant(largest, 4);
+  return significant(smallest, 3) + " .. " + significant(largest, 3);
+}
+
+std::string site_text(const std::string& site) { return site.empty() ? "not known" : site; }
+
+/// The tensors under headings that say where in the layer they act.
+std::string scales_text(const TracedLayer& layer) {
+  const bool head = layer.layer == kHeadLayer;
+  const std::string tensors = fmt::format("backbone.layers.{}.mixer.", layer.layer);
+  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  Table table({{head ? "" : tensors, Table::Align::left},
+               {"scale"},
+               {"shape"},
+               {head ? "site" : sites, Table::Align::left}});
+  std::string step;
+  for (const TracedScale& scale : layer.scales) {
+    if (scale.stored.step != step) table.add({scale.stored.step, "", "", ""});
+    step = scale.stored.step;
+    table.add({"  " + short_name(scale.stored.tensor, tensors), value_text(scale),
+               to_string(scale.shape), short_name(site_text(scale.stored.site), sites)});
+  }
+  return table.text();
+}
+
+std::string ranges_text(const TracedLayer& layer) {
+  const bool head = layer.layer == kHeadLayer;
+  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  Table table({{head ? "site" : sites, Table::Align::left},
+               {"policy", Table::Align::left},
+               {"range before"},
+               {"range after"},
+               {"clipped %"},
+               {"SQNR dB"}});
+  for (const TracedRange& range : layer.ranges) {
+    table.add({short_name(range.site, sites), range.policy.empty() ? "-" : range.policy,
+               range.seen ? range_text(range.seen->first, range.seen->second) : "-",
+               range_text(range.lo, range.hi), range.clipped ? fixed(100 * *range.clipped, 4) : "-",
+               range.sqnr ? fixed(*range.sqnr, 1) : "-"});
+  }
+  return table.text();
+}
+
+/// `text` in lines of at most kWidth characters, all but the first indented.
+std::string wrapped(const std::string& text, const std::string& indent) {
+  std::string out;
+  size_t column = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    at = end + 1;
+    if (column > 0 && column + 1 + word.size() > kWidth) {
+      out += "\n" + indent;
+      column = indent.size();
+    } else if (column > 0) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+  }
+  return out + "\n";
+}
+
+std::string reasons_text(const TracedLayer& layer) {
+  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  std::string out;
+  for (const TracedRange& range : layer.ranges) {
+    std::string text = range.because;
+    if (!range.remark.empty()) text += (text.empty() ? "" : "; ") + range.remark;
+    if (!text.empty()) out += wrapped(short_name(range.site, sites) + ": " + text, "  ");
+  }
+  return out;
+}
+
+std::string layer_text(const TracedLayer& layer) {
+  std::string title = layer.layer == kHeadLayer ? "head" : fmt::format("layer {}", layer.layer);
+  if (!layer.format.empty()) title += ", " + layer.format;
+  if (layer.scales.empty()) return title + ": no activation is rounded\n";
+  std::string out = title + "\n" + scales_text(layer) + "\n" + ranges_text(layer);
+  if (const std::string reasons = reasons_text(layer); !reasons.empty()) out += "\n" + reasons;
+  return out;
+}
+
+std::string as_text(const Trace& trace, size_t most) {
+  const bool one = trace.mixer == MixerKind::mamba1;
+  std::string out = fmt::format("{}: {}, {}\n", trace.path, one ? "Mamba-1" : "Mamba-2",
+                                fmt::join(layer_chain(trace.mixer), " → "));
+  for (const std::string& note : trace.notes) out += wrapped(note, "  ");
+  if (trace.edits > 0) {
+    out +=
+        fmt::format("{} of ranges by hand (recipe.json: edits)\n", count_of(trace.edits, "edit"));
+  }
+  for (size_t i = 0; i < trace.layers.size() && i < most; ++i) {
+    const bool gap = i == 0 || !trace.layers[i].scales.empty();
+    out += (gap ? "\n" : "") + layer_text(trace.layers[i]);
+  }
+  if (trace.layers.size() > most) {
+    out += fmt::format("\n… and {} more layers: --all shows them, --layer N one\n",
+                       trace.layers.size() - most);
+  }
+  return out;
+}
+
+void keep_layer(Trace& trace, int64_t layer) {
+  int64_t last = kHeadLayer;
+  for (const TracedLayer& one : trace.layers) last = std::max(last, one.layer);
+  std::erase_if(trace.layers, [&](const TracedLayer& one) { return one.layer != layer; });
+  if (trace.layers.empty()) {
+    fail("--layer", fmt::format("one of the {} of {}", count_of(last + 1, "layer"), trace.path),
+         fmt::format("{}", layer));
+  }
+}
+
+}  // namespace
+
+int run_trace(const Arguments& arguments, Output& out) {
+  std::string model;
+  std::optional<int64_t> layer;
+  bool csv = false, json = false, all = false;
+  Options options("trace");
+  options.text("MODEL,--model,--ckpt", model, "FOLDER", "low-bit model, of any version",
+               Options::Need::required);
+  options.integer("--layer", layer, {}, "all", "this layer alone");
+  options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
+  options.flag("--all", all, fmt::format("every layer, also more than {} on a terminal", kLayers));
+  options.json(json);
+  if (!options.parse(arguments, out)) return kDone;
+  if (csv && json) throw UsageError("expected --csv or --json, found both");
+
+  Trace trace = trace_scales(model);
+  if (layer) keep_layer(trace, *layer);
+  if (json) {
+    out.write_json(trace.to_json());
+  } else if (csv) {
+    out.write(trace.to_csv());
+  } else {
+    const bool cut = !all && ::isatty(STDOUT_FILENO) == 1;
+    out.write(as_text(trace, cut ? kLayers : trace.layers.size()));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli
