@@ -27,7 +27,7 @@ namespace {
 
 struct Request {
   std::string model, random = "mamba-130m", sites;
-  Compute compute = Compute::f32;
+  Execution execution;
   int64_t seqlen = 512, samples = 4, repeat = 3;
   int threads = 0, fine = 8;
   bool quiet = false, json = false;
@@ -56,7 +56,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                "sites observed; without it all but lm_head:output");
   options.integer("--fine", request.fine, {1, 16}, "mantissa bits of a histogram bucket");
   request.latency.add_to(options);
-  options.compute(request.compute);
+  options.compute(request.execution.compute);
+  options.backend(request.execution.backend);
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
@@ -227,7 +228,7 @@ struct Report {
 Json as_json(const Report& r, const Request& request) {
   Json out;
   out["model"] = r.model;
-  out["compute"] = request.compute == Compute::f32 ? "f32" : "bf16";
+  out["compute"] = compute_name(request.execution);
   out["samples"] = request.samples;
   out["seqlen"] = request.seqlen;
   out["repeat"] = request.repeat;
@@ -252,10 +253,9 @@ Json as_json(const Report& r, const Request& request) {
 }
 
 std::string as_text(const Report& r, const Request& request) {
-  std::string out = fmt::format("model       {}, {}, {} of {} tokens, {}\n", r.model,
-                                request.compute == Compute::f32 ? "f32" : "bf16",
-                                count_of(request.samples, "sequence"), request.seqlen,
-                                count_of(r.threads, "thread"));
+  std::string out = fmt::format(
+      "model       {}, {}, {} of {} tokens, {}\n", r.model, compute_name(request.execution),
+      count_of(request.samples, "sequence"), request.seqlen, count_of(r.threads, "thread"));
   out +=
       fmt::format("machine     {}; Highway {}, oneDNN {}\n", processor_name(), r.highway, r.onednn);
   out += fmt::format(
@@ -281,10 +281,10 @@ LanguageModel make_model(const Request& request) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
   if (!request.model.empty()) {
-    return load_model(describe_model(request.model), request.compute, head);
+    return load_model(describe_model(request.model), request.execution, head);
   }
   const MambaConfig config = named_config(request.random);
-  return {config, random_weights(config, 42), request.compute, head};
+  return {config, random_weights(config, 42), request.execution, head};
 }
 
 }  // namespace
@@ -298,7 +298,7 @@ int run_bench(const Arguments& arguments, Output& out) {
   if (request.latency.asked()) {
     bench_latency(model,
                   {.model = report.model,
-                   .compute = request.compute == Compute::f32 ? "f32" : "bf16",
+                   .compute = compute_name(request.execution),
                    .request = request.latency,
                    .threads = request.threads,
                    .repeat = request.repeat,
@@ -309,7 +309,7 @@ int run_bench(const Arguments& arguments, Output& out) {
   }
   report.highway = highway_target();
   report.onednn = onednn_target();
-  report.weights = model.bytes();
+  report.weights = model.size().total();
   report.loading_peak = peak_memory();
 
   const Passes passes(model, request);

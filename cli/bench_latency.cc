@@ -141,7 +141,11 @@ struct Sizes {
 
 Sizes sizes_of(const LanguageModel& model) {
   Sizes out;
-  out.weights = {{"total", model.bytes()}};
+  const ModelSize size = model.size();
+  out.weights = {
+      {"total", size.total()}, {"linear", size.linear}, {"convolution", size.convolution},
+      {"scan", size.scan},     {"norms", size.norms},   {"embedding", size.embedding},
+      {"head", size.head}};
   const State state = model.new_state();
   for (const LayerState& layer : state.layers) {
     out.convolution_state +=

@@ -47,7 +47,7 @@ class Steps {
     const Verb& verb = find_verb(words.front());
     Arguments rest(words.begin() + 1, words.end());
     rest.push_back("--json");
-    if (verb.name == "collect" || verb.name == "eval") {
+    if (verb.name == "collect" || verb.name == "eval" || verb.name == "quantize") {
       rest.insert(rest.end(), {"--threads", fmt::format("{}", request_.threads)});
       if (request_.quiet) rest.push_back("--quiet");
     }
@@ -80,8 +80,28 @@ int64_t whole(const Json& json, std::string_view key) {
 /// What was found in one model.
 struct Found {
   std::string model;
-  Json collect, automatic, quamba, eval;
+  Json collect, automatic, quamba, eval, quantize, low_bit;
 };
+
+/// From the plan to an 8-bit checkpoint, scored beside the float model on the same windows.
+void low_bit(const Steps& steps, const Request& request, const std::string& folder, Found& found) {
+  const fs::path text = fs::path(request.examples) / "text", out(request.out);
+  const std::string checkpoint = (out / (found.model + "-w8a8")).string();
+  found.quantize = steps.run(
+      {"quantize", folder, "--plan", (out / (found.model + "-auto.json")).string(), "--stats",
+       (out / (found.model + ".safetensors")).string(), "--out", checkpoint, "--force"});
+  steps.say(fmt::format("{} of weights, {} in bf16; loaded again and run, the same bits\n",
+                        bytes_text(whole(found.quantize, "bytes")),
+                        bytes_text(whole(found.quantize, "bytes_bf16"))));
+  found.low_bit = steps.run({"eval", checkpoint, "--against", folder, "--perplexity",
+                             (text / "heldout.txt").string(), "--window", "512", "--max-windows",
+                             "64"});
+  const Json& against = found.low_bit.at("against", "demo");
+  steps.say(fmt::format("perplexity of the 8-bit model over that of the float one: {} ± {}, {}\n",
+                        fixed(number(against, "ratio"), 4),
+                        fixed(number(against, "standard_error_ratio"), 4),
+                        duration_text(number(found.low_bit, "seconds"))));
+}
 
 Found one_model(const Steps& steps, const Request& request, const std::string& folder) {
   const fs::path text = fs::path(request.examples) / "text", out(request.out);
@@ -115,6 +135,7 @@ Found one_model(const Steps& steps, const Request& request, const std::string& f
                         fixed(number(p, "value"), 2), fixed(number(p, "standard_error"), 2),
                         whole(w, "hits"), whole(w, "items"),
                         duration_text(number(found.eval, "seconds"))));
+  low_bit(steps, request, folder, found);
   return found;
 }
 
@@ -139,6 +160,11 @@ std::string table_of(const std::vector<Found>& all) {
     const Json& w = f.eval.at("last_word", "demo");
     return fmt::format("{} % ± {} %", fixed(100 * number(w, "accuracy"), 1),
                        fixed(100 * number(w, "standard_error"), 1));
+  });
+  row("perplexity in 8 bits, W8A8, × float", [](const Found& f) {
+    const Json& a = f.low_bit.at("against", "demo");
+    return fmt::format("{} ± {}", fixed(number(a, "ratio"), 4),
+                       fixed(number(a, "standard_error_ratio"), 4));
   });
   row("sites observed",
       [](const Found& f) { return fmt::format("{}", whole(f.collect, "sites")); });
@@ -167,6 +193,11 @@ std::string next_steps(const Request& request, const std::string& model) {
       {"  why each range was chosen", "\"because\" in " + (out / (model + "-auto.json")).string()});
   table.add({"  another policy, in milliseconds",
              shell_command({"decide", statistics, "--policy", "percentile:99.9"})});
+  table.add({"  where every 8-bit scale comes from",
+             shell_command({"trace", (out / (model + "-w8a8")).string()})});
+  table.add({"  the 8-bit model writes",
+             shell_command({"generate", (out / (model + "-w8a8")).string(), "--prompt",
+                            "The president"})});
   table.add({"  your own model and text", "scute doctor MODEL --data FILE"});
   table.add({"", "scute collect MODEL --data FILE --out stats.safetensors"});
   table.add({"  all verbs", "scute --help"});
@@ -184,6 +215,8 @@ Json as_json(const std::vector<Found>& all) {
     entry["auto"] = found.automatic;
     entry["quamba"] = found.quamba;
     entry["eval"] = found.eval;
+    entry["quantize"] = found.quantize;
+    entry["low_bit"] = found.low_bit;
     out["models"].push_back(std::move(entry));
   }
   return out;

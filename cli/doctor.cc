@@ -120,7 +120,7 @@ void Examination::model() {
   });
   if (!loaded) return;
   note(Level::ok, "weights",
-       fmt::format("complete; {} packed for {}", bytes_text(model_->bytes()),
+       fmt::format("complete; {} packed for {}", bytes_text(model_->size().total()),
                    request_.compute == Compute::f32 ? "f32" : "bf16"));
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 struct Request {
   std::string model, ids, text, sites, tokenizer, out;
-  Compute compute = Compute::f32;
+  Execution execution;
   int threads = 0;
   bool stepwise = false, json = false;
 };
@@ -35,7 +35,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.text("--sites", request.sites, "GLOB",
                "sites whose tensors are written; without it all but lm_head:output");
   options.flag("--stepwise", request.stepwise, "one token at a time from a state");
-  options.compute(request.compute);
+  options.compute(request.execution.compute);
+  options.backend(request.execution.backend);
   options.tokenizer(request.tokenizer);
   options.machine(request.threads);
   options.json(request.json);
@@ -100,7 +101,8 @@ int run_dump(const Arguments& arguments, Output& out) {
   check_memory(sites, description, ids);
   { const AtomicFile probe(request.out); }
 
-  const LanguageModel model = load_model(description, request.compute, LanguageModel::Head::packed);
+  const LanguageModel model =
+      load_model(description, request.execution, LanguageModel::Head::packed);
   const auto tensors = dump(model, ids, sites, request.stepwise, request.threads);
   const HoldInterrupts hold;
   Arguments command{"dump"};

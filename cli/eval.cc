@@ -148,13 +148,6 @@ void warn_of_calibration(const Request& request, const ModelDescription& model) 
   }
 }
 
-std::string arithmetic_of(const ModelDescription& model, const Execution& execution) {
-  const std::string compute = execution.compute == Compute::f32 ? "f32" : "bf16";
-  if (!model.low_bit) return compute;
-  return fmt::format("{} arithmetic, {}",
-                     execution.backend == Backend::integer ? "integer" : "simulated", compute);
-}
-
 }  // namespace
 
 int run_eval(const Arguments& arguments, Output& out) {
@@ -199,8 +192,7 @@ int run_eval(const Arguments& arguments, Output& out) {
     out.write_json(answer.json);
   } else {
     out.write(answer.text + fmt::format("model       {}, {}, {}\n", description.name,
-                                        arithmetic_of(description, execution),
-                                        duration_text(time.count())));
+                                        compute_name(execution), duration_text(time.count())));
   }
   return kDone;
 }

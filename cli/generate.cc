@@ -26,7 +26,7 @@ struct Request {
   std::optional<std::string> prompt;
   GenerateOptions options;
   int64_t seed = 0;
-  Compute compute = Compute::f32;
+  Execution execution;
   int threads = 0;
   bool greedy = false, ignore_eos = false, quiet = false, json = false;
 };
@@ -81,7 +81,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   add_sampling(options, request);
   options.flag("--ignore-eos", request.ignore_eos,
                fmt::format("go on after {}, which otherwise ends the text", kEndOfText));
-  options.compute(request.compute);
+  options.compute(request.execution.compute);
+  options.backend(request.execution.backend);
   options.tokenizer(request.tokenizer);
   options.machine(request.threads);
   options.quiet(request.quiet);
@@ -188,13 +189,13 @@ Json as_json(const Request& request, const Prompt& prompt, const Generation& gen
   options["repetition_penalty"] = sampling.repetition_penalty;
   options["seed"] = request.seed;
   options["ignore_eos"] = request.ignore_eos;
-  options["compute"] = request.compute == Compute::f32 ? "f32" : "bf16";
+  options["compute"] = compute_name(request.execution);
   return out;
 }
 
 /// The one place that decides how the model is loaded.
 LanguageModel make_model(const Request& request, const ModelDescription& description) {
-  return load_model(description, request.compute, LanguageModel::Head::packed);
+  return load_model(description, request.execution, LanguageModel::Head::packed);
 }
 
 void say_how_it_went(const Request& request, const Prompt& prompt, const Generation& generation,

@@ -17,6 +17,7 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/recipe/plan_meta.h"
+#include "scute/recipe/search.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
@@ -29,7 +30,8 @@ struct Request {
   std::string w_bits = "8", a_bits = "8", hadamard = "on", state_scale = "channel",
               state_rounding = "stochastic";
   std::optional<std::string> fold;
-  std::optional<double> alpha;
+  std::optional<double> alpha, search;
+  int64_t search_samples = 16;
   int64_t seed = 42;
   QuantizeOptions options;
   int threads = 0;
@@ -94,6 +96,10 @@ void activation_flags(Options& options, Request& request) {
   options.number("--state-clip", q.state_clip, 0.01, 10, "share of the state's range that is kept");
   options.text("--hybrid-blocks", request.hybrid, "FILE",
                "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
+  options.number("--search", request.search, 1, 16,
+                 "find such a list: at most so many bits a weight on average; needs --data");
+  options.integer("--search-samples", request.search_samples, {.least = 1},
+                  "windows of --seqlen tokens that the search measures each layer on");
 }
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
@@ -128,6 +134,12 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   if ((q.gptq || !request.save_hessians.empty()) &&
       q.calibration.data.empty() == q.calibration.hessians.empty()) {
     throw UsageError("--gptq: expected either --data FILE or --hessians FILE");
+  }
+  if (request.search && q.calibration.data.empty()) {
+    throw UsageError("--search: expected --data FILE to measure on");
+  }
+  if (request.search && !request.hybrid.empty()) {
+    throw UsageError("expected either --search BITS or --hybrid-blocks FILE, found both");
   }
   return true;
 }
@@ -166,6 +178,37 @@ std::optional<Hessians> get_hessians(const Request& request, const ModelDescript
     write_hessians(request.save_hessians, out);
   }
   return out;
+}
+
+SearchResult search(const Request& request, const ModelDescription& model, const Plan& plan,
+                    const StatisticsSet* statistics, const Hessians* hessians) {
+  Progress progress("search", "layers", request.quiet);
+  SearchOptions options{
+      .bits = *request.search,
+      .calibration = request.options.calibration,
+      .threads = request.threads,
+      .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }};
+  options.calibration.windows.samples = request.search_samples;
+  return search_formats(model, plan, statistics, hessians, request.options, options);
+}
+
+/// Each layer's loss in each format, and what was chosen.
+std::string search_text(const SearchResult& found) {
+  std::vector<Table::Column> columns{{"layer"}};
+  for (const LayerFormat& format : found.formats) columns.push_back({format.name()});
+  columns.push_back({"chosen", Table::Align::left});
+  Table table(columns);
+  for (size_t i = 0; i < found.layers.size(); ++i) {
+    std::vector<std::string> cells{fmt::format("{}", i)};
+    for (const MeanAndError& loss : found.divergence[i]) cells.push_back(significant(loss.mean, 3));
+    cells.push_back(found.layers[i].name());
+    table.add(std::move(cells));
+  }
+  return "divergence from the float model with one layer rounded, nats per token\n" + table.text() +
+         fmt::format("chosen: {} bits a weight; divergence {} predicted, {} ± {} measured\n",
+                     significant(found.average_bits, 3), significant(found.predicted, 3),
+                     significant(found.measured.mean, 3),
+                     significant(found.measured.standard_error, 2));
 }
 
 /// Bytes of model.safetensors against those of the same tensors in bf16.
@@ -249,8 +292,15 @@ int run_quantize(const Arguments& arguments, Output& out) {
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
   const Plan plan = get_plan(request, statistics);
   const std::optional<Hessians> hessians = get_hessians(request, model);
-  const LowBitModel low = quantize(model, plan, statistics ? &*statistics : nullptr,
-                                   hessians ? &*hessians : nullptr, request.options);
+  const StatisticsSet* seen = statistics ? &*statistics : nullptr;
+  const Hessians* grams = hessians ? &*hessians : nullptr;
+  std::optional<SearchResult> found;
+  if (request.search) {
+    found = search(request, model, plan, seen, grams);
+    request.options.hybrid = found->layers;
+  }
+  LowBitModel low = quantize(model, plan, seen, grams, request.options);
+  if (found) low.recipe["search"] = found->to_json();
   LogitComparison check;
   {
     const HoldInterrupts hold;
@@ -259,7 +309,8 @@ int run_quantize(const Arguments& arguments, Output& out) {
   const Size size = size_of(request, model);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   if (!request.json) {
-    out.write(as_text(request, low, size, check, time.count()));
+    out.write((found ? search_text(*found) : "") +
+              as_text(request, low, size, check, time.count()));
     return kDone;
   }
   Json answer;
@@ -268,6 +319,7 @@ int run_quantize(const Arguments& arguments, Output& out) {
   answer["bytes"] = size.bytes;
   answer["bytes_bf16"] = size.bf16;
   answer["gptq"] = gptq_json(low);
+  if (found) answer["search"] = found->to_json();
   answer["remarks"] = low.recipe.at("remarks", "");
   answer["checked_tokens"] = check.tokens;
   answer["seconds"] = time.count();

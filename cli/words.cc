@@ -9,6 +9,12 @@
 
 namespace scute::cli {
 
+std::string compute_name(const Execution& execution) {
+  std::string out = execution.compute == Compute::f32 ? "f32" : "bf16";
+  if (execution.backend == Backend::simulate) out += ", 8-bit products simulated";
+  return out;
+}
+
 std::string grouped(int64_t n) {
   std::string digits = fmt::format("{}", n);
   const size_t first = n < 0 ? 1 : 0;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/models/scheme.h"
+
 namespace scute::cli {
 
 std::string grouped(int64_t n);                          ///< "1,234,567"
@@ -16,6 +18,8 @@ std::string fixed(double x, int digits);    ///< "-" for what is not a number
 std::string significant(double x, int digits = 4);  ///< shortest with that many digits
 std::string short_hash(std::string_view hex);       ///< its first 12 digits
 
+/// "f32" or "bf16"; where 8-bit products are simulated it says so.
+std::string compute_name(const Execution& execution);
 /// A word of a command line, quoted for a POSIX shell where it must be.
 std::string shell_word(std::string_view word);
 /// "scute VERB WORD…", ready to be pasted.

@@ -159,12 +159,17 @@ void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float>
   run.pass(sites_.head_output, logits);
 }
 
-int64_t LanguageModel::bytes() const {
-  int64_t total = head_.bytes() + embedding_.bytes();
+ModelSize LanguageModel::size() const {
+  ModelSize out;
+  out.embedding = embedding_.bytes();
+  out.head = head_.bytes();
+  size_t norms = norm_f_.size();
   for (const Block& block : blocks_) {
-    total += std::visit([](const auto& mixer) { return mixer.bytes(); }, block.mixer);
+    norms += block.norm.size();
+    std::visit([&](const auto& mixer) { mixer.add_size(out); }, block.mixer);
   }
-  return total;
+  out.norms += static_cast<int64_t>(norms * sizeof(float));
+  return out;
 }
 
 }  // namespace scute

@@ -50,8 +50,7 @@ class LanguageModel {
   void logits(Run& run, MatView<const float> hidden, MatView<float> logits) const;
 
   bool has_head() const { return head_.outputs() > 0; }
-  /// Packed weights, embedding table included.
-  int64_t bytes() const;
+  ModelSize size() const;
 
  private:
   struct Block {

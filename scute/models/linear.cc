@@ -51,9 +51,9 @@ LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t ou
 
 QuantizedWeight LinearTensors::weight_codes() const {
   QuantizedWeight out;
-  const std::vector<float> scales =
-      packed.size() == 0 ? checked_scales(scale, name + ".weight_scale")
-                         : checked_signed_scales(scale, name + ".weight_scale");
+  const std::vector<float> scales = packed.size() == 0
+                                        ? checked_scales(scale, name + ".weight_scale")
+                                        : checked_signed_scales(scale, name + ".weight_scale");
   const auto count = static_cast<int64_t>(scales.size());
   const bool one = count == 1 && outputs != 1;
   out.scales = Tensor::of<float>({one ? 1 : outputs, one ? 1 : count / outputs}, scales);

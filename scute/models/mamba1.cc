@@ -163,8 +163,10 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.out_proj_output, out);
 }
 
-int64_t Mamba1Mixer::bytes() const {
-  return in_proj_.bytes() + x_proj_.bytes() + dt_proj_.bytes() + out_proj_.bytes() + conv_.bytes();
+void Mamba1Mixer::add_size(ModelSize& size) const {
+  size.linear += in_proj_.bytes() + x_proj_.bytes() + dt_proj_.bytes() + out_proj_.bytes();
+  size.convolution += conv_.bytes();
+  size.scan += static_cast<int64_t>((A_.size() + D_.size() + dt_bias_.size()) * sizeof(float));
 }
 
 }  // namespace scute

@@ -228,6 +228,11 @@ void Mamba2Mixer::norm_and_pass(Run& run, MatView<float> y) const {
   run.pass(sites.plain, y);
 }
 
-int64_t Mamba2Mixer::bytes() const { return in_proj_.bytes() + out_proj_.bytes() + conv_.bytes(); }
+void Mamba2Mixer::add_size(ModelSize& size) const {
+  size.linear += in_proj_.bytes() + out_proj_.bytes();
+  size.convolution += conv_.bytes();
+  size.scan += static_cast<int64_t>((A_.size() + D_.size() + dt_bias_.size()) * sizeof(float));
+  size.norms += static_cast<int64_t>(norm_.size() * sizeof(float));
+}
 
 }  // namespace scute

@@ -6,6 +6,7 @@
 #include "scute/models/config.h"
 #include "scute/models/convolution.h"
 #include "scute/models/linear.h"
+#include "scute/models/model_size.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
 #include "scute/models/sites.h"
@@ -54,7 +55,8 @@ class Mamba2Mixer {
   void operator()(Run& run, MatView<float> u, LayerState& state, const Place& place,
                   MatView<float> out) const;
   LayerState new_state() const;
-  int64_t bytes() const;
+  /// Adds its own.
+  void add_size(ModelSize& size) const;
 
  private:
   std::vector<float> conv_scales(const Raw& raw) const;

@@ -29,12 +29,14 @@ Tensor ones_like(const Tensor& tensor) {
   return as_type(Tensor::of<float>(tensor.shape(), ones), tensor.dtype());
 }
 
+/// Of the format that was asked for, or of any layer.
 bool any_eight_bit(const QuantizeOptions& options, int64_t layers) {
+  if (options.format.eight_bit_activations()) return true;
   for (int64_t i = 0; i < layers; ++i) {
     const LayerFormat& format = options.of_layer(i);
     if (!format.is_float() && format.eight_bit_activations()) return true;
   }
-  return options.head && options.format.eight_bit_activations();
+  return false;
 }
 
 }  // namespace

@@ -1,0 +1,21 @@
+// How far one model's predictions are from another's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/evaluate/perplexity.h"
+
+namespace scute {
+
+/// The Kullback-Leibler divergence of `model`'s next-token distributions from those of `reference`,
+/// nats per token: Σ p·(log p − log q), mean over all positions of the sequences; its standard
+/// error over sequences. Never negative, and far less noisy than a difference of perplexities.
+/// Error when vocabularies differ or there is no sequence.
+MeanAndError divergence(const LanguageModel& model, const LanguageModel& reference,
+                        const std::vector<std::vector<int32_t>>& sequences, const Threads& threads);
+
+}  // namespace scute

@@ -1,0 +1,39 @@
+// Search: which layers deserve more bits, from how much each one's rounding changes the
+// predictions.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "scute/evaluate/perplexity.h"
+#include "scute/recipe/quantize.h"
+
+namespace scute {
+
+struct SearchOptions {
+  double bits = 8;                 ///< at most so many bits a weight on average over the layers
+  CalibrationOptions calibration;  ///< the windows that divergences are measured on
+  int threads = 0;
+  std::function<void(int64_t done, int64_t total)> progress = {};
+};
+
+struct SearchResult {
+  std::vector<LayerFormat> formats;  ///< what each layer may become, fewest bits first
+  /// divergence[layer][format], nats per token, of the float model with this layer alone rounded.
+  std::vector<std::vector<MeanAndError>> divergence;
+  std::vector<LayerFormat> layers;  ///< the list found
+  double average_bits = 0;
+  double predicted = 0;   ///< sum of the layers' divergences
+  MeanAndError measured;  ///< of the model with this list
+  Json to_json() const;
+};
+
+/// Formats: W4A8, W8A8 and FP with 8-bit activations, W4A16 and FP with 16. Every layer is measured
+/// alone in each, then the list with the least sum of divergences that the budget allows is found
+/// exactly (dynamic programming: layers of one model have equal sizes). Error when even the fewest
+/// bits exceed the budget. `options.hybrid` is ignored.
+SearchResult search_formats(const ModelDescription& model, const Plan& plan,
+                            const StatisticsSet* statistics, const Hessians* hessians,
+                            QuantizeOptions options, const SearchOptions& search);
+
+}  // namespace scute
