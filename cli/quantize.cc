@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 struct Request {
   std::string model, plan, statistics, out, hybrid, save_hessians, policy = "auto";
   std::string w_bits = "8", a_bits = "8", hadamard = "on", state_scale = "channel",
-              state_rounding = "stochastic";
+              conv_scale = "channel", state_rounding = "stochastic";
   std::optional<std::string> fold;
   std::optional<double> alpha, search;
   int64_t search_samples = 16;
@@ -89,6 +89,8 @@ void activation_flags(Options& options, Request& request) {
                "Mamba-2: reorder heads and channels, a scale for each group");
   options.flag("--shared-scales", q.shared_scales,
                "Mamba-1: one scale for x and z, one for dt, B and C, as Quamba");
+  options.choice("--conv-scale", request.conv_scale, {"channel", "tensor"},
+                 "8-bit input of the convolution: scales per channel, from --stats, or one");
   options.choice("--state-scale", request.state_scale, {"channel", "tensor", "none"},
                  "8-bit state: scales per channel, one, or a float state");
   options.choice("--state-rounding", request.state_rounding, {"stochastic", "nearest"},
@@ -127,6 +129,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   q.state_scale = request.state_scale == "channel"  ? QuantizeOptions::StateScale::channel
                   : request.state_scale == "tensor" ? QuantizeOptions::StateScale::tensor
                                                     : QuantizeOptions::StateScale::none;
+  q.conv_scale = request.conv_scale == "channel" ? QuantizeOptions::ConvScale::channel
+                                                 : QuantizeOptions::ConvScale::tensor;
   q.state_rounding = request.state_rounding == "nearest" ? Scheme::StateRounding::nearest
                                                          : Scheme::StateRounding::stochastic;
   q.seed = static_cast<uint64_t>(request.seed);

@@ -124,6 +124,21 @@ def main():
     put("fuzz_encode", "text", text)
     put("fuzz_documents", "jsonl", b'{"text": "a b"}\r\n\n{"ids": [1, 2, 3]}\n')
     put("fuzz_documents", "txt", b"one\ntwo\n \nthree")
+    # Both models as they are under every scheme, then one change of each kind: see the target.
+    for flags in range(32):
+        put("fuzz_low_bit", f"sound{flags}", bytes([flags % 2, flags]))
+    for what in range(6):
+        put("fuzz_low_bit", f"changed{what}", bytes([what % 2, 3, what, 9, 1, 2, 3, 4, 5, 6, 7, 8]))
+    config = {"d_model": 8, "n_layer": 2, "vocab_size": 16, "ssm_cfg": {"layer": "Mamba2"}}
+    config["ssm_cfg"].update(headdim=4, ngroups=2, d_state=4)
+    put("fuzz_model_config", "float", json.dumps(config).encode())
+    config["scute"] = {"format": "scute-low-bit", "version": 1, "tool": "scute",
+                       "rotated_stream": True, "rotated_out_proj": False, "folded_head": False,
+                       "state_rounding": "nearest", "seed": -1, "layers": ["W4A8", "FP"]}
+    put("fuzz_model_config", "low_bit", json.dumps(config).encode())
+    put("fuzz_model_config", "hugging_face", json.dumps(
+        {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 16,
+         "time_step_rank": "auto", "tie_word_embeddings": False}).encode())
     (top / "fuzz_safetensors").mkdir(exist_ok=True)
     write_safetensors(top / "fuzz_safetensors" / "two",
                       {"a": np.ones((2, 2), "<f4"), "b": BF16.rounded(np.ones(3))}, {"k": "v"})

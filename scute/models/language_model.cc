@@ -76,6 +76,7 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   if (!config.tied_head) {
     head_tensors = LinearTensors(reader, "lm_head", config.vocabulary, config.width);
   } else if (reader.contains("lm_head.input_scale")) {
+    head_tensors.name = "lm_head";  // whose scale an error is to name
     head_tensors.input_scale = reader.take("lm_head.input_scale", {1});
   }
   reader.finish();

@@ -49,6 +49,12 @@ LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t ou
   }
 }
 
+Tensor take_column_scales(WeightReader& reader, const std::string& name, int64_t columns) {
+  const Tensor* found = reader.peek(name);
+  const bool each = found != nullptr && found->size() == columns;
+  return reader.take(name, {each ? columns : 1});
+}
+
 QuantizedWeight LinearTensors::weight_codes() const {
   QuantizedWeight out;
   const std::vector<float> scales = packed.size() == 0

@@ -24,7 +24,7 @@ struct LinearTensors {
   LinearTensors() = default;
   LinearTensors(WeightReader& reader, std::string name, int64_t outputs, int64_t inputs);
 
-  bool quantized() const { return !scale.shape().empty() && scale.size() > 0; }
+  bool quantized() const { return packed.size() > 0 || scale.size() > 0; }
   bool eight_bit_input() const { return input_scale.size() > 0; }
   /// Call after the reader's finish(). Error naming the tensor that makes no sense.
   QuantizedWeight weight_codes() const;
@@ -33,6 +33,9 @@ struct LinearTensors {
   int64_t outputs = 0, inputs = 0;
   Tensor weight, packed, shape, scale, channel_scale, input_scale;
 };
+
+/// A scale tensor of one element, or of one for each of `columns`, whichever is stored.
+Tensor take_column_scales(WeightReader& reader, const std::string& name, int64_t columns);
 
 /// y = x·Wᵀ. A closed choice of weight formats; who calls it neither knows nor asks which.
 class Linear {

@@ -44,7 +44,7 @@ Mamba1Mixer::Raw::Raw(WeightReader& reader, const std::string& prefix, const Mam
   const std::string scan = prefix + "selective_scan.";
   if (!reader.contains(scan + "u_scale")) return;
   const auto one = [&](const std::string& scale) { return reader.take(scale, {1}); };
-  conv_input = one(prefix + "conv1d.input_scale");
+  conv_input = take_column_scales(reader, prefix + "conv1d.input_scale", c.inner);
   conv_output = one(prefix + "conv1d.output_scale");
   u = one(scan + "u_scale");
   dt = one(scan + "dt_scale");
@@ -74,8 +74,7 @@ Mamba1Mixer::Mamba1Mixer(const Raw& raw, const MambaConfig& config, const Scheme
   std::vector<float> conv_scales;
   if (raw.eight_bit()) {
     set_grids(raw, grids);
-    conv_scales.assign(static_cast<size_t>(config.inner),
-                       one_scale(raw.conv_input, raw.name + "conv1d.input_scale"));
+    conv_scales = spread_scales(*grids.find(sites_.conv_input), config.inner);
   }
   conv_ = Convolution(raw.conv, conv_scales, execution);
 }
@@ -85,7 +84,7 @@ void Mamba1Mixer::set_grids(const Raw& raw, SiteGrids& grids) {
   const auto set = [&](const Site& site, const Tensor& scale, const std::string& name) {
     grids.set(site, SiteScales(one_scale(scale, name)));
   };
-  set(sites_.conv_input, raw.conv_input, conv + "input_scale");
+  grids.set(sites_.conv_input, column_scales(raw.conv_input, conv + "input_scale"));
   set(sites_.z, raw.z, scan + "z_scale");
   set(sites_.x_proj_input, raw.u, scan + "u_scale");
   set(sites_.B, raw.B, scan + "B_scale");

@@ -32,7 +32,7 @@ class Mamba1Mixer {
     LinearTensors in_proj, x_proj, dt_proj, out_proj;
     ConvolutionTensors conv;
     Tensor dt_bias, A_log, D;
-    /// Of 8-bit activations, one element each; all or none: conv1d.input_scale,
+    /// Of 8-bit activations, one element each; all or none: conv1d.input_scale (or E),
     /// selective_scan.{u,dt,B,C,z}_scale; conv1d.output_scale repeats u. Without
     /// selective_scan.ssm_state_scale the state stays in floats.
     std::string name;

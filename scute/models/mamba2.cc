@@ -49,9 +49,10 @@ void Mamba2Mixer::Raw::take_scales(WeightReader& reader, const std::string& pref
                                    const MambaConfig& c) {
   const std::string scan = prefix + "selective_scan.";
   const auto one = [&](const std::string& scale) { return reader.take(scale, {1}); };
-  x_in = one(prefix + "conv1d.x_input_scale");
-  B_in = one(prefix + "conv1d.B_input_scale");
-  C_in = one(prefix + "conv1d.C_input_scale");
+  const int64_t GN = c.groups * c.state;
+  x_in = take_column_scales(reader, prefix + "conv1d.x_input_scale", c.inner);
+  B_in = take_column_scales(reader, prefix + "conv1d.B_input_scale", GN);
+  C_in = take_column_scales(reader, prefix + "conv1d.C_input_scale", GN);
   z = one(scan + "z_scale");
   dt = one(scan + "dt_scale");
   if (!reader.contains(scan + "x_head_group_range")) {
@@ -68,6 +69,9 @@ void Mamba2Mixer::Raw::take_scales(WeightReader& reader, const std::string& pref
   head_range = reader.take(scan + "x_head_group_range", {G, kHeadGroups}, DType::i32);
   channel_range =
       reader.take(scan + "x_dim_group_range", {G, kHeadGroups, kChannelGroups}, DType::i32);
+  if (reader.contains(scan + "x_channel_order")) {
+    order = reader.take(scan + "x_channel_order", {c.inner}, DType::i32);
+  }
   u = reader.take(scan + "u_scale", {G, kHeadGroups, kChannelGroups});
   B = reader.take(scan + "B_scale", {G});
   C = reader.take(scan + "C_scale", {G});
@@ -90,17 +94,23 @@ Mamba2Mixer::Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme
       state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
       sites_(std::move(sites)) {
   if (raw.eight_bit()) set_grids(raw, grids);
+  if (raw.order.size() == 0) return;
+  order_ = to_order(raw.order, raw.name + "selective_scan.x_channel_order");
 }
 
 /// The scale of each input channel of the convolution: x, then B, then C.
 std::vector<float> Mamba2Mixer::conv_scales(const Raw& raw) const {
   if (!raw.eight_bit()) return {};
-  const auto E = static_cast<size_t>(config_.inner);
-  const auto GN = static_cast<size_t>(config_.groups * config_.state);
+  const int64_t GN = config_.groups * config_.state;
   const std::string conv = raw.name + "conv1d.";
-  std::vector<float> scales(E, one_scale(raw.x_in, conv + "x_input_scale"));
-  scales.insert(scales.end(), GN, one_scale(raw.B_in, conv + "B_input_scale"));
-  scales.insert(scales.end(), GN, one_scale(raw.C_in, conv + "C_input_scale"));
+  std::vector<float> scales;
+  const auto add = [&](const Tensor& tensor, const char* name, int64_t channels) {
+    const auto all = spread_scales(column_scales(tensor, conv + name), channels);
+    scales.insert(scales.end(), all.begin(), all.end());
+  };
+  add(raw.x_in, "x_input_scale", config_.inner);
+  add(raw.B_in, "B_input_scale", GN);
+  add(raw.C_in, "C_input_scale", GN);
   return scales;
 }
 
@@ -110,9 +120,9 @@ void Mamba2Mixer::set_grids(const Raw& raw, SiteGrids& grids) {
     grids.set(site, SiteScales(one_scale(scale, name)));
   };
   set(sites_.z, raw.z, scan + "z_scale");
-  set(sites_.x_in, raw.x_in, conv + "x_input_scale");
-  set(sites_.B_in, raw.B_in, conv + "B_input_scale");
-  set(sites_.C_in, raw.C_in, conv + "C_input_scale");
+  grids.set(sites_.x_in, column_scales(raw.x_in, conv + "x_input_scale"));
+  grids.set(sites_.B_in, column_scales(raw.B_in, conv + "B_input_scale"));
+  grids.set(sites_.C_in, column_scales(raw.C_in, conv + "C_input_scale"));
   set(sites_.dt, raw.dt, scan + "dt_scale");
   if (raw.grouped()) return set_grouped_grids(raw, grids);
   set(sites_.x_out, raw.u, scan + "u_scale");
@@ -205,18 +215,24 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.ssd_out, y);
 
   gate_silu(y, z, y);  // the gate comes before the norm in every released model
-  norm_and_pass(run, y);
-  out_proj_(run, y, out);
+  out_proj_(run, out_proj_input(run, y), out);
   run.pass(sites_.out_proj_output, out);
 }
 
-void Mamba2Mixer::norm_and_pass(Run& run, MatView<float> y) const {
+MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y) const {
   const int64_t group = config_.inner / config_.groups;
   const SiteList::InputSites& sites = sites_.out_proj_input;
   if (rotated_out_proj_) {
     rms_norm(y, norm_.data(), group, config_.norm_eps, y);
+    if (!order_.empty()) {
+      // What was measured, and the weights, are rotations of the channels in their first order.
+      const auto restored = run.matrix(y.rows, y.cols);
+      scatter_columns(y, order_, restored);
+      y = restored;
+    }
     hadamard_rows(y);
-    return run.pass(sites.rotated, y);
+    run.pass(sites.rotated, y);
+    return y;
   }
   if (run.wants(sites.rotated)) {
     const Arena::Scope scope(run.arena());
@@ -226,6 +242,7 @@ void Mamba2Mixer::norm_and_pass(Run& run, MatView<float> y) const {
   }
   rms_norm(y, norm_.data(), group, config_.norm_eps, y);
   run.pass(sites.plain, y);
+  return y;
 }
 
 void Mamba2Mixer::add_size(ModelSize& size) const {

@@ -32,13 +32,15 @@ class Mamba2Mixer {
     LinearTensors in_proj, out_proj;
     ConvolutionTensors conv;
     Tensor dt_bias, A_log, D, norm;
-    /// Of 8-bit activations; all or none: conv1d.{x,B,C}_input_scale, one element each, and
+    /// Of 8-bit activations; all or none: conv1d.{x,B,C}_input_scale, one or one a channel, and
     /// selective_scan.{z,dt}_scale; u (1), or (G, 4, 4) with the two ranges; B and C (1) or (G);
     /// ssm_state_scale (1) or (G, 4, 4, N), without it the state stays in floats.
     std::string name;
     Tensor x_in, B_in, C_in, z, dt, u, B, C, state;
     Tensor head_range, channel_range;  ///< x_head_group_range (G, 4), x_dim_group_range (G, 4, 4)
-    Tensor state_channel;              ///< ssm_state_channel_scale (H·P); optional
+    Tensor order;  ///< x_channel_order (E), with grouped scales and a rotated out_proj: stored
+                   ///< channel c is the rotation's element order[c]
+    Tensor state_channel;  ///< ssm_state_channel_scale (H·P); optional
     Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& config);
     bool eight_bit() const { return u.size() > 0; }
     bool grouped() const { return head_range.size() > 0; }
@@ -62,13 +64,15 @@ class Mamba2Mixer {
   std::vector<float> conv_scales(const Raw& raw) const;
   void set_grids(const Raw& raw, SiteGrids& grids);
   void set_grouped_grids(const Raw& raw, SiteGrids& grids);
-  void norm_and_pass(Run& run, MatView<float> y) const;
+  /// The input of out_proj: normed, and rotated if the weights are.
+  MatView<float> out_proj_input(Run& run, MatView<float> y) const;
 
   MambaConfig config_;
   bool rotated_out_proj_;
   Linear in_proj_, out_proj_;
   Convolution conv_;
   std::vector<float> A_, D_, dt_bias_, norm_;
+  std::vector<int32_t> order_;  ///< empty: channels are stored as they are rotated
   StateGrid state_grid_;
   Mamba2Sites sites_;
 };

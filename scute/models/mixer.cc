@@ -7,6 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/models/grids.h"
+#include "scute/quantize/order.h"
 
 namespace scute {
 
@@ -24,6 +25,28 @@ std::vector<float> negative_exp(const Tensor& A_log) {
 
 float one_scale(const Tensor& tensor, const std::string& name) {
   return checked_scales(tensor, name).front();
+}
+
+std::vector<int32_t> to_order(const Tensor& tensor, const std::string& name) {
+  const auto values = tensor.values<int32_t>();
+  check_order(values, tensor.size(), name);
+  return {values.begin(), values.end()};
+}
+
+void scatter_columns(MatView<const float> x, std::span<const int32_t> order, MatView<float> y) {
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t c = 0; c < x.cols; ++c) y.row(t)[order[static_cast<size_t>(c)]] = x.row(t)[c];
+  }
+}
+
+SiteScales column_scales(const Tensor& tensor, const std::string& name) {
+  return {1, tensor.size(), checked_scales(tensor, name)};
+}
+
+std::vector<float> spread_scales(const SiteScales& scales, int64_t count) {
+  std::vector<float> out(scales.values().begin(), scales.values().end());
+  if (out.size() == 1) out.resize(static_cast<size_t>(count), out.front());
+  return out;
 }
 
 void require_same_scale(float a, const std::string& name_a, float b, const std::string& name_b) {

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
+#include "scute/models/grids.h"
 #include "scute/models/run.h"
 #include "scute/tensor/tensor.h"
 
@@ -16,6 +18,14 @@ std::vector<float> to_vector(const Tensor& tensor);
 std::vector<float> negative_exp(const Tensor& A_log);
 /// The scale of an 8-bit site, stored under `name` in one element.
 float one_scale(const Tensor& tensor, const std::string& name);
+/// An order of channels, each of 0 … n − 1 once; Error naming `name` otherwise.
+std::vector<int32_t> to_order(const Tensor& tensor, const std::string& name);
+/// y[t, order[c]] = x[t, c].
+void scatter_columns(MatView<const float> x, std::span<const int32_t> order, MatView<float> y);
+/// The scales of a site's columns: one for all, or one each.
+SiteScales column_scales(const Tensor& tensor, const std::string& name);
+/// One scale for each of `count` columns, whichever form they are stored in.
+std::vector<float> spread_scales(const SiteScales& scales, int64_t count);
 /// Error naming both tensors when a checkpoint stores two values for one scale.
 void require_same_scale(float a, const std::string& name_a, float b, const std::string& name_b);
 

@@ -21,15 +21,17 @@ bool is_composite(const Site& site, const std::map<int, std::string>& names) {
 Statistic joined(const std::vector<const Statistic*>& parts) {
   Statistic all(parts.front()->histogram.fine());
   std::vector<float> channels;
+  bool every = true;  // some sites keep their channels always, others only when asked to
   for (const Statistic* part : parts) {
     Statistic values = *part;
+    every = every && !values.channel_absmax.empty();
     channels.insert(channels.end(), values.channel_absmax.begin(), values.channel_absmax.end());
     values.channel_absmax.clear();
     values.channel_meanabs.clear();
     all.merge(values);
   }
   all.samples = parts.front()->samples;
-  all.channel_absmax = std::move(channels);
+  if (every) all.channel_absmax = std::move(channels);
   return all;
 }
 

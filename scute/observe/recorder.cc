@@ -56,8 +56,11 @@ void require_length(std::vector<float>& values, int64_t length, const std::strin
 
 Recorder::Role Recorder::role_of(std::string_view site) {
   if (site.ends_with(".x_conv_out:input")) return Role::conv_out;
-  if (site.ends_with(".B_conv_out:input") || site.ends_with(".C_conv_out:input")) {
-    return Role::group_out;
+  // A convolution treats each channel alone, and B and C belong to groups: scales per channel cost
+  // nothing there.
+  for (const char* name : {".conv1d:input", ".x_conv_in:input", ".B_conv_in:input",
+                           ".C_conv_in:input", ".B_conv_out:input", ".C_conv_out:input"}) {
+    if (site.ends_with(name)) return Role::channels;
   }
   const size_t colon = site.rfind(':');
   const bool state = site.substr(0, colon).ends_with("ssm_state_act");
@@ -151,7 +154,7 @@ void Recorder::flush(const ValueScan& scan, Histogram& histogram) {
 
 void Recorder::record_channels(Role role, const std::string& name, MatView<const float> x,
                                Statistic& statistic) {
-  if (options_.per_channel || role == Role::conv_out || role == Role::group_out) {
+  if (options_.per_channel || role == Role::conv_out || role == Role::channels) {
     require_length(statistic.channel_absmax, x.cols, name);
     column_absmax(x.data, x.rows, x.cols, x.stride, statistic.channel_absmax.data());
   }

@@ -42,7 +42,7 @@ class Recorder : public Tap {
   std::vector<std::string> silent_sites() const;
 
  private:
-  enum class Role { plain, conv_out, group_out, state };
+  enum class Role { plain, conv_out, channels, state };
   static Role role_of(std::string_view site);
 
   ValueScan count_by_table(MatView<const float> values, Histogram& histogram);

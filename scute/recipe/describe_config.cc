@@ -179,6 +179,11 @@ ModelDescription describe_config(const Json& config, const std::string& where) {
   if (const Json* scute = config.find("scute"); scute != nullptr) {
     out.low_bit = true;
     out.scheme = scheme_from_json(*scute, where + ": scute");
+    const auto formats = layers_from_json(*scute, where + ": scute");
+    if (std::ssize(formats) != out.config.layers) {
+      fail(where + ": scute: layers", fmt::format("{} formats", out.config.layers),
+           fmt::format("{}", formats.size()));
+    }
   }
   return out;
 }

@@ -91,35 +91,40 @@ class Exporter {
   void keep(std::string name, Tensor tensor) {
     out_.push_back({std::move(name), type_ == DType::f32 ? tensor.to_f32() : std::move(tensor)});
   }
-  void linear(const LinearTensors& tensors, Rotated rotated) {
+  /// `order`: of the inputs, once the rotation is undone; empty: as they are.
+  void linear(const LinearTensors& tensors, Rotated rotated, std::span<const int32_t> order = {}) {
     Tensor weight = tensors.quantized() ? dequantize(tensors.weight_codes()) : tensors.weight;
     if (rotated.inputs || rotated.outputs) {
       MatrixEdit edit(weight);
       if (rotated.inputs) edit.unrotate_inputs();
       if (rotated.outputs) edit.unrotate_outputs();
+      if (!order.empty()) edit.permute_inputs(order);
       weight = edit.tensor();
     }
     out_.push_back({tensors.name + ".weight", as_type(weight, type_)});
   }
   /// What both mixers have.
   template <class Raw>
-  void shared(const Raw& raw) {
+  void shared(const Raw& raw, std::span<const int32_t> order) {
     const Scheme& scheme = model_.scheme;
     linear(raw.in_proj, {.inputs = scheme.rotated_stream});
     out_.push_back({raw.conv.name + ".weight", as_type(float_taps(raw.conv), type_)});
     if (model_.config.conv_bias) keep(raw.conv.name + ".bias", raw.conv.bias);
     keep(raw.name + "A_log", raw.A_log);
     keep(raw.name + "D", raw.D);
-    linear(raw.out_proj, {.inputs = scheme.rotated_out_proj, .outputs = scheme.rotated_stream});
+    linear(raw.out_proj, {.inputs = scheme.rotated_out_proj, .outputs = scheme.rotated_stream},
+           order);
   }
   void mixer(const Mamba1Mixer::Raw& raw) {
-    shared(raw);
+    shared(raw, {});
     linear(raw.x_proj, {});
     linear(raw.dt_proj, {});
     keep(raw.name + "dt_proj.bias", raw.dt_bias);
   }
   void mixer(const Mamba2Mixer::Raw& raw) {
-    shared(raw);
+    std::span<const int32_t> order;
+    if (raw.order.size() > 0) order = raw.order.values<int32_t>();
+    shared(raw, order);
     keep(raw.name + "dt_bias", raw.dt_bias);
     keep(raw.name + "norm.weight", raw.norm);
   }

@@ -25,10 +25,10 @@ class Export : public testing::TestWithParam<Tested> {
   ModelDescription model() const {
     return testing_models::make_model(folder_.path("float"), GetParam().mixer, GetParam().dialect);
   }
-  /// Weights of `bits`, floats as activations, everything rotated.
-  ModelDescription low_bit(int bits, bool head = false) const {
+  /// Weights of 4 bits, floats as activations, everything rotated.
+  ModelDescription low_bit(bool head = false) const {
     QuantizeOptions options;
-    options.format = {bits, 16};
+    options.format = {4, 16};
     options.head = options.embedding = head;
     write_low_bit(quantize(model(), {}, nullptr, nullptr, options), folder_.path("low"), false);
     return describe_model(folder_.path("low"));
@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Small, Export,
 constexpr double kSame = 1e-4;
 
 TEST_P(Export, ThePlainModelComputesWhatTheLowBitOneDoes) {
-  const ModelDescription low = low_bit(4);
+  const ModelDescription low = low_bit();
   ASSERT_TRUE(low.scheme.rotated_stream && low.scheme.rotated_out_proj);
   const LogitComparison comparison =
       export_dequantized(low, DType::f32, folder_.path("plain"), false);
@@ -70,12 +70,12 @@ TEST_P(Export, ThePlainModelComputesWhatTheLowBitOneDoes) {
 }
 
 TEST_P(Export, QuantizedTablesBecomeFloatsToo) {
-  const ModelDescription low = low_bit(4, true);
+  const ModelDescription low = low_bit(true);
   EXPECT_LT(export_dequantized(low, DType::f32, folder_.path("plain"), false).largest, kSame);
 }
 
 TEST_P(Export, NamesAndConfigAreThoseOfTheOriginal) {
-  const ModelDescription low = low_bit(8);
+  const ModelDescription low = low_bit();
   export_dequantized(low, DType::f32, folder_.path("plain"), false);
   const ModelDescription plain = describe_model(folder_.path("plain"));
   EXPECT_FALSE(plain.low_bit);
@@ -96,7 +96,7 @@ TEST_P(Export, NamesAndConfigAreThoseOfTheOriginal) {
 }
 
 TEST_P(Export, FoldedNormsAreOnes) {
-  const PlainModel plain = dequantized(low_bit(8), DType::f32);
+  const PlainModel plain = dequantized(low_bit(), DType::f32);
   int seen = 0;
   for (const NamedTensor& item : plain.tensors) {
     if (!item.name.starts_with("backbone.layers.") || !item.name.ends_with("norm.weight")) continue;
@@ -107,7 +107,7 @@ TEST_P(Export, FoldedNormsAreOnes) {
 }
 
 TEST_P(Export, Bf16RoundsMatricesAndKeepsVectors) {
-  const ModelDescription low = low_bit(8);
+  const ModelDescription low = low_bit();
   const PlainModel wide = dequantized(low, DType::f32), narrow = dequantized(low, DType::bf16);
   for (size_t i = 0; i < wide.tensors.size(); ++i) {
     const Tensor &a = wide.tensors[i].tensor, &b = narrow.tensors[i].tensor;
@@ -138,7 +138,7 @@ TEST_P(Export, ConvolutionIsCodesTimesScales) {
 }
 
 TEST_P(Export, RefusesFloatModelsAndFoldersThatExist) {
-  const ModelDescription low = low_bit(8);
+  const ModelDescription low = low_bit();
   const auto problem = [&](const ModelDescription& model, const std::string& path, bool replace) {
     try {
       export_dequantized(model, DType::f32, path, replace);

@@ -99,7 +99,9 @@ std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& w
   std::vector<LayerFormat> out;
   const std::string at = where + ": layers";
   for (const Json& name : json.at("layers", where).as_array(at)) {
-    out.push_back(LayerFormat::parse(name.as_string(at), at));
+    // quantize() writes this one too, though no command offers it.
+    const bool weights_alone = name.as_string(at) == "W8A16";
+    out.push_back(weights_alone ? LayerFormat{8, 16} : LayerFormat::parse(name.as_string(at), at));
   }
   return out;
 }

@@ -48,18 +48,19 @@ PlanScales::PlanScales(const Plan& plan, const ModelDescription& model)
 }
 
 double PlanScales::range(const std::string& site) {
-  const auto found = plan_.sites.find(site);
-  if (found == plan_.sites.end()) {
-    problems_.push_back("missing " + site);
+  // A range may be asked for twice.
+  const auto note = [this](const std::string& problem) {
+    if (std::ranges::find(problems_, problem) == problems_.end()) problems_.push_back(problem);
     return 1;
-  }
+  };
+  const auto found = plan_.sites.find(site);
+  if (found == plan_.sites.end()) return note("missing " + site);
   const Decision& decision = found->second;
   if (decision.grid.bits != 8 || !decision.grid.symmetric) {
-    problems_.push_back(
+    return note(
         fmt::format("{} was decided for {} bits{}; 8-bit activations are "
                     "symmetric (scute decide --bits 8)",
                     site, decision.grid.bits, decision.grid.symmetric ? "" : ", asymmetric"));
-    return 1;
   }
   used_.sites.emplace(site, decision);
   return std::max(std::abs(decision.lo), std::abs(decision.hi));

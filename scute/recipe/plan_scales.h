@@ -20,6 +20,10 @@ class PlanScales {
   double range(const std::string& site);
   /// The scale of the 8-bit grid of that range.
   float scale(const std::string& site);
+  /// Notes that the site was decided otherwise than the plan says.
+  void decided(const std::string& site, Decision decision) {
+    used_.sites.insert_or_assign(site, std::move(decision));
+  }
   /// Throws one Error that lists every problem.
   void finish() const;
   /// The sites that were asked for.

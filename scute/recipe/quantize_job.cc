@@ -6,6 +6,7 @@
 
 #include "scute/base/error.h"
 #include "scute/models/mixer.h"
+#include "scute/recipe/collect.h"
 #include "scute/recipe/low_bit_config.h"
 
 namespace scute {
@@ -39,6 +40,32 @@ bool any_eight_bit(const QuantizeOptions& options, int64_t layers) {
   return false;
 }
 
+/// Statistics come from a file of their own: they must be of this model (by hash, where they have
+/// one), and hold as many channels and elements as its sites have.
+void check_statistics(const StatisticsSet& statistics, const ModelDescription& model) {
+  const Json* recorded = statistics.meta.find("model_sha256");
+  if (recorded != nullptr && recorded->is_string()) {
+    const std::string &hash = recorded->as_string("statistics"), own = hash_model(model);
+    if (hash != own) {
+      fail("statistics", fmt::format("those of {} (SHA-256 {})", model.name, own.substr(0, 12)),
+           fmt::format("those of a model with SHA-256 {}", hash.substr(0, 12)));
+    }
+  }
+  const SiteList sites = list_sites(model);
+  for (const auto& [name, seen] : statistics.sites) {
+    const Site* site = sites.find(name);
+    if (site == nullptr) continue;
+    const auto fits = [&, &at = name](const std::vector<float>& values, int64_t count) {
+      if (values.empty() || std::ssize(values) == count) return;
+      fail("statistics", fmt::format("{} magnitudes at {}", count, at),
+           fmt::format("{}", values.size()));
+    };
+    fits(seen.channel_absmax, site->shape.back());
+    fits(seen.channel_meanabs, site->shape.back());
+    fits(seen.element_absmax, element_count(site->shape, name));
+  }
+}
+
 }  // namespace
 
 QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
@@ -56,6 +83,10 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   }
   if (options.group_heads && config_.mixer == MixerKind::mamba1) {
     fail("--group-heads", "a Mamba-2 model", "Mamba-1, which has no heads");
+  }
+  if (statistics != nullptr) check_statistics(*statistics, model);
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    LayerFormat::parse(options.of_layer(i).name(), "format");
   }
   decide_scheme();
 }

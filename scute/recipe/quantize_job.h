@@ -66,6 +66,10 @@ class QuantizeJob {
   void scale(std::string name, float value) {
     keep(std::move(name), Tensor::of<float>({1}, std::span(&value, 1)));
   }
+  /// The scales of the convolution's input: of each channel from the largest magnitude seen there,
+  /// in the order of the stored channels, or one from the plan.
+  void conv_input_scales(const std::string& to, const std::string& site,
+                         std::span<const int32_t> order = {});
   /// The scale of the state, and of each of its channels from the largest magnitude seen there.
   void state_scales(int64_t index, const std::string& scan);
   /// Null when there are no statistics, or none with the elements' magnitudes.

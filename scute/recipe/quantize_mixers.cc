@@ -85,7 +85,8 @@ void QuantizeJob::mamba1_scales(int64_t i, const std::string& name) {
     return scales_.scale(site(i, options_.shared_scales ? shared : own));
   };
   const std::string scan = name + "selective_scan.";
-  scale(name + "conv1d.input_scale", of("conv1d:input", "in_proj:output"));
+  conv_input_scales(name + "conv1d.input_scale",
+                    site(i, options_.shared_scales ? "in_proj:output" : "conv1d:input"));
   const float u = scales_.scale(site(i, "x_proj:input"));
   scale(name + "conv1d.output_scale", u);
   scale(scan + "u_scale", u);
@@ -94,6 +95,33 @@ void QuantizeJob::mamba1_scales(int64_t i, const std::string& name) {
   scale(scan + "C_scale", of("C_act:input", "x_proj:output"));
   scale(scan + "z_scale", of("z_act:input", "in_proj:output"));
   state_scales(i, scan);
+}
+
+void QuantizeJob::conv_input_scales(const std::string& to, const std::string& site,
+                                    std::span<const int32_t> order) {
+  const float planned = scales_.scale(site);
+  const auto found = statistics_ == nullptr ? nullptr : &statistics_->sites;
+  const bool per_channel =
+      options_.conv_scale == QuantizeOptions::ConvScale::channel && !options_.shared_scales;
+  if (!per_channel || found == nullptr || !found->contains(site) ||
+      found->at(site).channel_absmax.empty()) {
+    if (per_channel && to.find(".layers.0.") != std::string::npos) {
+      remark("one scale for all channels of " + site +
+             " and its like: the statistics do not hold its channels' magnitudes");
+    }
+    return scale(to, planned);
+  }
+  const std::vector<float>& maxima = statistic(site).channel_absmax;
+  std::vector<float> scales;
+  for (size_t c = 0; c < maxima.size(); ++c) {
+    const size_t from = order.empty() ? c : static_cast<size_t>(order[c]);
+    scales.push_back(scale_of_range(static_cast<double>(maxima[from])));
+  }
+  keep(to, Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales));
+  Decision decision = decide(Policy::parse("minmax"), site, statistic(site), GridSpec{});
+  decision.because =
+      "a scale for each channel, from the largest magnitude seen there (--conv-scale channel)";
+  scales_.decided(site, std::move(decision));
 }
 
 const Statistic* QuantizeJob::state_statistic(int64_t index) const {
@@ -167,17 +195,22 @@ void QuantizeJob::mamba2(int64_t i, const LayerFormat& format) {
                                                                         : grouping.head_order));
 
   const bool fold_gated = scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream);
-  const Tensor gated = in_new_order(take(name + "norm.weight"), grouping.channel_order);
+  const Tensor gated_as_measured = take(name + "norm.weight");
+  const Tensor gated = in_new_order(gated_as_measured, grouping.channel_order);
   keep_norm(name + "norm.weight", gated, fold_gated);
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
   out.hessian_site = site(i, "out_proj:input");
-  if (grouped) {
+  // A rotation mixes all channels, and what its output ranges over depends on their order: rotated
+  // weights keep the order in which it was measured, and the model restores it.
+  const bool reordered = grouped && !scheme_.rotated_out_proj;
+  if (reordered) {
     out.edited = true;
     out.edit.permute_inputs(grouping.channel_order);
     out.hessian_edit.order = grouping.channel_order;
   }
-  const std::vector<float> gated_factors = fold_gated ? to_vector(gated) : std::vector<float>{};
+  const std::vector<float> gated_factors =
+      fold_gated ? to_vector(reordered ? gated : gated_as_measured) : std::vector<float>{};
   output_matrix(out, gated_factors);
   matrix(std::move(out));
   if (rounds_activations(format)) mamba2_scales(i, name, grouped ? &grouping : nullptr);
@@ -188,9 +221,11 @@ void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGr
   const auto one = [&](const std::string& to, const char* from) {
     scale(to, scales_.scale(site(i, from)));
   };
-  one(conv + "x_input_scale", "x_conv_in:input");
-  one(conv + "B_input_scale", "B_conv_in:input");
-  one(conv + "C_input_scale", "C_conv_in:input");
+  std::span<const int32_t> order;
+  if (grouping != nullptr) order = grouping->channel_order;
+  conv_input_scales(conv + "x_input_scale", site(i, "x_conv_in:input"), order);
+  conv_input_scales(conv + "B_input_scale", site(i, "B_conv_in:input"));
+  conv_input_scales(conv + "C_input_scale", site(i, "C_conv_in:input"));
   one(scan + "z_scale", "z_act:input");
   one(scan + "dt_scale", "dt_act:input");
   if (grouping != nullptr) return grouped_scales(i, scan, *grouping);
@@ -202,10 +237,8 @@ void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGr
 
 void QuantizeJob::grouped_scales(int64_t i, const std::string& scan, const HeadGrouping& grouping) {
   const int64_t G = config_.groups, N = config_.state;
-  if (i == 0 && scheme_.rotated_out_proj) {
-    remark(
-        "the range of out_proj:input@rotated was measured before heads and channels were "
-        "reordered; a rotation mixes them, so that it depends on the order a little");
+  if (scheme_.rotated_out_proj) {
+    keep(scan + "x_channel_order", Tensor::of<int32_t>({config_.inner}, grouping.channel_order));
   }
   const auto channels = [&](const char* name) -> const std::vector<float>& {
     const Statistic& seen = statistic(site(i, name));

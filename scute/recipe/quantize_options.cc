@@ -51,6 +51,7 @@ Json QuantizeOptions::to_json() const {
   out["group_size"] = group;
   out["per_tensor"] = per_tensor;
   out["shared_scales"] = shared_scales;
+  out["conv_scale"] = conv_scale == ConvScale::channel ? "channel" : "tensor";
   out["state_scale"] = kStateScales[static_cast<size_t>(state_scale)];
   out["state_rounding"] =
       state_rounding == Scheme::StateRounding::nearest ? "nearest" : "stochastic";

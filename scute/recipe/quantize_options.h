@@ -48,6 +48,8 @@ struct QuantizeOptions {
   int64_t group = 128;                   ///< inputs that share a 4-bit scale
   bool per_tensor = false;               ///< 8-bit weights: one scale a matrix, as Quamba
   bool shared_scales = false;            ///< one scale for x and z, one for dt, B and C, as Quamba
+  enum class ConvScale { tensor, channel };
+  ConvScale conv_scale = ConvScale::channel;  ///< of the convolution's 8-bit input
   enum class StateScale { tensor, channel, none };
   StateScale state_scale = StateScale::channel;
   Scheme::StateRounding state_rounding = Scheme::StateRounding::stochastic;

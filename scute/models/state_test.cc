@@ -1,0 +1,141 @@
+#include "scute/models/state.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "scute/base/random.h"
+
+namespace scute {
+namespace {
+
+constexpr int64_t kRows = 12, kColumns = 5;
+constexpr float kScale = 0.01f;
+
+StateGrid grid(Scheme::StateRounding rounding, uint64_t seed = 7, int64_t layer = 2) {
+  return {SiteScales(kScale), rounding, seed, layer};
+}
+
+LayerState coded() { return {4, 3, kRows, kColumns, LayerState::Form::codes}; }
+
+/// Values inside the grid.
+std::vector<float> some_values() {
+  std::vector<float> out(kRows * kColumns);
+  Random random(1);
+  for (float& x : out) x = static_cast<float>(2.4 * (random.uniform() - 0.5));
+  return out;
+}
+
+/// What a state of these values holds after it was closed.
+LayerState closed(const std::vector<float>& values, const StateGrid& how, const Place& place) {
+  LayerState state = coded();
+  Run run;
+  const Arena::Scope scope(run.arena());
+  const OpenState open(run, state, how);
+  std::copy(values.begin(), values.end(), open.values().data);
+  open.close(place);
+  return state;
+}
+
+/// The values that the next call works on.
+std::vector<float> opened(LayerState& state, const StateGrid& how) {
+  Run run;
+  const OpenState open(run, state, how);
+  return {open.values().data, open.values().data + kRows * kColumns};
+}
+
+TEST(State, OfFloatsIsNotCopiedAndNotRounded) {
+  LayerState state(4, 3, kRows, kColumns);
+  const StateGrid none;
+  scute::Run run;
+  const OpenState open(run, state, none);
+  EXPECT_EQ(open.values().data, state.ssm.data);
+  open.values().data[3] = 0.123456789f;
+  open.close({});
+  EXPECT_EQ(state.ssm.data[3], 0.123456789f);
+}
+
+TEST(State, InEightBitsTakesAQuarterOfTheMemory) {
+  const LayerState floats(4, 3, kRows, kColumns);
+  EXPECT_EQ(floats.bytes() - coded().bytes(), kRows * kColumns * 3);
+  EXPECT_EQ(coded().ssm.data, nullptr);
+}
+
+TEST(State, RoundsToNearestWithinHalfAScale) {
+  const auto values = some_values();
+  const StateGrid how = grid(Scheme::StateRounding::nearest);
+  LayerState state = closed(values, how, {});
+  const auto back = opened(state, how);
+  for (size_t i = 0; i < values.size(); ++i) {
+    // The division, the product and the difference each round once in float: 1e-6 of a value of 1.
+    EXPECT_LE(std::abs(back[i] - values[i]), kScale / 2 + 1e-6f);
+  }
+}
+
+TEST(State, RoundsStochasticallyWithinAScaleAndRightOnAverage) {
+  const auto values = some_values();
+  const StateGrid how = grid(Scheme::StateRounding::stochastic);
+  constexpr int kTimes = 2000;
+  std::vector<double> mean(values.size());
+  for (int t = 0; t < kTimes; ++t) {
+    LayerState state = closed(values, how, {.sequence = 0, .position = t});
+    const auto back = opened(state, how);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_LT(std::abs(back[i] - values[i]), kScale + 1e-6f);
+      mean[i] += static_cast<double>(back[i]) / kTimes;
+    }
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    // A coin between two neighbours has a deviation of at most half a scale; 5 deviations of the
+    // mean over 2000 throws.
+    EXPECT_NEAR(mean[i], static_cast<double>(values[i]), 5 * 0.5 * kScale / std::sqrt(kTimes));
+  }
+}
+
+TEST(State, EverySeedLayerSequenceAndPositionRoundsDifferently) {
+  const auto values = some_values();
+  const auto codes = [&](uint64_t seed, int64_t layer, int64_t sequence, int64_t position) {
+    return closed(values, grid(Scheme::StateRounding::stochastic, seed, layer),
+                  {sequence, position})
+        .ssm_code_values;
+  };
+  const auto first = codes(7, 2, 0, 64);
+  EXPECT_EQ(first, codes(7, 2, 0, 64));
+  EXPECT_NE(first, codes(8, 2, 0, 64));
+  EXPECT_NE(first, codes(7, 3, 0, 64));
+  EXPECT_NE(first, codes(7, 2, 1, 64));
+  EXPECT_NE(first, codes(7, 2, 0, 65));
+  // Numbers are mixed in one after the other: exchanging two of them is another key.
+  EXPECT_NE(codes(7, 2, 3, 5), codes(7, 2, 5, 3));
+  EXPECT_NE(codes(7, 2, 3, 5), codes(7, 3, 2, 5));
+  // To nearest there is nothing to depend on.
+  const auto nearest = [&](int64_t position) {
+    return closed(values, grid(Scheme::StateRounding::nearest), {0, position}).ssm_code_values;
+  };
+  EXPECT_EQ(nearest(1), nearest(2));
+}
+
+TEST(State, EachChannelHasItsOwnScale) {
+  std::vector<float> scales(kRows);
+  for (size_t r = 0; r < scales.size(); ++r) scales[r] = 0.001f * static_cast<float>(r + 1);
+  const StateGrid how{SiteScales(kRows, 1, scales), Scheme::StateRounding::nearest, 0, 0};
+  std::vector<float> values(kRows * kColumns);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 100 * scales[i / kColumns];
+  LayerState state = closed(values, how, {});
+  for (const int8_t code : state.ssm_code_values) EXPECT_EQ(code, 100);
+}
+
+TEST(State, WhatLeavesTheGridSaturatesAndNanBecomesZero) {
+  std::vector<float> values(kRows * kColumns, 100.0f);
+  values[1] = -100;
+  values[2] = std::nanf("");
+  for (const auto rounding : {Scheme::StateRounding::nearest, Scheme::StateRounding::stochastic}) {
+    const LayerState state = closed(values, grid(rounding), {});
+    EXPECT_EQ(state.ssm_code_values[0], 127);
+    EXPECT_EQ(state.ssm_code_values[1], -128);
+    EXPECT_EQ(state.ssm_code_values[2], 0);
+  }
+}
+
+}  // namespace
+}  // namespace scute

@@ -1,0 +1,144 @@
+#include "scute/recipe/quantize_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scute/base/error.h"
+#include "scute/recipe/low_bit_config.h"
+#include "scute/recipe/test_models.h"
+
+namespace scute {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using testing_models::Folder;
+
+TEST(LayerFormat, NamesReadBackAsThemselves) {
+  for (const char* name : {"W8A8", "W4A8", "W4A16", "FP"}) {
+    EXPECT_EQ(LayerFormat::parse(name, "").name(), name);
+  }
+  EXPECT_TRUE(LayerFormat::parse("FP", "").is_float());
+  EXPECT_FALSE(LayerFormat::parse("W4A16", "").eight_bit_activations());
+  for (const char* name : {"W8A16", "w8a8", "", "W4A4", "FP16"}) {
+    EXPECT_THAT([&] { LayerFormat::parse(name, "blocks"); },
+                ThrowsMessage<Error>(HasSubstr("blocks: expected W8A8, W4A8, W4A16 or FP")));
+  }
+}
+
+TEST(ReadHybrid, TakesOneFormatALayer) {
+  const Folder folder;
+  write_file(folder.path("h.json"), R"(["FP", "W4A8"])");
+  const auto formats = read_hybrid(folder.path("h.json"), 2);
+  ASSERT_EQ(formats.size(), 2u);
+  EXPECT_EQ(formats[0].name(), "FP");
+  EXPECT_EQ(formats[1].name(), "W4A8");
+  EXPECT_THAT([&] { read_hybrid(folder.path("h.json"), 3); },
+              ThrowsMessage<Error>(HasSubstr("3 layers, found 2")));
+  for (const char* bad : {R"(["FP", 4])", R"({"0": "FP"})", R"("FP")", "[", R"(["FP", "W2A2"])"}) {
+    write_file(folder.path("h.json"), bad);
+    EXPECT_THROW(read_hybrid(folder.path("h.json"), 2), Error) << bad;
+  }
+}
+
+TEST(QuantizeOptions, RecordWhatWasAsked) {
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W4A8", "");
+  options.hybrid = {LayerFormat::parse("FP", ""), LayerFormat::parse("W4A8", "")};
+  options.state_scale = QuantizeOptions::StateScale::none;
+  options.state_rounding = Scheme::StateRounding::nearest;
+  options.group = 64;
+  const Json json = options.to_json();
+  EXPECT_EQ(json.at("format", ""), Json("W4A8"));
+  EXPECT_EQ(json.at("hybrid", ""), Json(Json::Array{"FP", "W4A8"}));
+  EXPECT_EQ(json.at("state_scale", ""), Json("none"));
+  EXPECT_EQ(json.at("state_rounding", ""), Json("nearest"));
+  EXPECT_EQ(json.at("group_size", ""), Json(64));
+  EXPECT_EQ(json.at("seed", ""), Json(42));
+  EXPECT_EQ(QuantizeOptions{}.to_json().find("hybrid"), nullptr);
+}
+
+std::vector<LayerFormat> formats(std::initializer_list<const char*> names) {
+  std::vector<LayerFormat> out;
+  for (const char* name : names) out.push_back(LayerFormat::parse(name, ""));
+  return out;
+}
+
+TEST(LowBitConfig, ASchemeReadsBackAsItself) {
+  Scheme scheme;
+  scheme.rotated_stream = scheme.folded_head = true;
+  scheme.state_rounding = Scheme::StateRounding::nearest;
+  // JSON holds signed 64 bits: the upper half of the seeds comes back too.
+  scheme.seed = 0xfedcba9876543210;
+  auto layers = formats({"W8A8", "FP", "W4A16"});
+  layers.push_back({8, 16});
+  const Json json = Json::parse(scheme_to_json(scheme, layers).dump(), "json");
+  EXPECT_EQ(scheme_from_json(json, "json"), scheme);
+  EXPECT_EQ(layers_from_json(json, "json"), layers);
+}
+
+TEST(LowBitConfig, RefusesWhatItDoesNotKnowNamingTheKey) {
+  const auto refused = [](const char* key, Json value) {
+    Json json = scheme_to_json({}, formats({"W8A8"}));
+    json[key] = std::move(value);
+    EXPECT_THAT(([&] {
+                  scheme_from_json(json, "c");
+                  layers_from_json(json, "c");
+                }),
+                ThrowsMessage<Error>(testing::AllOf(HasSubstr("c: "), HasSubstr(key))));
+  };
+  refused("format", "scute-plan");
+  refused("version", 2);
+  refused("version", 0);
+  refused("rotated_stream", 1);
+  refused("rotated_out_proj", Json());
+  refused("state_rounding", "floor");
+  refused("seed", "42");
+  refused("layers", "W8A8");
+  refused("layers", Json::Array{"W8A9"});
+  for (const char* key : {"version", "folded_head", "layers"}) {
+    Json json = Json::object();
+    const Json whole = scheme_to_json({}, {});
+    for (const auto& [name, value] : whole.as_object("")) {
+      if (name != key) json[name] = value;
+    }
+    EXPECT_THROW((scheme_from_json(json, "c"), layers_from_json(json, "c")), Error) << key;
+  }
+}
+
+/// The groups' targets and bits, "targets: bits, inputs".
+std::vector<std::string> groups(const Json& config) {
+  std::vector<std::string> out;
+  for (const auto& [name, group] : config.at("config_groups", "").as_object("")) {
+    std::string text;
+    for (const Json& target : group.at("targets", "").as_array("")) text += target.as_string("");
+    const bool inputs = !group.at("input_activations", "").is_null();
+    out.push_back(text + ": " + group.at("weights", "").at("num_bits", "").dump() +
+                  (inputs ? ", 8" : "") + ", " + group.at("weights", "").at("strategy", "").dump());
+  }
+  return out;
+}
+
+TEST(LowBitConfig, OneGroupOfModulesForEachWeightFormat) {
+  QuantizeOptions options;
+  Json config = quantization_config(formats({"W8A8", "W8A8"}), options, {});
+  EXPECT_THAT(
+      groups(config),
+      testing::ElementsAre(
+          R"(re:.*layers\.(0|1)\.mixer\.(in_proj|x_proj|dt_proj|out_proj)$: 8, 8, "channel")"));
+  EXPECT_EQ(config.at("format", ""), Json("int-quantized"));
+  EXPECT_EQ(config.at("ignore", ""), Json(Json::Array{"lm_head", "re:.*conv1d$"}));
+
+  config = quantization_config(formats({"W4A8", "FP", "W4A16"}), options, {8, true});
+  EXPECT_THAT(groups(config),
+              testing::UnorderedElementsAre(
+                  R"(re:.*layers\.(0)\.mixer\.(in_proj|x_proj|out_proj)$: 4, 8, "group")",
+                  R"(re:.*layers\.(0)\.mixer\.(dt_proj)$: 8, 8, "channel")",
+                  R"(re:.*layers\.(2)\.mixer\.(in_proj|x_proj|out_proj)$: 4, "group")",
+                  R"(re:.*embeddings$: 8, "channel")", R"(lm_head: 8, 8, "channel")"));
+  EXPECT_EQ(config.at("format", ""), Json("mixed-precision"));
+  EXPECT_EQ(config.at("ignore", ""), Json(Json::Array{"re:.*conv1d$"}));
+}
+
+}  // namespace
+}  // namespace scute
