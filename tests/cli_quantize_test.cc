@@ -116,6 +116,13 @@ TEST_F(Quantize, APlanOfAnotherModel) {
   expect_refused({"--plan", write("bare.json", bare.dump())}, {"plan", "B_conv_in:input"});
 }
 
+TEST_F(Quantize, APlanThatNamesNoModelIsTakenWithARemark) {
+  const Ended ended =
+      quantize({"--plan", changed_plan([](Json& json) { json = without(json, "meta"); })});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("remark: model not recorded"));
+}
+
 TEST_F(Quantize, StatisticsOfAnotherModelBesideAPlan) {
   expect_refused({"--plan", plan("tiny-mamba1"), "--stats", statistics("tiny-mamba2")},
                  {"statistics", "tiny-mamba1", "SHA-256"});

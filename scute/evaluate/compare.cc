@@ -36,7 +36,8 @@ PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& r
     differences.push_back((model.windows[i].nll - reference.windows[i].nll) /
                           static_cast<double>(model.windows[i].predictions));
   }
-  // Windows of one protocol predict equally many tokens, but for the first of overlapping ones.
+  // The error is that of windows of equal weight: all of one protocol predict equally many tokens,
+  // but for the first of overlapping ones.
   const double ratio = std::exp(model.mean_nll - reference.mean_nll);
   return {ratio, ratio * mean_and_error(differences).standard_error};
 }

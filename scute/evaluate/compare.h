@@ -15,7 +15,7 @@ struct PerplexityRatio {
   double ratio = 1;
   double standard_error = 0;  ///< paired over windows, by the delta method
 };
-/// exp of the mean difference of the windows' mean nll. Error when the windows are not the same.
+/// exp of the difference of the mean nll per prediction. Error when the windows are not the same.
 PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& reference);
 
 /// Hits of two models on the same passages.

@@ -81,6 +81,9 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   }
   reader.finish();
 
+  if (table.eight_bit_input()) {
+    fail("backbone.embedding.input_scale", "no such tensor: ids are not rounded", "one");
+  }
   embedding_ = Embedding(table);
   norm_f_ = to_vector(norm_f);
   blocks_.reserve(raw.size());

@@ -9,7 +9,7 @@ namespace {
 /// One key for each (seed, layer, sequence, position): each number is mixed in by one step of the
 /// counter-based generator.
 uint64_t key_of(const StateGrid& grid, const Place& place) {
-  uint64_t key = grid.seed;
+  uint64_t key = Random(grid.seed).next();  // else seed 42 of layer 0 were seed 43 of layer 1
   for (const int64_t number : {grid.layer, place.sequence, place.position}) {
     key = Random(key ^ static_cast<uint64_t>(number)).next();
   }

@@ -84,7 +84,16 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   if (options.group_heads && config_.mixer == MixerKind::mamba1) {
     fail("--group-heads", "a Mamba-2 model", "Mamba-1, which has no heads");
   }
+  if (options.shared_scales && config_.mixer == MixerKind::mamba2) {
+    fail("--shared-scales", "a Mamba-1 model", "Mamba-2, whose parts of in_proj have scales each");
+  }
+  if (options.format.is_float() && (options.embedding || options.head)) {
+    fail("format", "8 or 4 bits for embedding and head", "FP");
+  }
   if (statistics != nullptr) check_statistics(*statistics, model);
+  if (!plan.sites.empty() && plan.meta.find("model_sha256") == nullptr) {
+    remark("model not recorded in the plan: it was taken for one of " + model.name);
+  }
   for (int64_t i = 0; i < config_.layers; ++i) {
     LayerFormat::parse(options.of_layer(i).name(), "format");
   }
