@@ -93,9 +93,9 @@ void low_bit(const Steps& steps, const Request& request, const std::string& fold
   steps.say(fmt::format("{} of weights, {} in bf16; loaded again and run, the same bits\n",
                         bytes_text(whole(found.quantize, "bytes")),
                         bytes_text(whole(found.quantize, "bytes_bf16"))));
-  found.low_bit = steps.run({"eval", checkpoint, "--against", folder, "--perplexity",
-                             (text / "heldout.txt").string(), "--window", "512", "--max-windows",
-                             "64"});
+  found.low_bit =
+      steps.run({"eval", checkpoint, "--against", folder, "--perplexity",
+                 (text / "heldout.txt").string(), "--window", "512", "--max-windows", "64"});
   const Json& against = found.low_bit.at("against", "demo");
   steps.say(fmt::format("perplexity of the 8-bit model over that of the float one: {} ± {}, {}\n",
                         fixed(number(against, "ratio"), 4),
@@ -195,9 +195,9 @@ std::string next_steps(const Request& request, const std::string& model) {
              shell_command({"decide", statistics, "--policy", "percentile:99.9"})});
   table.add({"  where every 8-bit scale comes from",
              shell_command({"trace", (out / (model + "-w8a8")).string()})});
-  table.add({"  the 8-bit model writes",
-             shell_command({"generate", (out / (model + "-w8a8")).string(), "--prompt",
-                            "The president"})});
+  table.add(
+      {"  the 8-bit model writes", shell_command({"generate", (out / (model + "-w8a8")).string(),
+                                                  "--prompt", "The president"})});
   table.add({"  your own model and text", "scute doctor MODEL --data FILE"});
   table.add({"", "scute collect MODEL --data FILE --out stats.safetensors"});
   table.add({"  all verbs", "scute --help"});

@@ -120,7 +120,8 @@ void Examination::model() {
   });
   if (!loaded) return;
   note(Level::ok, "weights",
-       fmt::format("complete; {} packed for {}", bytes_text(model_->size().total()),
+       fmt::format("complete; {} packed for {}, the head left out",
+                   bytes_text(model_->size().total()),
                    request_.compute == Compute::f32 ? "f32" : "bf16"));
 }
 

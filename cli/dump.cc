@@ -106,7 +106,15 @@ int run_dump(const Arguments& arguments, Output& out) {
   const auto tensors = dump(model, ids, sites, request.stepwise, request.threads);
   const HoldInterrupts hold;
   Arguments command{"dump"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
+  // Without what does not influence the tensors, so that equal ones are equal files.
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const bool flag = word == "--threads" || word == "--out";
+    if (!flag && !word.starts_with("--threads=") && !word.starts_with("--out=")) {
+      command.push_back(word);
+    }
+    if (flag) ++i;
+  }
   write_safetensors(request.out, tensors,
                     {{"tool", "scute " SCUTE_VERSION},
                      {"model", description.name},

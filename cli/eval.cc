@@ -191,8 +191,10 @@ int run_eval(const Arguments& arguments, Output& out) {
   if (request.json) {
     out.write_json(answer.json);
   } else {
-    out.write(answer.text + fmt::format("model       {}, {}, {}\n", description.name,
-                                        compute_name(execution), duration_text(time.count())));
+    out.write(answer.text +
+              fmt::format("model       {}, {}, {}\n", description.name,
+                          compute_name(description.low_bit ? execution : request.compute),
+                          duration_text(time.count())));
   }
   return kDone;
 }

@@ -26,11 +26,13 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Request {
-  std::string model, plan, statistics, out, hybrid, save_hessians, policy = "auto";
+  std::string model, plan, statistics, out, hybrid, save_hessians;
+  std::optional<std::string> policy;
   std::string w_bits = "8", a_bits = "8", hadamard = "on", state_scale = "channel",
               conv_scale = "channel", state_rounding = "stochastic";
   std::optional<std::string> fold;
   std::optional<double> alpha, search;
+  std::optional<int64_t> group;
   int64_t search_samples = 16;
   int64_t seed = 42;
   QuantizeOptions options;
@@ -54,7 +56,8 @@ void weight_flags(Options& options, Request& request) {
                "GPTQ: Hessians saved before, instead of --data");
   options.text("--save-hessians", request.save_hessians, "FILE",
                "keep them, so that bits and groups can be decided again without a pass");
-  options.integer("--group-size", q.group, {.least = 1}, "inputs that share a 4-bit scale");
+  options.integer("--group-size", request.group, {.least = 1}, "128",
+                  "inputs that share a 4-bit scale");
   options.flag("--per-tensor", q.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
   options.flag("--quantize-embedding", q.embedding, "quantize the table of token vectors");
   options.flag("--quantize-lm-head", q.head, "quantize the head and its input");
@@ -66,7 +69,7 @@ void activation_flags(Options& options, Request& request) {
   options.text("--stats", request.statistics, "FILE",
                "statistics: decided here without --plan; kept in the checkpoint; needed by "
                "--group-heads and by scales per state channel");
-  options.custom("--policy", "POLICY", request.policy, "how --stats are decided without --plan",
+  options.custom("--policy", "POLICY", "auto", "how --stats are decided without --plan",
                  [&request](const std::string& given) {
                    Policy::parse(given);
                    request.policy = given;
@@ -98,10 +101,48 @@ void activation_flags(Options& options, Request& request) {
   options.number("--state-clip", q.state_clip, 0.01, 10, "share of the state's range that is kept");
   options.text("--hybrid-blocks", request.hybrid, "FILE",
                "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
-  options.number("--search", request.search, 1, 16,
-                 "find such a list: at most so many bits a weight on average; needs --data");
+  options.custom(
+      "--search", "BITS", "",
+      "find such a list: at most so many bits a weight on average, scales included; needs "
+      "--data",
+      [&request](const std::string& given) {
+        request.search = parse_number("--search", given, 1, 64);
+      });
   options.integer("--search-samples", request.search_samples, {.least = 1},
                   "windows of --seqlen tokens that the search measures each layer on");
+}
+
+/// Options that would be ignored, or that need others, are wrong usage.
+void check_together(const Request& request) {
+  const QuantizeOptions& q = request.options;
+  const auto refuse = [](bool wrong, const char* text) {
+    if (wrong) throw UsageError(text);
+  };
+  const bool four_bit = request.w_bits == "4" || !request.hybrid.empty() || request.search;
+  const bool eight_bit = request.a_bits == "8";
+  const bool data = !q.calibration.data.empty(), saved = !q.calibration.hessians.empty();
+  const bool grams = q.gptq || !request.save_hessians.empty();
+  refuse(q.gptq && !data && !saved,
+         "--gptq: expected --data FILE (texts to calibrate on) or --hessians FILE, found neither");
+  refuse(!request.save_hessians.empty() && !data,
+         "--save-hessians: expected --data FILE to measure them on, found none");
+  refuse(data && saved && !request.search,
+         "expected either --data FILE or --hessians FILE, found both");
+  refuse((data && !grams && !request.search) || (saved && !q.gptq),
+         "--data and --hessians: expected --gptq, which uses them, found none");
+  refuse(request.search && !data, "--search: expected --data FILE to measure on, found none");
+  refuse(request.search && !request.hybrid.empty(),
+         "expected either --search BITS or --hybrid-blocks FILE, found both");
+  refuse(eight_bit && request.hybrid.empty() && request.plan.empty() && request.statistics.empty(),
+         "expected --stats FILE or --plan FILE, the ranges of 8-bit activations (scute collect "
+         "measures them), found neither; --w-bits 4 --a-bits 16 needs none");
+  refuse(request.policy && !request.plan.empty(),
+         "--policy: expected --stats alone to decide from, found --plan, which is decided");
+  const PolicyKind kind = Policy::parse(request.policy.value_or("auto")).kind;
+  refuse(request.alpha && kind != PolicyKind::percentile && kind != PolicyKind::quamba,
+         "--percentile-alpha: expected --policy percentile or quamba, found another");
+  refuse(request.group && !four_bit, "--group-size: expected --w-bits 4, found 8");
+  refuse(q.per_tensor && request.w_bits == "4", "--per-tensor: expected --w-bits 8, found 4");
 }
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
@@ -135,16 +176,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                                                          : Scheme::StateRounding::stochastic;
   q.seed = static_cast<uint64_t>(request.seed);
   q.calibration.windows.shuffle = q.seed;
-  if ((q.gptq || !request.save_hessians.empty()) &&
-      q.calibration.data.empty() == q.calibration.hessians.empty()) {
-    throw UsageError("--gptq: expected either --data FILE or --hessians FILE");
-  }
-  if (request.search && q.calibration.data.empty()) {
-    throw UsageError("--search: expected --data FILE to measure on");
-  }
-  if (request.search && !request.hybrid.empty()) {
-    throw UsageError("expected either --search BITS or --hybrid-blocks FILE, found both");
-  }
+  q.group = request.group.value_or(q.group);
+  check_together(request);
   return true;
 }
 
@@ -157,11 +190,11 @@ Plan get_plan(const Request& request, const std::optional<StatisticsSet>& statis
   }
   if (!statistics) return {};
   PlanOptions options;
-  options.policy = Policy::parse(request.policy);
+  options.policy = Policy::parse(request.policy.value_or("auto"));
   if (request.alpha) options.policy.alpha = *request.alpha;
   Plan plan = make_plan(statistics->sites, options);
   plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-  plan.meta["policy"] = request.policy;
+  plan.meta["policy"] = request.policy.value_or("auto");
   plan.meta["percentile_alpha"] = options.policy.alpha;
   plan.meta["bits"] = 8;
   plan.meta["symmetric"] = true;
@@ -246,11 +279,11 @@ std::string gptq_text(const LowBitModel& low) {
     damped += report.attempts > 1 ? 1 : 0;
   }
   return fmt::format(
-      "GPTQ        {}, output error {} of rounding to nearest on average; damping {} of the mean "
+      "GPTQ        {}, output error {} of rounding to nearest on average; damped by {} of the mean "
       "diagonal{}{}\n",
       fmt::format("{} matrices", low.gptq.size()),
       fixed(gain / static_cast<double>(low.gptq.size()), 2), significant(most, 2),
-      damped > 0 ? fmt::format(", more than once for {}", damped) : "",
+      damped > 0 ? fmt::format(" at most; {} needed more than 0.01", damped) : "",
       dead > 0 ? fmt::format("; {} never used", count_of(dead, "input")) : "");
 }
 
@@ -288,6 +321,7 @@ int run_quantize(const Arguments& arguments, Output& out) {
   if (fs::exists(request.out) && !request.force) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
   }
+  if (!request.save_hessians.empty()) const AtomicFile probe(request.save_hessians);
   const auto start = std::chrono::steady_clock::now();
   if (!request.hybrid.empty()) {
     request.options.hybrid = read_hybrid(request.hybrid, model.config.layers);

@@ -219,7 +219,7 @@ TEST_F(LowBitFolders, TensorsMissingExtraOrOfAnotherShape) {
                                     return t.name == in_mixer(gone);
                                   });
                                 }),
-                   {"missing " + in_mixer(gone)});
+                   {in_mixer(gone)});
   }
   expect_refused(with_tensors("tiny-mamba1",
                               [](auto& tensors) {
@@ -276,10 +276,35 @@ TEST_F(LowBitFolders, AConfigThatMakesNoSense) {
                  {"config.json", "layers", "W2A2"});
   expect_refused(with_config("tiny-mamba1", [](Json& json) { json["scute"] = 1; }),
                  {"config.json", "scute"});
-  // Taken for a float model, its scales are tensors that nobody asked for... or codes that are no
-  // floats.
   expect_refused(with_config("tiny-mamba1", [](Json& json) { json["n_layer"] = 5; }),
                  {"config.json", "5"});
+}
+
+TEST_F(LowBitFolders, TensorsThatAreNotOfTheirFormat) {
+  const auto without = [&](const std::string& ending) {
+    return with_tensors("tiny-mamba1", [&](auto& tensors) {
+      std::erase_if(tensors, [&](const NamedTensor& t) { return t.name.ends_with(ending); });
+    });
+  };
+  expect_refused(without("in_proj.input_scale"), {"in_proj.input_scale", "W8A8"});
+  expect_refused(without("ssm_state_channel_scale"), {"ssm_state_channel_scale"});
+  expect_refused(without("ssm_state_scale"), {"ssm_state_scale"});
+  for (const char* format : {"FP", "W4A8", "W4A16"}) {
+    const auto folder = with_config(
+        "tiny-mamba1", [&](Json& json) { json["scute"]["layers"] = Json::Array(6, Json(format)); });
+    expect_refused(folder, {format});
+  }
+  expect_refused(with_config("tiny-mamba1",
+                             [](Json& json) {
+                               Json plain = Json::object();
+                               for (const auto& [key, value] : json.as_object("")) {
+                                 if (key != "scute") plain[key] = value;
+                               }
+                               json = plain;
+                             }),
+                 {"config.json", "scute"});
+  expect_refused(with("tiny-mamba1", in_mixer("D"), filled({512}, std::nanf(""))),
+                 {in_mixer("D"), "finite"});
 }
 
 TEST_F(LowBitFolders, TruncatedOrForeignFiles) {

@@ -146,7 +146,48 @@ TEST_F(Quantize, ASiteThatThePlanDoesNotHave) {
   EXPECT_EQ(quantize({"--plan", plain, "--hadamard", "off"}).code, 0);
 }
 
-TEST_F(Quantize, NoPlanAtAll) { expect_refused({}, {"plan", "missing", "layer_0."}); }
+TEST_F(Quantize, NoPlanAtAll) { expect_refused({}, {"--stats", "--plan", "collect"}, 2); }
+
+TEST_F(Quantize, RangesThatLeaveNoScale) {
+  for (const double magnitude : {0.0, 1e-40}) {
+    Json json = Json::parse(read_text(plan("tiny-mamba1")), "plan");
+    json["layer_0.x_proj:input"]["lo"] = -magnitude;
+    json["layer_0.x_proj:input"]["hi"] = magnitude;
+    expect_refused({"--plan", write("zero.json", json.dump())},
+                   {"layer_0.x_proj:input", "no scale"});
+  }
+}
+
+TEST_F(Quantize, OptionsThatWouldBeIgnored) {
+  const std::string p = plan("tiny-mamba1"), s = statistics("tiny-mamba1");
+  expect_refused({"--stats", s, "--data", kText}, {"--gptq"}, 2);
+  expect_refused({"--stats", s, "--hessians", "h"}, {"--gptq"}, 2);
+  expect_refused({"--plan", p, "--stats", s, "--policy", "minmax"}, {"--policy"}, 2);
+  expect_refused({"--stats", s, "--percentile-alpha", "0.9"}, {"--percentile-alpha"}, 2);
+  expect_refused({"--stats", s, "--group-size", "64"}, {"--group-size"}, 2);
+  expect_refused({"--stats", s, "--w-bits", "4", "--per-tensor"}, {"--per-tensor"}, 2);
+  expect_refused({"--stats", statistics("tiny-mamba2"), "--shared-scales"}, {"--shared-scales"}, 1,
+                 "examples/tiny-mamba2");
+}
+
+TEST_F(Quantize, HessiansThatAreNoSumsOfSquares) {
+  ASSERT_EQ(scute_program({"quantize", "examples/tiny-mamba1", "--w-bits", "4", "--a-bits", "16",
+                           "--save-hessians", path("h.safetensors"), "--data", kText, "--samples",
+                           "1", "--seqlen", "32", "--out", path("other"), "--quiet"})
+                .code,
+            0);
+  const SafetensorsFile sound = read_safetensors(path("h.safetensors"));
+  for (const int64_t element : {0, 1}) {  // on the diagonal, and beside it
+    std::vector<NamedTensor> tensors = sound.tensors;
+    Tensor& first = tensors.front().tensor;
+    first = Tensor::of_bytes(first.dtype(), first.shape(), first.bytes());
+    first.mutable_values<double>()[static_cast<size_t>(element)] = -5;
+    write_safetensors(path("bad.safetensors"), tensors, sound.metadata);
+    expect_refused(
+        {"--w-bits", "4", "--a-bits", "16", "--gptq", "--hessians", path("bad.safetensors")},
+        {"bad.safetensors", "sum of x·xᵀ"});
+  }
+}
 
 TEST_F(Quantize, ARangeThatMakesNoSense) {
   const auto with = [&](const char* key, Json value) {
@@ -245,9 +286,29 @@ TEST_F(Quantize, AFolderThatExistsIsKeptUnlessForced) {
   // Forced, but the work fails: what was there stays.
   expect_refused({"--plan", plan("tiny-mamba2"), "--force"}, {"plan"});
   EXPECT_EQ(read_text(path("low/mine.txt")), "keep me");
+  // Forced, but it is not scute's alone.
+  expect_refused({"--plan", p, "--force"}, {"low", "mine.txt"});
+  EXPECT_EQ(read_text(path("low/mine.txt")), "keep me");
+  fs::remove(path("low/mine.txt"));
   ASSERT_EQ(quantize({"--plan", p, "--force"}).code, 0);
-  EXPECT_FALSE(fs::exists(path("low/mine.txt")));
+  ASSERT_EQ(quantize({"--plan", p, "--force"}).code, 0);
   EXPECT_TRUE(fs::exists(path("low/model.safetensors")));
+  fs::create_directory_symlink(path("low"), path("link"));
+  write("file", "x");
+  for (const char* name : {"link", "file"}) {
+    expect_error(scute_program({"quantize", "examples/tiny-mamba1", "--plan", p, "--out",
+                                path(name), "--force"}),
+                 {name});
+  }
+}
+
+TEST_F(Quantize, AFolderThatHoldsTheModelIsNotReplaced) {
+  fs::create_directories(path("outer"));
+  fs::copy("examples/tiny-mamba1", path("outer/model"));
+  expect_error(scute_program({"quantize", path("outer/model"), "--w-bits", "4", "--a-bits", "16",
+                              "--out", path("outer"), "--force"}),
+               {"outer", "model's own"});
+  EXPECT_TRUE(fs::exists(path("outer/model/model.safetensors")));
 }
 
 TEST_F(Quantize, ALowBitModelIsNotQuantizedAgain) {

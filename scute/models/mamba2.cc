@@ -1,5 +1,6 @@
 #include "scute/models/mamba2.h"
 
+#include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/kernels/scan.h"
@@ -94,8 +95,13 @@ Mamba2Mixer::Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme
       state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
       sites_(std::move(sites)) {
   if (raw.eight_bit()) set_grids(raw, grids);
+  const std::string order = raw.name + "selective_scan.x_channel_order";
+  if ((raw.order.size() > 0) != (raw.grouped() && rotated_out_proj_)) {
+    fail(order, rotated_out_proj_ ? "it beside grouped scales" : "none without a rotation",
+         raw.order.size() > 0 ? "one" : "none");
+  }
   if (raw.order.size() == 0) return;
-  order_ = to_order(raw.order, raw.name + "selective_scan.x_channel_order");
+  order_ = to_order(raw.order, order);
 }
 
 /// The scale of each input channel of the convolution: x, then B, then C.

@@ -113,6 +113,10 @@ Hessians read_hessians(const std::string& path, const ModelDescription& model) {
       format == file.metadata.end() || format->second != kFormat) {
     fail(path, "Hessians that scute quantize --save-hessians wrote", "another file");
   }
+  if (const auto version = file.metadata.find("version");
+      version == file.metadata.end() || version->second != "1") {
+    fail(path, "Hessians of version 1", "another version");
+  }
   Hessians out;
   const auto meta = file.metadata.find("meta");
   out.meta = Json::parse(meta == file.metadata.end() ? "{}" : meta->second, path);
@@ -131,6 +135,16 @@ Hessians read_hessians(const std::string& path, const ModelDescription& model) {
         tensor.dim(0) != tensor.dim(1)) {
       fail(path, "square F64 matrices named SITE/hessian",
            fmt::format("{} {}", item.name, to_string(tensor.shape())));
+    }
+    const auto all = tensor.matrix<double>();
+    for (int64_t i = 0; i < all.rows; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        // NaN is not equal to itself either.
+        if (all.row(i)[j] == all.row(j)[i] && (i != j || all.row(i)[i] >= 0)) continue;
+        fail(path, fmt::format("{} to be a sum of x·xᵀ", item.name),
+             fmt::format("{} at ({}, {}) and {} at ({}, {})", all.row(i)[j], i, j, all.row(j)[i], j,
+                         i));
+      }
     }
     Gram gram(tensor.dim(0));
     std::ranges::copy(tensor.values<double>(), gram.values.begin());

@@ -21,15 +21,16 @@ std::string text(const Json& json, std::string_view key, const std::string& wher
   return json.at(key, where).as_string(fmt::format("{}: {}", where, key));
 }
 
-/// One group of compressed-tensors: these modules, weights of so many bits.
-Json group(std::vector<std::string> targets, int bits, bool eight_bit_inputs,
+/// One group of compressed-tensors: these modules of so many inputs, weights of so many bits.
+Json group(std::vector<std::string> targets, int bits, int64_t inputs, bool eight_bit_inputs,
            const QuantizeOptions& options) {
+  const bool groups = bits == 4 && inputs > options.group;
   Json weights = Json::object();
   weights["num_bits"] = bits;
   weights["type"] = "int";
   weights["symmetric"] = true;
-  weights["strategy"] = bits == 4 ? "group" : options.per_tensor ? "tensor" : "channel";
-  if (bits == 4) weights["group_size"] = options.group;
+  weights["strategy"] = groups ? "group" : bits == 8 && options.per_tensor ? "tensor" : "channel";
+  if (groups) weights["group_size"] = options.group;
   weights["dynamic"] = false;
   Json out = Json::object();
   out["targets"] = Json::array();
@@ -37,13 +38,13 @@ Json group(std::vector<std::string> targets, int bits, bool eight_bit_inputs,
   out["weights"] = std::move(weights);
   out["input_activations"] = Json();
   if (eight_bit_inputs) {
-    Json inputs = Json::object();
-    inputs["num_bits"] = 8;
-    inputs["type"] = "int";
-    inputs["symmetric"] = true;
-    inputs["strategy"] = "tensor";
-    inputs["dynamic"] = false;
-    out["input_activations"] = std::move(inputs);
+    Json activations = Json::object();
+    activations["num_bits"] = 8;
+    activations["type"] = "int";
+    activations["symmetric"] = true;
+    activations["strategy"] = "tensor";
+    activations["dynamic"] = false;
+    out["input_activations"] = std::move(activations);
   }
   out["output_activations"] = Json();
   out["format"] = bits == 4 ? "pack-quantized" : "int-quantized";
@@ -57,7 +58,8 @@ std::string pattern(const std::vector<std::string>& layers, std::string_view mod
 
 }  // namespace
 
-Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers) {
+Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers,
+                    const std::string& state_scale) {
   Json out = Json::object();
   out["format"] = kFormat;
   out["version"] = kVersion;
@@ -65,6 +67,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers
   out["rotated_stream"] = scheme.rotated_stream;
   out["rotated_out_proj"] = scheme.rotated_out_proj;
   out["folded_head"] = scheme.folded_head;
+  out["state_scale"] = state_scale;
   const bool nearest = scheme.state_rounding == Scheme::StateRounding::nearest;
   out["state_rounding"] = nearest ? "nearest" : "stochastic";
   out["seed"] = static_cast<int64_t>(scheme.seed);
@@ -85,6 +88,10 @@ Scheme scheme_from_json(const Json& json, const std::string& where) {
   out.rotated_stream = flag(json, "rotated_stream", where);
   out.rotated_out_proj = flag(json, "rotated_out_proj", where);
   out.folded_head = flag(json, "folded_head", where);
+  const std::string scale = text(json, "state_scale", where);
+  if (scale != "none" && scale != "tensor" && scale != "channel" && scale != "grouped") {
+    fail(where + ": state_scale", "none, tensor, channel or grouped", scale);
+  }
   const std::string rounding = text(json, "state_rounding", where);
   if (rounding != "nearest" && rounding != "stochastic") {
     fail(where + ": state_rounding", "nearest or stochastic", rounding);
@@ -106,8 +113,8 @@ std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& w
   return out;
 }
 
-Json quantization_config(const std::vector<LayerFormat>& layers, const QuantizeOptions& options,
-                         const TableFormat& table) {
+Json quantization_config(const MambaConfig& config, const std::vector<LayerFormat>& layers,
+                         const QuantizeOptions& options, const TableFormat& table) {
   // Layers by what their matrices look like: bits of the weights, 8-bit inputs or not.
   std::map<std::pair<int, bool>, std::vector<std::string>> forms;
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -121,15 +128,21 @@ Json quantization_config(const std::vector<LayerFormat>& layers, const QuantizeO
   };
   for (const auto& [form, numbers] : forms) {
     const auto& [bits, eight_bit] = form;
-    const bool dt_too = bits == 8;
-    add(group(
-        {pattern(numbers, dt_too ? "in_proj|x_proj|dt_proj|out_proj" : "in_proj|x_proj|out_proj")},
-        bits, eight_bit, options));
-    if (!dt_too && eight_bit) add(group({pattern(numbers, "dt_proj")}, 8, true, options));
+    if (bits == 8) {
+      add(group({pattern(numbers, "in_proj|x_proj|dt_proj|out_proj")}, 8, config.inner, eight_bit,
+                options));
+      continue;
+    }
+    // A matrix of no more inputs than a group has one scale an output.
+    const bool alike = (config.width > options.group) == (config.inner > options.group);
+    add(group({pattern(numbers, alike ? "in_proj|x_proj|out_proj" : "x_proj|out_proj")}, 4,
+              config.inner, eight_bit, options));
+    if (!alike) add(group({pattern(numbers, "in_proj")}, 4, config.width, eight_bit, options));
+    if (eight_bit) add(group({pattern(numbers, "dt_proj")}, 8, config.dt_rank, true, options));
   }
   if (table.bits != 0) {
-    add(group({"re:.*embeddings$"}, table.bits, false, options));
-    add(group({"lm_head"}, table.bits, table.eight_bit_inputs, options));
+    add(group({"re:.*embeddings$"}, table.bits, config.width, false, options));
+    add(group({"lm_head"}, table.bits, config.width, table.eight_bit_inputs, options));
   }
   Json ignore = Json::array();
   if (table.bits == 0) ignore.push_back("lm_head");

@@ -6,14 +6,17 @@
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/models/config.h"
 #include "scute/models/scheme.h"
 #include "scute/recipe/quantize_options.h"
 
 namespace scute {
 
 /// The "scute" object: {"format": "scute-low-bit", "version": 1, "tool", "layers": ["W8A8", …],
-/// "rotated_stream", "rotated_out_proj", "folded_head", "state_rounding", "seed"}.
-Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers);
+/// "rotated_stream", "rotated_out_proj", "folded_head", "state_scale", "state_rounding", "seed"}.
+/// `state_scale`: "none" (a float state), "tensor", "channel" or "grouped".
+Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers,
+                    const std::string& state_scale);
 /// The inverse; Error naming `where` and the key on anything unknown or of a newer version.
 Scheme scheme_from_json(const Json& json, const std::string& where);
 std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& where);
@@ -25,7 +28,7 @@ struct TableFormat {
   int bits = 0;
   bool eight_bit_inputs = false;
 };
-Json quantization_config(const std::vector<LayerFormat>& layers, const QuantizeOptions& options,
-                         const TableFormat& table);
+Json quantization_config(const MambaConfig& config, const std::vector<LayerFormat>& layers,
+                         const QuantizeOptions& options, const TableFormat& table);
 
 }  // namespace scute

@@ -95,6 +95,12 @@ LowBitFiles read_low_bit_files(const std::string& folder) {
   }
   if (const fs::path file = fs::path(folder) / "statistics.safetensors"; fs::exists(file)) {
     out.statistics = read_statistics(file.string());
+    const Json *theirs = out.statistics->meta.find("model_sha256"),
+               *ours = out.recipe.find("model_sha256");
+    if (theirs != nullptr && ours != nullptr && !(*theirs == *ours)) {
+      out.statistics.reset();
+      out.foreign_statistics = true;
+    }
   }
   out.scales = find_scales(names, out.mixer, out.origins);
   if (out.scales.empty() && !any_name(names, ".weight_scale")) {

@@ -27,7 +27,8 @@ struct LowBitFiles {
   std::vector<StoredScale> scales;
   std::optional<Plan> plan;
   std::optional<StatisticsSet> statistics;
-  Json recipe;  ///< null: none
+  bool foreign_statistics = false;  ///< statistics.safetensors is of another model: left out
+  Json recipe;                      ///< null: none
 };
 
 /// Error when there are no tensors, when they are a float model's, or when a file that is there

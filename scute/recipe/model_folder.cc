@@ -9,6 +9,7 @@
 #include "scute/base/hash.h"
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
+#include "scute/recipe/low_bit_check.h"
 
 namespace scute {
 namespace {
@@ -61,6 +62,7 @@ Weights read_weights(const ModelDescription& model) {
     }
     weights.erase("lm_head.weight");
   }
+  check_low_bit(weights, model);
   return weights;
 }
 

@@ -7,12 +7,13 @@
 
 namespace scute {
 
-/// `path` without a slash at its end. Error when something is there and not `replace`, or when it
-/// is the folder `source`, which is being read.
+/// `path` without a slash at its end. Error when something is there and not `replace`; with
+/// `replace` too when that is no folder, or holds anything that scute does not write; and when the
+/// folder `source`, which is being read, is it or lies in it.
 std::string checked_target(const std::string& path, const std::string& source, bool replace);
 
-/// A folder beside `target` (with ".writing" behind its name) that disappears unless it is put in
-/// place. What an earlier, killed program left there is removed first.
+/// A folder beside `target`, of this process alone (".writing-" and its id behind the name), that
+/// disappears unless it is put in place. What killed processes left there is removed first.
 class FolderWriter {
  public:
   explicit FolderWriter(std::string target);

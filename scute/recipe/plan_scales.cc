@@ -62,8 +62,16 @@ double PlanScales::range(const std::string& site) {
                     "symmetric (scute decide --bits 8)",
                     site, decision.grid.bits, decision.grid.symmetric ? "" : ", asymmetric"));
   }
+  const double range = std::max(std::abs(decision.lo), std::abs(decision.hi));
+  // Nothing but zeros was seen: any scale represents them.
+  const bool constant =
+      range == 0 && decision.before_lo == 0 && decision.before_hi == 0 && !decision.policy.empty();
+  if (!constant && !std::isnormal(static_cast<float>(range / 127))) {
+    return note(fmt::format("{} has the range {} .. {}, which leaves no scale", site, decision.lo,
+                            decision.hi));
+  }
   used_.sites.emplace(site, decision);
-  return std::max(std::abs(decision.lo), std::abs(decision.hi));
+  return range;
 }
 
 float PlanScales::scale(const std::string& site) { return scale_of_range(range(site)); }

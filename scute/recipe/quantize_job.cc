@@ -304,13 +304,24 @@ LowBitModel QuantizeJob::run() {
   const bool table = options_.embedding || options_.head;
   out_.config = model_.json;
   out_.config["quantization_config"] =
-      quantization_config(layers, options_,
+      quantization_config(config_, layers, options_,
                           {table ? options_.format.weight_bits : 0,
                            options_.head && options_.format.eight_bit_activations()});
-  out_.config["scute"] = scheme_to_json(scheme_, layers);
+  out_.config["scute"] = scheme_to_json(scheme_, layers, stored_state_scale());
   out_.description.json = out_.config;
   out_.recipe = recipe();
   return std::move(out_);
+}
+
+/// As the tensors have it.
+std::string QuantizeJob::stored_state_scale() const {
+  const auto any = [this](std::string_view ending) {
+    return std::ranges::any_of(
+        out_.tensors, [&](const NamedTensor& item) { return item.name.ends_with(ending); });
+  };
+  if (any(".x_head_group_range")) return any(".ssm_state_scale") ? "grouped" : "none";
+  if (any(".ssm_state_channel_scale")) return "channel";
+  return any(".ssm_state_scale") ? "tensor" : "none";
 }
 
 Json QuantizeJob::recipe() const {

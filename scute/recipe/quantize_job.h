@@ -81,6 +81,7 @@ class QuantizeJob {
   QuantizedWeight rounded(const MatrixJob& job, const Tensor& weight);
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;
+  std::string stored_state_scale() const;
   Json recipe() const;
   void remark(std::string sentence);
 

@@ -72,14 +72,14 @@ TEST(LowBitConfig, ASchemeReadsBackAsItself) {
   scheme.seed = 0xfedcba9876543210;
   auto layers = formats({"W8A8", "FP", "W4A16"});
   layers.push_back({8, 16});
-  const Json json = Json::parse(scheme_to_json(scheme, layers).dump(), "json");
+  const Json json = Json::parse(scheme_to_json(scheme, layers, "channel").dump(), "json");
   EXPECT_EQ(scheme_from_json(json, "json"), scheme);
   EXPECT_EQ(layers_from_json(json, "json"), layers);
 }
 
 TEST(LowBitConfig, RefusesWhatItDoesNotKnowNamingTheKey) {
   const auto refused = [](const char* key, Json value) {
-    Json json = scheme_to_json({}, formats({"W8A8"}));
+    Json json = scheme_to_json({}, formats({"W8A8"}), "none");
     json[key] = std::move(value);
     EXPECT_THAT(([&] {
                   scheme_from_json(json, "c");
@@ -93,12 +93,13 @@ TEST(LowBitConfig, RefusesWhatItDoesNotKnowNamingTheKey) {
   refused("rotated_stream", 1);
   refused("rotated_out_proj", Json());
   refused("state_rounding", "floor");
+  refused("state_scale", "row");
   refused("seed", "42");
   refused("layers", "W8A8");
   refused("layers", Json::Array{"W8A9"});
-  for (const char* key : {"version", "folded_head", "layers"}) {
+  for (const char* key : {"version", "folded_head", "state_scale", "layers"}) {
     Json json = Json::object();
-    const Json whole = scheme_to_json({}, {});
+    const Json whole = scheme_to_json({}, {}, "tensor");
     for (const auto& [name, value] : whole.as_object("")) {
       if (name != key) json[name] = value;
     }
@@ -119,9 +120,25 @@ std::vector<std::string> groups(const Json& config) {
   return out;
 }
 
+MambaConfig config_of(int64_t width) {
+  MambaConfig config;
+  config.width = width;
+  config.inner = 2 * width;
+  config.dt_rank = 16;
+  return config;
+}
+
+TEST(LowBitConfig, AMatrixWithoutAFullGroupHasAScaleAnOutput) {
+  const Json config = quantization_config(config_of(96), formats({"W4A16"}), {}, {4, false});
+  EXPECT_THAT(groups(config), testing::UnorderedElementsAre(
+                                  R"(re:.*layers\.(0)\.mixer\.(x_proj|out_proj)$: 4, "group")",
+                                  R"(re:.*layers\.(0)\.mixer\.(in_proj)$: 4, "channel")",
+                                  R"(re:.*embeddings$: 4, "channel")", R"(lm_head: 4, "channel")"));
+}
+
 TEST(LowBitConfig, OneGroupOfModulesForEachWeightFormat) {
   QuantizeOptions options;
-  Json config = quantization_config(formats({"W8A8", "W8A8"}), options, {});
+  Json config = quantization_config(config_of(256), formats({"W8A8", "W8A8"}), options, {});
   EXPECT_THAT(
       groups(config),
       testing::ElementsAre(
@@ -129,7 +146,8 @@ TEST(LowBitConfig, OneGroupOfModulesForEachWeightFormat) {
   EXPECT_EQ(config.at("format", ""), Json("int-quantized"));
   EXPECT_EQ(config.at("ignore", ""), Json(Json::Array{"lm_head", "re:.*conv1d$"}));
 
-  config = quantization_config(formats({"W4A8", "FP", "W4A16"}), options, {8, true});
+  config =
+      quantization_config(config_of(256), formats({"W4A8", "FP", "W4A16"}), options, {8, true});
   EXPECT_THAT(groups(config),
               testing::UnorderedElementsAre(
                   R"(re:.*layers\.(0)\.mixer\.(in_proj|x_proj|out_proj)$: 4, 8, "group")",

@@ -250,7 +250,7 @@ TEST_P(EditFolder, WorksWithoutAPlanAndARecipe) {
 
 TEST_P(EditFolder, SharedScalesHaveOneSite) {
   QuantizeOptions options;
-  options.shared_scales = true;  // Mamba-2 shares none
+  options.shared_scales = mamba1();  // Mamba-2 shares none
   make(options);
   const FolderEdit worked = edit_folder(
       low(),

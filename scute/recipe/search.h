@@ -11,7 +11,9 @@
 namespace scute {
 
 struct SearchOptions {
-  double bits = 8;                 ///< at most so many bits a weight on average over the layers
+  /// At most so many bits a weight on average over the layers' matrices, scales included, as
+  /// stored.
+  double bits = 8;
   CalibrationOptions calibration;  ///< the windows that divergences are measured on
   int threads = 0;
   std::function<void(int64_t done, int64_t total)> progress = {};
@@ -19,6 +21,7 @@ struct SearchOptions {
 
 struct SearchResult {
   std::vector<LayerFormat> formats;  ///< what each layer may become, fewest bits first
+  std::vector<double> bits;          ///< a weight in each, scales included
   /// divergence[layer][format], nats per token, of the float model with this layer alone rounded.
   std::vector<std::vector<MeanAndError>> divergence;
   std::vector<LayerFormat> layers;  ///< the list found

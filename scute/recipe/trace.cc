@@ -150,6 +150,9 @@ std::string statistics_note(const LowBitFiles& files) {
     return "statistic: statistics.safetensors" +
            members(files.statistics->meta, {"samples", "tokens"});
   }
+  if (files.foreign_statistics) {
+    return "statistic: statistics.safetensors is of another model than recipe.json names: not used";
+  }
   return fmt::format(
       "statistic: not recorded (no statistics.safetensors); range before, clipped and SQNR {}",
       files.plan ? "are what the plan says" : "cannot be known");
