@@ -12,6 +12,7 @@
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
+#include "scute/kernels/gemm_int8.h"
 #include "scute/observe/recorder.h"
 #include "scute/recipe/model_folder.h"
 
@@ -91,7 +92,8 @@ void Examination::machine() {
        fmt::format("{}, {} usable", processor_name(), count_of(Threads(0).count(), "processor")));
   note(Level::ok, "kernels",
        fmt::format("Highway {}, oneDNN {}", highway_target(), onednn_target()));
-  const std::string wrong = gemm_self_test();
+  std::string wrong = gemm_self_test();
+  if (wrong.empty()) wrong = gemm_int8_self_test();
   note(wrong.empty() ? Level::ok : Level::failure, "self-test",
        wrong.empty() ? "matrix products agree with plain loops" : wrong,
        wrong.empty() ? "" : "report this machine, with the line \"kernels\"");
