@@ -134,7 +134,8 @@ def main():
     put("fuzz_model_config", "float", json.dumps(config).encode())
     config["scute"] = {"format": "scute-low-bit", "version": 1, "tool": "scute",
                        "rotated_stream": True, "rotated_out_proj": False, "folded_head": False,
-                       "state_rounding": "nearest", "seed": -1, "layers": ["W4A8", "FP"]}
+                       "state_scale": "tensor", "state_rounding": "nearest", "seed": -1,
+                       "layers": ["W4A8", "FP"]}
     put("fuzz_model_config", "low_bit", json.dumps(config).encode())
     put("fuzz_model_config", "hugging_face", json.dumps(
         {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 16,

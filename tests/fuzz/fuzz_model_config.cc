@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   model->config.check("fuzz");
   if (!model->low_bit) return 0;
   if (static_cast<int64_t>(formats.size()) != model->config.layers) std::abort();
-  const scute::Json written = scute::scheme_to_json(model->scheme, formats);
+  const scute::Json written = scute::scheme_to_json(model->scheme, formats, "channel");
   if (scute::scheme_from_json(written, "fuzz") != model->scheme) std::abort();
   if (scute::layers_from_json(written, "fuzz") != formats) std::abort();
   return 0;
