@@ -241,6 +241,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto backend = (flags & 16) != 0 ? scute::Backend::simulate : scute::Backend::integer;
 
   std::vector<NamedTensor> tensors = base.tensors;
+  if (!base.config.tied_head && scheme.rotated_out_proj) {  // grouped: the rotation's own order
+    std::vector<int32_t> order(16);
+    for (size_t c = 0; c < 16; ++c) order[c] = static_cast<int32_t>(c ^ 5);
+    tensors.push_back({kScan + "x_channel_order", Tensor::of<int32_t>({16}, order)});
+  }
   const bool sound = bytes.empty() && !scheme.folded_head;
   mutate(tensors, bytes);
   try {
