@@ -4,13 +4,6 @@
 
 namespace scute::cli {
 
-void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids) {
-  const Arena::Scope scope(run.arena());
-  const auto hidden = run.matrix(static_cast<int64_t>(ids.size()), model.config().width);
-  State state = model.new_state();
-  model.hidden(run, ids, state, hidden);
-}
-
 std::vector<int32_t> random_ids(int64_t length, int64_t vocabulary, uint64_t seed) {
   Random random(seed);
   std::vector<int32_t> out(static_cast<size_t>(length));

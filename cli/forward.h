@@ -1,17 +1,13 @@
-// One sample through a model up to its final norm, for measuring.
+// What bench and doctor send through a model, and where they look.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "scute/models/language_model.h"
 
 namespace scute::cli {
-
-/// From a zero state; the head is not computed.
-void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids);
 
 /// Uniform in [0, vocabulary), the same for the same seed.
 std::vector<int32_t> random_ids(int64_t length, int64_t vocabulary, uint64_t seed);

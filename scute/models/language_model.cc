@@ -176,4 +176,11 @@ ModelSize LanguageModel::size() const {
   return out;
 }
 
+void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids) {
+  const Arena::Scope scope(run.arena());
+  const auto hidden = run.matrix(static_cast<int64_t>(ids.size()), model.config().width);
+  State state = model.new_state();
+  model.hidden(run, ids, state, hidden);
+}
+
 }  // namespace scute

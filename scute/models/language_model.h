@@ -74,4 +74,8 @@ class LanguageModel {
   Linear head_;
 };
 
+/// One pass over a sequence from a zero state, for whoever is shown its sites; the head is not
+/// computed.
+void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids);
+
 }  // namespace scute

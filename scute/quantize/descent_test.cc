@@ -10,21 +10,12 @@
 #include "scute/base/random.h"
 #include "scute/quantize/gptq.h"
 #include "scute/quantize/group_scale.h"
+#include "scute/quantize/test_data.h"
 
 namespace scute {
 namespace {
 
 constexpr double kDamping = 0.01;
-
-struct Square {
-  explicit Square(int64_t size) : n(size), values(static_cast<size_t>(size * size), 0) {}
-  double& at(int64_t i, int64_t j) { return values[static_cast<size_t>(i * n + j)]; }
-  double at(int64_t i, int64_t j) const { return values[static_cast<size_t>(i * n + j)]; }
-  MatView<const double> view() const { return {values.data(), n, n}; }
-
-  int64_t n;
-  std::vector<double> values;
-};
 
 /// Σ x·xᵀ of tokens that share `sources` causes: inputs that are far from independent.
 Square correlated(int64_t n, int64_t sources, uint64_t seed) {
@@ -48,13 +39,6 @@ Square correlated(int64_t n, int64_t sources, uint64_t seed) {
       }
     }
   }
-  return out;
-}
-
-Tensor random_weight(int64_t outputs, int64_t inputs, uint64_t seed) {
-  Tensor out(DType::f32, {outputs, inputs});
-  Random random(seed);
-  for (float& w : out.mutable_values<float>()) w = static_cast<float>(random.normal());
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/quantize/grid.h"
+#include "scute/quantize/test_data.h"
 
 namespace scute {
 namespace {
@@ -23,13 +24,6 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 Tensor floats(Shape shape, const std::vector<float>& values) {
   return Tensor::of<float>(std::move(shape), values);
-}
-
-Tensor random_weight(int64_t outputs, int64_t inputs, uint64_t seed) {
-  Tensor out(DType::f32, {outputs, inputs});
-  Random random(seed);
-  for (float& w : out.mutable_values<float>()) w = static_cast<float>(random.normal());
-  return out;
 }
 
 WeightFormat eight_bit(Granularity granularity) {

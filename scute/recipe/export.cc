@@ -16,12 +16,10 @@ namespace {
 
 /// f32 as it is; bf16 rounded to nearest even.
 Tensor as_type(const Tensor& values, DType type) {
-  const Tensor wide = values.to_f32();
-  if (type == DType::f32) return wide;
-  if (type != DType::bf16) fail("--dtype", "f32 or bf16", std::string(name_of(type)));
-  Tensor out(DType::bf16, values.shape());
-  std::ranges::transform(wide.values<float>(), out.mutable_values<bf16>().begin(), to_bf16);
-  return out;
+  if (type != DType::f32 && type != DType::bf16) {
+    fail("--dtype", "f32 or bf16", std::string(name_of(type)));
+  }
+  return values.rounded_to(type);
 }
 
 /// codes · scale of their channel, (channels, 1, taps).

@@ -50,13 +50,6 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
   return out;
 }
 
-void forward(const LanguageModel& model, Run& run, const Window& window) {
-  const Arena::Scope scope(run.arena());
-  const auto hidden = run.matrix(static_cast<int64_t>(window.ids.size()), model.config().width);
-  State state = model.new_state();
-  model.hidden(run, window.ids, state, hidden);
-}
-
 }  // namespace
 
 Hessians measure_hessians(const ModelDescription& description, const CalibrationOptions& options,
@@ -76,7 +69,7 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
     Threads(how.threads).for_each(std::min(kSums, count), [&](int64_t first, int) {
       Run run(sums[static_cast<size_t>(first)].get(), 0);
       for (int64_t w = first; w < count; w += kSums) {
-        forward(model, run, windows.windows[static_cast<size_t>(w)]);
+        forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
         if (how.progress) how.progress(done.fetch_add(1) + 1, total);
       }
     });

@@ -14,15 +14,7 @@ namespace {
 
 /// The values in the precision that the float model has.
 Tensor as_type(const Tensor& values, DType type) {
-  if (type == DType::f32 || type == DType::f64) return values;
-  Tensor out(type, values.shape());
-  const auto from = values.values<float>();
-  if (type == DType::bf16) {
-    std::ranges::transform(from, out.mutable_values<bf16>().begin(), to_bf16);
-  } else {
-    std::ranges::transform(from, out.mutable_values<f16>().begin(), to_f16);
-  }
-  return out;
+  return values.rounded_to(type == DType::f64 ? DType::f32 : type);
 }
 
 Tensor ones_like(const Tensor& tensor) {

@@ -101,6 +101,22 @@ Tensor Tensor::to_f32() const {
   return out;
 }
 
+Tensor Tensor::rounded_to(DType type) const {
+  if (type == dtype_ && is_float(type)) return *this;
+  const Tensor wide = to_f32();
+  if (type == DType::f32) return wide;
+  if (type != DType::f16 && type != DType::bf16) {
+    fail("tensor", "f32, f16 or bf16", std::string(name_of(type)));
+  }
+  Tensor out(type, shape_);
+  if (type == DType::bf16) {
+    std::ranges::transform(wide.values<float>(), out.mutable_values<bf16>().begin(), to_bf16);
+  } else {
+    std::ranges::transform(wide.values<float>(), out.mutable_values<f16>().begin(), to_f16);
+  }
+  return out;
+}
+
 void Tensor::require(DType wanted) const {
   if (dtype_ != wanted) {
     fail("tensor", fmt::format("{} elements", name_of(wanted)), std::string(name_of(dtype_)));

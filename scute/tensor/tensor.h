@@ -78,6 +78,9 @@ class Tensor {
   Tensor reshaped(Shape shape) const;
   /// Float elements widened to f32 (f64 rounded); the same memory when it is f32 already.
   Tensor to_f32() const;
+  /// Float elements as f32, f16 or bf16, rounded to nearest even; the same memory when they are of
+  /// that type already. Error for another type.
+  Tensor rounded_to(DType type) const;
 
  private:
   void require(DType wanted) const;
