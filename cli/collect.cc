@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/quantize_flags.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -25,26 +25,6 @@ struct Request {
   bool quiet = false, json = false;
 };
 
-void declare_windows(Options& options, WindowOptions& windows) {
-  options.integer("--samples,--calib-data-num", windows.samples, {.least = 1},
-                  "windows of text shown to the model, at most");
-  options.integer("--seqlen,--calib-seqlen", windows.seqlen, {.least = 1},
-                  "tokens of a window, at most");
-  options.custom("--shuffle,--seed", "SEED|none", fmt::format("{}", *windows.shuffle),
-                 "order of the documents: shuffled with this seed, or as in the files",
-                 [&windows](const std::string& given) {
-                   windows.shuffle = std::nullopt;
-                   if (given == "none") return;
-                   windows.shuffle =
-                       static_cast<uint64_t>(parse_integer("--shuffle", given, {.least = 0}));
-                 });
-  options.integer("--skip", windows.skip, {.least = 0}, "documents left out after shuffling");
-  options.integer("--take", windows.take, {.least = 1}, "all",
-                  "documents used at most after skipping");
-  options.integer("--windows-per-document", windows.windows_per_document, {.least = 1},
-                  "consecutive windows cut from one document, at most");
-}
-
 bool parse(const Arguments& arguments, Output& out, Request& request) {
   Options options("collect");
   CollectOptions& collect = request.collect;
@@ -56,7 +36,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
       Options::Need::required);
   options.text("--out", request.out, "FILE", "statistics: a name ending in .safetensors or .pt",
                Options::Need::required);
-  declare_windows(options, collect.windows);
+  declare_windows(options, collect.windows, "--shuffle,--seed");
   options.text("--sites", collect.sites, "GLOB",
                "sites to observe, e.g. '*.x_proj:input'; without it all but lm_head:output");
   options.integer("--fine", collect.fine, {1, 16},
@@ -84,13 +64,9 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 std::string activations_path(const Request& request, const std::string& model) {
-  const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  localtime_r(&now, &local);
-  char stamp[32] = "";
-  std::strftime(stamp, sizeof stamp, "%Y%m%d_%H%M%S", &local);
   const auto folder = std::filesystem::path(request.out).parent_path();
-  return (folder / fmt::format("activations_{}_pa1_{}.npz", model, stamp)).string();
+  return (folder / fmt::format("activations_{}_pa1_{}.npz", model, local_time("%Y%m%d_%H%M%S")))
+      .string();
 }
 
 /// Sites with NaN or infinite values, with their numbers.

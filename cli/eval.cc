@@ -10,12 +10,9 @@
 #include "cli/progress.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
-#include "scute/data/documents.h"
-#include "scute/evaluate/perplexity.h"
 #include "scute/io/file.h"
 #include "scute/recipe/calibration.h"
-#include "scute/recipe/last_word_items.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/recipe/scoring.h"
 
 namespace scute::cli {
 namespace {
@@ -71,70 +68,28 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-/// What there is to score, read and checked before the model is loaded.
-struct Work {
-  std::vector<int32_t> stream;
-  std::vector<LastWordItem> items;
-};
-
-Work read_work(const Request& request, const ModelDescription& model) {
-  const auto tokenizer = load_tokenizer(model, request.tokenizer);
-  const Tokenizer* known = tokenizer ? &*tokenizer : nullptr;
-  Work work;
-  if (!request.perplexity.empty()) {
-    work.stream = read_stream(request.perplexity, known);
-    const auto tokens = static_cast<int64_t>(work.stream.size());
-    if (tokens < request.window) {
-      fail(request.perplexity,
-           fmt::format("text for at least one window of {} tokens", request.window),
-           tokens < 2 ? count_of(tokens, "token")
-                      : fmt::format("{} tokens; --window {} would fit", tokens, tokens));
-    }
-  }
-  if (!request.last_word.empty()) {
-    work.items =
-        read_last_word_items(request.last_word, known, model.config.vocabulary, request.max_items);
-  }
-  return work;
+ScoreOptions score_options(const Request& request) {
+  return {.perplexity = request.perplexity,
+          .last_word = request.last_word,
+          .windows = {.window = request.window,
+                      .stride = request.stride.value_or(request.window),
+                      .max_windows = request.max_windows,
+                      .context = request.context,
+                      .feed = request.stepwise ? Feed::one_by_one : Feed::whole},
+          .max_items = request.max_items,
+          .tokenizer = request.tokenizer};
 }
 
-PerplexityOptions perplexity_options(const Request& request) {
-  return {.window = request.window,
-          .stride = request.stride.value_or(request.window),
-          .max_windows = request.max_windows,
-          .context = request.context,
-          .feed = request.stepwise ? Feed::one_by_one : Feed::whole};
-}
-
-Protocol protocol_of(const Request& request, const Work& work) {
-  Protocol out;
-  out.perplexity_file = request.perplexity;
-  out.last_word_file = request.last_word;
-  out.options = perplexity_options(request);
-  out.stream_tokens = static_cast<int64_t>(work.stream.size());
-  out.windows_fitting = (out.stream_tokens - out.options.window) / out.options.stride + 1;
-  return out;
-}
-
-Scores score(const Request& request, const Work& work, const Protocol& protocol,
-             const ModelDescription& description, const Execution& execution) {
+Scores score(const Request& request, const ScoreWork& work, const ModelDescription& description,
+             const Execution& execution) {
   const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
-  Scores out;
-  const Threads threads(request.threads);
-  if (!work.stream.empty()) {
-    const int64_t total =
-        std::min(protocol.windows_fitting, request.max_windows.value_or(protocol.windows_fitting));
-    Progress progress("perplexity", "windows", request.quiet);
-    out.perplexity = perplexity(model, work.stream, protocol.options, threads,
-                                [&](int64_t done) { progress.update(done, total); });
-  }
-  if (!work.items.empty()) {
-    const auto total = static_cast<int64_t>(work.items.size());
-    Progress progress("last word", "passages", request.quiet);
-    out.last_word = last_word(model, work.items, threads, protocol.max_context,
-                              [&](int64_t done) { progress.update(done, total); });
-  }
-  return out;
+  StepProgress progress(request.quiet);
+  return score(model, work, score_options(request), Threads(request.threads),
+               [&](ScoreTask task, int64_t done, int64_t total) {
+                 const bool words = task == ScoreTask::perplexity;
+                 progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages",
+                                 done, total);
+               });
 }
 
 /// Says so when a low-bit model was calibrated on the very file it is scored on.
@@ -155,11 +110,11 @@ int run_eval(const Arguments& arguments, Output& out) {
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription description = describe_model(request.model);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
-  const Work work = read_work(request, description);
+  const ScoreOptions options = score_options(request);
+  const ScoreWork work = read_score_work(description, options);
 
   const auto start = std::chrono::steady_clock::now();
   const Execution execution(request.compute, request.backend);
-  const Protocol protocol = protocol_of(request, work);
   warn_of_calibration(request, description);
   Answer answer;
   answer.json["model"] = description.name;
@@ -169,16 +124,17 @@ int run_eval(const Arguments& arguments, Output& out) {
   if (description.low_bit) {
     answer.json["backend"] = request.backend == Backend::integer ? "integer" : "simulate";
   }
-  const Scores scores = score(request, work, protocol, description, execution);
-  if (scores.perplexity) add_perplexity(*scores.perplexity, protocol, answer);
-  if (scores.last_word) add_last_word(*scores.last_word, work.items, protocol, answer);
+  const Scores scores = score(request, work, description, execution);
+  if (scores.perplexity) add_perplexity(*scores.perplexity, options, work, answer);
+  if (scores.last_word) add_last_word(*scores.last_word, options, answer);
+  answer.items = items_text(scores, work.items);
   if (!request.against.empty()) {
     const ModelDescription other = describe_model(request.against);
     if (other.config.vocabulary != description.config.vocabulary) {
       fail(request.against, fmt::format("a vocabulary of {}", description.config.vocabulary),
            fmt::format("{}", other.config.vocabulary));
     }
-    add_comparison(scores, score(request, work, protocol, other, execution), other.name, answer);
+    add_comparison(scores, score(request, work, other, execution), other.name, answer);
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   answer.json["seconds"] = time.count();

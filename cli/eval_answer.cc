@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/words.h"
+#include "scute/evaluate/compare.h"
 #include "scute/io/file.h"
 
 namespace scute::cli {
@@ -22,8 +23,11 @@ std::string protocol_of(const PerplexityOptions& options) {
 
 }  // namespace
 
-void add_perplexity(const PerplexityResult& result, const Protocol& p, Answer& answer) {
-  const std::string hash = hash_file(p.perplexity_file), protocol = protocol_of(p.options);
+void add_perplexity(const PerplexityResult& result, const ScoreOptions& options,
+                    const ScoreWork& work, Answer& answer) {
+  const PerplexityOptions& cut = options.windows;
+  const auto tokens = static_cast<int64_t>(work.stream.size());
+  const std::string hash = hash_file(options.perplexity), protocol = protocol_of(cut);
   const auto windows = static_cast<int64_t>(result.windows.size());
   Json& json = answer.json["perplexity"];
   json["value"] = result.perplexity;
@@ -32,12 +36,12 @@ void add_perplexity(const PerplexityResult& result, const Protocol& p, Answer& a
   json["standard_error_nll"] = result.standard_error;
   json["windows"] = windows;
   json["predictions"] = result.predictions;
-  json["tokens_in_file"] = p.stream_tokens;
-  json["window"] = p.options.window;
-  json["stride"] = p.options.stride;
-  json["context"] = p.options.context;
-  json["stepwise"] = p.options.feed == Feed::one_by_one;
-  json["file"] = p.perplexity_file;
+  json["tokens_in_file"] = tokens;
+  json["window"] = cut.window;
+  json["stride"] = cut.stride;
+  json["context"] = cut.context;
+  json["stepwise"] = cut.feed == Feed::one_by_one;
+  json["file"] = options.perplexity;
   json["sha256"] = hash;
   json["protocol"] = protocol;
   answer.text += fmt::format(
@@ -45,29 +49,18 @@ void add_perplexity(const PerplexityResult& result, const Protocol& p, Answer& a
       "  items     {} of {} that fit, {} predictions\n"
       "  file      {}, SHA-256 {}, {} tokens\n  protocol  {}\n",
       result.perplexity, result.perplexity * result.standard_error, result.mean_nll,
-      result.standard_error, count_of(windows, "window"), grouped(p.windows_fitting),
-      grouped(result.predictions), p.perplexity_file, short_hash(hash), grouped(p.stream_tokens),
-      protocol);
-  for (size_t i = 0; i < result.windows.size(); ++i) {
-    const WindowScore& window = result.windows[i];
-    Json item;
-    item["kind"] = "window";
-    item["index"] = static_cast<int64_t>(i);
-    item["start"] = window.start;
-    item["predictions"] = window.predictions;
-    item["nll"] = window.nll;
-    answer.items += item.dump() + "\n";
-  }
+      result.standard_error, count_of(windows, "window"),
+      grouped((tokens - cut.window) / cut.stride + 1), grouped(result.predictions),
+      options.perplexity, short_hash(hash), grouped(tokens), protocol);
 }
 
-void add_last_word(const LastWordResult& result, const std::vector<LastWordItem>& items,
-                   const Protocol& p, Answer& answer) {
-  const std::string hash = hash_file(p.last_word_file);
-  const auto total = static_cast<int64_t>(items.size());
+void add_last_word(const LastWordResult& result, const ScoreOptions& options, Answer& answer) {
+  const std::string hash = hash_file(options.last_word);
+  const auto total = static_cast<int64_t>(result.items.size());
   const std::string protocol = fmt::format(
       "context = text up to its last space, target = the rest, space included; a hit needs every "
       "target token to be the argmax; perplexity per word; context cut to {} tokens",
-      p.max_context);
+      options.max_context);
   Json& json = answer.json["last_word"];
   json["accuracy"] = result.accuracy;
   json["standard_error"] = result.accuracy_error;
@@ -75,24 +68,15 @@ void add_last_word(const LastWordResult& result, const std::vector<LastWordItem>
   json["items"] = total;
   json["perplexity_per_word"] = result.perplexity;
   json["standard_error_perplexity"] = result.perplexity_error;
-  json["file"] = p.last_word_file;
+  json["file"] = options.last_word;
   json["sha256"] = hash;
   json["protocol"] = protocol;
   answer.text += fmt::format(
       "last word   {:.2f} % ± {:.2f} %  ({} hits), perplexity per word {:.2f} ± {:.2f}\n"
       "  items     {}\n  file      {}, SHA-256 {}\n  protocol  {}\n",
       100 * result.accuracy, 100 * result.accuracy_error, grouped(result.hits), result.perplexity,
-      result.perplexity_error, count_of(total, "passage"), p.last_word_file, short_hash(hash),
+      result.perplexity_error, count_of(total, "passage"), options.last_word, short_hash(hash),
       protocol);
-  for (size_t i = 0; i < result.items.size(); ++i) {
-    Json item;
-    item["kind"] = "last_word";
-    item["index"] = static_cast<int64_t>(i);
-    item["predictions"] = items[i].target;
-    item["nll"] = result.items[i].nll;
-    item["hit"] = result.items[i].hit;
-    answer.items += item.dump() + "\n";
-  }
 }
 
 void add_comparison(const Scores& scores, const Scores& reference, const std::string& name,

@@ -152,6 +152,18 @@ void Options::integer(const std::string& names, std::optional<int64_t>& value, L
          });
 }
 
+void Options::optional_integer(const std::string& names, std::optional<int64_t>& value,
+                               Limits limits, int64_t alone, const std::string& help) {
+  add_line(names, "[N]", fmt::format("{}; {} when N is left out", help, alone), "", Need::optional);
+  CLI::Option* option = parser_->add(
+      names,
+      [&value, limits, alone, flag = first_flag(names)](const std::string& given) {
+        value = given.empty() ? alone : parse_integer(flag, given, limits);
+      },
+      Need::optional);
+  option->expected(0, 1);
+}
+
 void Options::number(const std::string& names, double& value, double least, double most,
                      const std::string& help) {
   custom(names, "X", fmt::format("{}", value), help,

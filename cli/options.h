@@ -45,6 +45,9 @@ class Options {
   /// `otherwise` is what the help shows as the default.
   void integer(const std::string& names, std::optional<int64_t>& value, Limits limits,
                const std::string& otherwise, const std::string& help);
+  /// The value may be left out: --flag alone means `alone`.
+  void optional_integer(const std::string& names, std::optional<int64_t>& value, Limits limits,
+                        int64_t alone, const std::string& help);
   /// Numbers in [least, most].
   void number(const std::string& names, double& value, double least, double most,
               const std::string& help);

@@ -57,6 +57,22 @@ std::string Progress::line(int64_t done, int64_t total, double seconds) const {
                      significant(rate, 3), duration_text(left));
 }
 
+void StepProgress::update(const std::string& title, const std::string& unit, int64_t done,
+                          int64_t total) {
+  const std::lock_guard lock(guard_);
+  if (!bar_ || title != title_) {
+    bar_.reset();  // wiped before the next is drawn
+    bar_ = std::make_unique<Progress>(title, unit, quiet_);
+    title_ = title;
+  }
+  bar_->update(done, total);
+}
+
+void StepProgress::finish() {
+  const std::lock_guard lock(guard_);
+  bar_.reset();
+}
+
 void note(bool quiet, const std::string& line) {
   if (!quiet) std::fputs((line + "\n").c_str(), stderr);
 }

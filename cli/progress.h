@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -30,6 +31,24 @@ class Progress {
   Clock::time_point start_, last_;
   int64_t most_ = 0;
   bool drawn_ = false;
+};
+
+/// The bars of several steps, one after the other.
+class StepProgress {
+ public:
+  explicit StepProgress(bool quiet) : quiet_(quiet) {}
+
+  /// From any thread. Another title than the last one wipes the bar and begins a new one: a step
+  /// that calls with done = 0 first has its rate right.
+  void update(const std::string& title, const std::string& unit, int64_t done, int64_t total);
+  /// Wipes the bar: what follows is written to the terminal.
+  void finish();
+
+ private:
+  bool quiet_;
+  std::mutex guard_;
+  std::string title_;
+  std::unique_ptr<Progress> bar_;
 };
 
 /// One line on standard error, unless quiet.

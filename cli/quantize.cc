@@ -12,6 +12,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/quantize_flags.h"
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
@@ -27,78 +28,30 @@ namespace fs = std::filesystem;
 
 struct Request {
   std::string model, plan, statistics, out, hybrid, save_hessians;
-  std::optional<std::string> policy;
-  std::string w_bits = "8", a_bits = "8", hadamard = "on", state_scale = "channel",
-              conv_scale = "channel", state_rounding = "stochastic";
-  std::optional<std::string> fold;
-  std::optional<double> alpha, search;
-  std::optional<int64_t> group;
+  QuantizeFlags flags;
+  PolicyFlags rule;
+  std::optional<double> search;
   int64_t search_samples = 16;
-  int64_t seed = 42;
+  CalibrationOptions calibration;
   QuantizeOptions options;
   int threads = 0;
   bool force = false, quiet = false, json = false;
 };
 
-void weight_flags(Options& options, Request& request) {
-  QuantizeOptions& q = request.options;
-  options.choice("--w-bits", request.w_bits, {"8", "4"}, "bits of weights");
-  options.choice("--a-bits", request.a_bits, {"8", "16"},
-                 "bits of activations; 16: floats, with 4-bit weights only");
-  options.flag("--gptq,--apply-gptq", q.gptq,
-               "round in_proj, x_proj, out_proj and the head by GPTQ; needs --data or --hessians");
-  options.texts("--data", q.calibration.data, "FILE", "GPTQ: .jsonl, .txt or .npy to calibrate on");
-  options.integer("--samples,--calib-data-num", q.calibration.windows.samples, {.least = 1},
+void gptq_flags(Options& options, Request& request) {
+  CalibrationOptions& calibration = request.calibration;
+  options.texts("--data", calibration.data, "FILE", "GPTQ: .jsonl, .txt or .npy to calibrate on");
+  options.integer("--samples,--calib-data-num", calibration.windows.samples, {.least = 1},
                   "GPTQ: windows");
-  options.integer("--seqlen,--calib-seqlen", q.calibration.windows.seqlen, {.least = 1},
+  options.integer("--seqlen,--calib-seqlen", calibration.windows.seqlen, {.least = 1},
                   "GPTQ: tokens of a window");
-  options.text("--hessians", q.calibration.hessians, "FILE",
+  options.text("--hessians", calibration.hessians, "FILE",
                "GPTQ: Hessians saved before, instead of --data");
   options.text("--save-hessians", request.save_hessians, "FILE",
                "keep them, so that bits and groups can be decided again without a pass");
-  options.integer("--group-size", request.group, {.least = 1}, "128",
-                  "inputs that share a 4-bit scale");
-  options.flag("--per-tensor", q.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
-  options.flag("--quantize-embedding", q.embedding, "quantize the table of token vectors");
-  options.flag("--quantize-lm-head", q.head, "quantize the head and its input");
 }
 
-void activation_flags(Options& options, Request& request) {
-  QuantizeOptions& q = request.options;
-  options.text("--plan,--overrides", request.plan, "FILE", "ranges that decide wrote");
-  options.text("--stats", request.statistics, "FILE",
-               "statistics: decided here without --plan; kept in the checkpoint; needed by "
-               "--group-heads and by scales per state channel");
-  options.custom("--policy", "POLICY", "auto", "how --stats are decided without --plan",
-                 [&request](const std::string& given) {
-                   Policy::parse(given);
-                   request.policy = given;
-                 });
-  options.custom("--percentile-alpha", "A", "0.9995", "share that --policy percentile keeps",
-                 [&request](const std::string& given) {
-                   request.alpha = Policy::parse("percentile:" + given).alpha;
-                 });
-  options.choice("--hadamard", request.hadamard, {"on", "off"},
-                 "fold norms and rotate residual stream and out_proj's input");
-  options.custom("--fold", "on|off", "as --hadamard",
-                 "fold norms into the matrices behind them; without rotation for floats only",
-                 [&request](const std::string& given) {
-                   if (given != "on" && given != "off") {
-                     fail("--fold", "on or off", fmt::format("\"{}\"", given));
-                   }
-                   request.fold = given;
-                 });
-  options.flag("--group-heads", q.group_heads,
-               "Mamba-2: reorder heads and channels, a scale for each group");
-  options.flag("--shared-scales", q.shared_scales,
-               "Mamba-1: one scale for x and z, one for dt, B and C, as Quamba");
-  options.choice("--conv-scale", request.conv_scale, {"channel", "tensor"},
-                 "8-bit input of the convolution: scales per channel, from --stats, or one");
-  options.choice("--state-scale", request.state_scale, {"channel", "tensor", "none"},
-                 "8-bit state: scales per channel, one, or a float state");
-  options.choice("--state-rounding", request.state_rounding, {"stochastic", "nearest"},
-                 "how the state is rounded after every call");
-  options.number("--state-clip", q.state_clip, 0.01, 10, "share of the state's range that is kept");
+void layer_flags(Options& options, Request& request) {
   options.text("--hybrid-blocks", request.hybrid, "FILE",
                "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
   options.custom(
@@ -118,8 +71,7 @@ void check_together(const Request& request) {
   const auto refuse = [](bool wrong, const char* text) {
     if (wrong) throw UsageError(text);
   };
-  const bool four_bit = request.w_bits == "4" || !request.hybrid.empty() || request.search;
-  const bool eight_bit = request.a_bits == "8";
+  const bool eight_bit = q.format.eight_bit_activations();
   const bool data = !q.calibration.data.empty(), saved = !q.calibration.hessians.empty();
   const bool grams = q.gptq || !request.save_hessians.empty();
   refuse(q.gptq && !data && !saved,
@@ -136,47 +88,36 @@ void check_together(const Request& request) {
   refuse(eight_bit && request.hybrid.empty() && request.plan.empty() && request.statistics.empty(),
          "expected --stats FILE or --plan FILE, the ranges of 8-bit activations (scute collect "
          "measures them), found neither; --w-bits 4 --a-bits 16 needs none");
-  refuse(request.policy && !request.plan.empty(),
+  refuse(request.rule.policy && !request.plan.empty(),
          "--policy: expected --stats alone to decide from, found --plan, which is decided");
-  const PolicyKind kind = Policy::parse(request.policy.value_or("auto")).kind;
-  refuse(request.alpha && kind != PolicyKind::percentile && kind != PolicyKind::quamba,
+  const PolicyKind kind = Policy::parse(request.rule.policy.value_or("auto")).kind;
+  refuse(request.rule.alpha && kind != PolicyKind::percentile && kind != PolicyKind::quamba,
          "--percentile-alpha: expected --policy percentile or quamba, found another");
-  refuse(request.group && !four_bit, "--group-size: expected --w-bits 4, found 8");
-  refuse(q.per_tensor && request.w_bits == "4", "--per-tensor: expected --w-bits 8, found 4");
 }
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
   Options options("quantize");
   options.model(request.model);
-  weight_flags(options, request);
-  activation_flags(options, request);
-  options.integer("--seed", request.seed, {}, "of the calibration windows and stochastic rounding");
+  request.flags.declare(options, QuantizeFlags::Bits::low);
+  gptq_flags(options, request);
+  options.text("--plan,--overrides", request.plan, "FILE", "ranges that decide wrote");
+  options.text("--stats", request.statistics, "FILE",
+               "statistics: decided here without --plan; kept in the checkpoint; needed by "
+               "--group-heads and by scales per state channel");
+  request.rule.declare(options, "auto");
+  layer_flags(options, request);
   options.text("--out,--output", request.out, "DIR", "the folder to write",
                Options::Need::required);
   options.flag("--force", request.force, "replace the folder if it exists");
-  options.tokenizer(request.options.calibration.tokenizer);
+  options.tokenizer(request.calibration.tokenizer);
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
   if (!options.parse(arguments, out)) return false;
 
-  QuantizeOptions& q = request.options;
-  q.format = {request.w_bits == "8" ? 8 : 4, request.a_bits == "8" ? 8 : 16};
-  if (q.format == LayerFormat{8, 16}) {
-    throw UsageError("--w-bits 8 --a-bits 16: expected W8A8, W4A8 or W4A16, found W8A16");
-  }
-  q.hadamard = request.hadamard == "on";
-  q.fold = request.fold.value_or(request.hadamard) == "on";
-  q.state_scale = request.state_scale == "channel"  ? QuantizeOptions::StateScale::channel
-                  : request.state_scale == "tensor" ? QuantizeOptions::StateScale::tensor
-                                                    : QuantizeOptions::StateScale::none;
-  q.conv_scale = request.conv_scale == "channel" ? QuantizeOptions::ConvScale::channel
-                                                 : QuantizeOptions::ConvScale::tensor;
-  q.state_rounding = request.state_rounding == "nearest" ? Scheme::StateRounding::nearest
-                                                         : Scheme::StateRounding::stochastic;
-  q.seed = static_cast<uint64_t>(request.seed);
-  q.calibration.windows.shuffle = q.seed;
-  q.group = request.group.value_or(q.group);
+  request.options = request.flags.read(!request.hybrid.empty() || request.search);
+  request.options.calibration = request.calibration;
+  request.options.calibration.windows.shuffle = request.options.seed;
   check_together(request);
   return true;
 }
@@ -190,11 +131,11 @@ Plan get_plan(const Request& request, const std::optional<StatisticsSet>& statis
   }
   if (!statistics) return {};
   PlanOptions options;
-  options.policy = Policy::parse(request.policy.value_or("auto"));
-  if (request.alpha) options.policy.alpha = *request.alpha;
+  options.policy = Policy::parse(request.rule.policy.value_or("auto"));
+  if (request.rule.alpha) options.policy.alpha = *request.rule.alpha;
   Plan plan = make_plan(statistics->sites, options);
   plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-  plan.meta["policy"] = request.policy.value_or("auto");
+  plan.meta["policy"] = request.rule.policy.value_or("auto");
   plan.meta["percentile_alpha"] = options.policy.alpha;
   plan.meta["bits"] = 8;
   plan.meta["symmetric"] = true;

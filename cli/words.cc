@@ -6,8 +6,18 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <ctime>
 
 namespace scute::cli {
+
+std::string local_time(const char* format) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[64] = "";
+  std::strftime(text, sizeof text, format, &local);
+  return text;
+}
 
 std::string compute_name(const Execution& execution) {
   std::string out = execution.compute == Compute::f32 ? "f32" : "bf16";

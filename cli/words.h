@@ -18,6 +18,9 @@ std::string fixed(double x, int digits);    ///< "-" for what is not a number
 std::string significant(double x, int digits = 4);  ///< shortest with that many digits
 std::string short_hash(std::string_view hex);       ///< its first 12 digits
 
+/// The time now, in the words of strftime.
+std::string local_time(const char* format);
+
 /// "f32" or "bf16"; where 8-bit products are simulated it says so.
 std::string compute_name(const Execution& execution);
 /// A word of a command line, quoted for a POSIX shell where it must be.

@@ -36,16 +36,19 @@ LastWordResult last_word(const LanguageModel& model, std::span<const LastWordIte
                          const Threads& threads, int64_t max_context,
                          const std::function<void(int64_t)>& progress) {
   if (items.empty()) fail("last word", "at least one item", "none");
-  LastWordResult result;
-  result.items.resize(items.size());
+  std::vector<LastWordScore> scores(items.size());
   std::vector<Run> runs(static_cast<size_t>(threads.count()));
   std::atomic<int64_t> done{0};
   threads.for_each(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
     const auto at = static_cast<size_t>(i);
-    result.items[at] = score(model, runs[static_cast<size_t>(worker)], items[at], i, max_context);
+    scores[at] = score(model, runs[static_cast<size_t>(worker)], items[at], i, max_context);
     if (progress) progress(done.fetch_add(1) + 1);
   });
+  return summarize(std::move(scores));
+}
 
+LastWordResult summarize(std::vector<LastWordScore> items) {
+  LastWordResult result{.items = std::move(items)};
   std::vector<double> hits, nlls;
   for (const LastWordScore& item : result.items) {
     result.hits += item.hit ? 1 : 0;

@@ -30,6 +30,9 @@ struct LastWordResult {
          perplexity_error = 0;  ///< per word: exp(mean nll); error by the delta method
 };
 
+/// What follows from the items' scores, at least one.
+LastWordResult summarize(std::vector<LastWordScore> items);
+
 /// Items are cut on the left to the last `max_context` + 1 tokens. Error on an item without target
 /// or context token.
 LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,

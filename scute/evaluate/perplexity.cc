@@ -81,8 +81,7 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
   int64_t count = (tokens - options.window) / options.stride + 1;
   if (options.max_windows) count = std::min(count, *options.max_windows);
 
-  PerplexityResult result;
-  result.windows.resize(static_cast<size_t>(count));
+  std::vector<WindowScore> windows(static_cast<size_t>(count));
   std::vector<Run> runs(static_cast<size_t>(threads.count()));
   std::atomic<int64_t> done{0};
   threads.for_each(count, [&](int64_t i, int worker) {
@@ -95,10 +94,15 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
         score_continuation(model, runs[static_cast<size_t>(worker)], ids, first, options.feed, i);
     double nll = 0;
     for (const double x : scored.nll) nll += x;
-    result.windows[static_cast<size_t>(i)] = {start, static_cast<int64_t>(scored.nll.size()), nll};
+    windows[static_cast<size_t>(i)] = {start, static_cast<int64_t>(scored.nll.size()), nll};
     if (progress) progress(done.fetch_add(1) + 1);
   });
 
+  return summarize(std::move(windows));
+}
+
+PerplexityResult summarize(std::vector<WindowScore> windows) {
+  PerplexityResult result{.windows = std::move(windows)};
   double nll = 0;
   std::vector<double> means;
   for (const WindowScore& window : result.windows) {

@@ -41,6 +41,9 @@ struct PerplexityResult {
   double perplexity = 0;      ///< exp(mean_nll)
 };
 
+/// What follows from the windows' scores, at least one.
+PerplexityResult summarize(std::vector<WindowScore> windows);
+
 /// Error when options make no sense or the stream has no full window. `progress` (may be empty) is
 /// called with the number of windows finished, from any thread.
 PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,

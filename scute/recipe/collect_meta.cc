@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "scute/base/hash.h"
+#include "scute/io/file.h"
 #include "scute/recipe/calibration.h"
 
 namespace scute {
@@ -57,6 +59,34 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   meta["data"].push_back(data_json(options.data, windows));
   meta["command"] = canonical_command(model, options);
   return meta;
+}
+
+std::string collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                           const CollectOptions& options) {
+  const WindowOptions& windows = options.windows;
+  const auto or_null = [](const auto& value) {
+    return value ? Json(static_cast<int64_t>(*value)) : Json();
+  };
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = model_sha256;
+  key["tokenizer"] = tokenizer_sha256;
+  key["data"] = Json::array();
+  for (const std::string& file : options.data) key["data"].push_back(hash_file(file));
+  key["samples"] = windows.samples;
+  key["seqlen"] = windows.seqlen;
+  key["shuffle"] = or_null(windows.shuffle);
+  key["skip"] = windows.skip;
+  key["take"] = or_null(windows.take);
+  key["windows_per_document"] = windows.windows_per_document;
+  key["sites"] = options.sites;
+  key["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
+  key["fine"] = options.fine;
+  key["per_channel"] = options.per_channel;
+  key["state_every"] = options.state_every;
+  if (options.ema) key["ema"] = Json::Array{options.sigma, options.alpha};
+  key["instruction_set"] = std::string(highway_target());
+  return sha256(key.dump());
 }
 
 }  // namespace scute

@@ -1,6 +1,8 @@
 // Where statistics come from: what a statistics file says of model, data and settings.
 #pragma once
 
+#include <string>
+
 #include "scute/recipe/collect.h"
 
 namespace scute {
@@ -9,5 +11,10 @@ namespace scute {
 /// (threads, output path, time), so that equal collections are equal files.
 Json collection_meta(const ModelDescription& model, const CollectOptions& options,
                      const Windows& windows, int64_t tokens);
+
+/// SHA-256 of everything that decides what collect() measures: model, tokenizer, the data files'
+/// contents, every option, the instruction set. Equal keys, equal statistics.
+std::string collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                           const CollectOptions& options);
 
 }  // namespace scute

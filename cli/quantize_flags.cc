@@ -1,0 +1,159 @@
+#include "cli/quantize_flags.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/error.h"
+#include "scute/decide/policy.h"
+
+namespace scute::cli {
+
+std::vector<std::string> words_of(const std::vector<std::string>& texts) {
+  std::vector<std::string> out;
+  for (const std::string& text : texts) {
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      if (end > begin) out.push_back(text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+  return out;
+}
+
+void QuantizeFlags::declare_bits(Options& options, Bits bits) {
+  if (bits == Bits::lists) {
+    options.text("--w-bits", w_bits_, "BITS,...", "bits of weights: 8, 4, or 16 with --a-bits 16");
+    options.text("--a-bits", a_bits_, "BITS,...", "bits of activations: 8, or 16, floats");
+    return;
+  }
+  const bool any = bits == Bits::any;
+  std::vector<std::string> known{"8", "4"};
+  if (any) known.emplace_back("16");
+  options.choice(
+      "--w-bits", w_bits_, known,
+      any ? "bits of weights; 16 with --a-bits 16: the float model itself" : "bits of weights");
+  options.choice("--a-bits", a_bits_, {"8", "16"},
+                 "bits of activations; 16: floats, with 4-bit weights only");
+}
+
+void QuantizeFlags::declare(Options& options, Bits bits) {
+  declare_bits(options, bits);
+  options.flag("--gptq,--apply-gptq", options_.gptq,
+               "round in_proj, x_proj, out_proj and the head by GPTQ, from texts");
+  options.integer("--group-size", group_, {.least = 1}, "128", "inputs that share a 4-bit scale");
+  options.flag("--per-tensor", options_.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
+  options.flag("--quantize-embedding", options_.embedding, "quantize the table of token vectors");
+  options.flag("--quantize-lm-head", options_.head, "quantize the head and its input");
+  declare_activations(options);
+}
+
+void QuantizeFlags::declare_activations(Options& options) {
+  options.choice("--hadamard", hadamard_, {"on", "off"},
+                 "fold norms and rotate residual stream and out_proj's input");
+  options.custom("--fold", "on|off", "as --hadamard",
+                 "fold norms into the matrices behind them; without rotation for floats only",
+                 [this](const std::string& given) {
+                   if (given != "on" && given != "off") {
+                     fail("--fold", "on or off", fmt::format("\"{}\"", given));
+                   }
+                   fold_ = given;
+                 });
+  options.flag("--group-heads", options_.group_heads,
+               "Mamba-2: reorder heads and channels, a scale for each group");
+  options.flag("--shared-scales", options_.shared_scales,
+               "Mamba-1: one scale for x and z, one for dt, B and C, as Quamba");
+  options.choice("--conv-scale", conv_scale_, {"channel", "tensor"},
+                 "8-bit input of the convolution: scales per channel, from statistics, or one");
+  options.choice("--state-scale", state_scale_, {"channel", "tensor", "none"},
+                 "8-bit state: scales per channel, one, or a float state");
+  options.choice("--state-rounding", state_rounding_, {"stochastic", "nearest"},
+                 "how the state is rounded after every call");
+  options.number("--state-clip", options_.state_clip, 0.01, 10,
+                 "share of the state's range that is kept");
+  options.integer("--seed", seed_, {}, "of the calibration windows and stochastic rounding");
+}
+
+std::vector<LayerFormat> QuantizeFlags::formats() const {
+  const auto known = [](const char* flag, const std::string& word, const char* words) {
+    for (const std::string& one : words_of({words})) {
+      if (word == one) return std::stoi(word);
+    }
+    throw UsageError(fmt::format("{}: expected {}, found \"{}\"", flag, words, word));
+  };
+  std::vector<LayerFormat> out;
+  for (const std::string& w : words_of({w_bits_})) {
+    for (const std::string& a : words_of({a_bits_})) {
+      out.push_back({known("--w-bits", w, "8,4,16"), known("--a-bits", a, "8,16")});
+      if (out.back() == LayerFormat{8, 16} || out.back() == LayerFormat{16, 8}) {
+        throw UsageError(fmt::format(
+            "--w-bits {} --a-bits {}: expected W8A8, W4A8 or W4A16, found W{}A{}", w, a, w, a));
+      }
+    }
+  }
+  if (out.empty()) throw UsageError("--w-bits and --a-bits: expected numbers, found none");
+  return out;
+}
+
+QuantizeOptions QuantizeFlags::read(bool other_formats) const {
+  QuantizeOptions out = options_;
+  const std::vector<LayerFormat> all = formats();
+  out.format = all.front();
+  const auto weights = [&all](int bits) {
+    return std::ranges::any_of(all, [bits](const LayerFormat& f) { return f.weight_bits == bits; });
+  };
+  if (group_ && !weights(4) && !other_formats) {
+    throw UsageError(fmt::format("--group-size: expected --w-bits 4, found {}", w_bits_));
+  }
+  if (out.per_tensor && !weights(8) && !other_formats) {
+    throw UsageError(fmt::format("--per-tensor: expected --w-bits 8, found {}", w_bits_));
+  }
+  using ConvScale = QuantizeOptions::ConvScale;
+  using StateScale = QuantizeOptions::StateScale;
+  out.hadamard = hadamard_ == "on";
+  out.fold = fold_.value_or(hadamard_) == "on";
+  out.state_scale = state_scale_ == "channel"  ? StateScale::channel
+                    : state_scale_ == "tensor" ? StateScale::tensor
+                                               : StateScale::none;
+  out.conv_scale = conv_scale_ == "channel" ? ConvScale::channel : ConvScale::tensor;
+  out.state_rounding = state_rounding_ == "nearest" ? Scheme::StateRounding::nearest
+                                                    : Scheme::StateRounding::stochastic;
+  out.seed = static_cast<uint64_t>(seed_);
+  out.group = group_.value_or(out.group);
+  return out;
+}
+
+void PolicyFlags::declare(Options& options, const std::string& otherwise) {
+  options.custom("--policy", "POLICY", otherwise,
+                 "how ranges are decided: auto, minmax, percentile, tail, mse, entropy or quamba",
+                 [this](const std::string& given) {
+                   Policy::parse(given);
+                   policy = given;
+                 });
+  options.custom(
+      "--percentile-alpha", "A", "0.9995",
+      "share of values that percentile and quamba keep; 50 to 100: in percent",
+      [this](const std::string& given) { alpha = Policy::parse("percentile:" + given).alpha; });
+}
+
+void declare_windows(Options& options, WindowOptions& windows, const std::string& order) {
+  options.integer("--samples,--calib-data-num", windows.samples, {.least = 1},
+                  "windows of text shown to the model, at most");
+  options.integer("--seqlen,--calib-seqlen", windows.seqlen, {.least = 1},
+                  "tokens of a window, at most");
+  options.custom(order, "SEED|none", fmt::format("{}", *windows.shuffle),
+                 "order of the documents: shuffled with this seed, or as in the files",
+                 [&windows](const std::string& given) {
+                   windows.shuffle = std::nullopt;
+                   if (given == "none") return;
+                   windows.shuffle =
+                       static_cast<uint64_t>(parse_integer("--shuffle", given, {.least = 0}));
+                 });
+  options.integer("--skip", windows.skip, {.least = 0}, "documents left out after shuffling");
+  options.integer("--take", windows.take, {.least = 1}, "all",
+                  "documents used at most after skipping");
+  options.integer("--windows-per-document", windows.windows_per_document, {.least = 1},
+                  "consecutive windows cut from one document, at most");
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,53 @@
+// The flags that say how a model is quantized, and what it is shown: what several verbs share.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "scute/data/documents.h"
+#include "scute/recipe/quantize_options.h"
+
+namespace scute::cli {
+
+struct QuantizeFlags {
+  /// Bits that may be asked for: of a low-bit model; 16 and 16 too, the float model itself; or
+  /// lists of them.
+  enum class Bits { low, any, lists };
+
+  void declare(Options& options, Bits bits);
+  /// What was asked for, without calibration texts and hybrid lists, in the first of formats().
+  /// UsageError on an option that would be ignored.
+  QuantizeOptions read(bool other_formats = false) const;
+  /// Every combination of the bits given; UsageError on one that is not offered.
+  std::vector<LayerFormat> formats() const;
+
+ private:
+  void declare_bits(Options& options, Bits bits);
+  void declare_activations(Options& options);
+
+  std::string w_bits_ = "8", a_bits_ = "8", hadamard_ = "on", state_scale_ = "channel",
+              conv_scale_ = "channel", state_rounding_ = "stochastic";
+  std::optional<std::string> fold_;
+  std::optional<int64_t> group_;
+  int64_t seed_ = 42;
+  QuantizeOptions options_;
+};
+
+/// The words of texts that may be lists with commas themselves.
+std::vector<std::string> words_of(const std::vector<std::string>& texts);
+
+/// Which rule decides, and the share that it keeps.
+struct PolicyFlags {
+  std::optional<std::string> policy;
+  std::optional<double> alpha;
+
+  void declare(Options& options, const std::string& otherwise);
+};
+
+/// --samples, --seqlen, --skip, --take, --windows-per-document, and the flag of the order.
+void declare_windows(Options& options, WindowOptions& windows,
+                     const std::string& order = "--shuffle");
+
+}  // namespace scute::cli

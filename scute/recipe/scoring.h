@@ -1,0 +1,57 @@
+// Scoring: the files a model is scored on, read and checked before the model is loaded, and every
+// item's score.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/evaluate/last_word.h"
+#include "scute/evaluate/perplexity.h"
+#include "scute/recipe/model_folder.h"
+
+namespace scute {
+
+struct ScoreOptions {
+  std::string perplexity, last_word;  ///< files; empty: not scored
+  PerplexityOptions windows;          ///< of perplexity
+  std::optional<int64_t> max_items;   ///< passages at most
+  int64_t max_context = 2048;         ///< of a passage
+  std::string tokenizer;              ///< file; empty: the model's own
+
+  bool empty() const { return perplexity.empty() && last_word.empty(); }
+};
+
+/// What there is to score.
+struct ScoreWork {
+  std::vector<int32_t> stream;
+  std::vector<LastWordItem> items;
+
+  /// Windows of the stream that will be scored.
+  int64_t windows(const PerplexityOptions& options) const;
+};
+
+/// Error on files that cannot be read or hold too little.
+ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& options);
+
+struct Scores {
+  std::optional<PerplexityResult> perplexity;
+  std::optional<LastWordResult> last_word;
+};
+
+enum class ScoreTask { perplexity, last_word };
+/// Called with done = 0 when a task begins, then from any thread.
+using ScoreProgress = std::function<void(ScoreTask task, int64_t done, int64_t total)>;
+
+Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
+             const Threads& threads, const ScoreProgress& progress = {});
+
+/// One JSON object a line and item: {"kind": "window", "index", "start", "predictions", "nll"} and
+/// {"kind": "last_word", "index", "predictions", "nll", "hit"}.
+std::string items_text(const Scores& scores, const std::vector<LastWordItem>& items);
+/// The inverse: items and what follows from them; Error naming file and line.
+Scores read_items(const std::string& path);
+
+}  // namespace scute
