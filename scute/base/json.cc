@@ -204,6 +204,10 @@ struct Writer {
 }  // namespace
 
 Json Json::parse(std::string_view text, std::string_view where) {
+  // No JSON text holds a NUL; the parser would take it for the end and accept what comes before.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    fail(where, "JSON", fmt::format("a NUL at byte {}", nul + 1));
+  }
   Builder builder(where);
   const bool plain =
       text.find("Infinity") == std::string_view::npos && text.find("NaN") == std::string_view::npos;

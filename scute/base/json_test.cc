@@ -56,6 +56,13 @@ TEST(Json, RefusesBadTextNamingFileAndByte) {
   EXPECT_EQ(problem(std::string(120, '[') + std::string(120, ']')), "");
 }
 
+TEST(Json, ANulIsNotTheEndOfTheText) {
+  using namespace std::string_literals;
+  for (const std::string& text : {"{}\0garbage"s, "{}\0"s, "\0{}"s, "{\"a\":\"\0\"}"s}) {
+    EXPECT_THAT([&] { Json::parse(text, "f"); }, ThrowsMessage<Error>(HasSubstr("NUL at byte")));
+  }
+}
+
 TEST(Json, GettersNameWhatTheyFound) {
   const Json json = Json::parse(R"({"a": "x", "b": 1.5, "big": 18446744073709551615})", "f");
   EXPECT_THROW(json.at("a", "f").as_int("f: a"), Error);
