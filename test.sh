@@ -146,7 +146,7 @@ portable_path() {
 }
 
 # Addresses, undefined behaviour and fuzzing share one build with Clang.
-sanitized_layers=(base tensor io text data observe quantize decide models)
+sanitized_layers=(base tensor io text data observe quantize decide models experiments)
 sanitizer_build() {
   local targets=fuzz
   for layer in "${sanitized_layers[@]}"; do targets+=" ${layer}_test"; done

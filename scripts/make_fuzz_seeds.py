@@ -113,6 +113,17 @@ def main():
     put("fuzz_plan", "plan", json.dumps(plan).encode())
     put("fuzz_json", "plan", json.dumps(plan).encode())
     put("fuzz_json", "config", b'{"a": [1, -0.5e-300, NaN, -Infinity], "b": "\\ud83d\\ude00\\n"}')
+    task = {"perplexity": 27.2, "perplexity_stderr": 0.6, "n": 64, "window": 512, "stride": 512,
+            "context": 1, "file": "a.txt", "sha256": "ab", "predictions": 32704}
+    word = {"accuracy": 0.5, "accuracy_stderr": 0.1, "perplexity": 41, "perplexity_stderr": 8,
+            "n": 10, "file": "w", "sha256": "cd", "max_context": 2048}
+    record = {"timestamp": "2026-01-01 00:00:00", "command": "scute run M", "id": "0123456789ab",
+              "config": {"model": "M", "percentile_alpha": None}, "files": {"items": "items/a"},
+              "activation_stats": {"s": {"range_reduction": 0.25}},
+              "results": {"tasks": {"perplexity": task, "last_word": word}}}
+    line = json.dumps(record).encode()
+    put("fuzz_log", "two", line + b"\n" + line.replace(b"27.2", b"27.9") + b"\n")
+    put("fuzz_log", "torn", line[:100] + b"\n{\"results\": {\"accuracy\": 1}, \"x\": NaN}\r\n")
     for i, array in enumerate([np.arange(6, dtype="<i4").reshape(2, 3), np.zeros(3, "<f8"),
                                np.array(True)]):
         put("fuzz_npy", str(i), npy(array))

@@ -1,0 +1,51 @@
+#include "scute/experiments/log_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace scute {
+namespace {
+
+LogEntry with_text(std::string_view text) {
+  LogEntry out;
+  out.text = text;
+  return out;
+}
+
+TEST(LogText, FormulasBecomeTextAndQuotesAreDoubled) {
+  EXPECT_EQ(csv_text("plain"), "plain");
+  EXPECT_EQ(csv_text("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
+  for (const char* formula : {"=1", "+1", "-1", "@x", "\tx"}) {
+    EXPECT_EQ(csv_text(formula), "'" + std::string(formula));
+  }
+  LogEntry entry;
+  entry.number = 3;
+  entry.config = Json::parse(R"({"a":-1,"b":"-1","id":"x","c":{"d":[1,2]},"e":null})", "c");
+  EXPECT_EQ(log_csv({&entry}).substr(0, 42), "number,id,timestamp,command,a,b,config.id,");
+  EXPECT_THAT(log_csv({&entry}), ::testing::HasSubstr("\r\n3,,,,-1,'-1,x,\"[1,2]\",,,"));
+  EXPECT_THAT(log_csv({}), ::testing::EndsWith("range_reduction_mean\r\n"));
+}
+
+TEST(LogText, MeanRangeReductionTakesFiniteNumbersOfThatKeyAlone) {
+  EXPECT_EQ(mean_range_reduction(with_text("{}")), std::nullopt);
+  EXPECT_EQ(mean_range_reduction(with_text(R"({"range_reduction":NaN})")), std::nullopt);
+  EXPECT_EQ(mean_range_reduction(with_text(R"({"range_reduction")")), std::nullopt);
+  EXPECT_EQ(mean_range_reduction(with_text(R"({"range_reduction": )")), std::nullopt);
+  EXPECT_EQ(
+      mean_range_reduction(with_text(
+          R"({"a":{"range_reduction":0.5},"b":{"range_reduction" : 0.25,)"
+          R"("range_reduction_pct":90,"note":"range_reduction"},"c":{"range_reduction":nan}})")),
+      0.375);
+}
+
+TEST(LogText, ResultsOfOldLogsAreThoseOfTheLastWordTask) {
+  const ResultNumbers old =
+      result_numbers(Json::parse(R"({"accuracy":0.4,"perplexity":18.5})", "r"));
+  EXPECT_EQ(old.accuracy, 0.4);
+  EXPECT_EQ(old.last_word_perplexity, 18.5);
+  EXPECT_EQ(old.perplexity, std::nullopt);
+  EXPECT_EQ(result_numbers(Json(3)).accuracy, std::nullopt);
+}
+
+}  // namespace
+}  // namespace scute

@@ -1,0 +1,98 @@
+#include "scute/experiments/ranking.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "scute/experiments/fields.h"
+
+namespace scute {
+namespace {
+
+using Metric = Difference::Metric;
+
+std::string model_of(const LogEntry& entry) {
+  const std::string hash = text_field(entry.hashes, {"model"});
+  return hash.empty() ? text_field(entry.config, {"model"}) : hash;
+}
+
+/// The result, such that smaller is better.
+std::optional<double> loss_of(const LogEntry& entry, Metric metric) {
+  switch (metric) {
+    case Metric::perplexity:
+      return number_field(entry.results, {"tasks", "perplexity", "perplexity"});
+    case Metric::accuracy: {
+      const auto accuracy = number_field(entry.results, {"accuracy"});
+      return accuracy ? std::optional(-*accuracy) : std::nullopt;
+    }
+    case Metric::last_word_perplexity:
+      return number_field(entry.results, {"perplexity"});
+  }
+  return std::nullopt;
+}
+
+void compare_with_best(Ranking& ranking, const std::string& folder) {
+  std::map<Metric, std::vector<Difference*>> questions;
+  for (size_t i = 1; i < ranking.experiments.size(); ++i) {
+    RankedExperiment& ranked = ranking.experiments[i];
+    ranked.against_best =
+        compare_results(*ranking.experiments.front().entry, *ranked.entry, folder);
+    for (Difference& difference : ranked.against_best) {
+      questions[difference.metric].push_back(&difference);
+    }
+  }
+  for (auto& [metric, differences] : questions) adjust_for_many(differences);
+}
+
+void order(Ranking& ranking, const std::string& folder) {
+  for (const Metric metric : {Metric::perplexity, Metric::accuracy, Metric::last_word_perplexity}) {
+    const bool all = std::ranges::all_of(ranking.experiments, [&](const RankedExperiment& ranked) {
+      return loss_of(*ranked.entry, metric).has_value();
+    });
+    if (!all) continue;
+    ranking.metric = metric;
+    std::ranges::stable_sort(ranking.experiments, {}, [&](const RankedExperiment& ranked) {
+      return *loss_of(*ranked.entry, metric);
+    });
+    return compare_with_best(ranking, folder);
+  }
+}
+
+}  // namespace
+
+std::vector<Ranking> rank_experiments(const std::vector<const LogEntry*>& entries,
+                                      const std::string& folder) {
+  std::vector<Ranking> out;
+  std::map<std::string, size_t> places;
+  for (const LogEntry* entry : entries) {
+    const auto [place, first] = places.emplace(model_of(*entry), out.size());
+    if (first) {
+      Ranking ranking;
+      ranking.model = text_field(entry->config, {"model"});
+      out.push_back(std::move(ranking));
+    }
+    out[place->second].experiments.emplace_back().entry = entry;
+  }
+  for (Ranking& ranking : out) order(ranking, folder);
+  return out;
+}
+
+std::string setting_text(const LogEntry& entry) {
+  const Json& config = entry.config;
+  const auto bits = [&config](const char* name) {
+    return static_cast<int64_t>(number_field(config, {name}).value_or(0));
+  };
+  if (bits("w_bits") == 16 && bits("a_bits") == 16) return "float";
+  std::string out = fmt::format("W{}A{}", bits("w_bits"), bits("a_bits"));
+  if (flag_field(config, {"apply_gptq"})) out += " gptq";
+  if (flag_field(config, {"group_heads"})) out += " grouped";
+  const std::string policy = text_field(config, {"policy"});
+  if (!policy.empty()) out += " " + policy;
+  const auto alpha = number_field(config, {"percentile_alpha"});
+  if (alpha) out += *alpha == 1 ? " 1.0" : fmt::format(" {}", *alpha);
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,37 @@
+// The parts of a record: what one line of the experiment log says (docs/formats.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/decide/plan.h"
+#include "scute/observe/statistics_file.h"
+#include "scute/recipe/reorder.h"
+#include "scute/recipe/scoring.h"
+
+namespace scute {
+
+/// Which sites a record holds; the others are in the statistics file that it names.
+struct LoggedSites {
+  /// Glob; the sites at which Quamba takes percentiles.
+  std::string sites = "*.x_proj:input,*.x_conv_out:input,*.ssm_state_act:input";
+  std::optional<int64_t> layers;  ///< the first ones only
+
+  bool has(const std::string& site) const;
+};
+
+/// {site: {before_percentile, after_percentile, …}} in natural order; with the reorder effect where
+/// there is one. Error when no site is left and some layer was wanted.
+Json activation_stats(const StatisticsSet& statistics, const Plan& plan, const LoggedSites& logged,
+                      const std::vector<ReorderEffect>& reorder);
+
+/// {"enabled", "avg_range_reduction": percent, "total_layers"}; not enabled without effects.
+Json reorder_summary(const std::vector<ReorderEffect>& effects);
+
+/// {"accuracy", "perplexity", "tasks"}; {} without scores. Files are hashed.
+Json results_json(const Scores& scores, const ScoreOptions& options);
+
+}  // namespace scute

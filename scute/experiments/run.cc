@@ -1,0 +1,300 @@
+#include "scute/experiments/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "scute/base/error.h"
+#include "scute/base/hash.h"
+#include "scute/experiments/log.h"
+#include "scute/experiments/subject.h"
+#include "scute/io/file.h"
+#include "scute/io/npy.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kIdDigits = 12;
+
+class Clock {
+ public:
+  /// Seconds since the last call.
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+Json or_null(const std::optional<int64_t>& n) { return n ? Json(*n) : Json(); }
+
+/// Keys of this field's logs first, then every other option.
+Json config_json(const SubjectOptions& shared, const Setting& setting) {
+  const QuantizeOptions& q = setting.quantize;
+  Json out;
+  out["model"] = shared.model;
+  out["w_bits"] = q.format.weight_bits;
+  out["a_bits"] = q.format.activation_bits;
+  out["percentile_alpha"] = setting.alpha ? Json(*setting.alpha) : Json();
+  out["group_heads"] = q.group_heads;
+  out["apply_gptq"] = q.gptq;
+  out["quantize_embedding"] = q.embedding;
+  out["quantize_lm_head"] = q.head;
+  out["calib_data_num"] = shared.collect.windows.samples;
+  out["calib_seqlen"] = shared.collect.windows.seqlen;
+  out["policy"] = q.format.is_float() ? Json() : Json(setting.policy);
+  const Json every = q.to_json();
+  for (const auto& [name, value] : every.as_object("")) {
+    if (name != "gptq") out[name] = value;
+  }
+  out["compute"] = setting.execution.compute == Compute::f32 ? "f32" : "bf16";
+  out["backend"] = setting.execution.backend == Backend::integer ? "integer" : "simulate";
+  return out;
+}
+
+std::string key_of(const SubjectState& subject, const Setting& setting) {
+  const ScoreOptions& score = subject.options.score;
+  const bool is_float = setting.quantize.format.is_float();
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = subject.model_sha256;
+  key["tokenizer"] = subject.tokenizer_sha256;
+  key["config"] = config_json(subject.options, setting);
+  // The same model under another path is the same experiment, and so is a rule in other words.
+  for (const char* spelling : {"model", "policy", "percentile_alpha"}) {
+    key["config"][spelling] = nullptr;
+  }
+  key["policy"] = is_float ? Json() : Json(setting.parsed_policy().name());
+  key["statistics"] = is_float ? Json() : Json(subject.collection);
+  key["gptq_samples"] = setting.quantize.gptq ? Json(subject.calibration.windows.samples) : Json();
+  key["perplexity"] = subject.perplexity_sha256;
+  key["window"] = score.windows.window;
+  key["stride"] = score.windows.stride;
+  key["context"] = score.windows.context;
+  key["stepwise"] = score.windows.feed == Feed::one_by_one;
+  key["max_windows"] = or_null(score.windows.max_windows);
+  key["last_word"] = subject.last_word_sha256;
+  key["max_items"] = or_null(score.max_items);
+  key["max_context"] = score.max_context;
+  return sha256(key.dump());
+}
+
+Json hashes_json(const SubjectState& subject, const std::string& key) {
+  Json out;
+  out["experiment"] = key;
+  out["model"] = subject.model_sha256;
+  out["tokenizer"] = or_null(subject.tokenizer_sha256);
+  out["data"] = Json::array();
+  for (const std::string& path : subject.options.collect.data) {
+    Json file;
+    file["file"] = fs::path(path).filename().string();
+    file["sha256"] = hash_file(path);
+    out["data"].push_back(std::move(file));
+  }
+  const StatisticsSet* seen = subject.statistics ? &*subject.statistics : nullptr;
+  const Json* windows = seen == nullptr ? nullptr : seen->meta.find("windows_sha256");
+  out["windows"] = windows == nullptr ? Json() : *windows;
+  out["statistics"] = or_null(subject.statistics_sha256);
+  return out;
+}
+
+/// One experiment on its way; its steps are called in the order in which they stand.
+class Trial {
+ public:
+  Trial(SubjectState& subject, const Setting& setting)
+      : subject_(subject), setting_(setting), key_(key_of(subject, setting)) {
+    Json& record = out_.record;
+    record["timestamp"] = subject.how.local_time("%Y-%m-%d %H:%M:%S");
+    record["command"] = setting.command;
+    record["config"] = config_json(subject.options, setting);
+  }
+
+  void check() const;
+  void measure_and_decide();
+  void quantize_and_score();
+  void write_record();
+  Experiment take() { return std::move(out_); }
+
+ private:
+  bool is_float() const { return setting_.quantize.format.is_float(); }
+  bool measured() const { return !is_float() && !subject_.options.collect.data.empty(); }
+  Scores low_bit_scores();
+  std::string write_items() const;
+  std::string write_values() const;
+  /// What `write` gives; "" and a warning when it fails.
+  template <class Write>
+  std::string attempt(const char* what, Write write);
+
+  SubjectState& subject_;
+  const Setting& setting_;
+  std::string key_;
+  Clock clock_, whole_;
+  Plan plan_;
+  Scores scores_;
+  Json timing_;
+  Experiment out_;
+};
+
+void Trial::check() const {
+  const QuantizeOptions& q = setting_.quantize;
+  setting_.parsed_policy();
+  if (subject_.options.collect.data.empty() && (q.format.eight_bit_activations() || q.gptq)) {
+    fail("--data", "texts to calibrate 8-bit activations or GPTQ on", "none");
+  }
+  if (!setting_.checkpoint.empty() && is_float()) {
+    fail("--output-subdir", "a low-bit model to keep", "floats, which are the model as it is");
+  }
+  if (!setting_.checkpoint.empty() && fs::exists(setting_.checkpoint) && !setting_.replace) {
+    fail(setting_.checkpoint, "a folder that does not exist (or --force)", "one that does");
+  }
+}
+
+void Trial::measure_and_decide() {
+  clock_.lap();
+  if (measured()) out_.reused = subject_.measure(out_.warnings);
+  const double seconds = clock_.lap();
+  timing_["collect"] = measured() && !out_.reused ? seconds : 0;
+  std::vector<ReorderEffect> reorder;
+  if (measured()) {
+    plan_ = subject_.decide(setting_);
+    if (setting_.quantize.group_heads) {
+      reorder = reorder_effect(subject_.description, *subject_.statistics);
+    }
+  }
+  timing_["decide"] = clock_.lap();
+  // Before the long part: a wrong --log-sites is found now.
+  out_.record["activation_stats"] =
+      measured() ? activation_stats(*subject_.statistics, plan_, setting_.logged, reorder)
+                 : Json::object();
+  out_.record["reorder_summary"] = reorder_summary(reorder);
+}
+
+Scores Trial::low_bit_scores() {
+  const LowBitModel low = subject_.quantized(setting_, plan_);
+  out_.remarks = low.remarks;
+  if (!setting_.checkpoint.empty()) {
+    make_folder(fs::path(setting_.checkpoint).parent_path());
+    write_low_bit(low, setting_.checkpoint, setting_.replace);
+    out_.checkpoint = setting_.checkpoint;
+  }
+  timing_["quantize"] = clock_.lap();
+  if (subject_.options.score.empty()) return {};
+  return subject_.scores(build_model(low, setting_.execution));
+}
+
+void Trial::quantize_and_score() {
+  clock_.lap();
+  timing_["quantize"] = 0;
+  const bool scored = !subject_.options.score.empty();
+  if (is_float() && scored) {
+    scores_ = subject_.scores(
+        load_model(subject_.description, setting_.execution, LanguageModel::Head::packed));
+  } else if (scored || !setting_.checkpoint.empty()) {
+    scores_ = low_bit_scores();
+  }
+  timing_["eval"] = clock_.lap();
+  out_.record["results"] = results_json(scores_, subject_.options.score);
+}
+
+std::string Trial::write_items() const {
+  const std::string file = (fs::path("items") / (key_.substr(0, kIdDigits) + ".jsonl")).string();
+  make_folder(subject_.folder / "items");
+  write_file((subject_.folder / file).string(), items_text(scores_, subject_.work.items));
+  return file;
+}
+
+/// The first values of the first sample at the logged sites, of the float model.
+std::string Trial::write_values() const {
+  CollectOptions first = subject_.options.collect;
+  first.windows.samples = 1;
+  first.sites = setting_.logged.sites;
+  first.save_activations = *setting_.save_activations;
+  CollectResult seen = collect(subject_.description, first, {.threads = subject_.how.threads});
+  std::erase_if(seen.activations,
+                [&](const NamedTensor& values) { return !setting_.logged.has(values.name); });
+  const std::string rule =
+      setting_.alpha ? fmt::format("pa{}", *setting_.alpha) : setting_.parsed_policy().name();
+  std::string file = fmt::format("activations_{}_{}_{}.npz", subject_.description.name, rule,
+                                 subject_.how.local_time("%Y%m%d_%H%M%S"));
+  std::ranges::replace(file, ':', '-');
+  make_folder(subject_.folder);
+  write_npz((subject_.folder / file).string(), seen.activations);
+  return file;
+}
+
+template <class Write>
+std::string Trial::attempt(const char* what, Write write) {
+  try {
+    return write();
+  } catch (const Error& error) {
+    out_.warnings.push_back(fmt::format("{} not kept: {}", what, error.what()));
+    return "";
+  }
+}
+
+void Trial::write_record() {
+  clock_.lap();
+  const bool scored = scores_.perplexity || scores_.last_word;
+  const std::string items = scored ? attempt("scores of items", [&] { return write_items(); }) : "";
+  const std::string values = measured() && setting_.save_activations.value_or(0) > 0
+                                 ? attempt("activations", [&] { return write_values(); })
+                                 : "";
+  Json& record = out_.record;
+  record["activation_data_file"] = or_null(values);
+  record["id"] = key_.substr(0, kIdDigits);
+  record["hashes"] = hashes_json(subject_, key_);
+  record["machine"] = subject_.how.machine;
+  record["version"] = SCUTE_VERSION;
+  timing_["record"] = clock_.lap();
+  timing_["total"] = whole_.lap();
+  record["timing"] = timing_;
+  Json files;
+  files["statistics"] = or_null(measured() ? subject_.statistics_file : "");
+  files["items"] = or_null(items);
+  files["checkpoint"] = or_null(out_.checkpoint);
+  record["files"] = std::move(files);
+  out_.recorded = !attempt("record", [&] {
+                     append_record(subject_.options.log, record);
+                     return subject_.options.log;
+                   }).empty();
+}
+
+}  // namespace
+
+Policy Setting::parsed_policy() const {
+  Policy out = Policy::parse(policy);
+  if (!alpha) return out;
+  if (out.kind != PolicyKind::percentile && out.kind != PolicyKind::quamba) {
+    fail("--percentile-alpha", "the policy percentile or quamba, which keep a share", out.name());
+  }
+  out.alpha = *alpha;
+  return out;
+}
+
+Subject::Subject(SubjectOptions options, RunHow how)
+    : state_(std::make_unique<SubjectState>(std::move(options), std::move(how))) {}
+
+Subject::~Subject() = default;
+
+const ModelDescription& Subject::model() const { return state_->description; }
+
+std::string Subject::key(const Setting& setting) const { return key_of(*state_, setting); }
+
+Experiment Subject::run(const Setting& setting) {
+  Trial trial(*state_, setting);
+  trial.check();
+  trial.measure_and_decide();
+  trial.quantize_and_score();
+  trial.write_record();
+  return trial.take();
+}
+
+}  // namespace scute

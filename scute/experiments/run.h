@@ -1,0 +1,85 @@
+// One experiment: collect, decide, quantize, score, record. What was measured once is used again.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/experiments/record.h"
+#include "scute/recipe/collect.h"
+#include "scute/recipe/hessians.h"
+#include "scute/recipe/quantize.h"
+#include "scute/recipe/scoring.h"
+
+namespace scute {
+
+/// What the experiments of one model share.
+struct SubjectOptions {
+  std::string model;
+  CollectOptions collect;     ///< without data: no statistics, so floats or W4A16 without GPTQ only
+  int64_t gptq_samples = 64;  ///< windows of the same data for GPTQ's Hessians, at most
+  ScoreOptions score;
+  std::string log = "logs/percentile_experiments.jsonl";  ///< statistics and items lie beside it
+};
+
+/// What one experiment is about.
+struct Setting {
+  std::string policy = "auto";  ///< as Policy::parse reads it
+  std::optional<double> alpha;  ///< share kept by percentile and quamba, when one was given
+  QuantizeOptions quantize;     ///< format FP: the float model itself, the reference
+  Execution execution;
+  LoggedSites logged;
+  std::optional<int64_t> save_activations;  ///< first values of the first sample, per logged site
+  std::string checkpoint;                   ///< folder to keep the low-bit model in; empty: none
+  bool replace = false;                     ///< such a folder of scute's that exists
+  std::string command;                      ///< recorded
+
+  Policy parsed_policy() const;  ///< with alpha; Error when it has no use for one
+};
+
+enum class Step { collect, hessians, perplexity, last_word };
+
+/// What does not influence the result.
+struct RunHow {
+  int threads = 0;
+  /// With done = 0 when a step begins, then from any thread; what it throws ends the experiment.
+  std::function<void(Step step, int64_t done, int64_t total)> progress = {};
+  /// The time now as strftime writes it: "%Y-%m-%d %H:%M:%S".
+  std::function<std::string(const char* format)> local_time;
+  Json machine;  ///< recorded: processor, instruction set
+};
+
+struct Experiment {
+  Json record;
+  bool recorded = false;              ///< the log holds it
+  bool reused = false;                ///< stored statistics were used
+  std::string checkpoint;             ///< the folder written; empty: none
+  std::vector<std::string> remarks;   ///< of the quantization
+  std::vector<std::string> warnings;  ///< what could not be written, and why
+};
+
+struct SubjectState;
+
+/// A model with what its experiments share: hashes, statistics, Hessians, texts. Each is measured
+/// or read when first needed, once.
+class Subject {
+ public:
+  /// Error on a model or texts that cannot be read.
+  Subject(SubjectOptions options, RunHow how);
+  ~Subject();
+
+  const ModelDescription& model() const;
+  /// SHA-256 of everything that decides the result of this experiment (hashes.experiment).
+  std::string key(const Setting& setting) const;
+  /// Runs and records it. Error when a step fails; what cannot be written for the record (log,
+  /// statistics, items, activations) is a warning, and the record is still returned.
+  Experiment run(const Setting& setting);
+
+ private:
+  std::unique_ptr<SubjectState> state_;
+};
+
+}  // namespace scute
