@@ -198,6 +198,9 @@ std::string next_steps(const Request& request, const std::string& model) {
   table.add(
       {"  the 8-bit model writes", shell_command({"generate", (out / (model + "-w8a8")).string(),
                                                   "--prompt", "The president"})});
+  table.add({"  a page to look at",
+             shell_command({"report", "--stats", statistics, "--out", "report.html"})});
+  table.add({"  default percentile or no clipping?", "scute sweep --help shows the command"});
   table.add({"  your own model and text", "scute doctor MODEL --data FILE"});
   table.add({"", "scute collect MODEL --data FILE --out stats.safetensors"});
   table.add({"  all verbs", "scute --help"});

@@ -55,6 +55,22 @@ constexpr std::array kVerbs{
          "scute eval examples/tiny-mamba1 --perplexity examples/text/heldout.txt --window 512 "
          "--max-windows 8",
          run_eval},
+    Verb{"run",
+         "one experiment: collect, decide, quantize, score, record; measures only what is new",
+         "scute run examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--percentile-alpha 0.9995 --tasks perplexity --eval-data examples/text/heldout.txt "
+         "--window 512 --max-windows 8",
+         run_run},
+    Verb{"sweep", "every combination of models, rules and bits, each model measured once; ranked",
+         "scute sweep --models examples/tiny-mamba1,examples/tiny-mamba2 --percentile-alphas "
+         "0.9995,1.0 --data examples/text/calibration.jsonl --tasks last-word,perplexity "
+         "--eval-data examples/text/last_word.jsonl examples/text/heldout.txt --window 512",
+         run_sweep},
+    Verb{"log", "experiments so far: list, filter, show one, compare two, other formats",
+         "scute run examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--percentile-alpha 0.9995 --log logs/percentile_experiments.jsonl\n"
+         "scute log --last 5",
+         run_log},
     Verb{"sites", "list the places that can be observed, or explain a name",
          "scute sites examples/tiny-mamba1 find layer_3.x_proj:input", run_sites},
     Verb{"merge", "add statistics files into one, as if collected at once",

@@ -37,10 +37,13 @@ int run_dump(const Arguments&, Output&);
 int run_eval(const Arguments&, Output&);
 int run_export(const Arguments&, Output&);
 int run_generate(const Arguments&, Output&);
+int run_log(const Arguments&, Output&);
 int run_merge(const Arguments&, Output&);
 int run_quantize(const Arguments&, Output&);
+int run_run(const Arguments&, Output&);
 int run_scales(const Arguments&, Output&);
 int run_sites(const Arguments&, Output&);
+int run_sweep(const Arguments&, Output&);
 int run_trace(const Arguments&, Output&);
 
 }  // namespace scute::cli

@@ -1,0 +1,211 @@
+#include "cli/experiment_flags.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "cli/machine.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/kernels/gemm.h"
+
+namespace scute::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kLastWord = "last-word";
+constexpr const char* kPerplexity = "perplexity";
+
+/// The file of one task: named by TASK=FILE; else the only file; else by its ending.
+std::string file_of(const std::string& task, const std::vector<std::string>& given) {
+  std::vector<std::string> plain;
+  for (const std::string& text : given) {
+    if (text.starts_with(task + "=")) return text.substr(task.size() + 1);
+    if (!text.starts_with(std::string(kLastWord) + "=") &&
+        !text.starts_with(std::string(kPerplexity) + "=")) {
+      plain.push_back(text);
+    }
+  }
+  if (plain.size() == 1) return plain.front();
+  std::string found;
+  for (const std::string& file : plain) {
+    if (file.ends_with(".jsonl") != (task == kLastWord)) continue;
+    if (!found.empty()) {
+      throw UsageError(
+          fmt::format("--eval-data: expected one file for {}, found {} and {}; "
+                      "{}=FILE says which",
+                      task, found, file, task));
+    }
+    found = file;
+  }
+  if (found.empty()) {
+    throw UsageError(
+        fmt::format("--eval-data: expected a file for the task {} ({}, or {}=FILE), "
+                    "found none",
+                    task, task == kLastWord ? ".jsonl" : ".txt or .npy", task));
+  }
+  return found;
+}
+
+}  // namespace
+
+void ExperimentFlags::declare_tasks(Options& options) {
+  options.texts("--tasks", tasks_, "TASK,...",
+                "last-word, perplexity or both; without it statistics alone are recorded");
+  options.texts("--eval-data", eval_data_, "[TASK=]FILE...",
+                "texts to score on: .jsonl of passages for last-word, .txt, .jsonl or .npy for "
+                "perplexity");
+  options.integer("--window", window_, {.least = 2}, "perplexity: tokens the model sees at a time");
+  options.integer("--stride", stride_, {.least = 1}, "window",
+                  "perplexity: tokens from one window to the next");
+  options.integer("--max-windows", max_windows_, {.least = 1}, "all", "perplexity: windows scored");
+  options.integer("--max-items", max_items_, {.least = 1}, "all", "last-word: passages scored");
+  options.integer("--context", context_, {.least = 1},
+                  "perplexity: tokens at a window's start that are read but not scored");
+  options.flag("--stepwise", stepwise_,
+               "perplexity: feed tokens one by one from a state, as in generation");
+}
+
+void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
+  CollectOptions& collect = shared.collect;
+  options.texts("--data", collect.data, "FILE...",
+                "texts to measure on: .jsonl, .txt or .npy, as collect reads them");
+  declare_windows(options, collect.windows);
+  options.integer("--gptq-samples", shared.gptq_samples, {.least = 1},
+                  "of these windows, the first that GPTQ's Hessians are measured on");
+  options.integer("--fine", collect.fine, {1, 16}, "mantissa bits of a histogram bucket");
+  options.integer("--state-every", collect.state_every, {.least = 0},
+                  "show states after so many tokens; 0: the last of each window only");
+  options.compute(collect.compute);
+  quantize.declare(options, bits);
+  declare_tasks(options);
+  options.text("--log", shared.log, "FILE",
+               "the log to add to; statistics/ and items/ lie beside it");
+  options.text("--log-sites", logged_.sites, "GLOB",
+               "sites whose ranges the record holds; without it those of Quamba's percentiles");
+  options.custom("--log-layers", "all|N", "all", "layers whose sites the record holds",
+                 [this](const std::string& given) {
+                   logged_.layers = std::nullopt;
+                   if (given == "all") return;
+                   logged_.layers = parse_integer("--log-layers", given, {.least = 0});
+                 });
+  options.optional_integer("--save-activations", save_activations_, {.least = 1}, 10000,
+                           "keep the first N values of the first sample per logged site, as .npz");
+  options.text("--output-subdir", output_subdir, "NAME",
+               "keep the low-bit model in PRETRAINED_DIR/NAME/pa-ALPHA/MODEL-w8a8");
+  options.text("--pretrained-dir", pretrained_dir, "DIR", "the folder above --output-subdir");
+  options.flag("--force", force, "replace such a folder of scute's");
+  options.backend(backend_);
+  options.tokenizer(collect.tokenizer);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+}
+
+void ExperimentFlags::check() const {
+  for (const std::string& task : words_of(tasks_)) {
+    if (task != kLastWord && task != kPerplexity) {
+      throw UsageError(
+          fmt::format("--tasks: expected last-word or perplexity, found \"{}\"", task));
+    }
+  }
+  if (tasks_.empty() && !eval_data_.empty()) {
+    throw UsageError("--eval-data: expected --tasks last-word,perplexity, found none");
+  }
+  if (context_ >= window_ || stride_.value_or(window_) > window_) {
+    throw UsageError(
+        fmt::format("--context and --stride: expected less than, and at most, the "
+                    "window, {}, found more",
+                    window_));
+  }
+  score();
+  const bool measured =
+      quantize.read().gptq ||
+      std::ranges::any_of(quantize.formats(), &LayerFormat::eight_bit_activations);
+  if (shared.collect.data.empty() && measured) {
+    throw UsageError("--data: expected texts to measure 8-bit activations or GPTQ on, found none");
+  }
+}
+
+ScoreOptions ExperimentFlags::score() const {
+  ScoreOptions out;
+  for (const std::string& task : words_of(tasks_)) {
+    (task == kPerplexity ? out.perplexity : out.last_word) = file_of(task, eval_data_);
+  }
+  out.windows = {.window = window_,
+                 .stride = stride_.value_or(window_),
+                 .max_windows = max_windows_,
+                 .context = context_,
+                 .feed = stepwise_ ? Feed::one_by_one : Feed::whole};
+  out.max_items = max_items_;
+  out.tokenizer = shared.collect.tokenizer;
+  return out;
+}
+
+SubjectOptions ExperimentFlags::subject(const std::string& model) const {
+  SubjectOptions out = shared;
+  out.model = model;
+  out.score = score();
+  return out;
+}
+
+Setting ExperimentFlags::setting(const std::string& command) const {
+  Setting out;
+  out.quantize = quantize.read();
+  out.execution = Execution(shared.collect.compute, backend_);
+  out.logged = logged_;
+  out.save_activations = save_activations_;
+  out.replace = force;
+  out.command = command;
+  return out;
+}
+
+std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& model_name,
+                              const Setting& setting) {
+  const LayerFormat& format = setting.quantize.format;
+  if (flags.output_subdir.empty() || format.is_float()) return "";
+  std::string rule = setting.alpha ? fmt::format("pa-{}", *setting.alpha) : setting.policy;
+  std::ranges::replace(rule, ':', '-');
+  std::string bits = format.name();
+  std::ranges::transform(bits, bits.begin(), [](char c) {
+    return c == 'W' ? 'w' : c == 'A' ? 'a' : c;
+  });
+  return (fs::path(flags.pretrained_dir) / flags.output_subdir / rule / (model_name + "-" + bits))
+      .string();
+}
+
+RunHow ExperimentWatch::how() {
+  RunHow out;
+  out.threads = flags_.threads;
+  out.progress = [this](Step step, int64_t done, int64_t total) {
+    if (interrupt_.flag().load()) throw Error("interrupted");
+    switch (step) {
+      case Step::collect:
+        return bars_.update("collect", "samples", done, total);
+      case Step::hessians:
+        return bars_.update("hessians", "windows", done, total);
+      case Step::perplexity:
+        return bars_.update("perplexity", "windows", done, total);
+      case Step::last_word:
+        return bars_.update("last word", "passages", done, total);
+    }
+  };
+  out.local_time = local_time;
+  out.machine["processor"] = processor_name();
+  out.machine["threads"] = Threads(flags_.threads).count();
+  out.machine["instruction_set"] = std::string(highway_target());
+  return out;
+}
+
+void show_warnings(const Experiment& experiment, const std::string& log, Output& out, bool json) {
+  for (const std::string& warning : experiment.warnings) {
+    note(false, "scute: warning: " + warning);
+  }
+  if (experiment.recorded || json) return;
+  out.write(
+      fmt::format("the record, which {} does not hold:\n{}\n", log, experiment.record.dump()));
+}
+
+}  // namespace scute::cli

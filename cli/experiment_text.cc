@@ -1,0 +1,247 @@
+#include "cli/experiment_text.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "cli/words.h"
+#include "scute/experiments/fields.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr size_t kShown = 3;  // sites of which both ranges are shown
+const std::string kRule(80, '=');
+
+std::string line(std::string_view name, std::string_view value) {
+  return fmt::format("  {:<17} {}\n", fmt::format("{}:", name), value);
+}
+
+std::string optional_text(const std::optional<double>& x) { return x ? significant(*x) : "-"; }
+
+/// The mean of those that have one.
+template <class Member>
+std::optional<double> mean_of(const std::vector<SiteRanges>& sites, Member member) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const SiteRanges& site : sites) {
+    if (!(site.*member)) continue;
+    sum += *(site.*member);
+    ++count;
+  }
+  return count == 0 ? std::nullopt : std::optional(sum / static_cast<double>(count));
+}
+
+std::string configuration_text(const Json& record) {
+  const Json* config = field(record, {"config"});
+  const Json none;
+  const Json& from = config == nullptr ? none : *config;
+  const auto words = [&](std::string_view key) { return value_text(from.find(key)); };
+  std::string out = "Configuration\n";
+  out += line("model", words("model"));
+  out += line("quantization", bits_text(from));
+  if (from.find("policy") != nullptr) out += line("policy", words("policy"));
+  const Json* alpha = from.find("percentile_alpha");
+  out += line("percentile alpha",
+              alpha == nullptr || alpha->is_null() ? "none given" : value_text(alpha));
+  out += line("group heads", words("group_heads"));
+  if (from.find("calib_data_num") != nullptr) {
+    out += line("calibration", fmt::format("{} samples of up to {} tokens", words("calib_data_num"),
+                                           words("calib_seqlen")));
+  }
+  if (!text_field(record, {"id"}).empty()) {
+    out += line("experiment", printable(text_field(record, {"id"})));
+  }
+  out += line("time", value_text(record.find("timestamp")));
+  return out + line("command", value_text(record.find("command")));
+}
+
+std::string averages_text(const std::vector<SiteRanges>& sites, std::string_view what) {
+  return fmt::format("  average over {}: range {} before, {} after, reduced by {}; clipped {}\n",
+                     what, optional_text(mean_of(sites, &SiteRanges::before_range)),
+                     optional_text(mean_of(sites, &SiteRanges::after_range)),
+                     percent_text(mean_of(sites, &SiteRanges::reduction)),
+                     percent_text(mean_of(sites, &SiteRanges::clipped)));
+}
+
+std::string site_text(const SiteRanges& site) {
+  std::string out = "  " + printable(site.site) + "\n";
+  out +=
+      "    before clipping:  " + range_text(site.before_min, site.before_max, site.before_range) +
+      "\n";
+  out += "    after clipping:   " + range_text(site.after_min, site.after_max, site.after_range) +
+         "\n";
+  out += "    clipped:          " + percent_text(site.clipped) + " of the values";
+  if (site.clipped_nominal) out += ", " + percent_text(site.clipped_nominal) + " nominally";
+  return out + "\n";
+}
+
+std::string activations_text(const Json& record) {
+  const auto sites = site_ranges(record);
+  std::string out = fmt::format("Activation statistics ({})\n",
+                                count_of(static_cast<int64_t>(sites.size()), "site"));
+  if (sites.empty()) return out;
+  for (size_t i = 0; i < sites.size() && i < kShown; ++i) out += site_text(sites[i]);
+  if (sites.size() > kShown) out += fmt::format("  … and {} more\n", sites.size() - kShown);
+  out += averages_text(sites, "all sites");
+  auto first = sites;
+  std::erase_if(first, [](const SiteRanges& site) { return !site.in_first_layers(); });
+  if (!first.empty() && first.size() < sites.size()) {
+    out += averages_text(first, "the first three layers");
+  }
+  return out;
+}
+
+std::string reorder_text(const Json& record) {
+  if (!flag_field(record, {"reorder_summary", "enabled"})) return "";
+  const auto percent = number_field(record, {"reorder_summary", "avg_range_reduction"});
+  return "Reorder effect\n" +
+         line("range reduced by", percent ? fixed(*percent, 2) + " % on average" : "-") +
+         line("layers", value_text(field(record, {"reorder_summary", "total_layers"})));
+}
+
+std::optional<double> times_100(std::optional<double> x) {
+  return x ? std::optional(100 * *x) : std::nullopt;
+}
+
+std::string last_word_text(const Json& record) {
+  const Json none;
+  const Json* found = field(record, {"results", "tasks", "last_word"});
+  const Json& task = found == nullptr ? none : *found;
+  const auto result = [&](std::string_view key) {
+    const auto of_task = number_field(task, {key});
+    return of_task ? of_task : number_field(record, {"results", key});
+  };
+  std::string out;
+  if (const auto accuracy = times_100(result("accuracy"))) {
+    const auto error = times_100(number_field(task, {"accuracy_stderr"}));
+    std::string of = task.find("n") == nullptr
+                         ? ""
+                         : fmt::format(" ({} of {} last words)", value_text(task.find("hits")),
+                                       value_text(task.find("n")));
+    out += line("accuracy", with_error(accuracy, error) + " %" + of);
+  }
+  if (const auto perplexity = result("perplexity")) {
+    const auto error = number_field(task, {"perplexity_stderr"});
+    out += line("perplexity", with_error(perplexity, error, 3) + " per last word");
+  }
+  if (const Json* file = task.find("file")) out += line("  on", value_text(file));
+  return out;
+}
+
+std::string results_text(const Json& record) {
+  std::string out = last_word_text(record);
+  const Json* task = field(record, {"results", "tasks", "perplexity"});
+  if (task != nullptr && task->is_object()) {
+    const auto words = [&](std::string_view key) { return value_text(task->find(key)); };
+    out += line("perplexity", fmt::format("{} of a text ({} windows of {} tokens every {})",
+                                          with_error(number_field(*task, {"perplexity"}),
+                                                     number_field(*task, {"perplexity_stderr"}), 3),
+                                          words("n"), words("window"), words("stride")));
+    out += line("  on", words("file"));
+  }
+  return "Results\n" + (out.empty() ? "  none: no task was asked for\n" : out);
+}
+
+/// Members that are there, e.g. of "files".
+std::string members_text(const Json& record, std::string_view key, std::string_view title,
+                         std::string (*words)(const Json&)) {
+  const Json* found = record.find(key);
+  if (found == nullptr || !found->is_object()) return "";
+  std::string out;
+  for (const auto& [name, value] : found->as_object("")) {
+    if (!value.is_null()) out += line(printable(name), words(value));
+  }
+  return out.empty() ? out : fmt::format("{}\n{}", title, out);
+}
+
+std::string seconds_text(const Json& value) {
+  if (!value.is_number()) return value_text(&value);
+  const double seconds = value.as_double("");
+  return seconds >= 0 && seconds < 1e9 ? duration_text(seconds) : value_text(&value);
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    // Also the second set of control characters, U+0080 … U+009F: 0xC2 0x80 … 0x9F.
+    const bool second = c == 0xC2 && i + 1 < text.size() &&
+                        static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
+                        static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (second) ++i;
+    out += c < 0x20 || c == 0x7F || second ? '?' : text[i];
+  }
+  return out;
+}
+
+std::string with_error(std::optional<double> value, std::optional<double> error, int digits) {
+  if (!value) return "-";
+  const auto number = [&](double x) {
+    return std::abs(x) < 1e6 ? fixed(x, digits) : significant(x, 6);
+  };
+  return error ? fmt::format("{} ± {}", number(*value), number(*error)) : number(*value);
+}
+
+std::string bits_text(const Json& config) {
+  const auto weights = number_field(config, {"w_bits"}), inputs = number_field(config, {"a_bits"});
+  if (!weights || !inputs) return "-";
+  return fmt::format("W{}A{}", significant(*weights), significant(*inputs));
+}
+
+std::string value_text(const Json* value) {
+  if (value == nullptr || value->is_null()) return "-";
+  if (value->is_string()) return printable(value->as_string(""));
+  if (value->is_bool()) return value->as_bool("") ? "yes" : "no";
+  return value->is_number() && !value->is_int() ? fmt::format("{}", value->as_double(""))
+                                                : printable(value->dump());
+}
+
+bool SiteRanges::in_first_layers() const {
+  return site.starts_with("layer_0.") || site.starts_with("layer_1.") ||
+         site.starts_with("layer_2.");
+}
+
+std::vector<SiteRanges> site_ranges(const Json& record) {
+  std::vector<SiteRanges> out;
+  const Json* stats = record.find("activation_stats");
+  if (stats == nullptr || !stats->is_object()) return out;
+  for (const auto& [site, stat] : stats->as_object("")) {
+    const auto at = [&stat = stat](std::string_view side, std::string_view key) {
+      return number_field(stat, {side, key});
+    };
+    constexpr std::string_view kBefore = "before_percentile", kAfter = "after_percentile";
+    out.push_back(
+        {site, at(kBefore, "min"), at(kBefore, "max"), at(kBefore, "range"), at(kAfter, "min"),
+         at(kAfter, "max"), at(kAfter, "range"), number_field(stat, {"clipped_ratio"}),
+         number_field(stat, {"clipped_ratio_nominal"}), number_field(stat, {"range_reduction"})});
+  }
+  return out;
+}
+
+std::string range_text(std::optional<double> lo, std::optional<double> hi,
+                       std::optional<double> range) {
+  return fmt::format("[{}, {}]  range {}", optional_text(lo), optional_text(hi),
+                     optional_text(range));
+}
+
+std::string percent_text(std::optional<double> share) {
+  return share ? significant(100 * *share, 3) + " %" : "-";
+}
+
+std::string summary_text(const Json& record) {
+  std::string out = kRule + "\nExperiment summary\n" + kRule + "\n";
+  out += configuration_text(record) + "\n" + activations_text(record) + "\n";
+  if (const std::string reorder = reorder_text(record); !reorder.empty()) out += reorder + "\n";
+  out += results_text(record);
+  const auto as_words = [](const Json& value) { return value_text(&value); };
+  for (const std::string& part : {members_text(record, "files", "Files", as_words),
+                                  members_text(record, "timing", "Timing", seconds_text)}) {
+    if (!part.empty()) out += "\n" + part;
+  }
+  return out + kRule + "\n";
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,89 @@
+// scute run: collect, decide, quantize, score and record, in one command.
+#include "scute/experiments/run.h"
+
+#include <fmt/format.h>
+
+#include "cli/experiment_flags.h"
+#include "cli/experiment_text.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+
+namespace scute::cli {
+namespace {
+
+std::string how_to_show(const std::string& log, const Json& record) {
+  return shell_command({"log", "show", record.at("id", "").as_string(""), "--log", log});
+}
+
+std::string as_text(const ExperimentFlags& flags, const Experiment& experiment) {
+  std::string out = summary_text(experiment.record);
+  for (const std::string& sentence : experiment.remarks) out += "remark: " + sentence + "\n";
+  if (experiment.reused) {
+    out += "statistics of the same model, data and settings were there: no pass was needed\n";
+  }
+  if (!experiment.checkpoint.empty()) out += fmt::format("wrote {}\n", experiment.checkpoint);
+  if (experiment.recorded) {
+    out += fmt::format("recorded in {}: {} shows it\n", flags.shared.log,
+                       how_to_show(flags.shared.log, experiment.record));
+  }
+  return out;
+}
+
+Json array_of(const std::vector<std::string>& words) {
+  Json out = Json::array();
+  for (const std::string& word : words) out.push_back(word);
+  return out;
+}
+
+}  // namespace
+
+int run_run(const Arguments& arguments, Output& out) {
+  std::string model;
+  ExperimentFlags flags;
+  PolicyFlags rule;
+  Options options("run");
+  options.model(model);
+  rule.declare(options, "quamba with --percentile-alpha, else auto");
+  flags.declare(options, QuantizeFlags::Bits::any);
+  if (!options.parse(arguments, out)) return kDone;
+  flags.check();
+
+  Arguments command{"run"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  Setting setting = flags.setting(shell_command(command));
+  setting.policy = rule.policy.value_or(rule.alpha ? "quamba" : "auto");
+  setting.alpha = rule.alpha;
+  try {
+    setting.parsed_policy();
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+
+  ExperimentWatch watch(flags);
+  Experiment experiment;
+  try {
+    Subject subject(flags.subject(model), watch.how());
+    setting.checkpoint = checkpoint_folder(flags, subject.model().name, setting);
+    experiment = subject.run(setting);
+  } catch (const Error&) {
+    if (watch.interrupted() == 0) throw;
+    watch.finish_bar();
+    note(false, "scute: interrupted, no experiment recorded; finished statistics are kept");
+    return watch.interrupted();
+  }
+  watch.finish_bar();
+  if (!flags.json) out.write(as_text(flags, experiment));
+  show_warnings(experiment, flags.shared.log, out, flags.json);
+  if (!flags.json) return kDone;
+  Json answer;
+  answer["record"] = experiment.record;
+  answer["log"] = flags.shared.log;
+  answer["recorded"] = experiment.recorded;
+  answer["reused_statistics"] = experiment.reused;
+  answer["remarks"] = array_of(experiment.remarks);
+  answer["warnings"] = array_of(experiment.warnings);
+  out.write_json(answer);
+  return kDone;
+}
+
+}  // namespace scute::cli

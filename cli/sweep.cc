@@ -1,0 +1,320 @@
+// scute sweep: every combination of models, rules and bits, each measured model once; ranked.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "cli/experiment_flags.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/experiments/fields.h"
+#include "scute/experiments/log.h"
+#include "scute/experiments/ranking.h"
+#include "scute/experiments/run.h"
+#include "scute/io/file.h"
+
+namespace scute::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Request {
+  std::vector<std::string> models, alphas, policies;
+  bool with_float = false;
+  ExperimentFlags flags;
+};
+
+/// Rule and share of one combination.
+struct Rule {
+  std::string policy;
+  std::optional<double> alpha;
+};
+
+bool keeps_share(const std::string& policy) {
+  const Policy parsed = Policy::parse(policy);
+  const bool kind = parsed.kind == PolicyKind::percentile || parsed.kind == PolicyKind::quamba;
+  return kind && policy.find(':') == std::string::npos;
+}
+
+/// Rules that keep a share are combined with every alpha.
+std::vector<Rule> rules_of(const Request& request) {
+  std::vector<double> alphas;
+  for (const std::string& word : words_of(request.alphas)) {
+    try {
+      alphas.push_back(Policy::parse("percentile:" + word).alpha);
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("--percentile-alphas: {}", error.what()));
+    }
+  }
+  std::vector<std::string> policies = words_of(request.policies);
+  if (policies.empty()) policies.emplace_back(alphas.empty() ? "auto" : "quamba");
+  std::vector<Rule> out;
+  bool used = alphas.empty();
+  for (const std::string& policy : policies) {
+    try {
+      if (!keeps_share(policy) || alphas.empty()) {
+        out.push_back({policy, std::nullopt});
+        continue;
+      }
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("--policies: {}", error.what()));
+    }
+    used = true;
+    for (const double alpha : alphas) out.push_back({policy, alpha});
+  }
+  if (!used) {
+    throw UsageError(
+        "--percentile-alphas: expected percentile or quamba among --policies, found neither");
+  }
+  return out;
+}
+
+/// Every combination for one model; activations of 16 bits are decided by no rule.
+std::vector<Setting> settings_of(const Request& request, const std::string& command) {
+  std::vector<Setting> out;
+  std::vector<LayerFormat> formats = request.flags.quantize.formats();
+  if (request.with_float) formats.insert(formats.begin(), LayerFormat{16, 16});
+  for (const LayerFormat& format : formats) {
+    const auto rules = format.eight_bit_activations() ? rules_of(request)
+                                                      : std::vector<Rule>{{"auto", std::nullopt}};
+    for (const Rule& rule : rules) {
+      Setting setting = request.flags.setting(command);
+      setting.quantize.format = format;
+      setting.policy = rule.policy;
+      setting.alpha = rule.alpha;
+      if (format.is_float()) setting.quantize.gptq = setting.quantize.group_heads = false;
+      out.push_back(std::move(setting));
+    }
+  }
+  return out;
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("sweep");
+  options.texts("--models", request.models, "MODEL,...", "float model folders",
+                Options::Need::required);
+  options.texts("--percentile-alphas", request.alphas, "A,...",
+                "shares of values to keep; rules that keep a share are tried with each");
+  options.texts("--policies", request.policies, "POLICY,...",
+                "rules to try; without it quamba with --percentile-alphas, else auto");
+  options.flag("--with-float", request.with_float, "score the float model too");
+  request.flags.declare(options, QuantizeFlags::Bits::lists);
+  if (!options.parse(arguments, out)) return false;
+  request.flags.check();
+  rules_of(request);
+  return true;
+}
+
+/// hashes.experiment of the log, if there is one yet.
+std::set<std::string> finished(const std::string& log) {
+  std::set<std::string> out;
+  if (!fs::exists(log)) return out;
+  for (const LogEntry& entry : read_log(log).entries) {
+    out.insert(text_field(entry.hashes, {"experiment"}));
+  }
+  return out;
+}
+
+struct Tally {
+  std::vector<std::string> keys;  ///< of all combinations, in order
+  int64_t run = 0, skipped = 0, passes = 0;
+  std::vector<std::string> failures;  ///< what did not work; the others are run all the same
+};
+
+void run_model(const Request& request, const std::string& model, const std::string& command,
+               ExperimentWatch& watch, Output& out, Tally& tally) {
+  const std::string& log = request.flags.shared.log;
+  const std::set<std::string> done = finished(log);
+  Subject subject(request.flags.subject(model), watch.how());
+  for (Setting& setting : settings_of(request, command)) {
+    const std::string key = subject.key(setting);
+    if (std::ranges::find(tally.keys, key) != tally.keys.end()) continue;  // asked for twice
+    tally.keys.push_back(key);
+    if (done.contains(key)) {
+      ++tally.skipped;
+      continue;
+    }
+    setting.checkpoint = checkpoint_folder(request.flags, subject.model().name, setting);
+    Experiment experiment;
+    try {
+      experiment = subject.run(setting);
+    } catch (const Error& error) {
+      if (watch.interrupted() != 0) throw;
+      tally.failures.emplace_back(error.what());
+      continue;
+    }
+    watch.finish_bar();
+    show_warnings(experiment, log, out, request.flags.json);
+    ++tally.run;
+    const Json* timing = experiment.record.find("timing");
+    const double collect = number_field(*timing, {"collect"}).value_or(0);
+    if (collect > 0) ++tally.passes;
+    note(request.flags.quiet,
+         fmt::format(
+             "{} {} {}: {}", subject.model().name, setting.quantize.format.name(),
+             setting.alpha ? fmt::format("{} {}", setting.policy, *setting.alpha) : setting.policy,
+             duration_text(number_field(*timing, {"total"}).value_or(0))));
+  }
+}
+
+/// The last entry of each key, in the order of the keys.
+std::vector<const LogEntry*> entries_of(const ExperimentLog& log,
+                                        const std::vector<std::string>& keys) {
+  std::vector<const LogEntry*> out;
+  for (const std::string& key : keys) {
+    const auto found = std::find_if(log.entries.rbegin(), log.entries.rend(), [&](const auto& e) {
+      return text_field(e.hashes, {"experiment"}) == key;
+    });
+    if (found == log.entries.rend()) continue;  // could not be recorded: a warning said so
+    if (std::ranges::find(out, &*found) == out.end()) out.push_back(&*found);
+  }
+  return out;
+}
+
+std::string with_error(const Json& results, FieldPath value, FieldPath error, int digits,
+                       double factor) {
+  const auto number = number_field(results, value);
+  if (!number) return "-";
+  return fmt::format("{} ± {}", fixed(factor * *number, digits),
+                     fixed(factor * number_field(results, error).value_or(0), digits));
+}
+
+std::string difference_text(const Difference& d) {
+  if (d.verdict == Difference::Verdict::not_comparable) return "-";
+  const bool points = d.metric == Difference::Metric::accuracy;
+  return points ? fmt::format("{:+.2f} ± {:.2f}", 100 * d.difference, 100 * d.standard_error)
+                : fmt::format("{:+.3f} ± {:.3f}", 100 * d.difference, 100 * d.standard_error);
+}
+
+/// What the differences from the best mean, a line an experiment.
+std::string verdicts_of(const Ranking& ranking) {
+  std::string out;
+  for (const RankedExperiment& ranked : ranking.experiments) {
+    std::vector<std::string> verdicts;
+    for (const Difference& d : ranked.against_best) {
+      if (d.metric == Difference::Metric::last_word_perplexity && ranking.metric != d.metric) {
+        continue;
+      }
+      const bool words = d.metric == Difference::Metric::accuracy;
+      verdicts.push_back((words ? "last word " : "perplexity ") + verdict_text(d));
+    }
+    if (verdicts.empty()) continue;
+    out += fmt::format("  {}: {}\n", setting_text(*ranked.entry), fmt::join(verdicts, "; "));
+  }
+  return out;
+}
+
+std::string table_of(const Ranking& ranking) {
+  Table table({{"no."},
+               {"setting", Table::Align::left},
+               {"perplexity"},
+               {"to best %"},
+               {"last word %"},
+               {"to best, points"}});
+  for (const RankedExperiment& ranked : ranking.experiments) {
+    const LogEntry& e = *ranked.entry;
+    const bool best = &ranked == &ranking.experiments.front() && e.results.find("tasks") != nullptr;
+    std::vector<std::string> row{
+        fmt::format("{}", e.number),
+        setting_text(e),
+        with_error(e.results, {"tasks", "perplexity", "perplexity"},
+                   {"tasks", "perplexity", "perplexity_stderr"}, 3, 1),
+        best ? "best" : "",
+        with_error(e.results, {"accuracy"}, {"tasks", "last_word", "accuracy_stderr"}, 2, 100),
+        ""};
+    for (const Difference& d : ranked.against_best) {
+      if (d.metric == Difference::Metric::perplexity) row[3] = difference_text(d);
+      if (d.metric == Difference::Metric::accuracy) row[5] = difference_text(d);
+    }
+    table.add(std::move(row));
+  }
+  return fmt::format("\n{}\n{}{}", ranking.model, table.text(), verdicts_of(ranking));
+}
+
+Json ranking_json(const Ranking& ranking) {
+  Json out;
+  out["model"] = ranking.model;
+  out["experiments"] = Json::array();
+  for (const RankedExperiment& ranked : ranking.experiments) {
+    Json row;
+    row["number"] = ranked.entry->number;
+    row["id"] = ranked.entry->id;
+    row["setting"] = setting_text(*ranked.entry);
+    row["results"] = ranked.entry->results;
+    row["against_best"] = Json::array();
+    for (const Difference& d : ranked.against_best) {
+      Json item;
+      constexpr const char* kMetrics[] = {"perplexity", "accuracy", "last_word_perplexity"};
+      item["metric"] = kMetrics[static_cast<size_t>(d.metric)];
+      item["difference"] = d.difference;
+      item["standard_error"] = d.standard_error;
+      item["p"] = d.p;
+      item["paired"] = d.paired;
+      item["verdict"] = verdict_text(d);
+      item["items_needed"] = d.items_needed ? Json(*d.items_needed) : Json();
+      row["against_best"].push_back(std::move(item));
+    }
+    out["experiments"].push_back(std::move(row));
+  }
+  return out;
+}
+
+void show(const Request& request, const Tally& tally, Output& out) {
+  if (!fs::exists(request.flags.shared.log)) return;  // nothing worked
+  const ExperimentLog log = read_log(request.flags.shared.log);
+  const auto rankings = rank_experiments(entries_of(log, tally.keys), log.folder());
+  if (request.flags.json) {
+    Json answer;
+    answer["run"] = tally.run;
+    answer["skipped"] = tally.skipped;
+    answer["passes"] = tally.passes;
+    answer["log"] = log.path;
+    answer["rankings"] = Json::array();
+    for (const Ranking& ranking : rankings) answer["rankings"].push_back(ranking_json(ranking));
+    out.write_json(answer);
+    return;
+  }
+  out.write(fmt::format("{}: {} run, {} already in {}; {} over the data\n",
+                        count_of(std::ssize(tally.keys), "experiment"), tally.run, tally.skipped,
+                        log.path,
+                        tally.passes == 1 ? "1 pass" : fmt::format("{} passes", tally.passes)));
+  for (const Ranking& ranking : rankings) out.write(table_of(ranking));
+  out.write(
+      "\n± is one standard error; differences from the best are paired item by item, p corrected "
+      "(Holm).\n");
+}
+
+}  // namespace
+
+int run_sweep(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  Arguments words{"sweep"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  const std::string command = shell_command(words);
+  ExperimentWatch watch(request.flags);
+  Tally tally;
+  try {
+    for (const std::string& model : words_of(request.models)) {
+      run_model(request, model, command, watch, out, tally);
+    }
+  } catch (const Error&) {
+    if (watch.interrupted() == 0) throw;
+    watch.finish_bar();
+    note(false, fmt::format("scute: interrupted; {} of this sweep are recorded, the same command "
+                            "goes on behind them",
+                            count_of(tally.run + tally.skipped, "experiment")));
+    return watch.interrupted();
+  }
+  show(request, tally, out);
+  if (!tally.failures.empty()) {
+    fail("sweep", "every experiment to work",
+         fmt::format("{}: {}", count_of(std::ssize(tally.failures), "failure"),
+                     fmt::join(tally.failures, "; ")));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli
