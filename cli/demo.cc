@@ -9,6 +9,7 @@
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
+#include "scute/io/file.h"
 
 namespace scute::cli {
 namespace {
@@ -240,9 +241,7 @@ int run_demo(const Arguments& arguments, Output& out) {
   options.json(request.json);
   if (!options.parse(arguments, out)) return kDone;
   if (request.examples.empty()) request.examples = find_examples();
-  std::error_code error;
-  fs::create_directories(request.out, error);
-  if (error) fail(request.out, "a folder that can be made", error.message());
+  make_folder(request.out);
 
   std::vector<std::string> models{request.model_dir};
   if (request.model_dir.empty()) {

@@ -40,16 +40,6 @@ int64_t milliseconds(const std::string& time) {
   return std::max<int64_t>(0, 1000 * int64_t{std::mktime(&parts)});
 }
 
-std::vector<std::string> parts_of(const std::string& list) {
-  std::vector<std::string> out;
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
-    out.push_back(list.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return out;
-}
-
 bool parse(const Arguments& arguments, Output& out, Request& request) {
   Options options("log");
   options.texts("WHAT", request.what, "WHAT...",
@@ -64,7 +54,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                  "two experiments, by number (-1: the last) or the first digits of an id: what "
                  "differs, and whether it is more than noise",
                  [&](const std::string& given) {
-                   request.compare = parts_of(given);
+                   request.compare = words_of({given});
                    if (request.compare.size() != 2) {
                      fail("--compare", "two experiments, I,J", fmt::format("\"{}\"", given));
                    }
@@ -73,7 +63,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
       "--percentile-alpha", "A,B...", "that of the file's name, or 0.9995,0.99999,1",
       "with activations: shares of values kept; 50 to 100: in percent",
       [&](const std::string& given) {
-        for (const std::string& one : parts_of(given)) {
+        for (const std::string& one : words_of({given})) {
           request.alphas.push_back(share_of(parse_number("--percentile-alpha", one, 0, 100)));
         }
       });

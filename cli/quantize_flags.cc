@@ -4,22 +4,11 @@
 
 #include <algorithm>
 
+#include "cli/words.h"
 #include "scute/base/error.h"
 #include "scute/decide/policy.h"
 
 namespace scute::cli {
-
-std::vector<std::string> words_of(const std::vector<std::string>& texts) {
-  std::vector<std::string> out;
-  for (const std::string& text : texts) {
-    for (size_t begin = 0; begin <= text.size();) {
-      const size_t end = std::min(text.find(',', begin), text.size());
-      if (end > begin) out.push_back(text.substr(begin, end - begin));
-      begin = end + 1;
-    }
-  }
-  return out;
-}
 
 void QuantizeFlags::declare_bits(Options& options, Bits bits) {
   if (bits == Bits::lists) {

@@ -35,9 +35,6 @@ struct QuantizeFlags {
   QuantizeOptions options_;
 };
 
-/// The words of texts that may be lists with commas themselves.
-std::vector<std::string> words_of(const std::vector<std::string>& texts);
-
 /// Which rule decides, and the share that it keeps.
 struct PolicyFlags {
   std::optional<std::string> policy;

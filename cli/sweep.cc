@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/experiment_flags.h"
+#include "cli/experiment_text.h"
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
@@ -173,19 +174,15 @@ std::vector<const LogEntry*> entries_of(const ExperimentLog& log,
   return out;
 }
 
-std::string with_error(const Json& results, FieldPath value, FieldPath error, int digits,
-                       double factor) {
-  const auto number = number_field(results, value);
-  if (!number) return "-";
-  return fmt::format("{} ± {}", fixed(factor * *number, digits),
-                     fixed(factor * number_field(results, error).value_or(0), digits));
-}
-
 std::string difference_text(const Difference& d) {
   if (d.verdict == Difference::Verdict::not_comparable) return "-";
   const bool points = d.metric == Difference::Metric::accuracy;
   return points ? fmt::format("{:+.2f} ± {:.2f}", 100 * d.difference, 100 * d.standard_error)
                 : fmt::format("{:+.3f} ± {:.3f}", 100 * d.difference, 100 * d.standard_error);
+}
+
+std::optional<double> percent(std::optional<double> share) {
+  return share ? std::optional(100 * *share) : std::nullopt;
 }
 
 /// What the differences from the best mean, a line an experiment.
@@ -219,10 +216,11 @@ std::string table_of(const Ranking& ranking) {
     std::vector<std::string> row{
         fmt::format("{}", e.number),
         setting_text(e),
-        with_error(e.results, {"tasks", "perplexity", "perplexity"},
-                   {"tasks", "perplexity", "perplexity_stderr"}, 3, 1),
+        with_error(number_field(e.results, {"tasks", "perplexity", "perplexity"}),
+                   number_field(e.results, {"tasks", "perplexity", "perplexity_stderr"}), 3),
         best ? "best" : "",
-        with_error(e.results, {"accuracy"}, {"tasks", "last_word", "accuracy_stderr"}, 2, 100),
+        with_error(percent(number_field(e.results, {"accuracy"})),
+                   percent(number_field(e.results, {"tasks", "last_word", "accuracy_stderr"}))),
         ""};
     for (const Difference& d : ranked.against_best) {
       if (d.metric == Difference::Metric::perplexity) row[3] = difference_text(d);

@@ -10,6 +10,18 @@
 
 namespace scute::cli {
 
+std::vector<std::string> words_of(const std::vector<std::string>& texts) {
+  std::vector<std::string> out;
+  for (const std::string& text : texts) {
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      if (end > begin) out.push_back(text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+  return out;
+}
+
 std::string local_time(const char* format) {
   const std::time_t now = std::time(nullptr);
   std::tm local{};

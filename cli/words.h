@@ -18,6 +18,8 @@ std::string fixed(double x, int digits);    ///< "-" for what is not a number
 std::string significant(double x, int digits = 4);  ///< shortest with that many digits
 std::string short_hash(std::string_view hex);       ///< its first 12 digits
 
+/// The words of texts that may be lists with commas themselves; empty ones are left out.
+std::vector<std::string> words_of(const std::vector<std::string>& texts);
 /// The time now, in the words of strftime.
 std::string local_time(const char* format);
 

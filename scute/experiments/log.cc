@@ -203,10 +203,7 @@ ExperimentLog read_log(const std::string& path) {
 }
 
 void append_record(const std::string& path, const Json& record) {
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  if (!parent.empty()) std::filesystem::create_directories(parent, error);
-  if (error) fail(parent.string(), "a folder for the log", error.message());
+  make_folder(std::filesystem::path(path).parent_path());
   append_line(path, record.dump());
 }
 

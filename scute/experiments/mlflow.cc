@@ -64,12 +64,6 @@ std::string uri_of(const fs::path& path) {
   return out;
 }
 
-void make_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) fail(path.string(), "a folder to write to", error.message());
-}
-
 void write_experiment(const fs::path& folder, const std::string& id, const std::string& name) {
   std::string out = fmt::format("artifact_location: {}\n", yaml(uri_of(folder)));
   out += "creation_time: 0\n";

@@ -20,12 +20,6 @@ std::string hash_or_empty(const std::string& file) { return file.empty() ? "" : 
 
 }  // namespace
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  if (!folder.empty()) fs::create_directories(folder, error);
-  if (error) fail(folder.string(), "a folder that can be made", error.message());
-}
-
 SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
     : options(std::move(options_given)), how(std::move(how_given)) {
   description = describe_model(options.model);

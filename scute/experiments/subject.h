@@ -39,7 +39,4 @@ struct SubjectState {
   const Hessians* grams(const Setting& setting);
 };
 
-/// Makes the folder and those above it.
-void make_folder(const std::filesystem::path& folder);
-
 }  // namespace scute

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -168,6 +169,12 @@ void AtomicFile::commit() {
   }
   temporary_.clear();
   sync_folder(path_);
+}
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  if (!path.empty()) std::filesystem::create_directories(path, error);
+  if (error) fail(path, "a folder that can be made", error.message());
 }
 
 void write_file(const std::string& path, std::string_view text) {

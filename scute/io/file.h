@@ -41,6 +41,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+/// Makes a folder and those above it, unless they are there; "" is the working folder.
+void make_folder(const std::string& path);
 void write_file(const std::string& path, std::string_view text);  ///< atomic
 /// Adds `line` and a newline under an exclusive lock, on disk when this returns; starts a new line
 /// first when the file ends in the middle of one. On an error (disk full) the file is as before.
