@@ -47,6 +47,11 @@ constexpr std::array kVerbs{
          "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-edited\n"
          "scute scales tiny-edited --set 'layer_0.x_proj:input*=1.5' 'layer_1.z_act:input=6'",
          run_scales},
+    Verb{"report", "one page with distributions, ranges, heat map, experiments; opens from disk",
+         "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+         "--out stats.safetensors\n"
+         "scute report --stats stats.safetensors --out report.html",
+         run_report},
     Verb{"export", "a low-bit model as a plain checkpoint for other programs",
          "scute quantize examples/tiny-mamba1 --w-bits 4 --a-bits 16 --out tiny-w4a16\n"
          "scute export tiny-w4a16 --dequantized --out tiny-w4a16-float",

@@ -40,6 +40,7 @@ int run_generate(const Arguments&, Output&);
 int run_log(const Arguments&, Output&);
 int run_merge(const Arguments&, Output&);
 int run_quantize(const Arguments&, Output&);
+int run_report(const Arguments&, Output&);
 int run_run(const Arguments&, Output&);
 int run_scales(const Arguments&, Output&);
 int run_sites(const Arguments&, Output&);

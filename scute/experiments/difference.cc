@@ -229,13 +229,6 @@ Difference compare_one(const Side& a, const Side& b, Difference d, const char* e
   return d;
 }
 
-/// A name from a log is not trusted: relative, and inside the log's folder.
-bool is_inside(const std::string& name) {
-  const std::filesystem::path path(name);
-  return !name.empty() && name.find('\0') == std::string::npos && path.is_relative() &&
-         std::ranges::none_of(path, [](const auto& part) { return part == ".."; });
-}
-
 /// A result of both; empty unless both have it as a number (a perplexity: a positive one).
 std::optional<Difference> start(const LogEntry& a, const LogEntry& b, Metric metric, FieldPath path,
                                 FieldPath old_path) {
@@ -270,10 +263,10 @@ std::string about(int64_t n) {
 }  // namespace
 
 std::optional<Scores> read_scores(const LogEntry& entry, const std::string& folder) {
-  const std::string name = text_field(entry.files, {"items"});
-  if (!is_inside(name)) return std::nullopt;
+  const std::string path = path_beside(folder, text_field(entry.files, {"items"}));
+  if (path.empty()) return std::nullopt;
   try {
-    return read_items((std::filesystem::path(folder) / name).string());
+    return read_items(path);
   } catch (const Error&) {
     return std::nullopt;
   }

@@ -158,6 +158,13 @@ std::string ExperimentLog::folder() const {
   return parent.empty() ? "." : parent;
 }
 
+std::string path_beside(const std::string& folder, const std::string& name) {
+  const std::filesystem::path path(name);
+  const bool inside = !name.empty() && name.find('\0') == std::string::npos && path.is_relative() &&
+                      std::ranges::none_of(path, [](const auto& part) { return part == ".."; });
+  return inside ? (std::filesystem::path(folder) / path).string() : "";
+}
+
 const LogEntry& ExperimentLog::find(std::string_view which) const {
   const auto count = static_cast<int64_t>(entries.size());
   int64_t number = 0;

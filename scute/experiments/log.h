@@ -38,6 +38,10 @@ struct ExperimentLog {
   std::shared_ptr<const std::string> bytes;  ///< what entries point into
 };
 
+/// The path of a file that a record names, which is not trusted: empty unless the name is relative
+/// and stays inside the log's folder.
+std::string path_beside(const std::string& folder, const std::string& name);
+
 /// Error when there is no such file. A line that is no complete JSON object (a torn one, after a
 /// crash) is skipped with a remark, never fatal. Only what entries hold is parsed: 100 MB take well
 /// below a second.

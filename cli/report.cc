@@ -1,0 +1,175 @@
+// scute report: statistics, experiments and a checkpoint as one page.
+#include "scute/experiments/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/experiments/fields.h"
+#include "scute/io/file.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr const char* kDefaultLog = "logs/percentile_experiments.jsonl";
+
+struct Request {
+  std::string log, checkpoint, out;
+  std::vector<std::string> statistics;
+  int64_t last = 200;
+  int threads = 0;
+  bool json = false;
+};
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options("report");
+  options.text("--log", request.log, "FILE",
+               fmt::format("experiment log; without --stats and --checkpoint {} when it is there",
+                           kDefaultLog));
+  options.texts(
+      "--stats", request.statistics, "FILE...",
+      "statistics that collect wrote: distributions, heat map, sensitivity; without it those "
+      "stored beside the log");
+  options.text("--checkpoint", request.checkpoint, "DIR",
+               "low-bit model that quantize wrote: its scales and ranges");
+  options.integer("--last", request.last, {.least = 1, .most = 2000},
+                  "so many of the newest experiments; each pair of them is compared");
+  options.text("--out", request.out, "FILE", "page to write (.html)", Options::Need::required);
+  options.machine(request.threads);
+  options.json(request.json);
+  return options.parse(arguments, out);
+}
+
+/// What was read; the report points into it.
+struct Material {
+  std::optional<ExperimentLog> log;
+  ReportOptions options;
+};
+
+std::string file_name(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
+/// What people call a statistics file: stored ones, named by a hash, by their model.
+std::string shown_name(const std::string& path, const StatisticsSet& set) {
+  constexpr size_t kHash = 64;
+  const std::string stem = std::filesystem::path(path).stem().string();
+  const Json* model = set.meta.find("model");
+  const bool hash =
+      stem.size() == kHash && stem.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!hash || model == nullptr || !model->is_string()) return file_name(path);
+  return fmt::format("{}, {}", model->as_string(""), short_hash(stem));
+}
+
+/// Stored statistics of the newest experiments, those of each model and setting once.
+std::vector<std::string> statistics_of(const ExperimentLog& log) {
+  constexpr size_t kMost = 4;
+  std::vector<std::string> out;
+  for (auto entry = log.entries.rbegin(); entry != log.entries.rend(); ++entry) {
+    const std::string path = path_beside(log.folder(), text_field(entry->files, {"statistics"}));
+    const bool known = std::ranges::find(out, path) != out.end();
+    if (out.size() < kMost && !known && std::filesystem::is_regular_file(path)) out.push_back(path);
+  }
+  return out;
+}
+
+Material read(const Request& request) {
+  Material out;
+  std::string log = request.log;
+  const bool nothing_named = request.statistics.empty() && request.checkpoint.empty();
+  if (log.empty() && nothing_named && std::filesystem::exists(kDefaultLog)) log = kDefaultLog;
+  if (log.empty() && nothing_named) {
+    throw UsageError(fmt::format(
+        "report: expected --log, --stats or --checkpoint, or a log {}, found none", kDefaultLog));
+  }
+  if (!log.empty()) out.log = read_log(log);
+  const bool stored = out.log && request.statistics.empty();
+  for (const std::string& path : stored ? statistics_of(*out.log) : request.statistics) {
+    try {
+      StatisticsSet set = read_statistics(path);
+      std::string name = shown_name(path, set);
+      out.options.statistics.push_back({std::move(name), std::move(set)});
+    } catch (const Error& error) {
+      if (!stored) throw;  // nobody asked for this file: the experiments are shown without it
+      note(false, fmt::format("scute: warning: {}; left out", error.what()));
+    }
+  }
+  if (!request.checkpoint.empty()) {
+    out.options.checkpoint = trace_scales(request.checkpoint);
+    const auto recipe = (std::filesystem::path(request.checkpoint) / "recipe.json").string();
+    if (std::filesystem::exists(recipe)) {
+      out.options.checkpoint_recipe = Json::parse(read_text(recipe), recipe);
+    }
+  }
+  out.options.most_experiments = request.last;
+  out.options.threads = request.threads;
+  return out;
+}
+
+int64_t shown_experiments(const Material& material) {
+  const auto all = static_cast<int64_t>(material.log->entries.size());
+  return std::min(all, material.options.most_experiments);
+}
+
+std::string as_text(const Request& request, const Material& material, int64_t bytes) {
+  std::string out;
+  for (const ReportStatistics& one : material.options.statistics) {
+    out += fmt::format("statistics   {}, {}\n", one.name,
+                       count_of(static_cast<int64_t>(one.set.sites.size()), "site"));
+  }
+  if (material.log) {
+    const auto all = static_cast<int64_t>(material.log->entries.size());
+    const int64_t shown = shown_experiments(material);
+    out +=
+        fmt::format("experiments  {}, {}\n", material.log->path,
+                    shown < all ? fmt::format("the newest {} of {}", grouped(shown), grouped(all))
+                                : grouped(all));
+    for (const std::string& remark : material.log->remarks) out += "remark: " + remark + "\n";
+  }
+  if (material.options.checkpoint) out += fmt::format("checkpoint   {}\n", request.checkpoint);
+  return out + fmt::format("wrote {}, {}\n", request.out, bytes_text(bytes));
+}
+
+Json as_json(const Request& request, const Material& material, int64_t bytes) {
+  Json out;
+  out["file"] = request.out;
+  out["bytes"] = bytes;
+  out["statistics"] = Json::object();
+  for (const ReportStatistics& one : material.options.statistics) {
+    out["statistics"].append_member(one.name, static_cast<int64_t>(one.set.sites.size()));
+  }
+  out["experiments"] = material.log ? shown_experiments(material) : int64_t{0};
+  out["log"] = material.log ? Json(material.log->path) : Json();
+  out["checkpoint"] = request.checkpoint.empty() ? Json() : Json(request.checkpoint);
+  return out;
+}
+
+}  // namespace
+
+int run_report(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  Material material = read(request);
+  if (material.log) material.options.log = &*material.log;
+  const std::string page = make_report(material.options);
+  {
+    const HoldInterrupts hold;
+    write_file(request.out, page);
+  }
+  const auto bytes = static_cast<int64_t>(page.size());
+  if (request.json) {
+    out.write_json(as_json(request, material, bytes));
+  } else {
+    out.write(as_text(request, material, bytes));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli
