@@ -161,11 +161,12 @@ sanitizer_tests() {
 }
 
 fuzz() {
-  local status=0 name program seeds=build/fuzz-seeds
+  local status=0 name program ran=0 seeds=build/fuzz-seeds
   rm -rf "$seeds" && quietly seeds /usr/bin/python3 scripts/make_fuzz_seeds.py "$seeds" || return 1
   for program in build/sanitize/tests/fuzz/fuzz_*; do
     if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
     name=$(basename "$program")
+    ran=$((ran + 1))
     mkdir -p "$seeds/$name" "build/fuzz-found/$name"
     # The corpus found so far stays in build/, so that every run begins where the last one ended.
     if "$program" -max_total_time=10 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
@@ -178,6 +179,10 @@ fuzz() {
       echo "$name: failed; the whole output: $logs/$name.log"
     fi
   done
+  if [ $ran -eq 0 ]; then
+    echo "no fuzz program was built"
+    return 1
+  fi
   return $status
 }
 

@@ -162,16 +162,39 @@ Setting ExperimentFlags::setting(const std::string& command) const {
   return out;
 }
 
+void set_rule(Setting& setting, const std::string& policy, std::optional<double> alpha) {
+  setting.policy = policy;
+  setting.alpha = alpha;
+  const Policy parsed = Policy::parse(policy);
+  const bool share = parsed.kind == PolicyKind::percentile || parsed.kind == PolicyKind::quamba;
+  const size_t colon = policy.find(':');
+  if (alpha && (!share || colon != std::string::npos)) {
+    throw UsageError(fmt::format(
+        "--percentile-alpha: expected the policy percentile or quamba, without a share of its own, "
+        "found {}",
+        policy));
+  }
+  if (share && colon != std::string::npos) {
+    setting.policy = policy.substr(0, colon);
+    setting.alpha = parsed.alpha;
+  }
+}
+
 std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& model_name,
                               const Setting& setting) {
   const LayerFormat& format = setting.quantize.format;
   if (flags.output_subdir.empty() || format.is_float()) return "";
-  std::string rule = setting.alpha ? fmt::format("pa-{}", *setting.alpha) : setting.policy;
+  std::string rule = setting.policy;
+  if (setting.alpha) {
+    rule = fmt::format("{}-{}", setting.policy == "quamba" ? "pa" : setting.policy, *setting.alpha);
+  }
   std::ranges::replace(rule, ':', '-');
   std::string bits = format.name();
   std::ranges::transform(bits, bits.begin(), [](char c) {
     return c == 'W' ? 'w' : c == 'A' ? 'a' : c;
   });
+  if (setting.quantize.gptq) bits += "-gptq";
+  if (setting.quantize.group_heads) bits += "-grouped";
   return (fs::path(flags.pretrained_dir) / flags.output_subdir / rule / (model_name + "-" + bits))
       .string();
 }

@@ -40,6 +40,10 @@ struct ExperimentFlags {
   Backend backend_ = Backend::integer;
 };
 
+/// The rule in one form, however it was written: "quamba:0.99" is quamba with alpha 0.99.
+/// UsageError on a rule that has no use for the alpha, and on two shares.
+void set_rule(Setting& setting, const std::string& policy, std::optional<double> alpha);
+
 /// "DIR/SUBDIR/pa-0.9995/NAME-w8a8": the field's layout; a rule without alpha gives its own name to
 /// the middle folder. Empty without --output-subdir.
 std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& model_name,

@@ -45,9 +45,12 @@ std::string configuration_text(const Json& record) {
   out += line("percentile alpha",
               alpha == nullptr || alpha->is_null() ? "none given" : value_text(alpha));
   out += line("group heads", words("group_heads"));
+  out += line("GPTQ", words("apply_gptq"));
   if (from.find("calib_data_num") != nullptr) {
-    out += line("calibration", fmt::format("{} samples of up to {} tokens", words("calib_data_num"),
-                                           words("calib_seqlen")));
+    const Json* there = field(record, {"calibration", "samples"});
+    const std::string of = there == nullptr ? "" : value_text(there) + " of at most ";
+    out += line("calibration", fmt::format("{}{} samples of up to {} tokens", of,
+                                           words("calib_data_num"), words("calib_seqlen")));
   }
   if (!text_field(record, {"id"}).empty()) {
     out += line("experiment", printable(text_field(record, {"id"})));

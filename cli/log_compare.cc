@@ -31,9 +31,9 @@ Pair<T>& pair_of(Pairs<T>& pairs, const std::string& name) {
 
 Pairs<Json> configurations(const LogEntry& a, const LogEntry& b) {
   Pairs<Json> out;
-  visit_scalars(a.config,
+  visit_scalars(settings_of(a),
                 [&](const std::string& key, const Json& value) { pair_of(out, key).a = value; });
-  visit_scalars(b.config,
+  visit_scalars(settings_of(b),
                 [&](const std::string& key, const Json& value) { pair_of(out, key).b = value; });
   return out;
 }

@@ -22,12 +22,18 @@ std::optional<double> times_100(std::optional<double> x) {
   return x ? std::optional(100 * *x) : std::nullopt;
 }
 
-/// "quamba 0.9995", "0.9995", "auto" or "-".
+/// "quamba 0.9995", "0.9995", "auto, gptq, grouped" or "-".
 std::string policy_text(const Json& config) {
   const std::string policy = printable(text_field(config, {"policy"}));
   const Json* alpha = config.find("percentile_alpha");
-  if (alpha == nullptr || alpha->is_null()) return policy.empty() ? "-" : policy;
-  return (policy.empty() ? "" : policy + " ") + value_text(alpha);
+  std::string out = policy;
+  if (alpha != nullptr && !alpha->is_null()) {
+    out += (policy.empty() ? "" : " ") + value_text(alpha);
+  }
+  if (flag_field(config, {"apply_gptq"})) out += ", gptq";
+  if (flag_field(config, {"group_heads"})) out += ", grouped";
+  if (out.starts_with(", ")) out = out.substr(2);
+  return out.empty() ? "-" : out;
 }
 
 std::vector<std::string> cells(const LogEntry& entry) {

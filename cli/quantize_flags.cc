@@ -34,10 +34,10 @@ void QuantizeFlags::declare(Options& options, Bits bits) {
   options.flag("--per-tensor", options_.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
   options.flag("--quantize-embedding", options_.embedding, "quantize the table of token vectors");
   options.flag("--quantize-lm-head", options_.head, "quantize the head and its input");
-  declare_activations(options);
+  declare_activations(options, bits == Bits::low);
 }
 
-void QuantizeFlags::declare_activations(Options& options) {
+void QuantizeFlags::declare_activations(Options& options, bool order_too) {
   options.choice("--hadamard", hadamard_, {"on", "off"},
                  "fold norms and rotate residual stream and out_proj's input");
   options.custom("--fold", "on|off", "as --hadamard",
@@ -60,7 +60,9 @@ void QuantizeFlags::declare_activations(Options& options) {
                  "how the state is rounded after every call");
   options.number("--state-clip", options_.state_clip, 0.01, 10,
                  "share of the state's range that is kept");
-  options.integer("--seed", seed_, {}, "of the calibration windows and stochastic rounding");
+  options.integer(
+      "--seed", seed_, {},
+      order_too ? "of the calibration windows and stochastic rounding" : "of stochastic rounding");
 }
 
 std::vector<LayerFormat> QuantizeFlags::formats() const {

@@ -25,7 +25,8 @@ struct QuantizeFlags {
 
  private:
   void declare_bits(Options& options, Bits bits);
-  void declare_activations(Options& options);
+  /// `order_too`: whether the seed is that of the order of texts too.
+  void declare_activations(Options& options, bool order_too);
 
   std::string w_bits_ = "8", a_bits_ = "8", hadamard_ = "on", state_scale_ = "channel",
               conv_scale_ = "channel", state_rounding_ = "stochastic";

@@ -12,7 +12,9 @@ namespace scute::cli {
 namespace {
 
 std::string how_to_show(const std::string& log, const Json& record) {
-  return shell_command({"log", "show", record.at("id", "").as_string(""), "--log", log});
+  Arguments words{"log", "show", record.at("id", "").as_string("")};
+  if (log != SubjectOptions().log) words.insert(words.end(), {"--log", log});
+  return shell_command(words);
 }
 
 std::string as_text(const ExperimentFlags& flags, const Experiment& experiment) {
@@ -51,12 +53,11 @@ int run_run(const Arguments& arguments, Output& out) {
   Arguments command{"run"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   Setting setting = flags.setting(shell_command(command));
-  setting.policy = rule.policy.value_or(rule.alpha ? "quamba" : "auto");
-  setting.alpha = rule.alpha;
-  try {
-    setting.parsed_policy();
-  } catch (const Error& error) {
-    throw UsageError(error.what());
+  set_rule(setting, rule.policy.value_or(rule.alpha ? "quamba" : "auto"), rule.alpha);
+  if ((rule.policy || rule.alpha) && !setting.quantize.format.eight_bit_activations()) {
+    throw UsageError(
+        "--policy and --percentile-alpha: expected --a-bits 8, found 16: nothing is "
+        "clipped");
   }
 
   ExperimentWatch watch(flags);

@@ -83,8 +83,7 @@ std::vector<Setting> settings_of(const Request& request, const std::string& comm
     for (const Rule& rule : rules) {
       Setting setting = request.flags.setting(command);
       setting.quantize.format = format;
-      setting.policy = rule.policy;
-      setting.alpha = rule.alpha;
+      set_rule(setting, rule.policy, rule.alpha);
       if (format.is_float()) setting.quantize.gptq = setting.quantize.group_heads = false;
       out.push_back(std::move(setting));
     }
@@ -105,39 +104,57 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   if (!options.parse(arguments, out)) return false;
   request.flags.check();
   rules_of(request);
+  if (words_of(request.models).empty()) throw UsageError("--models: expected folders, found none");
+  if (!request.alphas.empty() && words_of(request.alphas).empty()) {
+    throw UsageError("--percentile-alphas: expected numbers, found none");
+  }
   return true;
 }
 
-/// hashes.experiment of the log, if there is one yet.
-std::set<std::string> finished(const std::string& log) {
-  std::set<std::string> out;
-  if (!fs::exists(log)) return out;
-  for (const LogEntry& entry : read_log(log).entries) {
-    out.insert(text_field(entry.hashes, {"experiment"}));
-  }
-  return out;
+/// Whether the log holds the experiment with everything that is asked for now.
+bool is_finished(const std::string& log_path, const std::string& key, const Setting& setting,
+                 bool scored) {
+  std::error_code unreadable;
+  if (!fs::exists(log_path, unreadable)) return false;
+  const ExperimentLog log = read_log(log_path);
+  return std::ranges::any_of(log.entries, [&](const LogEntry& entry) {
+    if (text_field(entry.hashes, {"experiment"}) != key) return false;
+    const std::string items = path_beside(log.folder(), text_field(entry.files, {"items"}));
+    if (scored && (field(entry.results, {"tasks"}) == nullptr || !fs::exists(items, unreadable))) {
+      return false;
+    }
+    if (!setting.checkpoint.empty() && !fs::exists(setting.checkpoint, unreadable)) return false;
+    return !setting.save_activations ||
+           !text_field(entry.record(log_path), {"activation_data_file"}).empty();
+  });
 }
 
 struct Tally {
   std::vector<std::string> keys;  ///< of all combinations, in order
   int64_t run = 0, skipped = 0, passes = 0;
+  std::set<std::string> folders;      ///< of checkpoints
   std::vector<std::string> failures;  ///< what did not work; the others are run all the same
 };
 
 void run_model(const Request& request, const std::string& model, const std::string& command,
                ExperimentWatch& watch, Output& out, Tally& tally) {
   const std::string& log = request.flags.shared.log;
-  const std::set<std::string> done = finished(log);
   Subject subject(request.flags.subject(model), watch.how());
   for (Setting& setting : settings_of(request, command)) {
     const std::string key = subject.key(setting);
     if (std::ranges::find(tally.keys, key) != tally.keys.end()) continue;  // asked for twice
     tally.keys.push_back(key);
-    if (done.contains(key)) {
+    setting.checkpoint = checkpoint_folder(request.flags, subject.model().name, setting);
+    if (!setting.checkpoint.empty() && !tally.folders.insert(setting.checkpoint).second) {
+      tally.failures.push_back(
+          fmt::format("{}: two models of this sweep would be kept there", setting.checkpoint));
+      continue;
+    }
+    // Read again each time: others may work on the same sweep.
+    if (is_finished(log, key, setting, !request.flags.subject(model).score.empty())) {
       ++tally.skipped;
       continue;
     }
-    setting.checkpoint = checkpoint_folder(request.flags, subject.model().name, setting);
     Experiment experiment;
     try {
       experiment = subject.run(setting);
@@ -292,6 +309,8 @@ int run_sweep(const Arguments& arguments, Output& out) {
   Arguments words{"sweep"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   const std::string command = shell_command(words);
+  make_folder(fs::path(request.flags.shared.log).parent_path());
+  { const AtomicFile probe(request.flags.shared.log); }  // a sweep without a log is lost work
   ExperimentWatch watch(request.flags);
   Tally tally;
   try {

@@ -150,6 +150,8 @@ TEST(Run, WrongUsageIsSaidBeforeAnythingRuns) {
   };
   refused({"--policy", "mse", "--percentile-alpha", "0.9"}, "--percentile-alpha");
   refused({"--percentile-alpha", "7"}, "--percentile-alpha");
+  refused({"--policy", "percentile:0.99", "--percentile-alpha", "0.9"}, "share of its own");
+  refused({"--w-bits", "4", "--a-bits", "16", "--policy", "mse"}, "nothing is clipped");
   refused({"--tasks", "lambada"}, "last-word or perplexity");
   refused({"--w-bits", "8", "--a-bits", "16"}, "W8A16");
   refused({"--log-layers", "some"}, "--log-layers");
@@ -258,6 +260,50 @@ TEST(Sweep, OneThatFailsDoesNotStopTheOthers) {
   EXPECT_EQ(lines_of(folder.path("logs/log.jsonl")), 1u);
 }
 
+TEST(Sweep, WhatIsAskedForAndNotThereIsRunAgain) {
+  const TemporaryFolder folder;
+  const auto again = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> flags{"--json"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Ended ended = experiment({"sweep", "--models", "examples/tiny-mamba1"}, folder, flags);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return Json::parse(ended.out, "sweep").at("run", "").as_int("");
+  };
+  EXPECT_EQ(again({}), 1);
+  EXPECT_EQ(again({}), 0);
+  const std::vector<std::string> kept{"--output-subdir", "kept", "--pretrained-dir", folder.path()};
+  EXPECT_EQ(again(kept), 1);
+  EXPECT_TRUE(fs::exists(folder.path("kept/auto/tiny-mamba1-w8a8")));
+  EXPECT_EQ(again(kept), 0);
+  EXPECT_EQ(again({"--save-activations", "10"}), 1);
+  EXPECT_EQ(again({"--save-activations", "10"}), 0);
+  fs::remove_all(folder.path("logs/items"));
+  EXPECT_EQ(again({}), 1);
+}
+
+TEST(Sweep, ALogThatCannotBeWrittenIsSaidAtOnce) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder.path("logs/log.jsonl"));
+  const Ended ended = experiment({"sweep", "--models", "examples/tiny-mamba1"}, folder);
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("a folder"));
+  EXPECT_FALSE(fs::exists(folder.path("logs/statistics")));
+}
+
+TEST(Run, OneRuleHasOneNameHoweverItIsWritten) {
+  const TemporaryFolder folder;
+  const auto config = [&](const std::vector<std::string>& rule) {
+    std::vector<std::string> flags{"--json"};
+    flags.insert(flags.end(), rule.begin(), rule.end());
+    const Ended ended = run(folder, flags);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return Json::parse(ended.out, "").at("record", "").at("config", "");
+  };
+  const Json a = config({"--percentile-alpha", "99.9"}), b = config({"--policy", "quamba:0.999"});
+  EXPECT_EQ(a.at("percentile_alpha", "").as_double(""), 0.999);
+  EXPECT_EQ(a, b);
+}
+
 TEST(Sweep, WrongUsage) {
   const TemporaryFolder folder;
   const auto refused = [&](const std::vector<std::string>& more, const char* says) {
@@ -270,6 +316,8 @@ TEST(Sweep, WrongUsage) {
   refused({"--percentile-alphas", "0.9,x"}, "--percentile-alphas");
   refused({"--w-bits", "8,4", "--a-bits", "8,16"}, "W8A16");
   refused({"--w-bits", "5"}, "--w-bits");
+  refused({"--percentile-alphas", ","}, "--percentile-alphas");
+  EXPECT_EQ(experiment({"sweep", "--models", ","}, folder).code, 2);
 }
 
 }  // namespace

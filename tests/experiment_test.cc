@@ -111,9 +111,10 @@ TEST_P(Trial, RecordsEverythingThatTheSchemaNames) {
   EXPECT_EQ(record, experiment.record);
   std::vector<std::string> keys;
   for (const auto& [key, value] : record.as_object("")) keys.push_back(key);
-  EXPECT_THAT(keys, testing::ElementsAre("timestamp", "command", "config", "activation_stats",
-                                         "reorder_summary", "results", "activation_data_file", "id",
-                                         "hashes", "machine", "version", "timing", "files"));
+  EXPECT_THAT(
+      keys, testing::ElementsAre("timestamp", "command", "config", "activation_stats",
+                                 "reorder_summary", "results", "activation_data_file", "id",
+                                 "hashes", "calibration", "machine", "version", "timing", "files"));
   const Json& config = record.at("config", "");
   for (const char* key :
        {"model", "w_bits", "a_bits", "percentile_alpha", "group_heads", "apply_gptq",
@@ -253,6 +254,82 @@ TEST_P(Trial, DamagedStoredStatisticsAreMeasuredAgain) {
   EXPECT_FALSE(experiment.reused);
   EXPECT_THAT(experiment.warnings, Contains(HasSubstr("measured again")));
   EXPECT_EQ(read_text(path), whole);
+}
+
+TEST_P(Trial, ValidStatisticsOfAnotherCollectionUnderItsNameAreMeasuredAgain) {
+  std::string one, two;
+  {
+    one =
+        text_field(Subject(options(), how()).run(percentile(0.99)).record, {"files", "statistics"});
+    SubjectOptions shorter = options();
+    shorter.collect.windows.seqlen = 70;
+    two = text_field(Subject(shorter, how()).run(percentile(0.99)).record, {"files", "statistics"});
+  }
+  const std::string path = folder_.path("logs/" + one), whole = read_text(path);
+  write_file(path, read_text(folder_.path("logs/" + two)));
+  Subject subject(options(), how());
+  const Experiment experiment = subject.run(percentile(0.99));
+  EXPECT_FALSE(experiment.reused);
+  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("stored under this name")));
+  EXPECT_EQ(read_text(path), whole);
+}
+
+TEST_P(Trial, TextsThatChangeWhileTheyAreReadAreNoticed) {
+  RunHow changing = how();
+  changing.progress = [this](Step step, int64_t done, int64_t) {
+    if (step == Step::collect && done == 1) write_ids("data.npy", {6, 80}, 99);
+  };
+  Subject subject(options(), changing);
+  EXPECT_THAT([&] { subject.run(percentile(0.99)); }, ThrowsMessage<Error>(HasSubstr("changed")));
+  EXPECT_FALSE(fs::exists(folder_.path("logs/statistics")));
+  EXPECT_FALSE(Subject(options(), how()).run(percentile(0.99)).reused);
+}
+
+TEST_P(Trial, HashesAreThoseOfTheBytesThatWereRead) {
+  Subject subject(options(), how());
+  const std::string data = hash_file(options().collect.data[0]);
+  const std::string text = hash_file(options().score.perplexity);
+  write_ids("data.npy", {6, 80}, 98);  // before collect() reads it: noticed
+  EXPECT_THAT([&] { subject.run(percentile(0.99)); }, ThrowsMessage<Error>(HasSubstr("changed")));
+  write_ids("data.npy", {6, 80}, 5);
+  write_ids("text.npy", {1, 300}, 97);  // has been read
+  const Json record = subject.run(percentile(0.99)).record;
+  EXPECT_EQ(text_field(record.at("hashes", "").at("data", "").as_array("")[0], {"sha256"}), data);
+  EXPECT_EQ(text_field(record, {"results", "tasks", "perplexity", "sha256"}), text);
+}
+
+TEST_P(Trial, WhereNothingIsRoundedNoRangesAreRecorded) {
+  Subject subject(options(), how());
+  subject.run(percentile(0.99));  // statistics are there
+  Setting weights;
+  weights.quantize.format = {4, 16};
+  weights.quantize.group = 32;
+  weights.quantize.group_heads = GetParam() == MixerKind::mamba2;
+  const Json record = subject.run(weights).record;
+  EXPECT_THAT(record.at("activation_stats", "").as_object(""), IsEmpty());
+  EXPECT_FALSE(flag_field(record, {"reorder_summary", "enabled"}));
+  EXPECT_TRUE(record.at("config", "").at("policy", "").is_null());
+  EXPECT_TRUE(record.at("hashes", "").at("statistics", "").is_null());
+}
+
+TEST_P(Trial, OneItemHasNoStandardError) {
+  SubjectOptions one = options();
+  one.score.windows.max_windows = 1;
+  Subject subject(one, how());
+  const Json task =
+      *field(subject.run(percentile(0.99)).record, {"results", "tasks", "perplexity"});
+  EXPECT_TRUE(task.at("perplexity_stderr", "").is_null());
+  EXPECT_TRUE(task.at("mean_nll_stderr", "").is_null());
+}
+
+TEST_P(Trial, TwoWithinASecondKeepTheirValues) {
+  Subject subject(options(), how());
+  Setting setting = percentile(0.99);
+  setting.save_activations = 10;
+  const std::string one = text_field(subject.run(setting).record, {"activation_data_file"});
+  const std::string two = text_field(subject.run(setting).record, {"activation_data_file"});
+  EXPECT_NE(one, two);
+  EXPECT_TRUE(fs::exists(folder_.path("logs/" + one)) && fs::exists(folder_.path("logs/" + two)));
 }
 
 TEST_P(Trial, FirstValuesAreThoseOfTheFirstSampleAtTheLoggedSites) {

@@ -83,7 +83,8 @@ void add_remark(std::string& remark, std::string text) {
 
 double share_of(double number) {
   if (number > 0 && number <= 1) return number;
-  if (number >= 50 && number <= 100) return number / 100;
+  // 99.9 / 100 is 0.9990000000000001: the noise of the last bits is taken off.
+  if (number >= 50 && number <= 100) return std::round(number * 1e10) / 1e12;
   fail("policy", "a share kept in (0, 1], or a percentile from 50 to 100", to_text(number));
 }
 

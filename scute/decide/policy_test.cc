@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <functional>
 #include <limits>
 #include <numbers>
@@ -360,22 +361,22 @@ TEST(Decide, ExpectedSqnrIsThatOfTheValues) {
 TEST(UserPain14, DecidingAgainIsFast) {
   const Statistic s = statistic_of(draw(families()[1], 300000, 5));
   constexpr int kTimes = 200;
-  const auto start = std::chrono::steady_clock::now();
+  // Processor time: a busy neighbour on the machine does not count.
+  const auto milliseconds = [] { return 1e3 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  const double start = milliseconds();
   double sum = 0;
   for (int i = 0; i < kTimes; ++i) {
     sum += decide_as("percentile:" + std::to_string(0.9 + i * 0.0005), s).hi;
   }
-  const std::chrono::duration<double, std::milli> percentile =
-      std::chrono::steady_clock::now() - start;
-  const auto again = std::chrono::steady_clock::now();
+  const double again = milliseconds(), percentile = again - start;
   for (int i = 0; i < 10; ++i) sum += decide_as("mse", s).hi;
-  const std::chrono::duration<double, std::milli> mse = std::chrono::steady_clock::now() - again;
+  const double mse = milliseconds() - again;
   EXPECT_GT(sum, 0);
-  RecordProperty("milliseconds_percentile", std::to_string(percentile.count() / kTimes));
-  RecordProperty("milliseconds_mse", std::to_string(mse.count() / 10));
+  RecordProperty("milliseconds_percentile", std::to_string(percentile / kTimes));
+  RecordProperty("milliseconds_mse", std::to_string(mse / 10));
   // Targets 0.25 and 5 ms; twenty times that leaves room for sanitizers and busy machines.
-  EXPECT_LT(percentile.count() / kTimes, 5);
-  EXPECT_LT(mse.count() / 10, 100);
+  EXPECT_LT(percentile / kTimes, 5);
+  EXPECT_LT(mse / 10, 100);
 }
 
 }  // namespace

@@ -248,7 +248,7 @@ std::optional<Difference> start(const LogEntry& a, const LogEntry& b, Metric met
 }
 
 std::string p_text(double p) {
-  return p < 0.001 ? "p < 0.001" : fmt::format("p = {:.{}f}", p, p < 0.01 ? 3 : 2);
+  return p < 0.001 ? "p < 0.001" : fmt::format("p = {:.{}f}", p, p < 0.1 ? 3 : 2);
 }
 
 /// Two digits and blanks for the rest: "5,200".
@@ -300,8 +300,9 @@ std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
 
 std::string verdict_text(const Difference& d) {
   const std::string_view items = d.metric == Metric::perplexity ? "windows" : "passages";
-  const std::string_view unpaired =
-      d.paired ? "" : "; from standard errors alone, items' scores are missing";
+  const std::string_view unpaired = d.paired ? ""
+                                             : "; from standard errors alone: items' scores are "
+                                               "missing or are not those of the record";
   switch (d.verdict) {
     case Verdict::same:
       return fmt::format("the same in all {} {}", d.items, items);

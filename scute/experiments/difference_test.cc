@@ -188,7 +188,7 @@ TEST(Difference, AccuracyIsMcNemarsTestOnPairs) {
   EXPECT_NEAR(all[0].p, 22.0 / 1024, 1e-12);
   EXPECT_NEAR(all[0].difference, 0.4, 1e-12);
   EXPECT_EQ(all[0].verdict, Verdict::better);
-  EXPECT_EQ(verdict_text(all[0]), "better (p = 0.02)");
+  EXPECT_EQ(verdict_text(all[0]), "better (p = 0.021)");
   // Every passage is 0.5 worse, without any spread.
   EXPECT_NEAR(all[1].difference, std::expm1(0.5), 1e-12);
   EXPECT_LT(all[1].p, 1e-12);

@@ -143,6 +143,15 @@ bool has_member(const Json& json, const KeyTerm& term) {
   });
 }
 
+/// A pipe would wait for ever.
+void check_regular(const std::string& path) {
+  std::error_code unreadable;
+  const auto status = std::filesystem::status(path, unreadable);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    fail(path, "a file that holds a log", "a folder, pipe or device");
+  }
+}
+
 bool is_hexadecimal(std::string_view text) {
   return text.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
 }
@@ -195,6 +204,7 @@ const LogEntry& ExperimentLog::find(std::string_view which) const {
 }
 
 ExperimentLog read_log(const std::string& path) {
+  check_regular(path);
   ExperimentLog log;
   log.path = path;
   log.bytes = std::make_shared<const std::string>(read_text(path));
@@ -211,6 +221,7 @@ ExperimentLog read_log(const std::string& path) {
 
 void append_record(const std::string& path, const Json& record) {
   make_folder(std::filesystem::path(path).parent_path());
+  check_regular(path);
   append_line(path, record.dump());
 }
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <filesystem>
@@ -169,6 +170,15 @@ TEST(Log, AppendMakesTheFolderAndEndsATornLine) {
   EXPECT_EQ(log.folder(), folder + "/deep");
   std::filesystem::remove_all(folder);
   EXPECT_THROW(read_log(path), Error);
+}
+
+TEST(Log, APipeIsRefusedInsteadOfWaitedFor) {
+  const std::string path = ::testing::TempDir() + "/log_pipe";
+  std::filesystem::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_THROW(read_log(path), Error);
+  EXPECT_THROW(append_record(path, Json::object()), Error);
+  std::filesystem::remove(path);
 }
 
 TEST(Log, KeyTermsMatchFieldsAtAnyDepthByValue) {

@@ -71,7 +71,7 @@ std::optional<double> number_after(std::string_view rest) {
 std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys) {
   const ResultNumbers r = result_numbers(entry.results);
   std::map<std::string, std::string> config;
-  visit_scalars(entry.config, [&](const std::string& key, const Json& value) {
+  visit_scalars(settings_of(entry), [&](const std::string& key, const Json& value) {
     config.emplace(key, csv_value(value));
   });
   std::string out = fmt::format("{},{},{},{}", entry.number, csv_text(entry.id),
@@ -123,6 +123,37 @@ void visit_scalars(const Json& object,
   visit_members(object, "", visit);
 }
 
+Json settings_of(const LogEntry& entry) {
+  constexpr size_t kShort = 12;
+  Json out = entry.config.is_object() ? entry.config : Json::object();
+  const auto add_hash = [&out](std::string_view key, const std::string& hash) {
+    if (!hash.empty()) out["sha256"][key] = hash.substr(0, kShort);
+  };
+  for (const char* key : {"model", "tokenizer", "windows", "statistics"}) {
+    add_hash(key, text_field(entry.hashes, {key}));
+  }
+  std::string data;
+  const Json* files = field(entry.hashes, {"data"});
+  if (files != nullptr && files->is_array()) {
+    for (const Json& file : files->as_array("")) {
+      data += (data.empty() ? "" : " ") + text_field(file, {"sha256"}).substr(0, kShort);
+    }
+    if (!data.empty()) out["sha256"]["data"] = data;
+  }
+  for (const char* task : {"last_word", "perplexity"}) {
+    for (const char* key :
+         {"file", "sha256", "n", "max_context", "window", "stride", "context", "stepwise"}) {
+      const Json* value = field(entry.results, {"tasks", task, key});
+      if (value == nullptr) continue;
+      const bool hash = std::string_view(key) == "sha256" && value->is_string();
+      out["tasks"][task][key] = hash ? Json(value->as_string("").substr(0, kShort)) : *value;
+    }
+  }
+  const Json* reorder = field(entry.reorder_summary, {"avg_range_reduction"});
+  if (reorder != nullptr && !reorder->is_null()) out["reorder_avg_range_reduction"] = *reorder;
+  return out;
+}
+
 std::string csv_text(std::string_view text) {
   const bool formula =
       !text.empty() && std::string_view("=+-@\t\r").find(text[0]) != std::string_view::npos;
@@ -132,7 +163,7 @@ std::string csv_text(std::string_view text) {
 std::string log_csv(const std::vector<const LogEntry*>& entries) {
   std::vector<std::string> keys;
   for (const LogEntry* entry : entries) {
-    visit_scalars(entry->config, [&](const std::string& key, const Json&) {
+    visit_scalars(settings_of(*entry), [&](const std::string& key, const Json&) {
       if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
     });
   }

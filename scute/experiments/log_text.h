@@ -28,9 +28,13 @@ std::optional<double> mean_range_reduction(const LogEntry& entry);
 void visit_scalars(const Json& object,
                    const std::function<void(const std::string& key, const Json& value)>& visit);
 
+/// config, and behind it what else decides or explains a result: "sha256" (short hashes), "tasks"
+/// (files and protocol of what was scored), "reorder_avg_range_reduction". Only what is there.
+Json settings_of(const LogEntry& entry);
+
 /// RFC 4180: a title line, then one line an experiment: number, id, timestamp, command, every key
-/// of any config, results with standard errors and numbers of items. Null and absent are empty.
-/// Text that a spreadsheet would take for a formula (it begins with = + - @ or a tab) gets a
+/// of settings_of() in any, results with standard errors and numbers of items. Null and absent are
+/// empty. Text that a spreadsheet would take for a formula (it begins with = + - @ or a tab) gets a
 /// leading apostrophe; numbers stay numbers.
 std::string log_csv(const std::vector<const LogEntry*>& entries);
 

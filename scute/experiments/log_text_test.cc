@@ -47,5 +47,22 @@ TEST(LogText, ResultsOfOldLogsAreThoseOfTheLastWordTask) {
   EXPECT_EQ(result_numbers(Json(3)).accuracy, std::nullopt);
 }
 
+TEST(SettingsOf, HashesAndProtocolStandBesideTheConfiguration) {
+  LogEntry entry;
+  entry.config = Json::parse(R"({"w_bits": 8})", "");
+  entry.hashes = Json::parse(R"({"experiment": "ee", "model": "0123456789abcdef",
+      "data": [{"file": "a", "sha256": "aaaaaaaaaaaaaaaa"}, {"file": "b", "sha256": "bb"}]})",
+                             "");
+  entry.results = Json::parse(R"({"tasks": {"perplexity": {"perplexity": 3, "window": 512,
+      "sha256": "cdcdcdcdcdcdcdcd", "n": 4}}})",
+                              "");
+  entry.reorder_summary = Json::parse(R"({"enabled": true, "avg_range_reduction": 12.5})", "");
+  EXPECT_EQ(settings_of(entry).dump(),
+            R"({"w_bits":8,"sha256":{"model":"0123456789ab","data":"aaaaaaaaaaaa bb"},)"
+            R"("tasks":{"perplexity":{"sha256":"cdcdcdcdcdcd","n":4,"window":512}},)"
+            R"("reorder_avg_range_reduction":12.5})");
+  EXPECT_EQ(settings_of(LogEntry()).dump(), "{}");
+}
+
 }  // namespace
 }  // namespace scute

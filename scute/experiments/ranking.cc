@@ -18,6 +18,11 @@ std::string model_of(const LogEntry& entry) {
   return hash.empty() ? text_field(entry.config, {"model"}) : hash;
 }
 
+bool is_float(const LogEntry& entry) {
+  return number_field(entry.config, {"w_bits"}) == 16 &&
+         number_field(entry.config, {"a_bits"}) == 16;
+}
+
 /// The result, such that smaller is better.
 std::optional<double> loss_of(const LogEntry& entry, Metric metric) {
   switch (metric) {
@@ -54,7 +59,7 @@ void order(Ranking& ranking, const std::string& folder) {
     if (!all) continue;
     ranking.metric = metric;
     std::ranges::stable_sort(ranking.experiments, {}, [&](const RankedExperiment& ranked) {
-      return *loss_of(*ranked.entry, metric);
+      return std::pair(is_float(*ranked.entry), *loss_of(*ranked.entry, metric));
     });
     return compare_with_best(ranking, folder);
   }
@@ -84,7 +89,7 @@ std::string setting_text(const LogEntry& entry) {
   const auto bits = [&config](const char* name) {
     return static_cast<int64_t>(number_field(config, {name}).value_or(0));
   };
-  if (bits("w_bits") == 16 && bits("a_bits") == 16) return "float";
+  if (is_float(entry)) return "float";
   std::string out = fmt::format("W{}A{}", bits("w_bits"), bits("a_bits"));
   if (flag_field(config, {"apply_gptq"})) out += " gptq";
   if (flag_field(config, {"group_heads"})) out += " grouped";

@@ -16,7 +16,7 @@ struct RankedExperiment {
   std::vector<Difference> against_best;
 };
 
-/// Experiments of one model, best first.
+/// Experiments of one model, best first; float ones, the reference, behind all others.
 struct Ranking {
   std::string model;  ///< config.model of the first
   /// What they are ordered by: perplexity where every one has it, else accuracy, else last-word

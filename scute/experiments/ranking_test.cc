@@ -87,6 +87,18 @@ TEST(Ranking, WithoutPerplexityEverywhereAccuracyDecides) {
   EXPECT_THAT(numbers(rankings[0]), ElementsAre(2, 3, 1));
 }
 
+TEST(Ranking, TheFloatModelIsTheReferenceBehindTheOthers) {
+  Entries entries;
+  entries.add("a", 25);
+  entries.last().config["w_bits"] = 16;
+  entries.last().config["a_bits"] = 16;
+  entries.add("a", 30);
+  entries.add("a", 28);
+  const auto ranking = rank_experiments(entries.all, "")[0];
+  EXPECT_THAT(numbers(ranking), ElementsAre(3, 2, 1));
+  EXPECT_NEAR(ranking.experiments[2].against_best[0].difference, 25.0 / 28 - 1, 1e-12);
+}
+
 TEST(Ranking, StatisticsAloneKeepTheirOrder) {
   Entries entries;
   for (int i = 0; i < 3; ++i) {

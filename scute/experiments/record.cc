@@ -8,7 +8,6 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/io/file.h"
 #include "scute/observe/distribution.h"
 
 namespace scute {
@@ -76,12 +75,16 @@ void add_reorder(Json& site, const ReorderEffect& effect) {
   site["range_reduction_pct"] = 100 * effect.reduction;
 }
 
+/// One item says nothing of the spread.
+Json error_json(double error, size_t items) { return items > 1 ? Json(error) : Json(); }
+
 Json perplexity_json(const PerplexityResult& result, const ScoreOptions& options) {
   Json out;
   out["perplexity"] = result.perplexity;
-  out["perplexity_stderr"] = result.perplexity * result.standard_error;
+  out["perplexity_stderr"] =
+      error_json(result.perplexity * result.standard_error, result.windows.size());
   out["mean_nll"] = result.mean_nll;
-  out["mean_nll_stderr"] = result.standard_error;
+  out["mean_nll_stderr"] = error_json(result.standard_error, result.windows.size());
   out["n"] = static_cast<int64_t>(result.windows.size());
   out["predictions"] = result.predictions;
   out["window"] = options.windows.window;
@@ -89,21 +92,19 @@ Json perplexity_json(const PerplexityResult& result, const ScoreOptions& options
   out["context"] = options.windows.context;
   out["stepwise"] = options.windows.feed == Feed::one_by_one;
   out["file"] = options.perplexity;
-  out["sha256"] = hash_file(options.perplexity);
   return out;
 }
 
 Json last_word_json(const LastWordResult& result, const ScoreOptions& options) {
   Json out;
   out["accuracy"] = result.accuracy;
-  out["accuracy_stderr"] = result.accuracy_error;
+  out["accuracy_stderr"] = error_json(result.accuracy_error, result.items.size());
   out["perplexity"] = result.perplexity;
-  out["perplexity_stderr"] = result.perplexity_error;
+  out["perplexity_stderr"] = error_json(result.perplexity_error, result.items.size());
   out["hits"] = result.hits;
   out["n"] = static_cast<int64_t>(result.items.size());
   out["max_context"] = options.max_context;
   out["file"] = options.last_word;
-  out["sha256"] = hash_file(options.last_word);
   return out;
 }
 
@@ -154,15 +155,17 @@ Json reorder_summary(const std::vector<ReorderEffect>& effects) {
   return out;
 }
 
-Json results_json(const Scores& scores, const ScoreOptions& options) {
+Json results_json(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256) {
   Json out = Json::object();
   if (scores.last_word) {
     out["accuracy"] = scores.last_word->accuracy;
     out["perplexity"] = scores.last_word->perplexity;
     out["tasks"]["last_word"] = last_word_json(*scores.last_word, options);
+    out["tasks"]["last_word"]["sha256"] = sha256.last_word;
   }
   if (scores.perplexity) {
     out["tasks"]["perplexity"] = perplexity_json(*scores.perplexity, options);
+    out["tasks"]["perplexity"]["sha256"] = sha256.perplexity;
   }
   return out;
 }

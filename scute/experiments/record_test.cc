@@ -102,10 +102,12 @@ TEST(ActivationStats, PoliciesWithoutAShareHaveNoNominalOne) {
 }
 
 TEST(ActivationStats, SitesAreThoseOfTheGlobAndOfTheFirstLayersInNaturalOrder) {
-  const auto [statistics, plan] =
+  const Recorded recorded =
       record_of({"embedding:output", "layer_0.x_proj:input", "layer_10.x_proj:input",
                  "layer_2.x_proj:input", "layer_2.in_proj:input"},
                 "minmax");
+  const StatisticsSet& statistics = recorded.statistics;
+  const Plan& plan = recorded.plan;
   EXPECT_THAT(names(activation_stats(statistics, plan, {}, {})),
               ElementsAre("layer_0.x_proj:input", "layer_2.x_proj:input", "layer_10.x_proj:input"));
   EXPECT_THAT(names(activation_stats(statistics, plan, {.layers = 3}, {})),

@@ -50,7 +50,7 @@ Json config_json(const SubjectOptions& shared, const Setting& setting) {
   out["quantize_lm_head"] = q.head;
   out["calib_data_num"] = shared.collect.windows.samples;
   out["calib_seqlen"] = shared.collect.windows.seqlen;
-  out["policy"] = q.format.is_float() ? Json() : Json(setting.policy);
+  out["policy"] = q.format.eight_bit_activations() ? Json(setting.policy) : Json();
   const Json every = q.to_json();
   for (const auto& [name, value] : every.as_object("")) {
     if (name != "gptq") out[name] = value;
@@ -62,7 +62,7 @@ Json config_json(const SubjectOptions& shared, const Setting& setting) {
 
 std::string key_of(const SubjectState& subject, const Setting& setting) {
   const ScoreOptions& score = subject.options.score;
-  const bool is_float = setting.quantize.format.is_float();
+  const bool ranges = setting.quantize.format.eight_bit_activations();
   Json key;
   key["tool"] = "scute " SCUTE_VERSION;
   key["model"] = subject.model_sha256;
@@ -72,37 +72,48 @@ std::string key_of(const SubjectState& subject, const Setting& setting) {
   for (const char* spelling : {"model", "policy", "percentile_alpha"}) {
     key["config"][spelling] = nullptr;
   }
-  key["policy"] = is_float ? Json() : Json(setting.parsed_policy().name());
-  key["statistics"] = is_float ? Json() : Json(subject.collection);
+  key["policy"] = ranges ? Json(setting.parsed_policy().name()) : Json();
+  key["statistics"] = ranges ? Json(subject.collection) : Json();
   key["gptq_samples"] = setting.quantize.gptq ? Json(subject.calibration.windows.samples) : Json();
-  key["perplexity"] = subject.perplexity_sha256;
+  key["perplexity"] = subject.scored_sha256.perplexity;
   key["window"] = score.windows.window;
   key["stride"] = score.windows.stride;
   key["context"] = score.windows.context;
   key["stepwise"] = score.windows.feed == Feed::one_by_one;
   key["max_windows"] = or_null(score.windows.max_windows);
-  key["last_word"] = subject.last_word_sha256;
+  key["last_word"] = subject.scored_sha256.last_word;
   key["max_items"] = or_null(score.max_items);
   key["max_context"] = score.max_context;
   return sha256(key.dump());
 }
 
-Json hashes_json(const SubjectState& subject, const std::string& key) {
+/// `measured`: whether this experiment has statistics; another one of the subject may have had.
+Json hashes_json(const SubjectState& subject, const std::string& key, bool measured) {
   Json out;
   out["experiment"] = key;
   out["model"] = subject.model_sha256;
   out["tokenizer"] = or_null(subject.tokenizer_sha256);
   out["data"] = Json::array();
-  for (const std::string& path : subject.options.collect.data) {
+  for (size_t i = 0; i < subject.data_sha256.size(); ++i) {
     Json file;
-    file["file"] = fs::path(path).filename().string();
-    file["sha256"] = hash_file(path);
+    file["file"] = fs::path(subject.options.collect.data[i]).filename().string();
+    file["sha256"] = subject.data_sha256[i];
     out["data"].push_back(std::move(file));
   }
-  const StatisticsSet* seen = subject.statistics ? &*subject.statistics : nullptr;
+  const StatisticsSet* seen = measured ? &*subject.statistics : nullptr;
   const Json* windows = seen == nullptr ? nullptr : seen->meta.find("windows_sha256");
   out["windows"] = windows == nullptr ? Json() : *windows;
-  out["statistics"] = or_null(subject.statistics_sha256);
+  out["statistics"] = or_null(measured ? subject.statistics_sha256 : "");
+  return out;
+}
+
+/// What was there to measure; config says what was asked for.
+Json calibration_json(const StatisticsSet& statistics) {
+  Json out;
+  for (const char* key : {"samples", "tokens"}) {
+    const Json* value = statistics.meta.find(key);
+    out[key] = value == nullptr ? Json() : *value;
+  }
   return out;
 }
 
@@ -125,8 +136,10 @@ class Trial {
 
  private:
   bool is_float() const { return setting_.quantize.format.is_float(); }
-  bool measured() const { return !is_float() && !subject_.options.collect.data.empty(); }
+  /// Ranges matter only where activations are rounded.
+  bool measured() const { return setting_.quantize.format.eight_bit_activations(); }
   Scores low_bit_scores();
+  std::string beside_log(const std::string& path) const;
   std::string write_items() const;
   std::string write_values() const;
   /// What `write` gives; "" and a warning when it fails.
@@ -152,7 +165,9 @@ void Trial::check() const {
   if (!setting_.checkpoint.empty() && is_float()) {
     fail("--output-subdir", "a low-bit model to keep", "floats, which are the model as it is");
   }
-  if (!setting_.checkpoint.empty() && fs::exists(setting_.checkpoint) && !setting_.replace) {
+  std::error_code unreadable;
+  if (!setting_.checkpoint.empty() && !setting_.replace &&
+      fs::exists(setting_.checkpoint, unreadable)) {
     fail(setting_.checkpoint, "a folder that does not exist (or --force)", "one that does");
   }
 }
@@ -201,7 +216,7 @@ void Trial::quantize_and_score() {
     scores_ = low_bit_scores();
   }
   timing_["eval"] = clock_.lap();
-  out_.record["results"] = results_json(scores_, subject_.options.score);
+  out_.record["results"] = results_json(scores_, subject_.options.score, subject_.scored_sha256);
 }
 
 std::string Trial::write_items() const {
@@ -209,6 +224,14 @@ std::string Trial::write_items() const {
   make_folder(subject_.folder / "items");
   write_file((subject_.folder / file).string(), items_text(scores_, subject_.work.items));
   return file;
+}
+
+/// As the log's folder sees it; "" for "".
+std::string Trial::beside_log(const std::string& path) const {
+  if (path.empty()) return "";
+  std::error_code error;
+  const fs::path folder = subject_.folder.empty() ? fs::path(".") : subject_.folder;
+  return fs::proximate(path, folder, error).string();
 }
 
 /// The first values of the first sample at the logged sites, of the float model.
@@ -222,10 +245,15 @@ std::string Trial::write_values() const {
                 [&](const NamedTensor& values) { return !setting_.logged.has(values.name); });
   const std::string rule =
       setting_.alpha ? fmt::format("pa{}", *setting_.alpha) : setting_.parsed_policy().name();
-  std::string file = fmt::format("activations_{}_{}_{}.npz", subject_.description.name, rule,
+  std::string stem = fmt::format("activations_{}_{}_{}", subject_.description.name, rule,
                                  subject_.how.local_time("%Y%m%d_%H%M%S"));
-  std::ranges::replace(file, ':', '-');
+  std::ranges::replace(stem, ':', '-');
   make_folder(subject_.folder);
+  std::string file = stem + ".npz";
+  std::error_code unreadable;
+  for (int again = 2; fs::exists(subject_.folder / file, unreadable); ++again) {
+    file = fmt::format("{}_{}.npz", stem, again);  // two within a second
+  }
   write_npz((subject_.folder / file).string(), seen.activations);
   return file;
 }
@@ -244,13 +272,14 @@ void Trial::write_record() {
   clock_.lap();
   const bool scored = scores_.perplexity || scores_.last_word;
   const std::string items = scored ? attempt("scores of items", [&] { return write_items(); }) : "";
-  const std::string values = measured() && setting_.save_activations.value_or(0) > 0
+  const std::string values = setting_.save_activations.value_or(0) > 0
                                  ? attempt("activations", [&] { return write_values(); })
                                  : "";
   Json& record = out_.record;
   record["activation_data_file"] = or_null(values);
   record["id"] = key_.substr(0, kIdDigits);
-  record["hashes"] = hashes_json(subject_, key_);
+  record["hashes"] = hashes_json(subject_, key_, measured());
+  record["calibration"] = measured() ? calibration_json(*subject_.statistics) : Json();
   record["machine"] = subject_.how.machine;
   record["version"] = SCUTE_VERSION;
   timing_["record"] = clock_.lap();
@@ -259,7 +288,7 @@ void Trial::write_record() {
   Json files;
   files["statistics"] = or_null(measured() ? subject_.statistics_file : "");
   files["items"] = or_null(items);
-  files["checkpoint"] = or_null(out_.checkpoint);
+  files["checkpoint"] = or_null(beside_log(out_.checkpoint));
   record["files"] = std::move(files);
   out_.recorded = !attempt("record", [&] {
                      append_record(subject_.options.log, record);

@@ -16,7 +16,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Names of the key that statistics were stored under, in their meta.
+constexpr const char* kKey = "collection";
+
 std::string hash_or_empty(const std::string& file) { return file.empty() ? "" : hash_file(file); }
+
+ScoredFiles hashes_of(const ScoreOptions& score) {
+  return {hash_or_empty(score.perplexity), hash_or_empty(score.last_word)};
+}
+
+std::vector<std::string> hashes_of(const std::vector<std::string>& files) {
+  std::vector<std::string> out;
+  for (const std::string& file : files) out.push_back(hash_file(file));
+  return out;
+}
+
+/// A file that changes while it is read would be recorded under a hash that is not its own.
+void check_unchanged(const std::string& file, const std::string& before, const std::string& after) {
+  if (before != after) fail(file, "the same bytes from the beginning to the end", "it was changed");
+}
 
 }  // namespace
 
@@ -27,12 +45,15 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
     fail(options.model, "a float model to quantize", "one that is quantized already");
   }
   folder = fs::path(options.log).parent_path();
+  scored_sha256 = hashes_of(options.score);
   work = read_score_work(description, options.score);
+  const ScoredFiles after = hashes_of(options.score);
+  check_unchanged(options.score.perplexity, scored_sha256.perplexity, after.perplexity);
+  check_unchanged(options.score.last_word, scored_sha256.last_word, after.last_word);
+  data_sha256 = hashes_of(options.collect.data);
   model_sha256 = hash_model(description);
   tokenizer_sha256 = hash_tokenizer(description, options.collect.tokenizer);
   collection = collection_key(model_sha256, tokenizer_sha256, options.collect);
-  perplexity_sha256 = hash_or_empty(options.score.perplexity);
-  last_word_sha256 = hash_or_empty(options.score.last_word);
   calibration.data = options.collect.data;
   calibration.windows = options.collect.windows;
   calibration.windows.samples = std::min(calibration.windows.samples, options.gptq_samples);
@@ -45,23 +66,39 @@ std::function<void(int64_t, int64_t)> SubjectState::progress(Step step) const {
   return [this, step](int64_t done, int64_t total) { how.progress(step, done, total); };
 }
 
+/// False when there is none, or none that this scute stored under this key.
+bool SubjectState::read_stored(const std::string& path, std::vector<std::string>& warnings) {
+  std::error_code unreadable;
+  if (!fs::exists(path, unreadable)) return false;
+  try {
+    StatisticsSet stored = read_statistics(path);
+    const Json* key = stored.meta.find(kKey);
+    if (key == nullptr || *key != Json(collection)) {
+      fail(path, "statistics stored under this name", "others");
+    }
+    statistics = std::move(stored);
+    statistics_sha256 = hash_file(path);
+    return true;
+  } catch (const Error& error) {
+    warnings.push_back(fmt::format("{}; measured again", error.what()));
+    return false;
+  }
+}
+
 bool SubjectState::measure(std::vector<std::string>& warnings) {
   if (statistics) return true;
   const fs::path file = fs::path("statistics") / (collection + ".safetensors");
   statistics_file = file.string();
-  const std::string path = (folder / file).string();
-  if (fs::exists(path)) {
-    try {
-      statistics = read_statistics(path);
-      statistics_sha256 = hash_file(path);
-      return true;
-    } catch (const Error& error) {
-      warnings.push_back(fmt::format("{}; measured again", error.what()));
-    }
+  if (read_stored((folder / file).string(), warnings)) return true;
+  StatisticsSet measured = collect(description, options.collect,
+                                   {.threads = how.threads, .progress = progress(Step::collect)})
+                               .statistics;
+  const std::vector<std::string> after = hashes_of(options.collect.data);
+  for (size_t i = 0; i < after.size(); ++i) {
+    check_unchanged(options.collect.data[i], data_sha256[i], after[i]);
   }
-  statistics = collect(description, options.collect,
-                       {.threads = how.threads, .progress = progress(Step::collect)})
-                   .statistics;
+  statistics = std::move(measured);
+  statistics->meta[kKey] = collection;
   store(warnings);
   return false;
 }

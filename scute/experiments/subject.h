@@ -26,7 +26,9 @@ struct SubjectState {
   RunHow how;
   ModelDescription description;
   std::filesystem::path folder;  ///< of the log
-  std::string model_sha256, tokenizer_sha256, perplexity_sha256, last_word_sha256;
+  std::string model_sha256, tokenizer_sha256;
+  std::vector<std::string> data_sha256;  ///< of options.collect.data
+  ScoredFiles scored_sha256;
   std::string collection;  ///< collection_key()
   ScoreWork work;
   CalibrationOptions calibration;  ///< of GPTQ
@@ -35,6 +37,7 @@ struct SubjectState {
   std::optional<Hessians> hessians;
 
  private:
+  bool read_stored(const std::string& path, std::vector<std::string>& warnings);
   void store(std::vector<std::string>& warnings);
   const Hessians* grams(const Setting& setting);
 };
