@@ -140,6 +140,11 @@ def main():
         put("fuzz_low_bit", f"sound{flags}", bytes([flags % 2, flags]))
     for what in range(6):
         put("fuzz_low_bit", f"changed{what}", bytes([what % 2, 3, what, 9, 1, 2, 3, 4, 5, 6, 7, 8]))
+    # Both variants as they are, then changes to each part of the file.
+    for origin in range(2):
+        put("fuzz_regressor", f"sound{origin}", bytes([origin]))
+        for part in range(4):
+            put("fuzz_regressor", f"changed{origin}{part}", bytes([origin, part, 3, 3, 0, 5]))
     config = {"d_model": 8, "n_layer": 2, "vocab_size": 16, "ssm_cfg": {"layer": "Mamba2"}}
     config["ssm_cfg"].update(headdim=4, ngroups=2, d_state=4)
     put("fuzz_model_config", "float", json.dumps(config).encode())

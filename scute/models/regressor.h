@@ -1,0 +1,67 @@
+// The Mamba regressor: a window of radio features to a position in the plane.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "scute/models/regressor_blocks.h"
+#include "scute/models/regressor_config.h"
+#include "scute/models/regressor_layer.h"
+#include "scute/models/regressor_tensors.h"
+#include "scute/models/run.h"
+#include "scute/models/sites.h"
+
+namespace scute {
+
+/// Every site of a regressor, known from its config alone, in the order tensors reach them: the
+/// inputs of its layers.
+struct RegressorSites {
+  SiteList list;
+  Site proj;             ///< frames × Din
+  Site patch_embedding;  ///< the same frames, projected: × C
+  std::vector<RegressorBlockSites> blocks;
+  Site output_layer;  ///< windows × L·D (patch after patch), or windows × D of a pooled model
+  Site head;          ///< windows × C
+
+  explicit RegressorSites(const RegressorConfig& config);
+};
+
+/// In three steps, so that what windows share is computed once: frames are projected, projected
+/// frames are embedded as patches, the patches of each window give its position. Every row of each
+/// result depends on its own inputs alone, never on how many rows are computed together. Which
+/// frames and patches windows share: regressor_predict.h.
+class Regressor {
+ public:
+  Regressor(const RegressorConfig& config, const RegressorTensors& tensors,
+            Compute compute = Compute::f32);
+
+  const RegressorConfig& config() const { return config_; }
+  const SiteList& sites() const { return sites_.list; }
+
+  /// frames: n × Din to n × C. Shows both.
+  void project(Run& run, MatView<const float> frames, MatView<float> projected) const;
+  /// projected: frames × C; the patch that begins at each frame of `first`, `patch` frames from
+  /// there, to first.size() × D.
+  void embed(Run& run, MatView<const float> projected, std::span<const int64_t> first,
+             MatView<float> patches) const;
+  /// patches: (windows · L) × D, window after window, overwritten; the position table is added
+  /// here. positions: windows × 2, metres.
+  void locate(Run& run, MatView<float> patches, MatView<float> positions) const;
+
+  /// Memory of the packed weights.
+  int64_t bytes() const;
+
+ private:
+  /// windows × L·D or, pooled, windows × D.
+  MatView<const float> gather(Run& run, MatView<const float> patches) const;
+
+  RegressorConfig config_;
+  RegressorSites sites_;
+  RegressorLayer proj_, patch_embedding_;
+  std::vector<float> position_table_;  ///< L × D, scaled; empty without
+  std::vector<RegressorBlock> blocks_;
+  std::vector<float> norm_f_;
+  RegressorLayer output_layer_, head_;
+};
+
+}  // namespace scute

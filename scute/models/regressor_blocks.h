@@ -1,0 +1,71 @@
+// The two residual blocks of the regressor, over the patches of many windows at once.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "scute/models/regressor_config.h"
+#include "scute/models/regressor_layer.h"
+#include "scute/models/regressor_tensors.h"
+#include "scute/models/run.h"
+#include "scute/models/sites.h"
+
+namespace scute {
+
+/// The sites of one block; `block` is their prefix, e.g. "blocks.3.". slim:
+/// {in_proj,ssm.dt_proj,out_proj}:input; origin: {in_proj,x_proj,dt_proj,out_proj}:input.
+struct RegressorBlockSites {
+  Site in_proj, x_proj, dt_proj, out_proj;  ///< x_proj: origin
+  RegressorBlockSites(const RegressorConfig& config, const std::string& block, SiteList& sites);
+};
+
+/// The depth-wise convolution of a block; no taps: SiLU alone.
+struct RegressorConvolution {
+  int64_t taps = 0, before = 0;
+  std::vector<float> weight;  ///< taps × channels
+  std::vector<float> bias;
+  /// y = SiLU(convolution of x), window by window.
+  void operator()(MatView<const float> x, int64_t length, MatView<float> y) const;
+};
+
+/// A leaky mean of the gated inputs whose leak comes from the inputs themselves.
+class SlimBlock {
+ public:
+  SlimBlock(const SlimBlockTensors& tensors, const RegressorConfig& config,
+            const RegressorBlockSites& sites, Compute compute);
+  /// x: (windows · length) × D, updated.
+  void operator()(Run& run, MatView<float> x, int64_t length) const;
+  int64_t bytes() const;
+
+ private:
+  bool gate_;
+  std::vector<float> norm_;
+  RegressorLayer in_proj_, dt_proj_, out_proj_;
+  RegressorConvolution convolution_;
+};
+
+/// Mamba-1's selective scan (models/mamba1.h), from a zero state in each window.
+class OriginBlock {
+ public:
+  OriginBlock(const OriginBlockTensors& tensors, const RegressorConfig& config,
+              const RegressorBlockSites& sites, Compute compute);
+  /// x: (windows · length) × D, updated.
+  void operator()(Run& run, MatView<float> x, int64_t length) const;
+  int64_t bytes() const;
+
+ private:
+  bool gate_;
+  int64_t dt_rank_;
+  std::vector<float> norm_;
+  RegressorLayer in_proj_, x_proj_, dt_proj_, out_proj_;  ///< dt_proj's bias is the scan's
+  RegressorConvolution convolution_;
+  std::vector<float> A_, D_, dt_bias_;
+};
+
+using RegressorBlock = std::variant<SlimBlock, OriginBlock>;
+
+/// (a, b, c) as (a, c, b), as a matrix of a rows: columns of a convolution over rows of channels.
+Tensor channels_last(const Tensor& tensor);
+
+}  // namespace scute

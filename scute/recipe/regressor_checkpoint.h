@@ -1,0 +1,75 @@
+// The regressor's .pt checkpoints, in all five key styles.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/io/torch_zip.h"
+#include "scute/models/regressor.h"
+#include "scute/tensor/weights.h"
+
+namespace scute {
+
+/// How a checkpoint says it is quantized (`arch`). Whether it is, its scales say.
+struct RegressorQuantization {
+  enum class Backend { lsq, extension };  ///< stored as "python" and "cpp"
+  /// fixed: scales of 1/256 at 16 bits (stored as "fixed", formerly "fixed88"); dynamic: measured.
+  enum class Mode { fixed, dynamic };
+
+  Backend backend = Backend::lsq;
+  std::optional<Mode> mode;  ///< old files have none
+  int64_t bits = 16;
+  bool all = false;              ///< quantize_all
+  bool proj = false;             ///< q_proj, or the older q_proj_head
+  bool head = false;             ///< q_head, or the older q_proj_head
+  bool block_linear = false;     ///< q_block_linear: in_proj and out_proj of every block
+  bool backbone_linear = false;  ///< q_backbone_linear: patch_embedding and output_layer_pool
+
+  bool operator==(const RegressorQuantization&) const = default;
+};
+
+/// Scales and zero points stored with one layer, as they are: finite, scales above 0.
+struct RegressorScales {
+  /// proj, head, patch_embedding, output_layer_pool, blocks.{i}.{in_proj,out_proj}
+  std::string layer;
+  /// Which key style they came in: `qa.scale`/`qw.scale` or `a_scale`/`w_scale`.
+  RegressorQuantization::Backend backend = RegressorQuantization::Backend::lsq;
+  std::vector<float> input;   ///< one for all input channels, or one each
+  std::vector<float> weight;  ///< one for all outputs, or one each
+  std::optional<float> input_zero, weight_zero;
+
+  bool operator==(const RegressorScales&) const = default;
+};
+
+/// What is known of the training; files saved after calibration lost it, their `cfg` has defaults.
+struct RegressorTraining {
+  std::optional<int64_t> epoch;
+  std::string best_metric;  ///< "" when not stored
+  std::optional<double> best_value;
+};
+
+struct RegressorCheckpoint {
+  std::string path;
+  RegressorConfig config;
+  RegressorQuantization quantization;
+  std::vector<RegressorScales> scales;  ///< in the file's order; empty: a float model
+  RegressorTraining training;
+  TorchValue cfg, arch;  ///< as stored, for whoever writes the checkpoint again
+  Weights weights;       ///< under the names of models/regressor_tensors.h, all there and no other
+
+  const RegressorScales* scales_of(std::string_view layer) const;
+};
+
+/// Error naming what is wrong: another file, a pickled module (its class), a config that makes no
+/// sense, every tensor that is missing, unknown or of another shape, weights that are not finite,
+/// scales of another number than the layer's channels, or a mixture of two models: blocks of the
+/// origin variant that were never trained.
+RegressorCheckpoint read_regressor_checkpoint(const std::string& path);
+/// The same for what such a file holds; `path` is named in errors.
+RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std::string& path);
+
+Regressor build_regressor(const RegressorCheckpoint& checkpoint, Compute compute = Compute::f32);
+
+}  // namespace scute
