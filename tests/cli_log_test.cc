@@ -96,9 +96,10 @@ class CliLog : public testing::Test {
 TEST_F(CliLog, ListsEveryCompleteLineAndReportsTheTornOne) {
   const Ended ended = log({});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  EXPECT_THAT(ended.out, testing::ContainsRegex("1  2026-11-21 11:02:03  examples/tiny +W8A8  "
-                                                "quamba 0.9995, grouped  50.00 ± 16.66 %  27.170 ± 0.610 +"
-                                                "22.6  0123456789ab"));
+  EXPECT_THAT(ended.out,
+              testing::ContainsRegex("1  2026-11-21 11:02:03  examples/tiny +W8A8  "
+                                     "quamba 0.9995, grouped  50.00 ± 16.66 %  27.170 ± 0.610 +"
+                                     "22.6  0123456789ab"));
   EXPECT_THAT(ended.out, testing::ContainsRegex("2  2025-11-24 08:56:07  models/Mamba-130m  W8A8  "
                                                 "- +43.18 % +18.640 w +-  -"));
   EXPECT_THAT(ended.out, HasSubstr("fedcba987654"));

@@ -1,17 +1,11 @@
-// Experiments as programs run them: what is measured once, what is recorded, what may fail.
+// Experiments as programs run them: what is measured once, what is recorded.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <filesystem>
-#include <mutex>
-#include <set>
 
+#include "experiment_trial.h"
 #include "scute/base/error.h"
 #include "scute/experiments/difference.h"
-#include "scute/experiments/fields.h"
-#include "scute/experiments/log.h"
-#include "scute/experiments/run.h"
-#include "scute/recipe/test_models.h"
 
 namespace scute {
 namespace {
@@ -22,84 +16,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::ThrowsMessage;
-using testing_models::Dialect;
-using testing_models::Folder;
 
-/// A small model, texts of random ids, and a log in a folder of their own.
-class Trial : public testing::TestWithParam<MixerKind> {
- protected:
-  void SetUp() override {
-    testing_models::make_model(folder_.path("model"), GetParam(), Dialect::state_spaces);
-    write_ids("data.npy", {6, 80}, 5);
-    write_ids("text.npy", {1, 300}, 6);
-    std::string passages;
-    Random random(7);
-    for (int i = 0; i < 20; ++i) {
-      Json item;
-      for (int k = 0; k < 12; ++k) item["ids"].push_back(static_cast<int64_t>(random.below(256)));
-      item["target"] = 1;
-      passages += item.dump() + "\n";
-    }
-    write_file(folder_.path("words.jsonl"), passages);
-  }
-  void write_ids(const char* name, Shape shape, uint64_t seed) const {
-    Tensor ids(DType::i32, std::move(shape));
-    Random random(seed);
-    for (int32_t& id : ids.mutable_values<int32_t>()) id = static_cast<int32_t>(random.below(256));
-    write_npy(folder_.path(name), ids);
-  }
-
-  SubjectOptions options() const {
-    SubjectOptions out;
-    out.model = folder_.path("model");
-    out.collect.data = {folder_.path("data.npy")};
-    out.collect.windows.seqlen = 80;
-    out.score.perplexity = folder_.path("text.npy");
-    out.score.last_word = folder_.path("words.jsonl");
-    out.score.windows = {.window = 60, .stride = 60};
-    out.log = folder_.path("logs/log.jsonl");
-    return out;
-  }
-  /// Steps that were taken are noted.
-  RunHow how() {
-    RunHow out;
-    out.threads = 1;
-    out.local_time = [](const char* format) {
-      return std::string(format) == "%Y-%m-%d %H:%M:%S" ? "2026-11-21 10:00:00" : "20261121_100000";
-    };
-    out.progress = [this](Step step, int64_t, int64_t) {
-      const std::lock_guard lock(guard_);
-      steps_.insert(step);
-    };
-    return out;
-  }
-  static Setting percentile(double alpha) {
-    Setting out;
-    out.policy = "percentile";
-    out.alpha = alpha;
-    out.command = "scute run …";
-    return out;
-  }
-  /// Of a model folder, as eval scores it.
-  Scores scores_of(const ModelDescription& model) const {
-    const ScoreOptions how_scored = options().score;
-    return score(load_model(model, {}, LanguageModel::Head::packed),
-                 read_score_work(model, how_scored), how_scored, Threads(1));
-  }
-  Json only_record() const {
-    const ExperimentLog log = read_log(options().log);
-    EXPECT_EQ(log.entries.size(), 1u);
-    return log.entries.back().record(log.path);
-  }
-
-  Folder folder_;
-  std::mutex guard_;
-  std::set<Step> steps_;
-};
+class Trial : public TrialFixture {};
 INSTANTIATE_TEST_SUITE_P(Tiny, Trial, testing::Values(MixerKind::mamba1, MixerKind::mamba2),
-                         [](const auto& tested) {
-                           return tested.param == MixerKind::mamba1 ? "mamba1" : "mamba2";
-                         });
+                         family_name);
 
 TEST_P(Trial, RecordsEverythingThatTheSchemaNames) {
   Subject subject(options(), how());
@@ -220,84 +140,6 @@ TEST_P(Trial, WithoutTasksStatisticsAloneAreRecorded) {
   EXPECT_THAT(steps_, testing::ElementsAre(Step::collect));
 }
 
-TEST_P(Trial, ALogThatCannotBeWrittenWarnsAndLosesNothing) {
-  SubjectOptions blocked = options();
-  fs::create_directories(blocked.log);  // a folder where the log should be
-  Subject subject(blocked, how());
-  const Experiment experiment = subject.run(percentile(0.99));
-  EXPECT_FALSE(experiment.recorded);
-  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("record not kept")));
-  EXPECT_GT(number_field(experiment.record, {"results", "perplexity"}), 1);
-}
-
-TEST_P(Trial, AFolderThatCannotBeMadeWarnsForEveryFileAndLosesNothing) {
-  write_file(folder_.path("logs"), "a file where the folder should be");
-  Subject subject(options(), how());
-  const Experiment experiment = subject.run(percentile(0.99));
-  EXPECT_FALSE(experiment.recorded);
-  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("statistics not kept")));
-  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("scores of items not kept")));
-  EXPECT_TRUE(experiment.record.at("files", "").at("statistics", "").is_null());
-  EXPECT_GT(number_field(experiment.record, {"results", "perplexity"}), 1);
-}
-
-TEST_P(Trial, DamagedStoredStatisticsAreMeasuredAgain) {
-  std::string file;
-  {
-    Subject subject(options(), how());
-    file = text_field(subject.run(percentile(0.99)).record, {"files", "statistics"});
-  }
-  const std::string path = folder_.path("logs/" + file), whole = read_text(path);
-  write_file(path, whole.substr(0, whole.size() / 2));
-  Subject subject(options(), how());
-  const Experiment experiment = subject.run(percentile(0.99));
-  EXPECT_FALSE(experiment.reused);
-  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("measured again")));
-  EXPECT_EQ(read_text(path), whole);
-}
-
-TEST_P(Trial, ValidStatisticsOfAnotherCollectionUnderItsNameAreMeasuredAgain) {
-  std::string one, two;
-  {
-    one =
-        text_field(Subject(options(), how()).run(percentile(0.99)).record, {"files", "statistics"});
-    SubjectOptions shorter = options();
-    shorter.collect.windows.seqlen = 70;
-    two = text_field(Subject(shorter, how()).run(percentile(0.99)).record, {"files", "statistics"});
-  }
-  const std::string path = folder_.path("logs/" + one), whole = read_text(path);
-  write_file(path, read_text(folder_.path("logs/" + two)));
-  Subject subject(options(), how());
-  const Experiment experiment = subject.run(percentile(0.99));
-  EXPECT_FALSE(experiment.reused);
-  EXPECT_THAT(experiment.warnings, Contains(HasSubstr("stored under this name")));
-  EXPECT_EQ(read_text(path), whole);
-}
-
-TEST_P(Trial, TextsThatChangeWhileTheyAreReadAreNoticed) {
-  RunHow changing = how();
-  changing.progress = [this](Step step, int64_t done, int64_t) {
-    if (step == Step::collect && done == 1) write_ids("data.npy", {6, 80}, 99);
-  };
-  Subject subject(options(), changing);
-  EXPECT_THAT([&] { subject.run(percentile(0.99)); }, ThrowsMessage<Error>(HasSubstr("changed")));
-  EXPECT_FALSE(fs::exists(folder_.path("logs/statistics")));
-  EXPECT_FALSE(Subject(options(), how()).run(percentile(0.99)).reused);
-}
-
-TEST_P(Trial, HashesAreThoseOfTheBytesThatWereRead) {
-  Subject subject(options(), how());
-  const std::string data = hash_file(options().collect.data[0]);
-  const std::string text = hash_file(options().score.perplexity);
-  write_ids("data.npy", {6, 80}, 98);  // before collect() reads it: noticed
-  EXPECT_THAT([&] { subject.run(percentile(0.99)); }, ThrowsMessage<Error>(HasSubstr("changed")));
-  write_ids("data.npy", {6, 80}, 5);
-  write_ids("text.npy", {1, 300}, 97);  // has been read
-  const Json record = subject.run(percentile(0.99)).record;
-  EXPECT_EQ(text_field(record.at("hashes", "").at("data", "").as_array("")[0], {"sha256"}), data);
-  EXPECT_EQ(text_field(record, {"results", "tasks", "perplexity", "sha256"}), text);
-}
-
 TEST_P(Trial, WhereNothingIsRoundedNoRangesAreRecorded) {
   Subject subject(options(), how());
   subject.run(percentile(0.99));  // statistics are there
@@ -320,41 +162,6 @@ TEST_P(Trial, OneItemHasNoStandardError) {
       *field(subject.run(percentile(0.99)).record, {"results", "tasks", "perplexity"});
   EXPECT_TRUE(task.at("perplexity_stderr", "").is_null());
   EXPECT_TRUE(task.at("mean_nll_stderr", "").is_null());
-}
-
-TEST_P(Trial, TwoWithinASecondKeepTheirValues) {
-  Subject subject(options(), how());
-  Setting setting = percentile(0.99);
-  setting.save_activations = 10;
-  const std::string one = text_field(subject.run(setting).record, {"activation_data_file"});
-  const std::string two = text_field(subject.run(setting).record, {"activation_data_file"});
-  EXPECT_NE(one, two);
-  EXPECT_TRUE(fs::exists(folder_.path("logs/" + one)) && fs::exists(folder_.path("logs/" + two)));
-}
-
-TEST_P(Trial, FirstValuesAreThoseOfTheFirstSampleAtTheLoggedSites) {
-  Subject subject(options(), how());
-  Setting setting = percentile(0.99);
-  setting.save_activations = 100;
-  const Experiment experiment = subject.run(setting);
-  const std::string file = text_field(experiment.record, {"activation_data_file"});
-  EXPECT_EQ(file, "activations_model_pa0.99_20261121_100000.npz");
-  const auto arrays = read_npz(folder_.path("logs/" + file));
-  std::vector<std::string> names;
-  for (const NamedTensor& array : arrays) {
-    names.push_back(array.name);
-    EXPECT_EQ(array.tensor.size(), 100) << array.name;
-  }
-  EXPECT_THAT(names, Contains("layer_1.ssm_state_act:input"));
-  EXPECT_EQ(names.size(), 4u);
-  CollectOptions whole = options().collect;
-  whole.save_activations = 100;
-  for (const NamedTensor& expected : collect(subject.model(), whole, {}).activations) {
-    const auto found = std::ranges::find(arrays, expected.name, &NamedTensor::name);
-    if (found == arrays.end()) continue;
-    EXPECT_TRUE(std::ranges::equal(found->tensor.values<float>(), expected.tensor.values<float>()))
-        << expected.name;
-  }
 }
 
 TEST_P(Trial, GroupedHeadsRecordTheirEffectAndNeedMamba2) {

@@ -63,12 +63,15 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception& problem) override {
-    // nlohmann's text reads "[json.exception…] parse error at …: REASON".
+    // nlohmann's text reads "[json.exception…] parse error at …: REASON" or "[…] REASON", and may
+    // repeat a number of any length.
+    constexpr size_t kMost = 100;
     const std::string text = problem.what();
-    const size_t colon = text.find(": ");
+    size_t reason = text.find(": ");
+    if (reason == std::string::npos) reason = text.find("] ");
+    reason = reason == std::string::npos ? 0 : reason + 2;
     fail(where_, "valid JSON",
-         fmt::format("a problem at byte {}: {}", position,
-                     colon == std::string::npos ? text : text.substr(colon + 2)));
+         fmt::format("a problem at byte {}: {}", position, text.substr(reason, kMost)));
   }
 
  private:

@@ -50,6 +50,8 @@ TEST(Json, RefusesBadTextNamingFileAndByte) {
   EXPECT_THAT(problem("{\"a\": 1} x"), HasSubstr("f.json"));
   EXPECT_THAT(problem(""), HasSubstr("f.json"));
   EXPECT_THAT(problem("Infinit"), HasSubstr("f.json"));
+  EXPECT_THAT(problem("1e999"), HasSubstr("byte 5: number overflow"));
+  EXPECT_LT(problem("1" + std::string(9999, '0')).size(), 200u);
   EXPECT_THAT(problem("{\"a\":1,\"a\":2}"), HasSubstr("\"a\" twice"));
   EXPECT_THAT(problem(std::string(200, '[')), HasSubstr("nested at most 128"));
   EXPECT_THAT(problem("\"\xff\""), HasSubstr("f.json"));
