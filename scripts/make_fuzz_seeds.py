@@ -127,6 +127,13 @@ def main():
     for i, array in enumerate([np.arange(6, dtype="<i4").reshape(2, 3), np.zeros(3, "<f8"),
                                np.array(True)]):
         put("fuzz_npy", str(i), npy(array))
+    put("fuzz_npy", "fortran", npy(np.zeros((2, 3), "<f4", order="F")))
+    put("fuzz_features", "json", b'\0{"role": "test", "indices": [3, 49], "indices_eval": []}')
+    for dtype in ("<f2", "<f4"):
+        parts = [np.ones((5, 2), dtype), np.ones((5, 2), "<f4"), np.ones(5), np.zeros(2, "<f4"),
+                 np.ones(2, "<f4"), np.array(1e-3), np.array(2)]
+        put("fuzz_features", f"arrays{dtype[1:]}", b"\1" + b"".join(
+            len(part).to_bytes(2, "little") + part for part in map(npy, parts)))
     put("fuzz_torch_zip", "pickle", torch_pickle())
     put("fuzz_torch_zip", "stored", torch_archive(zipfile.ZIP_STORED))
     put("fuzz_torch_zip", "deflated", torch_archive(zipfile.ZIP_DEFLATED))

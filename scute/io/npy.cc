@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <utility>
@@ -39,7 +42,8 @@ constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
 struct NpyHeader {
   std::string_view type;  ///< NumPy's name, e.g. "<f4"
   Shape shape;
-  size_t data = 0;  ///< offset of the first element
+  bool fortran = false;  ///< the first index varies fastest
+  size_t data = 0;       ///< offset of the first element
 };
 
 /// The header's Python literal: a dictionary of a string, a bool and a tuple of integers.
@@ -58,7 +62,9 @@ class Literal {
       if (key == "descr") {
         header.type = string();
       } else if (key == "fortran_order") {
-        if (word() != "False") fail(where_, "C order", "Fortran order");
+        const std::string_view order = word();
+        if (order != "True" && order != "False") fail(where_, "fortran_order True or False", order);
+        header.fortran = order == "True";
       } else if (key == "shape") {
         header.shape = shape();
       } else {
@@ -165,6 +171,54 @@ DType check_data(const NpyHeader& header, size_t total, std::string_view where) 
   return dtype;
 }
 
+/// `from` has the elements of `to` with the first index varying fastest. Each axis in `dims` is
+/// longer than 1 and there is an element, so there are fewer than 63 axes and the odometer turns at
+/// most two of them an element.
+template <size_t bytes>
+void copy_to_c_order(const Shape& dims, const std::byte* from, std::span<std::byte> to) {
+  std::vector<size_t> strides;
+  size_t step = 1;
+  for (const int64_t dim : dims) {
+    strides.push_back(step);
+    step *= static_cast<size_t>(dim);
+  }
+  Shape index(dims.size(), 0);
+  size_t source = 0;
+  for (size_t target = 0; target < to.size(); target += bytes) {
+    std::memcpy(&to[target], from + source * bytes, bytes);
+    for (size_t axis = dims.size(); axis-- > 0;) {
+      source += strides[axis];
+      if (++index[axis] < dims[axis]) break;
+      source -= strides[axis] * static_cast<size_t>(dims[axis]);
+      index[axis] = 0;
+    }
+  }
+}
+
+/// Whether the elements lie in another order than this program's.
+bool is_transposed(const NpyHeader& header) {
+  const auto longer = [](int64_t dim) { return dim != 1; };
+  return header.fortran && std::ranges::count_if(header.shape, longer) > 1;
+}
+
+/// `elements` are those of `header` and `dtype`.
+Tensor transposed(const NpyHeader& header, DType dtype, std::span<const std::byte> elements) {
+  std::vector<std::byte> ordered(elements.size());
+  if (!ordered.empty()) {
+    // Without the axes of length 1, of which a header may have any number.
+    Shape dims;
+    std::ranges::copy_if(header.shape, std::back_inserter(dims),
+                         [](int64_t dim) { return dim > 1; });
+    const int64_t size = size_of(dtype);
+    const auto copy = size == 1   ? copy_to_c_order<1>
+                      : size == 2 ? copy_to_c_order<2>
+                      : size == 4 ? copy_to_c_order<4>
+                                  : copy_to_c_order<8>;
+    copy(dims, elements.data(), ordered);
+  }
+  return Tensor::of_bytes(dtype, header.shape, ordered);
+}
+
 /// Text of fixed width ("<U9", "|S4"), which a Tensor cannot hold.
 bool is_text(std::string_view type) {
   return type.size() > 2 && (type[1] == 'U' || type[1] == 'S');
@@ -247,14 +301,18 @@ std::string deflated_archive(const std::vector<std::pair<std::string, std::strin
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
   const NpyHeader header = parse_header(bytes, where);
   const DType dtype = check_data(header, bytes.size(), where);
-  return Tensor::of_bytes(dtype, header.shape, bytes.subspan(header.data));
+  const auto elements = bytes.subspan(header.data);
+  if (is_transposed(header)) return transposed(header, dtype, elements);
+  return Tensor::of_bytes(dtype, header.shape, elements);
 }
 
 Tensor read_npy(const std::string& path) {
   const int64_t size = file_size(path);
   const auto whole = map_file(path, 0, size);  // only the header's pages are touched
-  const NpyHeader header = parse_header({whole.get(), static_cast<size_t>(size)}, path);
-  const DType dtype = check_data(header, static_cast<size_t>(size), path);
+  const std::span<const std::byte> bytes(whole.get(), static_cast<size_t>(size));
+  const NpyHeader header = parse_header(bytes, path);
+  const DType dtype = check_data(header, bytes.size(), path);
+  if (is_transposed(header)) return transposed(header, dtype, bytes.subspan(header.data));
   return map_tensor(path, static_cast<int64_t>(header.data), dtype, header.shape);
 }
 

@@ -11,10 +11,10 @@
 
 namespace scute {
 
-/// Format versions 1–3, C order, little endian, types b1 i1 u1 i2 i4 i8 f2 f4 f8. Exactly one
-/// array.
+/// Format versions 1–3, little endian, types b1 i1 u1 i2 i4 i8 f2 f4 f8. Exactly one array. Fortran
+/// order, which NumPy writes for transposed arrays, is copied into C order.
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where);
-/// Memory-mapped when its data is aligned, as NumPy writes it.
+/// Memory-mapped when its data is aligned, as NumPy writes it, and in C order.
 Tensor read_npy(const std::string& path);
 /// Atomic; Error for bf16, which NumPy lacks.
 void write_npy(const std::string& path, const Tensor& tensor);
