@@ -1,7 +1,5 @@
 #include "scute/models/arena.h"
 
-#include "scute/base/checked.h"
-
 namespace scute {
 
 MatView<float> Arena::matrix(int64_t rows, int64_t cols) {
@@ -11,11 +9,6 @@ MatView<float> Arena::matrix(int64_t rows, int64_t cols) {
   // Every layer takes the same sizes in the same order, so slots rarely grow.
   if (slot.size() < size) slot = Tensor(DType::f32, {size});
   return {slot.mutable_values<float>().data(), rows, cols};
-}
-
-MatView<int8_t> Arena::codes(int64_t rows, int64_t cols) {
-  const int64_t floats = (checked_mul(rows, cols, "scratch memory") + 3) / 4;
-  return {reinterpret_cast<int8_t*>(matrix(1, floats).data), rows, cols};
 }
 
 int64_t Arena::bytes() const {

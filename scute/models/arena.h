@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
+#include "scute/base/checked.h"
 #include "scute/tensor/mat_view.h"
 #include "scute/tensor/tensor.h"
 
@@ -18,8 +20,15 @@ class Arena {
   /// rows × cols floats with any content, 64-byte aligned, valid until the scope that was open when
   /// they were taken ends.
   MatView<float> matrix(int64_t rows, int64_t cols);
-  /// The same for 8-bit codes.
-  MatView<int8_t> codes(int64_t rows, int64_t cols);
+  /// The same for whole numbers.
+  template <class T = int8_t>
+  MatView<T> codes(int64_t rows, int64_t cols) {
+    static_assert(std::is_integral_v<T>);
+    constexpr auto kSize = static_cast<int64_t>(sizeof(T));
+    const int64_t bytes =
+        checked_mul(checked_mul(rows, cols, "scratch memory"), kSize, "scratch memory");
+    return {reinterpret_cast<T*>(matrix(1, bytes / 4 + 1).data), rows, cols};
+  }
   int64_t bytes() const;
 
   /// Gives back on destruction what was taken since construction.

@@ -11,8 +11,25 @@
 namespace scute {
 namespace {
 
-/// scale · PE[l, m]: sin(l·ω) in even columns, cos(l·ω) in odd ones, ω = 10000^(−j/(D/2)) for the
-/// j-th pair (Vaswani et al. 2017, §3.5). Each number is rounded once.
+RegressorLayer output_layer(const RegressorConfig& config, const RegressorTensors& tensors,
+                            const Site& site, const RegressorArithmetic& arithmetic) {
+  if (config.pool == RegressorConfig::Pool::flat) {
+    return {site, channels_last(tensors.flat.weight), tensors.flat.bias, arithmetic};
+  }
+  return {site, tensors.pool.weight, tensors.pool.bias, arithmetic};
+}
+
+RegressorBlock make_block(const SlimBlockTensors& tensors, const RegressorConfig& config,
+                          const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic) {
+  return SlimBlock(tensors, config, sites, arithmetic);
+}
+RegressorBlock make_block(const OriginBlockTensors& tensors, const RegressorConfig& config,
+                          const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic) {
+  return OriginBlock(tensors, config, sites, arithmetic);
+}
+
+}  // namespace
+
 std::vector<float> position_table(const RegressorConfig& config) {
   if (!config.positions) return {};
   const int64_t D = config.width;
@@ -28,24 +45,33 @@ std::vector<float> position_table(const RegressorConfig& config) {
   return out;
 }
 
-RegressorLayer output_layer(const RegressorConfig& config, const RegressorTensors& tensors,
-                            const Site& site, Compute compute) {
-  if (config.pool == RegressorConfig::Pool::flat) {
-    return {site, channels_last(tensors.flat.weight), tensors.flat.bias, compute};
+std::vector<RegressorProduct> regressor_products(const RegressorConfig& config,
+                                                 const RegressorTensors& tensors) {
+  std::vector<RegressorProduct> out;
+  const auto add = [&](const std::string& layer, const RegressorLayerTensors& t, int64_t channels) {
+    const Tensor matrix = t.weight.rank() == 3 ? channels_last(t.weight) : t.weight;
+    out.push_back({layer, matrix, t.bias, channels});
+  };
+  const bool flat = config.pool == RegressorConfig::Pool::flat;
+  const int64_t D = config.width, C = config.projected, I = config.inner();
+  add("proj", tensors.proj, config.features);
+  add("patch_embedding", tensors.patch_embedding, C);
+  for (size_t i = 0; i < tensors.blocks.size(); ++i) {
+    const std::string block = fmt::format("blocks.{}.", i);
+    std::visit([&](const auto& b) { add(block + "in_proj", b.in_proj, D); }, tensors.blocks[i]);
+    if (const auto* slim = std::get_if<SlimBlockTensors>(&tensors.blocks[i])) {
+      add(block + "ssm.dt_proj", slim->dt_proj, I);
+    } else {
+      const auto& origin = std::get<OriginBlockTensors>(tensors.blocks[i]);
+      add(block + "x_proj", origin.x_proj, I);
+      add(block + "dt_proj", origin.dt_proj, config.dt_rank());
+    }
+    std::visit([&](const auto& b) { add(block + "out_proj", b.out_proj, I); }, tensors.blocks[i]);
   }
-  return {site, tensors.pool.weight, tensors.pool.bias, compute};
+  add("output_layer", flat ? tensors.flat : tensors.pool, flat ? config.patches() * D : D);
+  add("head", tensors.head, C);
+  return out;
 }
-
-RegressorBlock make_block(const SlimBlockTensors& tensors, const RegressorConfig& config,
-                          const RegressorBlockSites& sites, Compute compute) {
-  return SlimBlock(tensors, config, sites, compute);
-}
-RegressorBlock make_block(const OriginBlockTensors& tensors, const RegressorConfig& config,
-                          const RegressorBlockSites& sites, Compute compute) {
-  return OriginBlock(tensors, config, sites, compute);
-}
-
-}  // namespace
 
 RegressorSites::RegressorSites(const RegressorConfig& config) {
   const bool flat = config.pool == RegressorConfig::Pool::flat;
@@ -54,25 +80,27 @@ RegressorSites::RegressorSites(const RegressorConfig& config) {
   for (int64_t i = 0; i < config.layers; ++i) {
     blocks.emplace_back(config, fmt::format("blocks.{}.", i), list);
   }
+  norm_f = list.add("norm_f:input", {config.width});
   output_layer =
       list.add("output_layer:input", {flat ? config.patches() * config.width : config.width});
   head = list.add("head:input", {config.projected});
+  position = list.add("head:output", {RegressorConfig::outputs});
 }
 
 Regressor::Regressor(const RegressorConfig& config, const RegressorTensors& tensors,
-                     Compute compute)
+                     const RegressorArithmetic& arithmetic)
     : config_(config),
       sites_(config),
-      proj_(sites_.proj, tensors.proj.weight, tensors.proj.bias, compute),
+      proj_(sites_.proj, tensors.proj.weight, tensors.proj.bias, arithmetic),
       patch_embedding_(sites_.patch_embedding, channels_last(tensors.patch_embedding.weight),
-                       tensors.patch_embedding.bias, compute),
+                       tensors.patch_embedding.bias, arithmetic),
       position_table_(position_table(config)),
       norm_f_(to_vector(tensors.norm_f)),
-      output_layer_(output_layer(config, tensors, sites_.output_layer, compute)),
-      head_(sites_.head, tensors.head.weight, tensors.head.bias, compute) {
+      output_layer_(output_layer(config, tensors, sites_.output_layer, arithmetic)),
+      head_(sites_.head, tensors.head.weight, tensors.head.bias, arithmetic) {
   for (size_t i = 0; i < tensors.blocks.size(); ++i) {
     blocks_.push_back(std::visit(
-        [&](const auto& block) { return make_block(block, config, sites_.blocks[i], compute); },
+        [&](const auto& block) { return make_block(block, config, sites_.blocks[i], arithmetic); },
         tensors.blocks[i]));
   }
 }
@@ -104,11 +132,13 @@ void Regressor::locate(Run& run, MatView<float> patches, MatView<float> position
   for (const RegressorBlock& block : blocks_) {
     std::visit([&](const auto& b) { b(run, patches, L); }, block);
   }
+  show_copy(run, sites_.norm_f, patches);
   const auto normed = run.matrix(patches.rows, D);
   rms_norm(patches, norm_f_.data(), D, RegressorConfig::norm_eps, normed);
   const auto features = run.matrix(positions.rows, config_.projected);
   output_layer_(run, gather(run, normed), features);
   head_(run, features, positions);
+  show_copy(run, sites_.position, positions);
 }
 
 MatView<const float> Regressor::gather(Run& run, MatView<const float> patches) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "scute/models/regressor_blocks.h"
@@ -13,18 +14,34 @@
 
 namespace scute {
 
-/// Every site of a regressor, known from its config alone, in the order tensors reach them: the
-/// inputs of its layers.
+/// Every site of a regressor, known from its config alone, in the order tensors reach them.
 struct RegressorSites {
   SiteList list;
   Site proj;             ///< frames × Din
   Site patch_embedding;  ///< the same frames, projected: × C
   std::vector<RegressorBlockSites> blocks;
+  Site norm_f;        ///< the residual stream's end
   Site output_layer;  ///< windows × L·D (patch after patch), or windows × D of a pooled model
   Site head;          ///< windows × C
+  Site position;      ///< head:output, windows × 2
 
   explicit RegressorSites(const RegressorConfig& config);
 };
+
+/// scale · PE[l, m], L × D, empty without: sin(l·ω) in even columns, cos(l·ω) in odd ones, ω =
+/// 10000^(−j/(D/2)) for the j-th pair (Vaswani et al. 2017, §3.5). Each number is rounded once.
+std::vector<float> position_table(const RegressorConfig& config);
+
+/// One matrix that quantization may round.
+struct RegressorProduct {
+  std::string layer;  ///< its input site without ":input"
+  Tensor weight;      ///< outputs × inputs, as it is multiplied by
+  Tensor bias;        ///< outputs; empty for none
+  int64_t channels;   ///< of its input: fewer than the inputs of patch_embedding
+};
+/// All of them in the order tensors reach them, convolutions left out.
+std::vector<RegressorProduct> regressor_products(const RegressorConfig& config,
+                                                 const RegressorTensors& tensors);
 
 /// In three steps, so that what windows share is computed once: frames are projected, projected
 /// frames are embedded as patches, the patches of each window give its position. Every row of each
@@ -32,8 +49,10 @@ struct RegressorSites {
 /// frames and patches windows share: regressor_predict.h.
 class Regressor {
  public:
+  using Value = float;  ///< what projected frames and patches are made of
+
   Regressor(const RegressorConfig& config, const RegressorTensors& tensors,
-            Compute compute = Compute::f32);
+            const RegressorArithmetic& arithmetic = {});
 
   const RegressorConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }

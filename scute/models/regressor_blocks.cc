@@ -41,8 +41,15 @@ Tensor channels_last(const Tensor& tensor) {
 RegressorBlockSites::RegressorBlockSites(const RegressorConfig& config, const std::string& block,
                                          SiteList& sites) {
   const int64_t I = config.inner();
+  const bool slim = config.variant == RegressorConfig::Variant::slim;
+  convolution.index = z_act.index = x_proj.index = -1;
+  norm = sites.add(block + "norm:input", {config.width});
   in_proj = sites.add(block + "in_proj:input", {config.width});
-  if (config.variant == RegressorConfig::Variant::slim) {
+  if (!slim || config.convolution) {
+    convolution = sites.add(block + (slim ? "dw_conv:input" : "conv1d:input"), {I});
+  }
+  if (config.gate) z_act = sites.add(block + "z_act:input", {I});
+  if (slim) {
     dt_proj = sites.add(block + "ssm.dt_proj:input", {I});
   } else {
     x_proj = sites.add(block + "x_proj:input", {I});
@@ -58,12 +65,13 @@ void RegressorConvolution::operator()(MatView<const float> x, int64_t length,
 }
 
 SlimBlock::SlimBlock(const SlimBlockTensors& tensors, const RegressorConfig& config,
-                     const RegressorBlockSites& sites, Compute compute)
+                     const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic)
     : gate_(config.gate),
+      sites_(sites),
       norm_(to_vector(tensors.norm)),
-      in_proj_(sites.in_proj, tensors.in_proj.weight, {}, compute),
-      dt_proj_(sites.dt_proj, tensors.dt_proj.weight, tensors.dt_proj.bias, compute),
-      out_proj_(sites.out_proj, tensors.out_proj.weight, {}, compute),
+      in_proj_(sites.in_proj, tensors.in_proj.weight, {}, arithmetic),
+      dt_proj_(sites.dt_proj, tensors.dt_proj.weight, tensors.dt_proj.bias, arithmetic),
+      out_proj_(sites.out_proj, tensors.out_proj.weight, {}, arithmetic),
       convolution_(
           convolution_of(tensors.convolution, tensors.convolution_bias, (config.taps() - 1) / 2)) {}
 
@@ -71,10 +79,13 @@ void SlimBlock::operator()(Run& run, MatView<float> x, int64_t length) const {
   const int64_t rows = x.rows, D = x.cols, I = dt_proj_.outputs();
   const Arena::Scope scope(run.arena());
 
+  show_copy(run, sites_.norm, x);
   const auto normed = run.matrix(rows, D);
   rms_norm(x, norm_.data(), D, RegressorConfig::norm_eps, normed);
   const auto uz = run.matrix(rows, 2 * I);
   in_proj_(run, normed, uz);
+  show_copy(run, sites_.convolution, uz.columns(0, I));
+  show_copy(run, sites_.z_act, uz.columns(I, I));
 
   const auto u = run.matrix(rows, I);
   convolution_(uz.columns(0, I), length, u);
@@ -93,14 +104,15 @@ int64_t SlimBlock::bytes() const {
 }
 
 OriginBlock::OriginBlock(const OriginBlockTensors& tensors, const RegressorConfig& config,
-                         const RegressorBlockSites& sites, Compute compute)
+                         const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic)
     : gate_(config.gate),
+      sites_(sites),
       dt_rank_(config.dt_rank()),
       norm_(to_vector(tensors.norm)),
-      in_proj_(sites.in_proj, tensors.in_proj.weight, {}, compute),
-      x_proj_(sites.x_proj, tensors.x_proj.weight, {}, compute),
-      dt_proj_(sites.dt_proj, tensors.dt_proj.weight, {}, compute),
-      out_proj_(sites.out_proj, tensors.out_proj.weight, {}, compute),
+      in_proj_(sites.in_proj, tensors.in_proj.weight, {}, arithmetic),
+      x_proj_(sites.x_proj, tensors.x_proj.weight, {}, arithmetic),
+      dt_proj_(sites.dt_proj, tensors.dt_proj.weight, {}, arithmetic),
+      out_proj_(sites.out_proj, tensors.out_proj.weight, {}, arithmetic),
       convolution_(
           convolution_of(tensors.convolution, tensors.convolution_bias, config.taps() - 1)),
       A_(negative_exp(tensors.A_log)),
@@ -112,10 +124,13 @@ void OriginBlock::operator()(Run& run, MatView<float> x, int64_t length) const {
   constexpr int64_t N = RegressorConfig::state;
   const Arena::Scope scope(run.arena());
 
+  show_copy(run, sites_.norm, x);
   const auto normed = run.matrix(rows, D);
   rms_norm(x, norm_.data(), D, RegressorConfig::norm_eps, normed);
   const auto uz = run.matrix(rows, 2 * I);
   in_proj_(run, normed, uz);
+  show_copy(run, sites_.convolution, uz.columns(0, I));
+  show_copy(run, sites_.z_act, uz.columns(I, I));
 
   const auto u = run.matrix(rows, I);
   convolution_(uz.columns(0, I), length, u);

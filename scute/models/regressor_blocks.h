@@ -13,10 +13,14 @@
 
 namespace scute {
 
-/// The sites of one block; `block` is their prefix, e.g. "blocks.3.". slim:
-/// {in_proj,ssm.dt_proj,out_proj}:input; origin: {in_proj,x_proj,dt_proj,out_proj}:input.
+/// The sites of one block; `block` is their prefix, e.g. "blocks.3.". Inputs of products: slim
+/// {in_proj,ssm.dt_proj,out_proj}:input; origin {in_proj,x_proj,dt_proj,out_proj}:input. Besides,
+/// norm:input (the residual stream), z_act:input (with a gate) and the convolution's input
+/// (slim: dw_conv, where there is one; origin: conv1d).
 struct RegressorBlockSites {
-  Site in_proj, x_proj, dt_proj, out_proj;  ///< x_proj: origin
+  Site norm, in_proj, convolution, z_act;
+  Site x_proj;  ///< origin
+  Site dt_proj, out_proj;
   RegressorBlockSites(const RegressorConfig& config, const std::string& block, SiteList& sites);
 };
 
@@ -33,13 +37,14 @@ struct RegressorConvolution {
 class SlimBlock {
  public:
   SlimBlock(const SlimBlockTensors& tensors, const RegressorConfig& config,
-            const RegressorBlockSites& sites, Compute compute);
+            const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic);
   /// x: (windows · length) × D, updated.
   void operator()(Run& run, MatView<float> x, int64_t length) const;
   int64_t bytes() const;
 
  private:
   bool gate_;
+  RegressorBlockSites sites_;
   std::vector<float> norm_;
   RegressorLayer in_proj_, dt_proj_, out_proj_;
   RegressorConvolution convolution_;
@@ -49,13 +54,14 @@ class SlimBlock {
 class OriginBlock {
  public:
   OriginBlock(const OriginBlockTensors& tensors, const RegressorConfig& config,
-              const RegressorBlockSites& sites, Compute compute);
+              const RegressorBlockSites& sites, const RegressorArithmetic& arithmetic);
   /// x: (windows · length) × D, updated.
   void operator()(Run& run, MatView<float> x, int64_t length) const;
   int64_t bytes() const;
 
  private:
   bool gate_;
+  RegressorBlockSites sites_;
   int64_t dt_rank_;
   std::vector<float> norm_;
   RegressorLayer in_proj_, x_proj_, dt_proj_, out_proj_;  ///< dt_proj's bias is the scan's

@@ -1,9 +1,10 @@
 // One layer of the regressor where quantization may act.
 #pragma once
 
+#include <variant>
 #include <vector>
 
-#include "scute/kernels/gemm.h"
+#include "scute/models/regressor_product.h"
 #include "scute/models/run.h"
 #include "scute/tensor/tensor.h"
 
@@ -13,11 +14,12 @@ namespace scute {
 class RegressorLayer {
  public:
   RegressorLayer() = default;
-  /// weight: outputs × inputs; bias: outputs, or empty for none.
-  RegressorLayer(Site input, const Tensor& weight, const Tensor& bias, Compute compute);
+  /// weight: outputs × inputs; bias: outputs, or empty for none. Error when the rounding of this
+  /// layer does not fit.
+  RegressorLayer(Site input, const Tensor& weight, const Tensor& bias,
+                 const RegressorArithmetic& arithmetic);
 
-  int64_t outputs() const { return parts_.empty() ? 0 : parts_.front().outputs(); }
-  const Site& input() const { return input_; }
+  int64_t outputs() const { return outputs_; }
 
   /// Shows x, then y = x·Wᵀ + b. x: L × inputs, y: L × outputs. The bits of a row of y depend on
   /// that row of x alone.
@@ -29,11 +31,12 @@ class RegressorLayer {
 
  private:
   Site input_;
-  /// Products of column ranges of W, side by side. The error of a float sum grows with the size of
-  /// its partial sums, so that proj's 2100 products in one go cost 2e-6 in the positions; the sum
-  /// of 9 sums costs a third of that.
-  std::vector<Gemm> parts_;
+  int64_t outputs_ = 0;
+  std::variant<FloatProduct, RoundedProduct, CodeProduct> product_;
   std::vector<float> bias_;
 };
+
+/// Shows a copy of `x`, which may be the caller's data, if anybody wants it.
+void show_copy(Run& run, const Site& site, MatView<const float> x);
 
 }  // namespace scute

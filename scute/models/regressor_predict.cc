@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <type_traits>
 
 #include "scute/base/error.h"
-#include "scute/kernels/elementwise.h"
 
 namespace scute {
 namespace {
@@ -36,14 +36,17 @@ void check(const RegressorConfig& config, MatView<const float> frames,
 /// Who carries out pieces 0 … n − 1 of a step, in any order.
 using Each = std::function<void(int64_t n, const std::function<void(Run&, int64_t)>& piece)>;
 
+template <class Model>
 class Prediction {
+  using Value = typename Model::Value;
+
  public:
-  Prediction(const Regressor& model, MatView<const float> frames, std::span<const int64_t> ends)
+  Prediction(const Model& model, MatView<const float> frames, std::span<const int64_t> ends)
       : model_(model), config_(model.config()), frames_(frames), ends_(ends) {
     check(config_, frames, ends);
     find_shared();
-    projected_ = Tensor(DType::f32, {covered(), config_.projected});
-    patches_ = Tensor(DType::f32, {std::ssize(first_), config_.width});
+    projected_ = Tensor(dtype_of<Value>(), {covered(), config_.projected});
+    patches_ = Tensor(dtype_of<Value>(), {std::ssize(first_), config_.width});
     positions_ = Tensor(DType::f32, {std::ssize(ends), RegressorConfig::outputs});
   }
 
@@ -98,33 +101,41 @@ class Prediction {
     for (; row < end; ++stretch) {
       const int64_t count = std::min(end, stretch->row + stretch->count) - row;
       model_.project(run, frames_.slice_rows(stretch->frame + row - stretch->row, count),
-                     projected_.mutable_matrix<float>().slice_rows(row, count));
+                     projected_.mutable_matrix<Value>().slice_rows(row, count));
       row += count;
     }
   }
 
   void embed(Run& run, int64_t row) {
     const int64_t count = std::min(kPiece, std::ssize(first_) - row);
-    model_.embed(run, projected_.matrix<float>(),
+    model_.embed(run, projected_.matrix<Value>(),
                  std::span(first_).subspan(static_cast<size_t>(row), static_cast<size_t>(count)),
-                 patches_.mutable_matrix<float>().slice_rows(row, count));
+                 patches_.mutable_matrix<Value>().slice_rows(row, count));
+  }
+
+  MatView<Value> scratch(Run& run, int64_t rows) const {
+    if constexpr (std::is_same_v<Value, float>) {
+      return run.matrix(rows, config_.width);
+    } else {
+      return run.codes<Value>(rows, config_.width);
+    }
   }
 
   void locate(Run& run, int64_t window) {
     const int64_t L = config_.patches();
     const int64_t count = std::min(kPiece, std::ssize(ends_) - window);
     const Arena::Scope scope(run.arena());
-    const auto own = run.matrix(count * L, config_.width);
+    const auto own = scratch(run, count * L);
     for (int64_t r = 0; r < own.rows; ++r) {
       const int64_t end = ends_[static_cast<size_t>(window + r / L)];
       const int64_t first = row_of(end - config_.window + r % L * config_.stride);
       const auto patch = std::ranges::lower_bound(first_, first) - first_.begin();
-      copy_rows(patches_.matrix<float>().slice_rows(patch, 1), own.slice_rows(r, 1));
+      std::copy_n(patches_.matrix<Value>().row(patch), config_.width, own.row(r));
     }
     model_.locate(run, own, positions_.mutable_matrix<float>().slice_rows(window, count));
   }
 
-  const Regressor& model_;
+  const Model& model_;
   const RegressorConfig& config_;
   MatView<const float> frames_;
   std::span<const int64_t> ends_;
@@ -135,25 +146,28 @@ class Prediction {
 
 }  // namespace
 
-Tensor predict(const Regressor& model, MatView<const float> frames, std::span<const int64_t> ends,
+template <class Model>
+Tensor predict(const Model& model, MatView<const float> frames, std::span<const int64_t> ends,
                const Threads& threads) {
   std::vector<Run> runs(static_cast<size_t>(threads.count()));
-  return Prediction(model, frames, ends)
+  return Prediction<Model>(model, frames, ends)
       .run([&](int64_t n, const std::function<void(Run&, int64_t)>& piece) {
         threads.for_each(
             n, [&](int64_t i, int worker) { piece(runs[static_cast<size_t>(worker)], i); });
       });
 }
 
-Tensor predict(const Regressor& model, MatView<const float> frames, std::span<const int64_t> ends,
+template <class Model>
+Tensor predict(const Model& model, MatView<const float> frames, std::span<const int64_t> ends,
                Run& run) {
-  return Prediction(model, frames, ends)
+  return Prediction<Model>(model, frames, ends)
       .run([&](int64_t n, const std::function<void(Run&, int64_t)>& piece) {
         for (int64_t i = 0; i < n; ++i) piece(run, i);
       });
 }
 
-Tensor predict_windows(const Regressor& model, const Tensor& windows, const Threads& threads) {
+template <class Model>
+Tensor predict_windows(const Model& model, const Tensor& windows, const Threads& threads) {
   const RegressorConfig& config = model.config();
   const Shape& shape = windows.shape();
   if (shape.size() != 3 || shape[1] != config.window || shape[2] != config.features) {
@@ -165,5 +179,15 @@ Tensor predict_windows(const Regressor& model, const Tensor& windows, const Thre
   const auto all = windows.values<float>();
   return predict(model, {all.data(), shape[0] * shape[1], shape[2]}, ends, threads);
 }
+
+template Tensor predict(const Regressor&, MatView<const float>, std::span<const int64_t>,
+                        const Threads&);
+template Tensor predict(const Regressor&, MatView<const float>, std::span<const int64_t>, Run&);
+template Tensor predict_windows(const Regressor&, const Tensor&, const Threads&);
+template Tensor predict(const IntegerRegressor&, MatView<const float>, std::span<const int64_t>,
+                        const Threads&);
+template Tensor predict(const IntegerRegressor&, MatView<const float>, std::span<const int64_t>,
+                        Run&);
+template Tensor predict_windows(const IntegerRegressor&, const Tensor&, const Threads&);
 
 }  // namespace scute

@@ -10,92 +10,17 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/models/regressor_predict.h"
+#include "scute/models/test_regressors.h"
 
 namespace scute {
 namespace {
 
+using namespace testing_regressors;
 using testing::AllOf;
 using testing::HasSubstr;
 using Variant = RegressorConfig::Variant;
 
-RegressorConfig small(Variant variant) {
-  RegressorConfig c;
-  c.variant = variant;
-  c.features = 19;
-  c.window = 8;
-  c.projected = 5;
-  c.width = 18;
-  c.layers = 2;
-  c.patch = 3;
-  c.stride = 2;  // 3 patches; the last frame fills none
-  c.convolution = variant == Variant::slim;
-  return c;
-}
-
-/// Random tensors of the right shapes and names.
-Weights random_weights(const RegressorConfig& c) {
-  Weights weights("model.pt");
-  Random random(5);
-  const auto add = [&](const std::string& name, Shape shape, double scale = 0.3, double mean = 0) {
-    Tensor t(DType::f32, std::move(shape));
-    for (float& x : t.mutable_values<float>()) {
-      x = static_cast<float>(mean + scale * random.normal());
-    }
-    weights.add(name, std::move(t));
-  };
-  const auto linear = [&](const std::string& name, Shape shape) {
-    add(name + ".bias", {shape[0]});
-    add(name + ".weight", std::move(shape));
-  };
-  const int64_t C = c.projected, D = c.width, I = c.inner();
-  linear("proj", {C, c.features, 1});
-  linear("backbone.patch_embedding", {D, C, c.patch});
-  for (int64_t i = 0; i < c.layers; ++i) {
-    const std::string block = fmt::format("backbone.blocks.{}.", i);
-    add(block + "norm.weight", {D}, 0.1, 1);
-    add(block + "in_proj.weight", {2 * I, D, 1});
-    add(block + "out_proj.weight", {D, I, 1});
-    if (c.variant == Variant::origin) {
-      add(block + "A_log", {I, 16});
-      add(block + "D", {I});
-      linear(block + "conv1d", {I, 1, 4});
-      add(block + "x_proj.weight", {c.dt_rank() + 32, I});
-      linear(block + "dt_proj", {I, c.dt_rank()});
-    } else {
-      linear(block + "ssm.dt_proj", {I, I, 1});
-      if (c.convolution) linear(block + "dw_conv", {I, 1, 5});
-    }
-  }
-  add("backbone.norm_f.weight", {D}, 0.1, 1);
-  linear("backbone.output_layer_flat", {C, D, c.patches()});
-  linear("backbone.output_layer_pool", {C, D, 1});
-  linear("head", {2, C, 1});
-  return weights;
-}
-
-Regressor model_of(const RegressorConfig& config) {
-  return {config, RegressorTensors(config, random_weights(config))};
-}
-
-Tensor random_floats(Shape shape, uint64_t seed) {
-  Tensor out(DType::f32, std::move(shape));
-  Random random(seed);
-  for (float& x : out.mutable_values<float>()) x = static_cast<float>(random.normal());
-  return out;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::ranges::equal(a.bytes(), b.bytes());
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+Regressor model_of(const RegressorConfig& config) { return {config, tensors_of(config)}; }
 
 class Regressors : public testing::TestWithParam<Variant> {};
 INSTANTIATE_TEST_SUITE_P(Both, Regressors, testing::Values(Variant::slim, Variant::origin),
@@ -176,20 +101,38 @@ TEST_P(Regressors, EachFrameIsProjectedOnceAndFramesOfNoWindowAreNotRead) {
   EXPECT_TRUE(same_bits(got, predict(model, frames.matrix<float>(), ends, Threads(1))));
 }
 
-TEST_P(Regressors, SitesAreTheInputsOfTheLayers) {
+TEST_P(Regressors, SitesAreTheInputsOfTheLayersAndWhatFormatsAreNeededFor) {
+  const bool slim = GetParam() == Variant::slim;
   const RegressorSites sites(small(GetParam()));
   std::vector<std::string> names;
   for (const Site& site : sites.list.sites()) names.push_back(site.name);
   std::vector<std::string> expected{"proj:input", "patch_embedding:input"};
   for (const std::string block : {"blocks.0.", "blocks.1."}) {
-    expected.push_back(block + "in_proj:input");
-    if (GetParam() == Variant::origin) expected.push_back(block + "x_proj:input");
-    expected.push_back(block +
-                       (GetParam() == Variant::slim ? "ssm.dt_proj:input" : "dt_proj:input"));
+    for (const std::string site : {"norm", "in_proj", slim ? "dw_conv" : "conv1d", "z_act"}) {
+      expected.push_back(block + site + ":input");
+    }
+    if (!slim) expected.push_back(block + "x_proj:input");
+    expected.push_back(block + (slim ? "ssm.dt_proj:input" : "dt_proj:input"));
     expected.push_back(block + "out_proj:input");
   }
-  expected.insert(expected.end(), {"output_layer:input", "head:input"});
+  expected.insert(expected.end(),
+                  {"norm_f:input", "output_layer:input", "head:input", "head:output"});
+  EXPECT_THAT(names, testing::UnorderedElementsAreArray(expected));
+  // Those of a layer follow its input; the rest is in the order above but for z, which may come
+  // before the convolution or behind it.
+  std::erase_if(names, [](const auto& name) { return name.ends_with("z_act:input"); });
+  std::erase_if(expected, [](const auto& name) { return name.ends_with("z_act:input"); });
   EXPECT_EQ(names, expected);
+}
+
+TEST(Regressor, SitesOfStepsThatAreNotThereAreNoSites) {
+  RegressorConfig config = small(Variant::slim);
+  config.gate = false;
+  config.convolution = false;
+  const RegressorSites sites(config);
+  for (const Site& site : sites.list.sites()) {
+    EXPECT_THAT(site.name, testing::Not(testing::AnyOf(HasSubstr("z_act"), HasSubstr("conv"))));
+  }
 }
 
 TEST_P(Regressors, NoWindowsGiveNoPositions) {

@@ -34,7 +34,10 @@ class Run {
   int64_t state_every() const { return state_every_; }
   Arena& arena() { return arena_; }
   MatView<float> matrix(int64_t rows, int64_t cols) { return arena_.matrix(rows, cols); }
-  MatView<int8_t> codes(int64_t rows, int64_t cols) { return arena_.codes(rows, cols); }
+  template <class T = int8_t>
+  MatView<T> codes(int64_t rows, int64_t cols) {
+    return arena_.codes<T>(rows, cols);
+  }
 
  private:
   void round(const Site& site, MatView<float> x) const;

@@ -9,6 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/recipe/regressor_checkpoint_keys.h"
 #include "scute/recipe/regressor_checkpoint_settings.h"
+#include "scute/recipe/regressor_writer.h"
 
 namespace scute {
 namespace {
@@ -204,6 +205,7 @@ RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std
   refuse_untrained(tensors, path);
   out.scales = read_scales(sorted, path);
   out.weights = std::move(sorted.weights);
+  if (const TorchValue* own = root.find("scute")) read_scute_part(*own, path, out);
   return out;
 }
 
@@ -211,8 +213,11 @@ RegressorCheckpoint read_regressor_checkpoint(const std::string& path) {
   return parse_regressor_checkpoint(read_torch(path), path);
 }
 
-Regressor build_regressor(const RegressorCheckpoint& checkpoint, Compute compute) {
-  return {checkpoint.config, RegressorTensors(checkpoint.config, checkpoint.weights), compute};
+Regressor build_regressor(const RegressorCheckpoint& checkpoint,
+                          const RegressorRounding& rounding) {
+  return {checkpoint.config,
+          RegressorTensors(checkpoint.config, checkpoint.weights),
+          {.rounding = rounding}};
 }
 
 }  // namespace scute

@@ -14,13 +14,14 @@ namespace scute {
 
 /// How a checkpoint says it is quantized (`arch`). Whether it is, its scales say.
 struct RegressorQuantization {
-  enum class Backend { lsq, extension };  ///< stored as "python" and "cpp"
-  /// fixed: scales of 1/256 at 16 bits (stored as "fixed", formerly "fixed88"); dynamic: measured.
-  enum class Mode { fixed, dynamic };
+  using Backend = RegressorBackend;  ///< lsq and integer are stored as "python", extension as "cpp"
+  /// fixed: scales of 1/256 at 16 bits (stored as "fixed", formerly "fixed88"); dynamic: measured;
+  /// per_layer: measured, then widened to a power of two for each layer, Qm.n.
+  enum class Mode { fixed, dynamic, per_layer };
 
   Backend backend = Backend::lsq;
   std::optional<Mode> mode;  ///< old files have none
-  int64_t bits = 16;
+  int bits = 16;
   bool all = false;              ///< quantize_all
   bool proj = false;             ///< q_proj, or the older q_proj_head
   bool head = false;             ///< q_head, or the older q_proj_head
@@ -55,6 +56,8 @@ struct RegressorCheckpoint {
   RegressorConfig config;
   RegressorQuantization quantization;
   std::vector<RegressorScales> scales;  ///< in the file's order; empty: a float model
+  /// Of a model in integers alone, which scute wrote (regressor_writer.h).
+  std::optional<RegressorFormats> formats;
   RegressorTraining training;
   TorchValue cfg, arch;  ///< as stored, for whoever writes the checkpoint again
   Weights weights;       ///< under the names of models/regressor_tensors.h, all there and no other
@@ -70,6 +73,8 @@ RegressorCheckpoint read_regressor_checkpoint(const std::string& path);
 /// The same for what such a file holds; `path` is named in errors.
 RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std::string& path);
 
-Regressor build_regressor(const RegressorCheckpoint& checkpoint, Compute compute = Compute::f32);
+/// The float network, whatever the checkpoint says of scales; `rounding`: of some layers.
+Regressor build_regressor(const RegressorCheckpoint& checkpoint,
+                          const RegressorRounding& rounding = {});
 
 }  // namespace scute

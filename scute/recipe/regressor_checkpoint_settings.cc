@@ -97,13 +97,16 @@ RegressorQuantization regressor_quantization(const TorchValue& arch, const std::
       out.mode = RegressorQuantization::Mode::fixed;
     } else if (name == "dynamic") {
       out.mode = RegressorQuantization::Mode::dynamic;
+    } else if (name == "per-layer") {
+      out.mode = RegressorQuantization::Mode::per_layer;
     } else {
-      options.refuse("quant_mode", "fixed, fixed88 or dynamic", name);
+      options.refuse("quant_mode", "fixed, fixed88, dynamic or per-layer", name);
     }
   }
-  if (options.has("quant_bits")) out.bits = options.integer("quant_bits");
-  if (out.bits != 8 && out.bits != 16) {
-    options.refuse("quant_bits", "8 or 16", fmt::format("{}", out.bits));
+  if (options.has("quant_bits")) {
+    const int64_t bits = options.integer("quant_bits");
+    if (bits != 8 && bits != 16) options.refuse("quant_bits", "8 or 16", fmt::format("{}", bits));
+    out.bits = static_cast<int>(bits);
   }
   const bool both = options.truth_or("q_proj_head", false);
   out.all = options.truth_or("quantize_all", false);

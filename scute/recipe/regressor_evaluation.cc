@@ -1,0 +1,182 @@
+#include "scute/recipe/regressor_evaluation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "scute/io/file.h"
+
+namespace scute {
+namespace {
+
+using Mode = RegressorQuantization::Mode;
+
+/// One evaluation on its way; its steps are called in the order in which they stand.
+class Evaluation {
+ public:
+  Evaluation(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+             const RegressorProgress& progress)
+      : checkpoint_(checkpoint),
+        options_(options),
+        progress_(progress),
+        threads_(options.threads),
+        target_(read(options.target)) {
+    out_.set = positions_of(target_);
+    out_.features_sha256 = hash_features(target_);
+  }
+
+  void calibrate();
+  void predict();
+  void look_into();
+  RegressorEvaluation take() { return std::move(out_); }
+
+ private:
+  FeatureFolder read(FeatureRole role) const {
+    return read_feature_folder(options_.features, {role, checkpoint_.config.features,
+                                                   checkpoint_.config.window, options_.normalize});
+  }
+  WindowProgress progress(const std::string& what) const {
+    return [this, what](int64_t done, int64_t total) {
+      if (progress_) progress_(what, done, total);
+    };
+  }
+  void measure(FeatureRole role, int64_t windows);
+  AnyRegressor quantized();
+  void warn_of_wrapping();
+  void add_stage(std::string name, std::string description, Tensor predicted);
+
+  const RegressorCheckpoint& checkpoint_;
+  const RegressorEvalOptions& options_;
+  const RegressorProgress& progress_;
+  Threads threads_;
+  FeatureFolder target_;
+  std::vector<AnyRegressor> models_;  ///< of the stages
+  RegressorEvaluation out_;
+};
+
+void Evaluation::measure(FeatureRole role, int64_t windows) {
+  const FeatureFolder folder = read(role);
+  out_.calibration_windows = windows == 0 ? folder.windows() : std::min(windows, folder.windows());
+  out_.calibration_sha256 = hash_features(folder);
+  out_.statistics = measure_regressor(build_regressor(checkpoint_), folder, windows, threads_,
+                                      progress("calibration"));
+}
+
+void Evaluation::calibrate() {
+  const bool has_scales = !checkpoint_.scales.empty() || checkpoint_.formats;
+  if (options_.flags.any() || has_scales) out_.plan = plan_regressor(checkpoint_, options_.flags);
+  const bool decides = out_.plan && !out_.plan->stored && out_.plan->how.mode != Mode::fixed;
+  if (!decides && !options_.sensitivity) return;
+  const RegressorPlan plan = out_.plan.value_or(RegressorPlan{});
+  if (plan.role == options_.target) {
+    out_.remarks.push_back(fmt::format(
+        "calibrated on the role that is scored ({}): its figures flatter the quantized stage",
+        name_of(plan.role)));
+  }
+  measure(plan.role, plan.batches * options_.batch);
+}
+
+AnyRegressor Evaluation::quantized() {
+  const RegressorPlan& plan = *out_.plan;
+  const RegressorTensors tensors(checkpoint_.config, checkpoint_.weights);
+  CalibratedRegressor& calibrated = out_.calibrated.emplace();
+  calibrated.how = plan.how;
+  calibrated.provenance = {{"tool", "scute " SCUTE_VERSION},
+                           {"plan", describe(plan)},
+                           {"source_sha256", hash_file(checkpoint_.path)},
+                           {"calibration_sha256", out_.calibration_sha256}};
+  const bool integer = plan.how.backend == RegressorBackend::integer;
+  if (plan.stored) {
+    if (checkpoint_.formats && integer) {
+      calibrated.formats = checkpoint_.formats;
+    } else {
+      calibrated.rounding = stored_rounding(checkpoint_, plan.how.backend);
+    }
+  } else if (integer && plan.how.all) {
+    calibrated.formats =
+        decide_formats(checkpoint_.config, tensors, plan.how, out_.statistics, plan.ranges);
+  } else {
+    calibrated.rounding =
+        decide_rounding(checkpoint_.config, tensors, plan.how, out_.statistics, plan.ranges);
+  }
+  if (calibrated.formats) return IntegerRegressor(checkpoint_.config, tensors, *calibrated.formats);
+  return build_regressor(checkpoint_, calibrated.rounding);
+}
+
+void Evaluation::add_stage(std::string name, std::string description, Tensor predicted) {
+  const auto actual = out_.set.actual.matrix<float>(), y = predicted.matrix<float>();
+  RegressorStage stage{std::move(name),           std::move(description), predicted,
+                       scute::measure(y, actual), find_grid(y),           {}};
+  if (!out_.stages.empty()) {
+    stage.against_baseline = compare(y, out_.stages.front().predicted.matrix<float>(), actual);
+  }
+  if (stage.grid.grid) {
+    out_.remarks.push_back(fmt::format(
+        "{}: the predictions stand on a grid of {:.3g} x {:.3g} mm ({} and {} different "
+        "values among {} windows): too few fractional bits at the output",
+        stage.name, stage.grid.step_x * 1e3, stage.grid.step_y * 1e3, stage.grid.distinct_x,
+        stage.grid.distinct_y, y.rows));
+  }
+  out_.stages.push_back(std::move(stage));
+}
+
+void Evaluation::predict() {
+  if (options_.flags.any() || !out_.plan) models_.push_back(build_regressor(checkpoint_));
+  if (out_.plan) models_.push_back(quantized());
+  std::vector<const AnyRegressor*> models;
+  for (const AnyRegressor& model : models_) models.push_back(&model);
+  FolderPredictions predictions = predict_folder(models, target_, threads_, progress("positions"));
+  out_.found = predictions.found;
+  const bool two = models.size() == 2;
+  if (two || !out_.plan) add_stage("baseline", "floats", predictions.predicted.front());
+  if (!out_.plan) return;
+  for (const std::string& remark : out_.plan->remarks) out_.remarks.push_back(remark);
+  add_stage("quant", describe(*out_.plan), predictions.predicted.back());
+}
+
+/// The extension keeps codes 0 … 255 in signed bytes (spec regressor 6.1-#3).
+void Evaluation::warn_of_wrapping() {
+  const bool wraps =
+      out_.plan->how.backend == RegressorBackend::extension && out_.plan->how.bits == 8;
+  if (!wraps) return;
+  double most = 0;
+  for (const LayerDiagnosis& layer : out_.diagnosis->layers) {
+    if (layer.layer != "patch_embedding") most = std::max(most, layer.input.saturated);
+  }
+  out_.remarks.push_back(fmt::format(
+      "quant: the extension keeps 8-bit input codes above 127 in signed bytes, where they "
+      "wrap round: up to {:.3g} % of a layer's values here. Its arithmetic is reproduced; "
+      "for a usable INT8 take --quant-backend integer",
+      most * 100));
+}
+
+void Evaluation::look_into() {
+  if (options_.diagnose && out_.plan) {
+    if (progress_) progress_("diagnosis", 0, 1);
+    const CalibratedRegressor& calibrated = *out_.calibrated;
+    const RegressorRounding rounding =
+        calibrated.formats ? rounding_of(*calibrated.formats) : calibrated.rounding;
+    out_.diagnosis = diagnose(checkpoint_, models_.back(), rounding, target_);
+    warn_of_wrapping();
+    if (progress_) progress_("diagnosis", 1, 1);
+  }
+  if (!options_.sensitivity) return;
+  const RegressorRangeOptions ranges = out_.plan ? out_.plan->ranges : RegressorRangeOptions{};
+  out_.sensitivity = measure_sensitivity(checkpoint_, out_.statistics, ranges, target_, threads_,
+                                         progress("sensitivity"));
+}
+
+}  // namespace
+
+RegressorEvaluation evaluate_regressor(const RegressorCheckpoint& checkpoint,
+                                       const RegressorEvalOptions& options,
+                                       const RegressorProgress& progress) {
+  Evaluation evaluation(checkpoint, options, progress);
+  evaluation.calibrate();
+  evaluation.predict();
+  evaluation.look_into();
+  return evaluation.take();
+}
+
+}  // namespace scute

@@ -1,0 +1,107 @@
+#include "scute/recipe/regressor_evaluation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scute/base/error.h"
+
+namespace scute {
+namespace {
+
+using testing::HasSubstr;
+using Mode = RegressorQuantization::Mode;
+
+const std::string kModels = "tests/golden/regressor/";
+const std::string kFeatures = "tests/golden/regressor_features";
+
+RegressorCheckpoint slim() { return read_regressor_checkpoint(kModels + "slim.pt"); }
+RegressorCheckpoint calibrated() {
+  return read_regressor_checkpoint(kModels + "calibrated_python.pt");
+}
+
+TEST(RegressorPlan, AFloatCheckpointTakesIntegersAndAllLayers) {
+  const RegressorPlan plan = plan_regressor(slim(), {.bits = 8});
+  EXPECT_EQ(plan.how.backend, RegressorBackend::integer);
+  EXPECT_EQ(plan.how.bits, 8);
+  EXPECT_EQ(plan.how.mode, Mode::dynamic);
+  EXPECT_TRUE(plan.how.all);
+  EXPECT_FALSE(plan.stored);
+  EXPECT_EQ(plan.role, FeatureRole::train);
+  EXPECT_EQ(plan.batches, 50);
+  EXPECT_EQ(plan.ranges.headroom, 1.25);
+}
+
+TEST(RegressorPlan, StoredScalesAreUsedUntilAFlagAsksForOthers) {
+  EXPECT_TRUE(plan_regressor(calibrated(), {}).stored);
+  EXPECT_EQ(plan_regressor(calibrated(), {}).how.backend, RegressorBackend::lsq);
+  const RegressorPlan other =
+      plan_regressor(calibrated(), {.backend = RegressorBackend::extension});
+  EXPECT_TRUE(other.stored);
+  EXPECT_EQ(other.how.backend, RegressorBackend::extension);
+  EXPECT_FALSE(plan_regressor(calibrated(), {.bits = 8}).stored);
+  EXPECT_FALSE(plan_regressor(calibrated(), {.headroom = 1.5}).stored);
+  EXPECT_FALSE(plan_regressor(calibrated(), {.proj = true}).stored);
+}
+
+TEST(RegressorPlan, Fixed88IsSixteenBits) {
+  const RegressorPlan plan = plan_regressor(slim(), {.bits = 8, .mode = Mode::fixed});
+  EXPECT_EQ(plan.how.bits, 16);
+  ASSERT_EQ(plan.remarks.size(), 1U);
+  EXPECT_THAT(plan.remarks[0], HasSubstr("16 bits are used"));
+  EXPECT_TRUE(plan_regressor(slim(), {.mode = Mode::fixed}).remarks.empty());
+}
+
+TEST(RegressorPlan, FlagsChooseLayersAndNoneIsRefused) {
+  const RegressorPlan plan = plan_regressor(slim(), {.head = true});
+  EXPECT_FALSE(plan.how.all);
+  EXPECT_EQ(rounded_layers(slim().config, plan.how), std::vector<std::string>{"head"});
+}
+
+TEST(RegressorPlan, IsDescribedInOneLine) {
+  RegressorFlags flags{.bits = 8, .proj = true, .head = true, .method = RegressorMethod::mse};
+  EXPECT_EQ(describe(plan_regressor(slim(), flags)),
+            "integer, 8 bits, dynamic, mse x 1.25, proj + head");
+  EXPECT_EQ(describe(plan_regressor(slim(), {.mode = Mode::fixed})),
+            "integer, 16 bits, Q8.8, all layers");
+}
+
+TEST(RegressorEvaluation, CalibratesOnTheRoleAskedForAndNoMoreThanAsked) {
+  RegressorEvalOptions options{.features = kFeatures, .batch = 4, .flags = {.batches = 3}};
+  const RegressorEvaluation few = evaluate_regressor(slim(), options);
+  EXPECT_EQ(few.calibration_windows, 12);
+  options.flags.batches = 0;
+  const RegressorEvaluation all = evaluate_regressor(slim(), options);
+  EXPECT_EQ(all.calibration_windows, 30);  // the train role's
+  EXPECT_NE(few.features_sha256, few.calibration_sha256);
+  EXPECT_TRUE(all.remarks.empty());
+  options.flags.role = FeatureRole::eval;
+  const RegressorEvaluation same = evaluate_regressor(slim(), options);
+  EXPECT_EQ(same.calibration_windows, 23);
+  EXPECT_EQ(same.features_sha256, same.calibration_sha256);
+  ASSERT_EQ(same.remarks.size(), 1U);
+}
+
+TEST(RegressorEvaluation, SixteenBitsAreCloserThanEightAndBothAreMeasuredAgainstFloats) {
+  RegressorEvalOptions options{.features = kFeatures, .flags = {.bits = 8, .batches = 0}};
+  const RegressorEvaluation eight = evaluate_regressor(slim(), options);
+  options.flags.bits = 16;
+  const RegressorEvaluation sixteen = evaluate_regressor(slim(), options);
+  ASSERT_EQ(eight.stages.size(), 2U);
+  const double coarse = eight.stages[1].against_baseline->rms_deviation;
+  const double fine = sixteen.stages[1].against_baseline->rms_deviation;
+  // 256 times as many codes, of which the wider margin of 16 bits takes a factor of 1.6.
+  EXPECT_LT(fine, coarse / 50);
+  EXPECT_GT(fine, 0);
+}
+
+TEST(RegressorEvaluation, OriginRunsInIntegersToo) {
+  RegressorEvalOptions options{.features = kFeatures, .flags = {.bits = 16, .batches = 0}};
+  const RegressorCheckpoint origin = read_regressor_checkpoint(kModels + "origin.pt");
+  const RegressorEvaluation got = evaluate_regressor(origin, options);
+  ASSERT_TRUE(got.calibrated->formats.has_value());
+  // Positions are metres; a code of the output is 1e-4 of them.
+  EXPECT_LT(got.stages[1].against_baseline->rms_deviation, 2e-3);
+}
+
+}  // namespace
+}  // namespace scute
