@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cli/eval_answer.h"
+#include "cli/eval_positions.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -25,6 +26,7 @@ struct Request {
   Backend backend = Backend::integer;
   int threads = 0;
   bool stepwise = false, quiet = false, json = false;
+  PositionFlags positions;
 };
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
@@ -53,7 +55,24 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
+  request.positions.declare(options);
   if (!options.parse(arguments, out)) return false;
+  const bool texts = !request.perplexity.empty() || !request.last_word.empty();
+  if (is_regressor(request.model)) {
+    if (texts) {
+      throw UsageError(
+          fmt::format("--perplexity and --last-word: expected a language model, found "
+                      "the regressor {} (see --feat-root)",
+                      request.model));
+    }
+    return true;
+  }
+  if (request.positions.any()) {
+    throw UsageError(
+        fmt::format("--feat-root and the other flags of regressors: expected a "
+                    "checkpoint, FILE.pt, found {}",
+                    request.model));
+  }
   if (request.perplexity.empty() && request.last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");
   }
@@ -108,6 +127,13 @@ void warn_of_calibration(const Request& request, const ModelDescription& model) 
 int run_eval(const Arguments& arguments, Output& out) {
   Request request;
   if (!parse(arguments, out, request)) return kDone;
+  if (is_regressor(request.model)) {
+    std::vector<std::string> words{"eval"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return run_eval_positions(
+        {request.model, shell_command(words), request.threads, request.quiet, request.json},
+        request.positions, out);
+  }
   const ModelDescription description = describe_model(request.model);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);

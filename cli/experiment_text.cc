@@ -132,6 +132,25 @@ std::string last_word_text(const Json& record) {
   return out;
 }
 
+/// A regressor's errors in metres, and how they compare with the float network's.
+std::string positions_text(const Json& record) {
+  const Json* task = field(record, {"results", "tasks", "positions"});
+  if (task == nullptr || !task->is_object()) return "";
+  const auto metres = [&](const Json& of) {
+    return with_error(number_field(of, {"mean"}), number_field(of, {"mean_stderr"}), 5) + " m";
+  };
+  std::string out = line(
+      "mean error", fmt::format("{} ({} windows)", metres(*task), value_text(task->find("n"))));
+  const Json* baseline = task->find("baseline");
+  if (baseline != nullptr && baseline->is_object()) {
+    out += line("  in floats", metres(*baseline));
+    out +=
+        line("  ratio", with_error(number_field(*task, {"against_baseline", "ratio"}),
+                                   number_field(*task, {"against_baseline", "ratio_stderr"}), 4));
+  }
+  return out;
+}
+
 std::string results_text(const Json& record) {
   std::string out = last_word_text(record);
   const Json* task = field(record, {"results", "tasks", "perplexity"});
@@ -143,6 +162,7 @@ std::string results_text(const Json& record) {
                                           words("n"), words("window"), words("stride")));
     out += line("  on", words("file"));
   }
+  out += positions_text(record);
   return "Results\n" + (out.empty() ? "  none: no task was asked for\n" : out);
 }
 

@@ -22,6 +22,10 @@ std::optional<double> times_100(std::optional<double> x) {
   return x ? std::optional(100 * *x) : std::nullopt;
 }
 
+std::optional<double> times_1000(std::optional<double> x) {
+  return x ? std::optional(1000 * *x) : std::nullopt;
+}
+
 /// "quamba 0.9995", "0.9995", "auto, gptq, grouped" or "-".
 std::string policy_text(const Json& config) {
   const std::string policy = printable(text_field(config, {"policy"}));
@@ -40,6 +44,10 @@ std::vector<std::string> cells(const LogEntry& entry) {
   const ResultNumbers r = result_numbers(entry.results);
   std::string accuracy = with_error(times_100(r.accuracy), times_100(r.accuracy_error), 2);
   if (r.accuracy) accuracy += " %";
+  if (r.position_error) {
+    accuracy = with_error(times_1000(r.position_error), times_1000(r.position_error_error), 2);
+    accuracy += " mm";
+  }
   const std::string perplexity =
       r.perplexity ? with_error(r.perplexity, r.perplexity_error, 3)
                    : with_error(r.last_word_perplexity, r.last_word_perplexity_error, 3) +
@@ -61,6 +69,12 @@ bool has_word_perplexity(const Entries& entries) {
   return std::ranges::any_of(entries, [](const LogEntry* entry) {
     const ResultNumbers r = result_numbers(entry->results);
     return r.last_word_perplexity && !r.perplexity;
+  });
+}
+
+bool has_positions(const Entries& entries) {
+  return std::ranges::any_of(entries, [](const LogEntry* entry) {
+    return result_numbers(entry->results).position_error.has_value();
   });
 }
 
@@ -110,7 +124,9 @@ std::string list_text(const Entries& entries) {
   Table table(columns);
   for (const LogEntry* entry : entries) table.add(cells(*entry));
   std::string out = table.text();
-  out += "accuracy: of last words; perplexity: of a text, per token";
+  out += "accuracy: of last words";
+  if (has_positions(entries)) out += " (mm: a regressor's mean error)";
+  out += "; perplexity: of a text, per token";
   if (has_word_perplexity(entries)) out += " (w: per last word)";
   return out + "; ±: standard error; range −%: mean reduction by clipping\n";
 }

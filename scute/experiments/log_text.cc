@@ -14,7 +14,7 @@
 namespace scute {
 namespace {
 
-constexpr std::array<std::string_view, 13> kFixed{"number",
+constexpr std::array<std::string_view, 16> kFixed{"number",
                                                   "id",
                                                   "timestamp",
                                                   "command",
@@ -26,6 +26,9 @@ constexpr std::array<std::string_view, 13> kFixed{"number",
                                                   "perplexity",
                                                   "perplexity_stderr",
                                                   "perplexity_n",
+                                                  "position_error",
+                                                  "position_error_stderr",
+                                                  "position_n",
                                                   "range_reduction_mean"};
 constexpr size_t kBeforeConfig = 4;
 
@@ -79,7 +82,8 @@ std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys)
   for (const std::string& key : keys) out += "," + config[key];
   for (const auto& number :
        {r.accuracy, r.accuracy_error, r.last_word_perplexity, r.last_word_perplexity_error,
-        r.last_words, r.perplexity, r.perplexity_error, r.windows, mean_range_reduction(entry)}) {
+        r.last_words, r.perplexity, r.perplexity_error, r.windows, r.position_error,
+        r.position_error_error, r.positions, mean_range_reduction(entry)}) {
     out += "," + csv_number(number);
   }
   return out + "\r\n";
@@ -91,10 +95,17 @@ ResultNumbers result_numbers(const Json& results) {
   const auto of = [&](std::string_view task, std::string_view key) {
     return number_field(results, {"tasks", task, key});
   };
-  ResultNumbers out{of("last_word", "accuracy"),    of("last_word", "accuracy_stderr"),
-                    of("last_word", "perplexity"),  of("last_word", "perplexity_stderr"),
-                    of("perplexity", "perplexity"), of("perplexity", "perplexity_stderr"),
-                    of("last_word", "n"),           of("perplexity", "n")};
+  ResultNumbers out{of("last_word", "accuracy"),
+                    of("last_word", "accuracy_stderr"),
+                    of("last_word", "perplexity"),
+                    of("last_word", "perplexity_stderr"),
+                    of("perplexity", "perplexity"),
+                    of("perplexity", "perplexity_stderr"),
+                    of("last_word", "n"),
+                    of("perplexity", "n"),
+                    of("positions", "mean"),
+                    of("positions", "mean_stderr"),
+                    of("positions", "n")};
   if (!out.accuracy) out.accuracy = number_field(results, {"accuracy"});
   if (!out.last_word_perplexity) out.last_word_perplexity = number_field(results, {"perplexity"});
   return out;

@@ -16,6 +16,8 @@ struct ResultNumbers {
   std::optional<double> accuracy, accuracy_error, last_word_perplexity, last_word_perplexity_error;
   std::optional<double> perplexity, perplexity_error;  ///< of a text, per token
   std::optional<double> last_words, windows;           ///< how many items
+  /// Of a regressor: mean error, metres, and how many windows it is of.
+  std::optional<double> position_error, position_error_error, positions;
 };
 /// Also of logs without tasks, whose accuracy and perplexity are those of the last-word task.
 ResultNumbers result_numbers(const Json& results);

@@ -126,6 +126,9 @@ void write_numbers(const LogEntry& entry, const fs::path& folder, int64_t time) 
   metric("perplexity", r.perplexity);
   metric("perplexity_stderr", r.perplexity_error);
   metric("perplexity_n", r.windows);
+  metric("position_error", r.position_error);
+  metric("position_error_stderr", r.position_error_error);
+  metric("position_n", r.positions);
   metric("range_reduction_mean", mean_range_reduction(entry));
 }
 

@@ -1,0 +1,42 @@
+// scute eval on a regressor: errors in metres, float and quantized.
+#pragma once
+
+#include <string>
+
+#include "cli/options.h"
+#include "scute/recipe/regressor_evaluation.h"
+
+namespace scute::cli {
+
+/// The flags of `eval` that only a regressor has.
+class PositionFlags {
+ public:
+  void declare(Options& options);
+  /// Whether one of them was given.
+  bool any() const;
+  /// After parsing; UsageError on flags that do not go together.
+  RegressorEvalOptions request(int threads) const;
+
+  std::string save_calibrated, out_dir, log;
+  double break_jump = 0;
+
+ private:
+  RegressorEvalOptions options_;
+  std::string target_ = "eval";
+  std::optional<int64_t> bits_, batches_;
+  std::optional<int64_t> batch_;
+  bool no_normalize_ = false, sensitivity_ = false;
+  bool targeted_ = false;
+};
+
+/// Whether the model is a regressor's checkpoint: a file whose name ends in .pt.
+bool is_regressor(const std::string& model);
+
+struct PositionRequest {
+  std::string model, command;
+  int threads = 0;
+  bool quiet = false, json = false;
+};
+int run_eval_positions(const PositionRequest& request, const PositionFlags& flags, Output& out);
+
+}  // namespace scute::cli

@@ -1,0 +1,262 @@
+#include "scute/experiments/position_record.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "scute/base/hash.h"
+
+namespace scute {
+namespace {
+
+Json number(double x) { return std::isfinite(x) ? Json(x) : Json(); }
+
+Json errors_json(const PositionErrors& errors) {
+  Json out;
+  out["n"] = errors.count;
+  out["mean"] = number(errors.mean);
+  out["mean_stderr"] = number(errors.standard_error);
+  out["max"] = number(errors.largest);
+  // Named by who computes percentiles so: NumPy, and the training loop.
+  const auto percentiles = [](const auto& p) {
+    Json three;
+    three["median"] = number(p.median);
+    three["p80"] = number(p.p80);
+    three["p90"] = number(p.p90);
+    return three;
+  };
+  out["linear"] = percentiles(errors.linear);
+  out["rank"] = percentiles(errors.rank);
+  out["mae_x"] = number(errors.mae_x);
+  out["mae_y"] = number(errors.mae_y);
+  out["huber"] = number(errors.huber);
+  return out;
+}
+
+Json comparison_json(const PositionComparison& c) {
+  Json out;
+  out["ratio"] = number(c.ratio);
+  out["ratio_stderr"] = number(c.ratio_standard_error);
+  out["difference"] = number(c.difference);
+  out["difference_stderr"] = number(c.standard_error);
+  out["rms_deviation"] = number(c.rms_deviation);
+  out["mean_deviation"] = number(c.mean_deviation);
+  out["largest_deviation"] = number(c.largest_deviation);
+  return out;
+}
+
+Json stage_json(const RegressorStage& stage) {
+  Json out;
+  out["name"] = stage.name;
+  out["description"] = stage.description;
+  out["errors"] = errors_json(stage.errors);
+  out["against_baseline"] =
+      stage.against_baseline ? comparison_json(*stage.against_baseline) : Json();
+  out["grid"]["on_grid"] = stage.grid.grid;
+  out["grid"]["distinct_x"] = stage.grid.distinct_x;
+  out["grid"]["distinct_y"] = stage.grid.distinct_y;
+  out["grid"]["step_x"] = number(stage.grid.step_x);
+  out["grid"]["step_y"] = number(stage.grid.step_y);
+  return out;
+}
+
+Json quality_json(const RoundingQuality& quality) {
+  Json out;
+  out["bits"] = quality.bits;
+  out["scale_min"] = quality.scale_least;
+  out["scale_max"] = quality.scale_most;
+  out["sat_ratio"] = quality.saturated;
+  out["sqnr_db"] = number(quality.sqnr);  // null: exact
+  return out;
+}
+
+Json diagnosis_json(const RegressorDiagnosis& diagnosis) {
+  Json out;
+  out["layers"] = Json::array();
+  for (const LayerDiagnosis& layer : diagnosis.layers) {
+    Json one;
+    one["layer"] = layer.layer;
+    one["activation"] = quality_json(layer.input);
+    one["weight"] = quality_json(layer.weight);
+    out["layers"].push_back(std::move(one));
+  }
+  out["divergence"] = Json::array();
+  for (const SiteDivergence& site : diagnosis.divergence) {
+    Json one;
+    one["site"] = site.site;
+    one["relative"] = number(site.relative);
+    one["largest"] = number(site.largest);
+    out["divergence"].push_back(std::move(one));
+  }
+  out["tolerance"] = diagnosis.tolerance;
+  out["first_divergent"] = diagnosis.first_divergent ? Json(*diagnosis.first_divergent) : Json();
+  return out;
+}
+
+Json sensitivity_json(const std::vector<LayerSensitivity>& layers) {
+  Json out = Json::array();
+  for (const LayerSensitivity& layer : layers) {
+    Json one;
+    one["layer"] = layer.layer;
+    one["bits"] = layer.bits;
+    one["errors"] = errors_json(layer.errors);
+    one["against_baseline"] = comparison_json(layer.against_float);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+/// What decides the result, and nothing else.
+Json config_json(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+                 const RegressorEvaluation& evaluation) {
+  Json out;
+  out["model"] = checkpoint.path;
+  const bool quantized = evaluation.plan.has_value();
+  const int bits = quantized ? evaluation.plan->how.bits : 32;
+  out["w_bits"] = bits;
+  out["a_bits"] = bits;
+  out["percentile_alpha"] = nullptr;
+  out["group_heads"] = false;
+  out["apply_gptq"] = false;
+  out["model_kind"] = "regressor";
+  out["target"] = name_of(options.target);
+  out["normalize"] = options.normalize;
+  out["policy"] = quantized ? Json(describe(*evaluation.plan)) : Json("floats");
+  const bool measured = evaluation.calibration_windows > 0 && quantized;
+  out["calib_target"] = measured ? Json(name_of(evaluation.plan->role)) : Json();
+  out["calib_windows"] = measured ? Json(evaluation.calibration_windows) : Json();
+  return out;
+}
+
+Json range_json(double lo, double hi) {
+  Json out;
+  out["min"] = lo;
+  out["max"] = hi;
+  out["range"] = hi - lo;
+  return out;
+}
+
+/// The inputs of the rounded layers, as the log's schema has sites.
+Json activation_json(const RegressorEvaluation& evaluation) {
+  Json out = Json::object();
+  if (!evaluation.diagnosis) return out;
+  for (const LayerDiagnosis& layer : evaluation.diagnosis->layers) {
+    const auto seen = evaluation.statistics.find(layer.layer + ":input");
+    if (seen == evaluation.statistics.end()) continue;
+    const double kept = layer.input.scale_most * GridSpec{layer.input.bits, true}.highest();
+    Json one;
+    one["before_percentile"] = range_json(seen->second.min, seen->second.max);
+    one["after_percentile"] = range_json(-kept, kept);
+    one["percentile_alpha"] = nullptr;
+    one["clipped_ratio"] = layer.input.saturated;
+    one["clipped_ratio_nominal"] = nullptr;
+    one["count"] = static_cast<int64_t>(seen->second.count);
+    one["policy"] = name_of(evaluation.plan->ranges.method);
+    one["sqnr_db"] = number(layer.input.sqnr);
+    out[seen->first] = std::move(one);
+  }
+  return out;
+}
+
+std::string fixed(double x, int digits) { return fmt::format("{:.{}f}", x, digits); }
+std::string shortest(double x) { return fmt::format("{:.3g}", x); }
+std::string whole(int64_t n) { return fmt::format("{}", n); }
+std::string db(double x) { return std::isfinite(x) ? fixed(x, 1) : "exact"; }
+
+}  // namespace
+
+Json evaluation_json(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+                     const RegressorEvaluation& evaluation) {
+  Json out;
+  out["config"] = config_json(checkpoint, options, evaluation);
+  out["windows"] = evaluation.set.actual.dim(0);
+  out["sequences"] = std::ssize(evaluation.set.parts);
+  out["stages"] = Json::array();
+  for (const RegressorStage& stage : evaluation.stages) out["stages"].push_back(stage_json(stage));
+  out["diagnosis"] = evaluation.diagnosis ? diagnosis_json(*evaluation.diagnosis) : Json();
+  out["sensitivity"] = sensitivity_json(evaluation.sensitivity);
+  out["nonfinite"]["nan"] = evaluation.found.nans;
+  out["nonfinite"]["inf"] = evaluation.found.infinities;
+  out["features_sha256"] = evaluation.features_sha256;
+  out["calibration_sha256"] =
+      evaluation.calibration_sha256.empty() ? Json() : Json(evaluation.calibration_sha256);
+  out["remarks"] = Json::array();
+  for (const std::string& remark : evaluation.remarks) out["remarks"].push_back(remark);
+  return out;
+}
+
+Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+                     const RegressorEvaluation& evaluation, const PositionRecordFacts& facts) {
+  Json key = config_json(checkpoint, options, evaluation);
+  key["model"] = facts.model_sha256;  // under another path it is the same experiment
+  key["features"] = evaluation.features_sha256;
+  key["calibration"] = evaluation.calibration_sha256;
+  key["tool"] = "scute " SCUTE_VERSION;
+  const std::string id = sha256(key.dump());
+
+  const RegressorStage& last = evaluation.stages.back();
+  Json out;
+  out["timestamp"] = facts.timestamp;
+  out["command"] = facts.command;
+  out["config"] = config_json(checkpoint, options, evaluation);
+  out["activation_stats"] = activation_json(evaluation);
+  out["reorder_summary"]["enabled"] = false;
+  out["reorder_summary"]["avg_range_reduction"] = nullptr;
+  out["reorder_summary"]["total_layers"] = checkpoint.config.layers;
+  Json& task = out["results"]["tasks"]["positions"];
+  task = errors_json(last.errors);
+  task["against_baseline"] =
+      last.against_baseline ? comparison_json(*last.against_baseline) : Json();
+  task["baseline"] =
+      evaluation.stages.size() > 1 ? errors_json(evaluation.stages.front().errors) : Json();
+  out["activation_data_file"] = nullptr;
+  out["id"] = id.substr(0, 12);
+  out["hashes"]["experiment"] = id;
+  out["hashes"]["model"] = facts.model_sha256;
+  out["hashes"]["features"] = evaluation.features_sha256;
+  out["hashes"]["calibration"] = key["calibration"];
+  out["machine"] = facts.machine;
+  out["version"] = SCUTE_VERSION;
+  out["timing"]["total"] = facts.seconds;
+  out["files"]["statistics"] = nullptr;
+  out["files"]["positions"] = facts.out_dir.empty() ? Json() : Json(facts.out_dir);
+  return out;
+}
+
+std::vector<PageTable> diagnosis_tables(const RegressorEvaluation& evaluation) {
+  std::vector<PageTable> out;
+  if (evaluation.diagnosis) {
+    PageTable layers{"Layers: what rounding does to the float network's values there",
+                     {"layer", "bits", "input scale", "input sat_ratio", "input SQNR dB",
+                      "weight sat_ratio", "weight SQNR dB"},
+                     {}};
+    for (const LayerDiagnosis& layer : evaluation.diagnosis->layers) {
+      layers.rows.push_back({layer.layer, whole(layer.input.bits), shortest(layer.input.scale_most),
+                             shortest(layer.input.saturated), db(layer.input.sqnr),
+                             shortest(layer.weight.saturated), db(layer.weight.sqnr)});
+    }
+    PageTable sites{"Divergence from the float network, in the order tensors pass",
+                    {"site", "relative error", "largest"},
+                    {}};
+    for (const SiteDivergence& site : evaluation.diagnosis->divergence) {
+      sites.rows.push_back({site.site, shortest(site.relative), shortest(site.largest)});
+    }
+    out.push_back(std::move(layers));
+    out.push_back(std::move(sites));
+  }
+  if (evaluation.sensitivity.empty()) return out;
+  PageTable table{
+      "Sensitivity: one layer in integers, all else in floats",
+      {"layer", "bits", "mean error", "ratio to float", "paired SE", "RMS deviation mm"},
+      {}};
+  for (const LayerSensitivity& layer : evaluation.sensitivity) {
+    const PositionComparison& c = layer.against_float;
+    table.rows.push_back({layer.layer, whole(layer.bits), fixed(layer.errors.mean, 5),
+                          fixed(c.ratio, 4), fixed(c.ratio_standard_error, 4),
+                          fixed(c.rms_deviation * 1e3, 3)});
+  }
+  out.push_back(std::move(table));
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,32 @@
+// A regressor's evaluation as JSON, as a record of the log, and as a page.
+#pragma once
+
+#include <string>
+
+#include "scute/base/json.h"
+#include "scute/experiments/position_report.h"
+#include "scute/recipe/regressor_evaluation.h"
+
+namespace scute {
+
+/// {"model", "stages", "diagnosis", "sensitivity", "nonfinite", "remarks", …}: everything that was
+/// found, metres and shares; what has no value is null.
+Json evaluation_json(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+                     const RegressorEvaluation& evaluation);
+
+struct PositionRecordFacts {
+  std::string command, timestamp;
+  Json machine;
+  std::string model_sha256;
+  double seconds = 0;
+  std::string out_dir;  ///< relative to the log's folder; "" for none
+};
+/// A line of the experiment log (docs/formats.md): the quantized stage, or the only one;
+/// `results.tasks.positions` has its errors and the baseline's.
+Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
+                     const RegressorEvaluation& evaluation, const PositionRecordFacts& facts);
+
+/// Layers, divergence and sensitivity as tables.
+std::vector<PageTable> diagnosis_tables(const RegressorEvaluation& evaluation);
+
+}  // namespace scute
