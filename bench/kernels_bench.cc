@@ -8,7 +8,9 @@
 
 #include "scute/base/random.h"
 #include "scute/kernels/elementwise.h"
+#include "scute/kernels/fixed_point.h"
 #include "scute/kernels/gemm.h"
+#include "scute/kernels/gemm_int16.h"
 #include "scute/kernels/gemm_int4.h"
 #include "scute/kernels/gemm_int8.h"
 #include "scute/kernels/gram.h"
@@ -283,6 +285,116 @@ BENCHMARK_CAPTURE(gemm_of, f32_tile, Compute::f32)->Apply(one_row_and_one_tile);
 BENCHMARK_CAPTURE(gemm_of, bf16_tile, Compute::bf16)->Apply(one_row_and_one_tile);
 BENCHMARK(gemm_int8_of)->Apply(one_row_and_one_tile);
 BENCHMARK(gemm_int4_of)->Apply(one_row_and_one_tile);
+
+// The integer regressor's steps at the sizes of logo_2100: 64 windows of 3 patches, 128 channels.
+constexpr int64_t kPatches = 3, kChannels = 128, kRows = 64 * kPatches;
+
+/// Any code of 16 bits, `right` bits fewer.
+Tensor codes16(int64_t rows, int64_t cols, int right = 0) {
+  Random random(static_cast<uint64_t>(rows * 1000003 + cols));
+  Tensor out(DType::i16, {rows, cols});
+  for (int16_t& code : out.mutable_values<int16_t>()) {
+    code = static_cast<int16_t>((static_cast<int32_t>(random.below(65536)) - 32768) >> right);
+  }
+  return out;
+}
+
+/// Arguments: rows, outputs, inputs, and the bits that weights are short of 16.
+void gemm_int16_of(benchmark::State& state) {
+  const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
+  const Tensor x = codes16(rows, inputs);
+  Tensor y(DType::i64, {rows, outputs});
+  const GemmInt16 gemm(codes16(outputs, inputs, static_cast<int>(state.range(3))));
+  for (auto _ : state) {
+    gemm(x.matrix<int16_t>(), y.mutable_matrix<int64_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, rows * outputs * inputs);
+}
+BENCHMARK(gemm_int16_of)
+    ->Args({64, 64, 2100, 0})     // proj
+    ->Args({64, 64, 2100, 8})     // in Q8.8
+    ->Args({16, 64, 2100, 0})     // of one window
+    ->Args({kRows, 256, 64, 0})   // in_proj
+    ->Args({kRows, 128, 128, 0})  // dt_proj
+    ->Args({kRows, 64, 128, 0});  // out_proj
+
+void fixed_quantize_of(benchmark::State& state, double scale) {
+  Tensor x = normal(64, 2100);
+  Tensor y(DType::i16, x.shape());
+  for (auto _ : state) {
+    fixed_quantize(x.matrix<float>(), scale, 16, y.mutable_matrix<int16_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK_CAPTURE(fixed_quantize_of, any_scale, 3e-4);
+BENCHMARK_CAPTURE(fixed_quantize_of, power_of_two, 0x1p-8);
+
+template <class Sum>
+void fixed_requantize_of(benchmark::State& state) {
+  Tensor sums(dtype_of<Sum>(), {kRows, kChannels}), y(DType::i16, {kRows, kChannels});
+  Random random(3);
+  for (Sum& sum : sums.mutable_values<Sum>()) sum = static_cast<Sum>(random.below(1 << 20));
+  const std::vector<double> factor(kChannels, 0.01), bias(kChannels, 17);
+  for (auto _ : state) {
+    fixed_requantize(sums.matrix<Sum>(), factor.data(), bias.data(), 16,
+                     y.mutable_matrix<int16_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, y.size());
+}
+BENCHMARK(fixed_requantize_of<int64_t>);
+BENCHMARK(fixed_requantize_of<int32_t>);
+
+/// Calls step(x, y) for codes within ±8192.
+template <class Step>
+void fixed_step(benchmark::State& state, int64_t cols, const Step& step) {
+  const Tensor x = codes16(kRows, cols, 2);
+  Tensor y(DType::i16, x.shape());
+  for (auto _ : state) {
+    step(x.matrix<int16_t>(), y.mutable_matrix<int16_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+using CodesIn = MatView<const int16_t>;
+using CodesOut = MatView<int16_t>;
+void fixed_silu_of(benchmark::State& state) {
+  const int fraction = static_cast<int>(state.range(0));
+  fixed_step(state, kChannels, [&](CodesIn x, CodesOut y) { fixed_silu(x, fraction, 1e-5, y); });
+}
+BENCHMARK(fixed_silu_of)->Arg(8)->Arg(11);
+
+void fixed_window_conv_of(benchmark::State& state) {
+  const Tensor weight = codes16(5, kChannels);
+  const std::vector<double> factor(kChannels, 1e-5), bias(kChannels, 17);
+  const FixedConv conv{weight.values<int16_t>().data(), factor.data(), bias.data(), 5, 2};
+  fixed_step(state, kChannels,
+             [&](CodesIn x, CodesOut y) { fixed_window_conv(conv, x, kPatches, y); });
+}
+BENCHMARK(fixed_window_conv_of);
+
+void fixed_window_mean_scan_of(benchmark::State& state) {
+  const Tensor logit = codes16(kRows, kChannels);
+  fixed_step(state, kChannels, [&](CodesIn x, CodesOut y) {
+    fixed_window_mean_scan(x, logit.matrix<int16_t>(), 12, kPatches, y);
+  });
+}
+BENCHMARK(fixed_window_mean_scan_of);
+
+void fixed_rms_norm_of(benchmark::State& state) {
+  const std::vector<int64_t> gain(64, 12345678);
+  fixed_step(state, 64, [&](CodesIn x, CodesOut y) {
+    fixed_rms_norm(x, {gain.data(), 1000}, 16, y);
+  });
+}
+BENCHMARK(fixed_rms_norm_of);
+
+void fixed_gate_of(benchmark::State& state) {
+  fixed_step(state, kChannels, [](CodesIn x, CodesOut y) { fixed_gate(x, x, 1e-3, 16, y); });
+}
+BENCHMARK(fixed_gate_of);
 
 }  // namespace
 }  // namespace scute

@@ -60,11 +60,9 @@ HWY_INLINE V load_double(const int64_t* from, size_t count) {
   return hn::Add(upper, hn::BitCast(D(), low));
 }
 
-// Adding 1.5·2^52 rounds |v| < 2^51 to a whole number, halves to even.
-HWY_INLINE V round_to_even(V v) {
-  const V magic = hn::Set(D(), 0x1.8p52);
-  return hn::Sub(hn::Add(v, magic), magic);
-}
+/// Adding this rounds |v| < 2^51 to a whole number, halves to even, whose two's complement is then
+/// at the sum's lower end: its lower 16 bits are the code.
+constexpr double kRounder = 0x1.8p52;
 
 /// The codes of `bits` bits.
 struct Saturate {
@@ -76,15 +74,15 @@ struct Saturate {
   HWY_INLINE V operator()(V v) const { return hn::Min(hn::Max(v, least), most); }
 };
 
-/// Whole numbers within the codes.
-HWY_INLINE void store_codes(V codes, int16_t* to, size_t count) {
-  const Codes d;
-  store_n(hn::DemoteTo(d, hn::DemoteTo(Words(), codes)), d, to, count);
+/// Codes that kRounder was added to.
+HWY_INLINE void store_code_bits(V rounded, int16_t* to, size_t count) {
+  const auto lower = hn::TruncateTo(hn::Rebind<uint16_t, D>(), hn::BitCast(Bits(), rounded));
+  store_n(hn::BitCast(Codes(), lower), Codes(), to, count);
 }
 
 /// saturate(round(v)). Cut before it is rounded, for the ends are whole numbers.
 HWY_INLINE void store_rounded(V v, const Saturate& saturate, int16_t* to, size_t count) {
-  store_codes(round_to_even(saturate(v)), to, count);
+  store_code_bits(hn::Add(saturate(v), hn::Set(D(), kRounder)), to, count);
 }
 
 }  // namespace

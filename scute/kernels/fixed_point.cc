@@ -46,13 +46,24 @@ int64_t floor_root(int64_t v) {
 
 }  // namespace
 
+// The product with the reciprocal is within 2^-51 of the quotient, relatively, and so within 2^-35
+// where it is not cut: both round to the same code unless there is a half that near. NaN,
+// infinities and what is too large for the rounder fail that comparison too.
 void FixedQuantizeKernel(MatView<const float> x, double scale, int bits, MatView<int16_t> y) {
   const Saturate saturate(bits);
-  const V divisor = hn::Set(D(), scale);
+  const V divisor = hn::Set(D(), scale), inverse = hn::Set(D(), 1 / scale);
+  const V rounder = hn::Set(D(), kRounder), half = hn::Set(D(), 0.5 - 0x1p-30);
   const hn::Rebind<float, D> floats;
   const auto act = [&](int64_t r, int64_t c, size_t count) HWY_ATTR {
-    const V q = hn::Div(hn::PromoteTo(D(), load_n(floats, x.row(r) + c, count)), divisor);
-    store_rounded(hn::IfThenElseZero(hn::Eq(q, q), q), saturate, y.row(r) + c, count);
+    const V v = hn::PromoteTo(D(), load_n(floats, x.row(r) + c, count));
+    const V near = hn::Mul(v, inverse);
+    const V whole = hn::Sub(hn::Add(near, rounder), rounder);
+    if (HWY_LIKELY(hn::AllTrue(D(), hn::Lt(hn::Abs(hn::Sub(near, whole)), half)))) {
+      return store_code_bits(hn::Add(saturate(whole), rounder), y.row(r) + c, count);
+    }
+    const V quotient = hn::Div(v, divisor);
+    store_rounded(hn::IfThenElseZero(hn::Eq(quotient, quotient), quotient), saturate, y.row(r) + c,
+                  count);
   };
   each_run(x.rows, x.cols, act);
 }

@@ -89,6 +89,24 @@ TEST_P(FixedPoint, quantize_equals_the_reference) {
   }
 }
 
+TEST_P(FixedPoint, quantize_rounds_quotients_at_a_half_as_the_division_does) {
+  // x = (n + ½)·scale is exact in float for n < 2^15 and scales of up to 8 bits, so that x / scale
+  // is a half; times the reciprocal, which is rounded, every third is a bit less or more with these
+  // scales. Next to it: the floats before and after.
+  for (const double scale : {105.0, 117.0 / 256, 123.0 / 4096, 227.0 / 1048576}) {
+    Strided<float> x(3, 999);
+    for (int64_t i = 0; i < 999; ++i) {
+      const auto half = static_cast<float>((static_cast<double>((i - 500) * 65) + 0.5) * scale);
+      x.view().row(0)[i] = half;
+      x.view().row(1)[i] = std::nextafter(half, 0.0f);
+      x.view().row(2)[i] = std::nextafter(half, 1e9f);
+    }
+    expect_same(
+        3, 999, [&](auto y) { fixed_quantize(x.view(), scale, 16, y); },
+        [&](auto y) { reference::fixed_quantize(x.view(), scale, 16, y); });
+  }
+}
+
 TEST_P(FixedPoint, requantize_equals_the_reference) {
   const double factors[] = {0x1p-20, 1.3e-7, 0x1p-1, 1.0, 1e300, 1e-300, 0.77, 0x1p-40};
   const double biases[] = {0, 1, -1, 40000, -70000, 0x1p40, -0x1p52};

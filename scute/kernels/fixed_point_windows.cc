@@ -33,20 +33,29 @@ HWY_INLINE hn::Vec<DWords> sigmoid(DWords d, hn::Vec<DWords> code, const Sigmoid
   return hn::Add(value, hn::ShiftRightSame(rise, steps.right));
 }
 
-/// Row l of the window x.
-HWY_INLINE void convolve_row(const FixedConv& conv, MatView<const int16_t> x, int64_t l,
-                             const Saturate& saturate, int16_t* y) {
-  const int64_t first = HWY_MAX(int64_t{0}, conv.before - l);
-  const int64_t end = HWY_MIN(conv.taps, x.rows + conv.before - l);
-  const auto act = [&](int64_t, int64_t c, size_t count) HWY_ATTR {
-    V sum = load_n(D(), conv.bias + c, count);  // what is added is below 64 · 2^30: exact
-    for (int64_t k = first; k < end; ++k) {
-      const V w = load_double(conv.weight + k * x.cols + c, count);
-      sum = hn::Add(sum, hn::Mul(w, load_double(x.row(l + k - conv.before) + c, count)));
+/// Channels [c, c + count) of all windows. Weights become doubles once for all of them.
+HWY_INLINE void convolve_channels(const FixedConv& conv, MatView<const int16_t> x, int64_t length,
+                                  int64_t c, size_t count, MatView<int16_t> y) {
+  constexpr int64_t kMostTaps = 64;
+  HWY_ALIGN double weight[kMostTaps * hn::MaxLanes(D())];
+  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
+  for (int64_t k = 0; k < conv.taps; ++k) {
+    hn::Store(load_double(conv.weight + k * x.cols + c, count), D(), weight + k * lanes);
+  }
+  const V bias = load_n(D(), conv.bias + c, count), factor = load_n(D(), conv.factor + c, count);
+  const Saturate saturate(16);
+  for (int64_t window = 0; window < x.rows; window += length) {
+    for (int64_t l = 0; l < length; ++l) {
+      const int64_t first = HWY_MAX(int64_t{0}, conv.before - l);
+      const int64_t end = HWY_MIN(conv.taps, length + conv.before - l);
+      V sum = bias;  // what is added is below 64 · 2^30: exact
+      const int16_t* from = x.row(window + l + first - conv.before) + c;
+      for (int64_t k = first; k < end; ++k, from += x.stride) {
+        sum = hn::Add(sum, hn::Mul(hn::Load(D(), weight + k * lanes), load_double(from, count)));
+      }
+      store_rounded(hn::Mul(sum, factor), saturate, y.row(window + l) + c, count);
     }
-    store_rounded(hn::Mul(sum, load_n(D(), conv.factor + c, count)), saturate, y + c, count);
-  };
-  each_run(1, x.cols, act);
+  }
 }
 
 /// (leak·s + (65536 − leak)·u) / 65536, half to even. Between s and u, so that the sum is within
@@ -64,11 +73,9 @@ HWY_INLINE hn::Vec<DWords> leaky_mean(DWords d, hn::Vec<DWords> leak, hn::Vec<DW
 
 void FixedWindowConvKernel(const FixedConv& conv, MatView<const int16_t> x, int64_t length,
                            MatView<int16_t> y) {
-  const Saturate saturate(16);
-  for (int64_t r = 0; r < x.rows; r += length) {
-    const auto window = x.slice_rows(r, length);
-    for (int64_t l = 0; l < length; ++l) convolve_row(conv, window, l, saturate, y.row(r + l));
-  }
+  const auto act = [&](int64_t, int64_t c, size_t count)
+                       HWY_ATTR { convolve_channels(conv, x, length, c, count, y); };
+  each_run(1, x.cols, act);
 }
 
 void FixedSiluKernel(MatView<const int16_t> x, const SigmoidSteps& steps, double factor,

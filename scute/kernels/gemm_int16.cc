@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "scute/base/error.h"
 
@@ -83,8 +84,8 @@ HWY_NOINLINE void add_sums(V low, V high, int64_t* HWY_RESTRICT y, int64_t count
 
 /// Adds to rows [row, row + R) of y, N vectors of outputs from `out` on, the products of at most
 /// kMostSummed inputs, an even number. w: for each pair of inputs the low halves of a panel, the
-/// two of an output side by side, then the high halves.
-template <int64_t R, int64_t N>
+/// two of an output side by side, then the high halves, which are zero and not read without kHigh.
+template <int64_t R, int64_t N, bool kHigh>
 HWY_NOINLINE void multiply_block(MatView<const int16_t> x, MatView<int64_t> y, int64_t row,
                                  int64_t out, const int16_t* HWY_RESTRICT w) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
@@ -105,7 +106,7 @@ HWY_NOINLINE void multiply_block(MatView<const int16_t> x, MatView<int64_t> y, i
 #pragma GCC unroll 2
     for (int64_t n = 0; n < N; ++n) {
       lows[n] = load_codes(w + 2 * n * lanes);
-      highs[n] = load_codes(w + 2 * kPanel + 2 * n * lanes);
+      if constexpr (kHigh) highs[n] = load_codes(w + 2 * kPanel + 2 * n * lanes);
     }
 #pragma GCC unroll 8
     for (int64_t r = 0; r < R; ++r) {
@@ -113,7 +114,9 @@ HWY_NOINLINE void multiply_block(MatView<const int16_t> x, MatView<int64_t> y, i
 #pragma GCC unroll 2
       for (int64_t n = 0; n < N; ++n) {
         low[r][n] = add_products(values, lows[n], low[r][n], odd_low[r][n]);
-        high[r][n] = add_products(values, highs[n], high[r][n], odd_high[r][n]);
+        if constexpr (kHigh) {
+          high[r][n] = add_products(values, highs[n], high[r][n], odd_high[r][n]);
+        }
       }
     }
   }
@@ -130,20 +133,21 @@ HWY_NOINLINE void multiply_block(MatView<const int16_t> x, MatView<int64_t> y, i
 }
 
 /// The same for `rows` ≤ R known only at run time.
-template <int64_t R>
+template <int64_t R, bool kHigh>
 HWY_INLINE void multiply_rows(MatView<const int16_t> x, MatView<int64_t> y, int64_t row,
                               int64_t rows, int64_t out, const int16_t* w) {
   if constexpr (R > 0) {
     if (rows == R) {
-      multiply_block<R, kVectors>(x, y, row, out, w);
+      multiply_block<R, kVectors, kHigh>(x, y, row, out, w);
     } else {
-      multiply_rows<R - 1>(x, y, row, rows, out, w);
+      multiply_rows<R - 1, kHigh>(x, y, row, rows, out, w);
     }
   }
 }
 
 /// The outputs of the panel whose first is `first`. w: what the panel has for these inputs, at most
 /// kMostSummed and even, which stays in the cache (64 KiB) while all rows pass.
+template <bool kHigh>
 HWY_INLINE void multiply_panel(MatView<const int16_t> x, const int16_t* w, MatView<int64_t> y,
                                int64_t first) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
@@ -151,35 +155,49 @@ HWY_INLINE void multiply_panel(MatView<const int16_t> x, const int16_t* w, MatVi
   for (int64_t row = 0; row < x.rows; row += kRows) {
     const int64_t rows = std::min(kRows, x.rows - row);
     for (int64_t out = first; out < end; out += kVectors * lanes) {
-      multiply_rows<kRows>(x, y, row, rows, out, w + 2 * (out - first));
+      multiply_rows<kRows, kHigh>(x, y, row, rows, out, w + 2 * (out - first));
     }
   }
 }
 
 /// Likewise for one input alone, the last of an odd number: a pair with zero.
+template <bool kHigh>
 HWY_INLINE void multiply_last(MatView<const int16_t> x, const int16_t* w, MatView<int64_t> y,
                               int64_t first) {
   int16_t pairs[kRows][2] = {};
   for (int64_t row = 0; row < x.rows; row += kRows) {
     const int64_t rows = std::min(kRows, x.rows - row);
     for (int64_t r = 0; r < rows; ++r) pairs[r][0] = *x.row(row + r);
-    multiply_panel({pairs[0], rows, 2}, w, y.slice_rows(row, rows), first);
+    multiply_panel<kHigh>({pairs[0], rows, 2}, w, y.slice_rows(row, rows), first);
+  }
+}
+
+/// Likewise for any number of inputs.
+template <bool kHigh>
+void multiply_all(MatView<const int16_t> x, const int16_t* w, MatView<int64_t> y, int64_t first) {
+  const int64_t even = x.cols / 2 * 2;
+  for (int64_t k = 0; k < even; k += kMostSummed) {
+    const auto some = x.columns(k, std::min(kMostSummed, even - k));
+    multiply_panel<kHigh>(some, w + k * 2 * kPanel, y, first);
+  }
+  if (even < x.cols) {
+    multiply_last<kHigh>(x.columns(even, 1), w + even * 2 * kPanel, y, first);
   }
 }
 
 }  // namespace
 
-void MultiplyInt16Kernel(MatView<const int16_t> x, const int16_t* panels, MatView<int64_t> y) {
+void MultiplyInt16Kernel(MatView<const int16_t> x, const int16_t* panels, const uint8_t* narrow,
+                         MatView<int64_t> y) {
   for (int64_t r = 0; r < y.rows; ++r) std::fill_n(y.row(r), y.cols, int64_t{0});
   const int64_t pairs = (x.cols + 1) / 2;
   for (int64_t first = 0; first < y.cols; first += kPanel) {
     const int16_t* panel = panels + first / kPanel * pairs * 4 * kPanel;
-    const int64_t even = x.cols / 2 * 2;
-    for (int64_t k = 0; k < even; k += kMostSummed) {
-      const auto some = x.columns(k, std::min(kMostSummed, even - k));
-      multiply_panel(some, panel + k * 2 * kPanel, y, first);
+    if (narrow[first / kPanel] != 0) {
+      multiply_all<false>(x, panel, y, first);
+    } else {
+      multiply_all<true>(x, panel, y, first);
     }
-    if (even < x.cols) multiply_last(x.columns(even, 1), panel + even * 2 * kPanel, y, first);
   }
 }
 
@@ -216,10 +234,26 @@ Tensor pack(const Tensor& codes) {
   return all;
 }
 
+/// Such panels take half the time; of Q8.8 weights below 0.5 all are.
+std::vector<uint8_t> narrow_panels(const Tensor& codes) {
+  const int64_t outputs = codes.dim(0), inputs = codes.dim(1);
+  const auto all = codes.values<int16_t>();
+  std::vector<uint8_t> narrow(static_cast<size_t>((outputs + kPanel - 1) / kPanel));
+  for (int64_t p = 0; p < std::ssize(narrow); ++p) {
+    const int64_t rows = std::min(kPanel, outputs - p * kPanel);
+    const auto own =
+        all.subspan(static_cast<size_t>(p * kPanel * inputs), static_cast<size_t>(rows * inputs));
+    narrow[static_cast<size_t>(p)] =
+        std::ranges::all_of(own, [](int16_t code) { return code >= -128 && code <= 127; });
+  }
+  return narrow;
+}
+
 }  // namespace
 
 struct GemmInt16::Impl {
   Tensor panels;
+  std::vector<uint8_t> narrow;  ///< for each panel, 1 if all of its codes are bytes
 };
 
 GemmInt16::GemmInt16(const Tensor& codes) {
@@ -227,12 +261,13 @@ GemmInt16::GemmInt16(const Tensor& codes) {
   if (codes.dtype() != DType::i16) fail("GemmInt16 codes", "I16", name_of(codes.dtype()));
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = std::make_shared<const Impl>(Impl{pack(codes)});
+  impl_ = std::make_shared<const Impl>(Impl{pack(codes), narrow_panels(codes)});
 }
 
 void GemmInt16::operator()(MatView<const int16_t> x, MatView<int64_t> y) const noexcept {
   if (impl_ == nullptr) return;
-  HWY_DYNAMIC_DISPATCH(MultiplyInt16Kernel)(x, impl_->panels.values<int16_t>().data(), y);
+  HWY_DYNAMIC_DISPATCH(MultiplyInt16Kernel)
+  (x, impl_->panels.values<int16_t>().data(), impl_->narrow.data(), y);
 }
 
 int64_t GemmInt16::bytes() const {
