@@ -6,8 +6,10 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <numeric>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -138,12 +140,40 @@ int64_t windows_of_its_role(const FeatureIndex& index) {
   return static_cast<int64_t>(index.any.size());
 }
 
-template <class Call>
-void for_each_feature(Tensor& frames, int64_t features, Call call) {
-  const auto rows = frames.mutable_matrix<float>();
-  for (int64_t t = 0; t < rows.rows; ++t) {
-    for (int64_t d = 0; d < features; ++d) call(rows.row(t)[d], static_cast<size_t>(d));
+/// Every half as a float: a table look-up takes a tenth of the time that widening takes.
+const std::vector<float>& halves() {
+  static const std::vector<float> table = [] {
+    std::vector<float> t(1 << 16);
+    for (size_t i = 0; i < t.size(); ++i) t[i] = to_float(f16{static_cast<uint16_t>(i)});
+    return t;
+  }();
+  return table;
+}
+
+void widen_row(const Tensor& stored, int64_t t, std::span<float> row) {
+  const auto first = static_cast<size_t>(t) * row.size();
+  if (stored.dtype() == DType::f32) {
+    std::ranges::copy(stored.values<float>().subspan(first, row.size()), row.begin());
+    return;
   }
+  const float* table = halves().data();
+  const auto bits = stored.values<f16>().subspan(first, row.size());
+  for (size_t d = 0; d < row.size(); ++d) row[d] = table[bits[d].bits];
+}
+
+/// NaN to 0 and infinities to ±1e6, counted.
+NonFinite repair(std::span<float> row) {
+  constexpr float kLargest = std::numeric_limits<float>::max(), kInfinite = 1e6F;
+  NonFinite found;
+  int odd = 0;  // without a branch, so that the loop is vectorized
+  for (const float x : row) odd |= std::abs(x) <= kLargest ? 0 : 1;
+  if (odd == 0) return found;
+  for (float& x : row) {
+    if (std::isfinite(x)) continue;
+    ++(std::isnan(x) ? found.nans : found.infinities);
+    x = std::isnan(x) ? 0.0F : std::copysign(kInfinite, x);
+  }
+  return found;
 }
 
 }  // namespace
@@ -195,29 +225,40 @@ FeatureFolder read_feature_folder(const std::string& path, const FeatureRequest&
 }
 
 Tensor normalized_frames(const FeatureSequence& sequence,
-                         const std::optional<FeatureNormalization>& normalization,
-                         NonFinite& found) {
-  const Tensor& stored = sequence.frames;
-  const int64_t features = stored.dim(stored.rank() - 1);
-  // Half floats widen into memory of their own; floats are those of the file.
-  Tensor frames = stored.dtype() == DType::f32 ? Tensor::of(stored.shape(), stored.values<float>())
-                                               : stored.to_f32();
-  if (normalization) {
-    const std::vector<float>& mean = normalization->mean;
-    const std::vector<float>& deviation = normalization->deviation;
-    if (std::cmp_not_equal(std::min(mean.size(), deviation.size()), features)) {
-      fail(normalization->path, fmt::format("{} features", features),
-           fmt::format("{}", mean.size()));
-    }
-    for_each_feature(frames, features,
-                     [&](float& x, size_t d) { x = (x - mean[d]) / deviation[d]; });
+                         const std::optional<FeatureNormalization>& normalization, NonFinite& found,
+                         const Threads& threads) {
+  const Tensor stored =
+      sequence.frames.dtype() == DType::f64 ? sequence.frames.to_f32() : sequence.frames;
+  const auto features = static_cast<size_t>(stored.dim(stored.rank() - 1));
+  if (normalization &&
+      std::min(normalization->mean.size(), normalization->deviation.size()) != features) {
+    fail(normalization->path, fmt::format("{} features", features),
+         fmt::format("{}", normalization->mean.size()));
   }
-  constexpr float kInfinite = 1e6F;
-  for_each_feature(frames, features, [&](float& x, size_t) {
-    if (std::isfinite(x)) return;
-    ++(std::isnan(x) ? found.nans : found.infinities);
-    x = std::isnan(x) ? 0.0F : std::copysign(kInfinite, x);
+  Tensor frames(DType::f32, stored.shape());
+  const auto rows = frames.mutable_matrix<float>();
+  constexpr int64_t kPiece = 64;  // rows that one thread takes at a time
+  const int64_t pieces = (rows.rows + kPiece - 1) / kPiece;
+  std::vector<NonFinite> of_piece(static_cast<size_t>(pieces));
+  threads.for_each(pieces, [&](int64_t piece, int) {
+    NonFinite& own = of_piece[static_cast<size_t>(piece)];
+    for (int64_t t = piece * kPiece; t < std::min(rows.rows, (piece + 1) * kPiece); ++t) {
+      const std::span row(rows.row(t), features);
+      widen_row(stored, t, row);
+      if (normalization) {
+        const float* mean = normalization->mean.data();
+        const float* deviation = normalization->deviation.data();
+        for (size_t d = 0; d < features; ++d) row[d] = (row[d] - mean[d]) / deviation[d];
+      }
+      const NonFinite odd = repair(row);
+      own.nans += odd.nans;
+      own.infinities += odd.infinities;
+    }
   });
+  for (const NonFinite& own : of_piece) {
+    found.nans += own.nans;
+    found.infinities += own.infinities;
+  }
   return frames;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/base/threads.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -69,7 +70,7 @@ struct NonFinite {
 /// The frames of one sequence as the model sees them: T × Din floats, normalized in f32, then NaN
 /// to 0 and ±infinity to ±1e6, which are counted into `found`.
 Tensor normalized_frames(const FeatureSequence& sequence,
-                         const std::optional<FeatureNormalization>& normalization,
-                         NonFinite& found);
+                         const std::optional<FeatureNormalization>& normalization, NonFinite& found,
+                         const Threads& threads = Threads(1));
 
 }  // namespace scute

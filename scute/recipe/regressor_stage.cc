@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "scute/base/checked.h"
 #include "scute/base/hash.h"
 #include "scute/observe/recorder.h"
 
@@ -56,7 +57,7 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
     out.predicted.emplace_back(DType::f32, Shape{total, 2});
   int64_t row = 0;
   for (const FeatureSequence& sequence : folder.sequences) {
-    const Tensor frames = normalized_frames(sequence, folder.normalization, out.found);
+    const Tensor frames = normalized_frames(sequence, folder.normalization, out.found, threads);
     for (size_t m = 0; m < models.size(); ++m) {
       const Tensor y = std::visit(
           [&](const auto& model) {
@@ -72,6 +73,22 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
   return out;
 }
 
+namespace {
+
+/// Of `ends`, whose first is window `before` of `all`, those that belong to `total` windows spread
+/// evenly over all: window w, where w · total / all steps to the next whole number.
+std::vector<int64_t> spread(const std::vector<int64_t>& ends, int64_t before, int64_t all,
+                            int64_t total) {
+  std::vector<int64_t> out;
+  const auto steps = [&](int64_t w) { return checked_mul(w, total, "windows") / all; };
+  for (int64_t i = 0; i < std::ssize(ends); ++i) {
+    if (steps(before + i + 1) > steps(before + i)) out.push_back(ends[static_cast<size_t>(i)]);
+  }
+  return out;
+}
+
+}  // namespace
+
 RegressorStatistics measure_regressor(const Regressor& model, const FeatureFolder& folder,
                                       int64_t windows, const Threads& threads,
                                       const WindowProgress& progress) {
@@ -83,14 +100,14 @@ RegressorStatistics measure_regressor(const Regressor& model, const FeatureFolde
   // A piece is what one worker sees at a time: large enough that few frames are seen twice, where
   // two pieces meet.
   constexpr int64_t kPiece = 64;
-  int64_t done = 0;
+  int64_t done = 0, before = 0;
   NonFinite found;
   for (const FeatureSequence& sequence : folder.sequences) {
-    if (done == total) break;
-    const auto all =
-        std::span(sequence.ends)
-            .first(static_cast<size_t>(std::min<int64_t>(std::ssize(sequence.ends), total - done)));
-    const Tensor frames = normalized_frames(sequence, folder.normalization, found);
+    const std::vector<int64_t> chosen = spread(sequence.ends, before, folder.windows(), total);
+    before += std::ssize(sequence.ends);
+    if (chosen.empty()) continue;
+    const std::span<const int64_t> all(chosen);
+    const Tensor frames = normalized_frames(sequence, folder.normalization, found, threads);
     const int64_t pieces = (std::ssize(all) + kPiece - 1) / kPiece;
     threads.for_each(pieces, [&](int64_t i, int worker) {
       const auto first = static_cast<size_t>(i * kPiece);

@@ -39,8 +39,8 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
                                  const FeatureFolder& folder, const Threads& threads,
                                  const WindowProgress& progress = {});
 
-/// The statistics of every site of the float network over the folder's first `windows` windows (0:
-/// all), in the order of its sequences. The same for any number of threads.
+/// The statistics of every site of the float network over `windows` of the folder's windows (0:
+/// all), spread evenly over its sequences. The same for any number of threads.
 RegressorStatistics measure_regressor(const Regressor& model, const FeatureFolder& folder,
                                       int64_t windows, const Threads& threads,
                                       const WindowProgress& progress = {});

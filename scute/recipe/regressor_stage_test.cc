@@ -153,7 +153,7 @@ TEST(RegressorStage, EachModelPredictsEveryWindowInOrder) {
   }
 }
 
-TEST(RegressorStage, StatisticsAreOfTheFirstWindowsOnAnyNumberOfThreads) {
+TEST(RegressorStage, StatisticsAreOfWindowsSpreadEvenlyOnAnyNumberOfThreads) {
   const RegressorCheckpoint checkpoint = golden("origin");
   const Regressor model = build_regressor(checkpoint);
   const FeatureFolder folder = random_folder(checkpoint.config, 1);
@@ -173,6 +173,13 @@ TEST(RegressorStage, StatisticsAreOfTheFirstWindowsOnAnyNumberOfThreads) {
   const auto [least, most] = std::ranges::minmax(y.values<float>());
   EXPECT_EQ(all.at("head:output").min, least);
   EXPECT_EQ(all.at("head:output").max, most);
+  // Two windows of n: the last one of each half.
+  const auto half = static_cast<size_t>((folder.windows() + 1) / 2 - 1);
+  const auto values = y.values<float>();
+  const float two[] = {values[2 * half], values[2 * half + 1], values[values.size() - 2],
+                       values.back()};
+  EXPECT_EQ(of(2, 1).at("head:output").min, std::ranges::min(two));
+  EXPECT_EQ(of(2, 1).at("head:output").max, std::ranges::max(two));
 }
 
 }  // namespace
