@@ -1,34 +1,21 @@
-// scute export: a low-bit model for other programs.
+// scute export: a low-bit model for other programs, a regressor for hardware.
 #include "scute/recipe/export.h"
 
 #include <fmt/format.h>
 
 #include <filesystem>
 
+#include "cli/export_positions.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/words.h"
 #include "scute/io/file.h"
 
 namespace scute::cli {
+namespace {
 
-int run_export(const Arguments& arguments, Output& out) {
-  std::string model, target, dtype = "f32";
-  bool plain = false, force = false, json = false;
-  Options options("export");
-  options.text("MODEL,--model,--ckpt", model, "FOLDER", "low-bit model that quantize wrote",
-               Options::Need::required);
-  options.flag("--dequantized", plain,
-               "a plain checkpoint of floats: the rounded weights, rotations undone, activations "
-               "not rounded");
-  options.text("--out,--output", target, "DIR", "the folder to write", Options::Need::required);
-  options.choice("--dtype", dtype, {"f32", "bf16"},
-                 "of the weights written; bf16 is half the size and rounds them again");
-  options.flag("--force", force, "replace the folder if it exists");
-  options.json(json);
-  if (!options.parse(arguments, out)) return kDone;
-  if (!plain) throw UsageError("expected --dequantized, the one form that export knows");
-
+int export_plain(const ExportTarget& request, const std::string& dtype, Output& out) {
+  const auto& [model, target, force, json] = request;
   const ModelDescription description = describe_model(model);
   const HoldInterrupts hold;
   const LogitComparison comparison =
@@ -51,6 +38,39 @@ int run_export(const Arguments& arguments, Output& out) {
         model, significant(comparison.largest, 3)));
   }
   return kDone;
+}
+
+}  // namespace
+
+int run_export(const Arguments& arguments, Output& out) {
+  ExportTarget target;
+  std::string dtype = "f32";
+  bool plain = false;
+  PositionExport positions;
+  Options options("export");
+  options.text("MODEL,--model,--ckpt", target.model, "FOLDER",
+               "low-bit model that quantize wrote, or a regressor's checkpoint, CKPT.pt",
+               Options::Need::required);
+  options.flag("--dequantized", plain,
+               "a plain checkpoint of floats: the rounded weights, rotations undone, activations "
+               "not rounded");
+  options.text("--out,--output", target.folder, "DIR", "the folder to write",
+               Options::Need::required);
+  options.choice("--dtype", dtype, {"f32", "bf16"},
+                 "of the weights written; bf16 is half the size and rounds them again");
+  options.flag("--force", target.force, "replace the folder if it exists");
+  positions.add_to(options);
+  options.json(target.json);
+  if (!options.parse(arguments, out)) return kDone;
+  const bool regressor = target.model.ends_with(".pt");
+  if (regressor && !plain) return export_positions(positions, target, out);
+  if (regressor || positions.asked()) {
+    throw UsageError(
+        "expected a regressor's checkpoint, CKPT.pt, with --q8.8 or --per-layer, or a low-bit "
+        "model's folder with --dequantized");
+  }
+  if (!plain) throw UsageError("expected --dequantized, the one form for low-bit models");
+  return export_plain(target, dtype, out);
 }
 
 }  // namespace scute::cli

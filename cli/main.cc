@@ -52,13 +52,17 @@ constexpr std::array kVerbs{
          "--out stats.safetensors\n"
          "scute report --stats stats.safetensors --out report.html",
          run_report},
-    Verb{"export", "a low-bit model as a plain checkpoint for other programs",
+    Verb{"export", "a low-bit model as a plain checkpoint, or a regressor for hardware",
          "scute quantize examples/tiny-mamba1 --w-bits 4 --a-bits 16 --out tiny-w4a16\n"
-         "scute export tiny-w4a16 --dequantized --out tiny-w4a16-float",
+         "scute export tiny-w4a16 --dequantized --out tiny-w4a16-float\n"
+         "scute export tests/golden/regressor/slim_dwconv.pt --q8.8 --out regressor-q88",
          run_export},
-    Verb{"eval", "perplexity and last-word accuracy with protocol and standard error",
+    Verb{"eval",
+         "perplexity, last-word accuracy, a regressor's errors: with protocol and standard error",
          "scute eval examples/tiny-mamba1 --perplexity examples/text/heldout.txt --window 512 "
-         "--max-windows 8",
+         "--max-windows 8\n"
+         "scute eval tests/golden/regressor/slim.pt --feat-root tests/golden/regressor_features "
+         "--quant-bits 8",
          run_eval},
     Verb{"run",
          "one experiment: collect, decide, quantize, score, record; measures only what is new",

@@ -57,6 +57,7 @@ void make_small_examples(const TemporaryFolder& folder) {
     fs::create_directory_symlink(fs::absolute(fs::path("examples") / model),
                                  folder.path("examples/" + std::string(model)));
   }
+  fs::create_directory_symlink(fs::absolute("tests"), folder.path("tests"));
   const std::string text = folder.path("examples/text/");
   std::ofstream documents(text + "calibration.jsonl");
   std::ifstream all(kText);

@@ -73,7 +73,7 @@ Tensors own_golden() {
 /// Keeps all that each site shows, row after row.
 class Keep : public Tap {
  public:
-  bool wants(const Site&) const override { return true; }
+  bool wants(const Site& site) const override { return site.index >= 0; }
   void see(const Site& site, MatView<const float> x) override {
     std::vector<float>& values = seen[site.name];
     for (int64_t r = 0; r < x.rows; ++r) values.insert(values.end(), x.row(r), x.row(r) + x.cols);
@@ -131,6 +131,7 @@ TEST(Regressor, OptionsAreReadFromTheFile) {
 
 TEST(Regressor, SitesShowTheInputsOfTheirLayers) {
   const Tensors golden = own_golden();
+  const std::vector<std::string> kBetween{"norm", "conv1d", "dw_conv", "z_act", "norm_f"};
   for (const std::string name : {"slim", "slim_average", "origin_positions"}) {
     SCOPED_TRACE(name);
     const Regressor model = build_regressor(read_regressor_checkpoint(kOwn + name + ".pt"));
@@ -145,7 +146,13 @@ TEST(Regressor, SitesShowTheInputsOfTheirLayers) {
     predict(model, frames, ends, run);
     EXPECT_EQ(tap.seen.size(), model.sites().sites().size());
     for (const Site& site : model.sites().sites()) {
-      const Tensor& reference = golden.at(name + "/" + site.name);
+      // Those between the layers are not in the file; integer formats are decided from them.
+      const bool between = std::ranges::any_of(
+          kBetween, [&](const std::string& step) { return site.name.ends_with(step + ":input"); });
+      EXPECT_EQ(between, !golden.contains(name + "/" + site.name) && site.name != "head:output");
+      if (between) continue;
+      const Tensor& reference =
+          golden.at(name + "/" + (site.name == "head:output" ? "y" : site.name));
       EXPECT_EQ(site.shape, Shape{reference.dim(1)}) << site.name;
       const std::vector<float>& seen = tap.seen[site.name];
       const MatView<const float> got(seen.data(), std::ssize(seen) / reference.dim(1),

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <ostream>
 
 #include "scute/kernels/reference_fixed_point.h"
 #include "scute/models/regressor_predict.h"
@@ -264,6 +265,7 @@ struct Case {
   std::string name;
   std::function<void(RegressorConfig&)> change;
 };
+void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
 
 std::vector<Case> slim_cases() {
   return {{"whole", [](RegressorConfig&) {}},

@@ -36,10 +36,40 @@ TEST(RoundLsq, ClampsThenRoundsHalfToEvenInFloats) {
               ElementsAre(0, 2, 0, -2, 127, 127, -128, 127));
   EXPECT_THAT(round({1, 1, 1, 1}, {0.75F, 4}, 8), ElementsAre(0.75F, 0, 0.75F, 0));
   EXPECT_THAT(round({-300, 300}, {0x1p-8F}, 16), ElementsAre(-128, 32767.0F / 256));
-  // 0.3/0.1 in f32 is 3; the division is in floats, not by a reciprocal.
-  const float x = 4.5F * 0.1F, code = x / 0.1F;
-  EXPECT_EQ(round({x}, {0.1F}, 8)[0], std::nearbyint(code) * 0.1F);
   EXPECT_TRUE(std::isnan(round({NAN}, {1}, 8)[0])) << "as in PyTorch";
+}
+
+TEST(RoundLsq, DividesInFloats) {
+  Random random(5);
+  int differs = 0;
+  for (int i = 0; i < 100000; ++i) {
+    // Next to half a code, where a product with the reciprocal may go the other way.
+    const auto scale = static_cast<float>(0.01 + random.uniform());
+    const float x = (static_cast<float>(random.below(60000)) + 0.5F - 30000) * scale;
+    const float expected = std::nearbyint(x / scale) * scale;
+    std::vector<float> got{x};
+    round_lsq({got.data(), 1, 1}, std::vector<float>{scale}, 16);
+    ASSERT_EQ(got[0], expected) << x << " / " << scale;
+    differs += expected != std::nearbyint(x * (1 / scale)) * scale ? 1 : 0;
+  }
+  EXPECT_GT(differs, 100) << "else this told nothing";
+}
+
+TEST(RoundLsq, ColumnsOfAWiderMatrixHaveTheirOwnScales) {
+  // 2 × 4 columns of 2 × 6; scales repeat after three columns.
+  std::vector<float> x(12, 10.4F);
+  const std::vector<float> scales{1, 2, 4};
+  for (const auto round : {round_lsq, round_extension}) {
+    std::vector<float> y = x;
+    round({y.data() + 1, 2, 4, 6}, scales, 8);
+    for (size_t r = 0; r < 2; ++r) {
+      EXPECT_EQ(y[6 * r], 10.4F);
+      EXPECT_EQ(y[6 * r + 5], 10.4F);
+      for (size_t c = 0; c < 4; ++c) {
+        EXPECT_EQ(y[6 * r + 1 + c], std::vector<float>({10, 10, 12, 10})[c]) << c;
+      }
+    }
+  }
 }
 
 TEST(RoundExtension, RoundsThenSaturatesWithALargerScale) {

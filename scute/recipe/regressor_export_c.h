@@ -1,0 +1,20 @@
+// scute_regressor.h: a regressor in integers as one self-contained C99 header.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "scute/recipe/regressor_export_steps.h"
+
+namespace scute {
+
+/// The header's text: dimensions, formats, every array, and functions that compute what
+/// IntegerRegressor computes, bit for bit. `from`: the checkpoint's name and hash, for its comment.
+std::string regressor_c_header(const ShiftRegressor& model, std::string_view from);
+
+// Its fixed parts, in the order they stand in; the model's numbers come between them.
+extern const char* const kRegressorTypesC;
+extern const char* const kRegressorStepsC;
+extern const char* const kRegressorRunC;
+
+}  // namespace scute

@@ -1,0 +1,27 @@
+// Memory images as $readmemh reads them: hexadecimal lanes, lane 0 at the right end of a line.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scute/tensor/mat_view.h"
+
+namespace scute {
+
+/// 16 digits a line, 4 lanes of 16 bits, lane 0 the least significant; each row begins a line and
+/// is filled up with zero lanes.
+std::string mem_text(MatView<const int16_t> rows);
+std::string mem_text(std::span<const int16_t> row);
+std::string mem_text(std::span<const uint16_t> row);
+/// 16 digits a line, one lane of 64 bits.
+std::string mem_text(std::span<const int64_t> values);
+/// 4 digits a line, one lane of 16 bits.
+std::string hex_text(std::span<const uint16_t> values);
+
+/// The lanes of text of 4 lanes a line; Error naming `where` and the line for anything else.
+std::vector<int16_t> read_mem(std::string_view text, std::string_view where);
+
+}  // namespace scute
