@@ -165,29 +165,44 @@ sanitizer_tests() {
   run_tests build/sanitize "${programs[@]}"
 }
 
+# One program for ten seconds.
+fuzz_one() {
+  local program=$1 seeds=$2 name
+  name=$(basename "$program")
+  mkdir -p "$seeds/$name" "build/fuzz-found/$name"
+  # The corpus found so far stays in build/, so that every run begins where the last one ended.
+  if "$program" -max_total_time=10 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+    -artifact_prefix="build/fuzz-found/$name-" "build/fuzz-found/$name" "$seeds/$name" \
+    >"$logs/$name.log" 2>&1; then
+    echo "$name: $(sed -nE 's/^stat::number_of_executed_units: ([0-9]+)/\1/p' "$logs/$name.log") inputs, none breaks it"
+  else
+    grep -nE 'ERROR: |SUMMARY|runtime error|Test unit written' "$logs/$name.log" | head -n 10
+    echo "$name: failed; the whole output: $logs/$name.log"
+    return 1
+  fi
+}
+
 fuzz() {
-  local status=0 name program ran=0 seeds=build/fuzz-seeds
+  local status=0 program seeds=build/fuzz-seeds programs=() i first second
   rm -rf "$seeds" && quietly seeds /usr/bin/python3 scripts/make_fuzz_seeds.py "$seeds" || return 1
   for program in build/sanitize/tests/fuzz/fuzz_*; do
-    if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
-    name=$(basename "$program")
-    ran=$((ran + 1))
-    mkdir -p "$seeds/$name" "build/fuzz-found/$name"
-    # The corpus found so far stays in build/, so that every run begins where the last one ended.
-    if "$program" -max_total_time=10 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
-      -artifact_prefix="build/fuzz-found/$name-" "build/fuzz-found/$name" "$seeds/$name" \
-      >"$logs/$name.log" 2>&1; then
-      echo "$name: $(sed -nE 's/^stat::number_of_executed_units: ([0-9]+)/\1/p' "$logs/$name.log") inputs, none breaks it"
-    else
-      status=1
-      grep -nE 'ERROR: |SUMMARY|runtime error|Test unit written' "$logs/$name.log" | head -n 10
-      echo "$name: failed; the whole output: $logs/$name.log"
-    fi
+    if [ -f "$program" ] && [ -x "$program" ]; then programs+=("$program"); fi
   done
-  if [ $ran -eq 0 ]; then
+  if [ ${#programs[@]} -eq 0 ]; then
     echo "no fuzz program was built"
     return 1
   fi
+  # Two at a time: each keeps one processor busy.
+  for ((i = 0; i < ${#programs[@]}; i += 2)); do
+    fuzz_one "${programs[i]}" "$seeds" &
+    first=$! second=
+    if [ $((i + 1)) -lt ${#programs[@]} ]; then
+      fuzz_one "${programs[i + 1]}" "$seeds" &
+      second=$!
+    fi
+    wait "$first" || status=1
+    if [ -n "$second" ]; then wait "$second" || status=1; fi
+  done
   return $status
 }
 

@@ -1,8 +1,11 @@
 // scute eval: perplexity and last-word accuracy, with protocol and standard error.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <string_view>
 
 #include "cli/eval_answer.h"
 #include "cli/eval_positions.h"
@@ -28,6 +31,23 @@ struct Request {
   bool stepwise = false, quiet = false, json = false;
   PositionFlags positions;
 };
+
+/// The flags of language models change nothing about a regressor: UsageError for the first one.
+void refuse_text_flags(const Arguments& arguments, const std::string& model) {
+  constexpr std::array<std::string_view, 13> kFlags{
+      "--perplexity", "--last-word", "--window",   "--stride",  "--max-windows",
+      "--max-items",  "--context",   "--stepwise", "--against", "--items-out",
+      "--compute",    "--backend",   "--tokenizer"};
+  for (const std::string& argument : arguments) {
+    std::string flag = argument.substr(0, argument.find('='));
+    std::ranges::replace(flag, '_', '-');
+    if (std::ranges::find(kFlags, flag) == kFlags.end()) continue;
+    throw UsageError(
+        fmt::format("{}: expected a language model, found the regressor {} (its flags: "
+                    "scute eval --help)",
+                    flag, model));
+  }
+}
 
 bool parse(const Arguments& arguments, Output& out, Request& request) {
   Options options("eval");
@@ -57,14 +77,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.json(request.json);
   request.positions.declare(options);
   if (!options.parse(arguments, out)) return false;
-  const bool texts = !request.perplexity.empty() || !request.last_word.empty();
   if (is_regressor(request.model)) {
-    if (texts) {
-      throw UsageError(
-          fmt::format("--perplexity and --last-word: expected a language model, found "
-                      "the regressor {} (see --feat-root)",
-                      request.model));
-    }
+    refuse_text_flags(arguments, request.model);
     return true;
   }
   if (request.positions.any()) {

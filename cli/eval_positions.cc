@@ -26,14 +26,14 @@ RegressorBackend parse_backend(const std::string& text) {
   if (text == "lsq" || text == "python") return RegressorBackend::lsq;
   if (text == "extension" || text == "cpp") return RegressorBackend::extension;
   if (text == "integer") return RegressorBackend::integer;
-  fail("backend", "lsq, extension or integer", fmt::format("\"{}\"", text));
+  fail("--quant-backend", "lsq, extension or integer", fmt::format("\"{}\"", text));
 }
 
 Mode parse_mode(const std::string& text) {
   if (text == "dynamic") return Mode::dynamic;
   if (text == "fixed88" || text == "fixed") return Mode::fixed;
   if (text == "per-layer") return Mode::per_layer;
-  fail("mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
+  fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
 }
 
 std::string millimetres(double metres) { return fmt::format("{:.2f} mm", metres * 1e3); }
@@ -108,7 +108,7 @@ std::string answer_text(const RegressorCheckpoint& checkpoint,
 /// The folder --out-dir: a folder a stage, figures, tables, the page.
 void write_folder(const std::string& dir, const RegressorCheckpoint& checkpoint,
                   const RegressorEvalOptions& options, const RegressorEvaluation& evaluation,
-                  double break_jump) {
+                  std::optional<double> break_jump) {
   namespace fs = std::filesystem;
   std::vector<PositionStage> stages;
   for (const RegressorStage& stage : evaluation.stages) {
@@ -116,7 +116,7 @@ void write_folder(const std::string& dir, const RegressorCheckpoint& checkpoint,
     write_position_files((fs::path(dir) / stage.name).string(), evaluation.set,
                          stage.predicted.matrix<float>());
   }
-  const PositionPlotOptions plots{.break_jump = break_jump};
+  const PositionPlotOptions plots{.break_jump = break_jump.value_or(0)};
   write_position_plots(dir, evaluation.set, stages, plots);
   PositionReport report;
   report.title = fs::path(checkpoint.path).filename().string();
@@ -168,8 +168,9 @@ void PositionFlags::declare(Options& options) {
   RegressorFlags& f = options_.flags;
   options.text("--feat-root", options_.features, "DIR",
                "regressor: folder of features, json/*.json and npy/*.npy");
-  options.choice("--target", target_, {"train", "eval", "test", "auto"},
-                 "regressor: windows that are scored");
+  options.custom("--target", "ROLE", "eval",
+                 "regressor: windows that are scored: train, eval, test or auto",
+                 [this](const std::string& text) { target_ = parse_feature_role(text); });
   options.flag("--no-normalize", no_normalize_, "regressor: features are normalized already");
   options.flag("--quantize-all", f.all, "regressor: round every layer that the backend rounds");
   options.flag("--q-proj", f.proj, "regressor: round proj");
@@ -180,8 +181,7 @@ void PositionFlags::declare(Options& options) {
   options.custom("--quant-backend", "NAME", "the checkpoint's, or integer",
                  "regressor: lsq or extension (fake quantization of the originals), or integer",
                  [&f](const std::string& text) { f.backend = parse_backend(text); });
-  options.integer("--quant-bits", bits_, {.least = 8, .most = 16}, "the checkpoint's",
-                  "regressor: 8 or 16");
+  options.integer("--quant-bits", bits_, {.least = 1}, "the checkpoint's", "regressor: 8 or 16");
   options.custom("--quant-mode", "MODE", "dynamic",
                  "regressor: dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
                  [&f](const std::string& text) { f.mode = parse_mode(text); });
@@ -201,14 +201,14 @@ void PositionFlags::declare(Options& options) {
                "regressor: also each layer alone at 8 and at 16 bits");
   options.text("--out-dir", out_dir, "DIR", "regressor: predictions, figures, tables and a page");
   options.number("--break-thresh", break_jump, 0, 1e6,
-                 "regressor: paths are broken at jumps beyond this, metres; 0: by the data");
+                 "regressor: paths are broken at jumps beyond this, metres; by the data without");
   options.text("--log", log, "FILE", "regressor: add a record to this experiment log");
 }
 
 bool PositionFlags::any() const {
-  return !options_.features.empty() || options_.flags.any() || bits_ || batches_ || batch_ ||
-         no_normalize_ || sensitivity_ || !save_calibrated.empty() || !out_dir.empty() ||
-         !log.empty();
+  return !options_.features.empty() || options_.flags.any() || target_ || break_jump || bits_ ||
+         batches_ || batch_ || no_normalize_ || sensitivity_ || !save_calibrated.empty() ||
+         !out_dir.empty() || !log.empty();
 }
 
 RegressorEvalOptions PositionFlags::request(int threads) const {
@@ -221,7 +221,7 @@ RegressorEvalOptions PositionFlags::request(int threads) const {
   }
   if (bits_) out.flags.bits = static_cast<int>(*bits_);
   out.flags.batches = batches_;
-  out.target = parse_feature_role(target_);
+  out.target = target_.value_or(out.target);
   out.batch = batch_.value_or(out.batch);
   out.normalize = !no_normalize_;
   out.sensitivity = sensitivity_;
@@ -231,12 +231,24 @@ RegressorEvalOptions PositionFlags::request(int threads) const {
 
 bool is_regressor(const std::string& model) {
   std::error_code unreadable;
-  return model.ends_with(".pt") && std::filesystem::is_regular_file(model, unreadable);
+  return model.ends_with(".pt") && !std::filesystem::is_directory(model, unreadable);
 }
 
 int run_eval_positions(const PositionRequest& request, const PositionFlags& flags, Output& out) {
   const RegressorEvalOptions options = flags.request(request.threads);
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  const bool quantizes = options.flags.any() || !checkpoint.scales.empty() || checkpoint.formats;
+  if (!flags.save_calibrated.empty() && !quantizes) {
+    throw UsageError(
+        "--save-calib-ckpt: expected a quantization flag, e.g. --quant-bits 8: "
+        "nothing is quantized");
+  }
+  // What cannot be written is found out before the work, not after it.
+  if (!flags.save_calibrated.empty()) const AtomicFile probe(flags.save_calibrated);
+  if (!flags.out_dir.empty()) {
+    make_folder(flags.out_dir);
+    const AtomicFile probe((std::filesystem::path(flags.out_dir) / "report.html").string());
+  }
   const auto start = std::chrono::steady_clock::now();
   StepProgress bars(request.quiet);
   const RegressorEvaluation evaluation = evaluate_regressor(
@@ -244,11 +256,6 @@ int run_eval_positions(const PositionRequest& request, const PositionFlags& flag
         bars.update(what, what == "sensitivity" ? "layers" : "windows", done, total);
       });
   bars.finish();
-  if (!flags.save_calibrated.empty() && !evaluation.calibrated) {
-    throw UsageError(
-        "--save-calib-ckpt: expected a quantization flag, e.g. --quant-bits 8: "
-        "nothing is quantized");
-  }
   for (const std::string& remark : evaluation.remarks) {
     note(false, "scute: warning: " + remark);
   }

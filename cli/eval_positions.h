@@ -18,18 +18,18 @@ class PositionFlags {
   RegressorEvalOptions request(int threads) const;
 
   std::string save_calibrated, out_dir, log;
-  double break_jump = 0;
+  std::optional<double> break_jump;
 
  private:
   RegressorEvalOptions options_;
-  std::string target_ = "eval";
+  std::optional<FeatureRole> target_;
   std::optional<int64_t> bits_, batches_;
   std::optional<int64_t> batch_;
   bool no_normalize_ = false, sensitivity_ = false;
-  bool targeted_ = false;
 };
 
-/// Whether the model is a regressor's checkpoint: a file whose name ends in .pt.
+/// Whether the model is meant as a regressor's checkpoint: its name ends in .pt, and it is no
+/// folder.
 bool is_regressor(const std::string& model);
 
 struct PositionRequest {

@@ -147,8 +147,11 @@ void Options::integer(const std::string& names, std::optional<int64_t>& value, L
                       const std::string& otherwise, const std::string& help) {
   custom(names, "N", otherwise, help,
          [&value, limits, otherwise, flag = first_flag(names)](const std::string& given) {
+           // A word such as "all" or "window" is the default; a number is one, also when it is the
+           // default.
+           const bool number = !given.empty() && given[0] >= '0' && given[0] <= '9';
            value = std::nullopt;
-           if (given != otherwise) value = parse_integer(flag, given, limits);
+           if (given != otherwise || number) value = parse_integer(flag, given, limits);
          });
 }
 

@@ -71,7 +71,7 @@ TEST(EvalRegressor, AnyOneQuantizationFlagStartsTheSecondStage) {
                                                     {"--calib-method", "mse"},
                                                     {"--calib-headroom", "1.5"},
                                                     {"--calib-target", "train"},
-                                                    {"--quant-calib-batches", "0"}};
+                                                    {"--quant-calib-batches", "50"}};
   for (const auto& flag : flags) {
     EXPECT_THAT(stage_names(answer_of(kModels + "slim.pt", flag)),
                 testing::ElementsAre("baseline", "quant"))
@@ -177,6 +177,9 @@ TEST(EvalRegressor, WhatIsDoubtfulIsSaid) {
   EXPECT_THAT(
       evaluate(kModels + "slim.pt", {"--quant-bits", "8", "--quant-backend", "extension"}).err,
       HasSubstr("wrap round"));
+  // Ranges of the 99th percentile cut a hundredth of the values of a layer, or nearly so.
+  EXPECT_THAT(evaluate(kModels + "slim.pt", {"--calib-method", "p99", "--calib-headroom", "1"}).err,
+              HasSubstr(":input saturate"));
 }
 
 /// A copy of the features whose first evaluated sequence has numbers that are none.
@@ -211,7 +214,12 @@ TEST(EvalRegressor, WrongUsageIsExplained) {
   expect(evaluate(slim, {"--quant-mode", "q8"}), 2, "fixed88 or per-layer");
   expect(evaluate(slim, {"--save-calib-ckpt", "x.pt"}), 2, "nothing is quantized");
   expect(evaluate(slim, {"--perplexity", "examples/text/heldout.txt"}), 2, "language model");
+  expect(evaluate(slim, {"--compute=bf16"}), 2, "--compute: expected a language model");
   expect(evaluate("examples/tiny-mamba1", {}), 2, "FILE.pt");
+  expect(scute_program({"eval", "examples/tiny-mamba1", "--target", "test"}), 2, "FILE.pt");
+  expect(evaluate("nowhere.pt", {}), 1, "nowhere.pt");
+  expect(scute_program({"sites", slim}), 1, "scute eval and scute export");
+  expect(evaluate(slim, {"--out-dir", "CMakeLists.txt/out"}), 1, "CMakeLists.txt/out");
   expect(evaluate(slim, {"--calib-headroom", "0.5"}), 2, "--calib-headroom");
   expect(evaluate(slim, {}, "tests/golden"), 1, "json");
   expect(evaluate(kModels + "slim_one_frame.pt", {}, "nowhere"), 1, "nowhere");

@@ -31,7 +31,12 @@ std::string tokenizer_path(const ModelDescription& model, const std::string& ove
 
 ModelDescription describe_model(const std::string& folder) {
   const fs::path root(folder);
-  if (!fs::is_directory(root)) fail(folder, "a model folder", "no such folder");
+  if (!fs::is_directory(root)) {
+    const bool regressor = folder.ends_with(".pt") && fs::exists(root);
+    fail(folder, "a model folder",
+         regressor ? "a file; a regressor's checkpoint is for scute eval and scute export"
+                   : "no such folder");
+  }
   const std::string file = (root / "config.json").string();
   if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
   ModelDescription out = describe_config(Json::parse(read_text(file, kConfigLimit), file), file);

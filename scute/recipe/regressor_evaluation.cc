@@ -43,7 +43,8 @@ class Evaluation {
   }
   void measure(FeatureRole role, int64_t windows);
   AnyRegressor quantized();
-  void warn_of_wrapping();
+  void warn_of_cut_positions();
+  void warn_of_saturation();
   void add_stage(std::string name, std::string description, Tensor predicted);
 
   const RegressorCheckpoint& checkpoint_;
@@ -133,22 +134,50 @@ void Evaluation::predict() {
   if (!out_.plan) return;
   for (const std::string& remark : out_.plan->remarks) out_.remarks.push_back(remark);
   add_stage("quant", describe(*out_.plan), predictions.predicted.back());
+  warn_of_cut_positions();
 }
 
-/// The extension keeps codes 0 … 255 in signed bytes (spec regressor 6.1-#3).
-void Evaluation::warn_of_wrapping() {
-  const bool wraps =
-      out_.plan->how.backend == RegressorBackend::extension && out_.plan->how.bits == 8;
-  if (!wraps) return;
-  double most = 0;
-  for (const LayerDiagnosis& layer : out_.diagnosis->layers) {
-    if (layer.layer != "patch_embedding") most = std::max(most, layer.input.saturated);
+void Evaluation::warn_of_cut_positions() {
+  if (!out_.calibrated->formats) return;
+  const Grid& grid = out_.calibrated->formats->value("head:output");
+  const float lowest = grid.value(grid.spec.lowest()), highest = grid.value(grid.spec.highest());
+  const Tensor& predicted = out_.stages.back().predicted;
+  const auto rows = predicted.matrix<float>();
+  int64_t cut = 0;
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const auto at_end = [&](float x) { return x <= lowest || x >= highest; };
+    if (at_end(rows.row(r)[0]) || at_end(rows.row(r)[1])) ++cut;
   }
-  out_.remarks.push_back(fmt::format(
-      "quant: the extension keeps 8-bit input codes above 127 in signed bytes, where they "
-      "wrap round: up to {:.3g} % of a layer's values here. Its arithmetic is reproduced; "
-      "for a usable INT8 take --quant-backend integer",
-      most * 100));
+  if (cut == 0) return;
+  out_.remarks.push_back(
+      fmt::format("quant: {} of {} predictions are cut at {:.3g} m, the end of the output's codes; "
+                  "calibrate on more of the area, or raise --calib-headroom",
+                  cut, rows.rows, highest));
+}
+
+/// Of the layers' inputs. The extension keeps 8-bit codes 0 … 255 in signed bytes (spec regressor
+/// 6.1-#3).
+void Evaluation::warn_of_saturation() {
+  constexpr double kMuch = 1e-3;
+  const auto& layers = out_.diagnosis->layers;
+  const auto worst = std::ranges::max_element(
+      layers, {}, [](const LayerDiagnosis& layer) { return layer.input.saturated; });
+  if (worst == layers.end() || worst->input.saturated <= kMuch) return;
+  const double percent = worst->input.saturated * 100;
+  const RegressorQuantization& how = out_.plan->how;
+  if (how.backend == RegressorBackend::extension && how.bits == 8) {
+    out_.remarks.push_back(fmt::format(
+        "quant: the extension keeps 8-bit input codes above 127 in signed bytes, where they wrap "
+        "round: {:.3g} % of the values at {}:input. Its arithmetic is reproduced; for a usable "
+        "INT8 "
+        "take --quant-backend integer",
+        percent, worst->layer));
+    return;
+  }
+  out_.remarks.push_back(
+      fmt::format("quant: {:.3g} % of the values at {}:input saturate: its range is too small for "
+                  "these windows",
+                  percent, worst->layer));
 }
 
 void Evaluation::look_into() {
@@ -158,7 +187,7 @@ void Evaluation::look_into() {
     const RegressorRounding rounding =
         calibrated.formats ? rounding_of(*calibrated.formats) : calibrated.rounding;
     out_.diagnosis = diagnose(checkpoint_, models_.back(), rounding, target_);
-    warn_of_wrapping();
+    warn_of_saturation();
     if (progress_) progress_("diagnosis", 1, 1);
   }
   if (!options_.sensitivity) return;

@@ -94,6 +94,16 @@ TEST(RegressorEvaluation, SixteenBitsAreCloserThanEightAndBothAreMeasuredAgainst
   EXPECT_GT(fine, 0);
 }
 
+TEST(RegressorEvaluation, CutPositionsAreCounted) {
+  // Calibrated on one window, without headroom: other positions leave its range.
+  RegressorEvalOptions options{
+      .features = kFeatures, .batch = 1, .flags = {.headroom = 1.0, .batches = 1}};
+  const RegressorEvaluation got = evaluate_regressor(slim(), options);
+  EXPECT_THAT(got.remarks, testing::Contains(HasSubstr("predictions are cut")));
+  options.flags = {.bits = 16, .batches = 0};
+  EXPECT_TRUE(evaluate_regressor(slim(), options).remarks.empty());
+}
+
 TEST(RegressorEvaluation, OriginRunsInIntegersToo) {
   RegressorEvalOptions options{.features = kFeatures, .flags = {.bits = 16, .batches = 0}};
   const RegressorCheckpoint origin = read_regressor_checkpoint(kModels + "origin.pt");

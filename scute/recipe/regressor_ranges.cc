@@ -90,6 +90,15 @@ class Ranges {
     return fixed() ? grid(0, 16) : grid(magnitude(site, 16), 16);
   }
 
+  /// Positions: where calibration has been is not where evaluation goes (parity_2100_K32 predicts
+  /// positions beyond twice the largest of the train role), and what is cut here is lost. Another
+  /// factor of 2: 4 at a headroom of 1.25, which makes a step of 0.15 mm of a range of 1.25 m.
+  Grid output(const std::string& site) const {
+    if (fixed()) return grid(0, 16);
+    const double outer = 1 + 12 * (options_.headroom - 1);
+    return grid(magnitude(site, 16) / margin(16) * outer, 16);
+  }
+
   /// What goes into a sigmoid, −8 … `highest` at least: below −8 x·σ(x) is all but 0, and σ's table
   /// ends there.
   Grid logit(double highest) const {
@@ -255,7 +264,7 @@ RegressorFormats decide_formats(const RegressorConfig& config, const RegressorTe
     const double root = std::sqrt(static_cast<double>(config.width));
     out.values["norm_f:output"] = ranges.grid(root * largest(g.values<float>()), 16);
   }
-  out.values["head:output"] = ranges.value("head:output");
+  out.values["head:output"] = ranges.output("head:output");
   return out;
 }
 

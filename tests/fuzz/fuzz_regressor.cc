@@ -9,8 +9,8 @@
 #include <span>
 
 #include "scute/base/error.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/recipe/regressor_stage.h"
+#include "scute/recipe/regressor_writer.h"
 
 namespace {
 
@@ -91,6 +91,20 @@ Dict base(bool origin) {
   return {{"state_dict", {state}}, {"cfg", {cfg}}, {"arch", {arch}}, {"epoch", number(3)}};
 }
 
+/// With the formats of the network in integers, as scute writes them: Q8.8, which nothing has to be
+/// measured for.
+Dict with_formats(Dict root) {
+  const auto checkpoint = scute::parse_regressor_checkpoint({root}, "base");
+  scute::CalibratedRegressor calibrated;
+  calibrated.how.backend = scute::RegressorBackend::integer;
+  calibrated.how.mode = scute::RegressorQuantization::Mode::fixed;
+  calibrated.how.all = true;
+  const scute::RegressorTensors tensors(checkpoint.config, checkpoint.weights);
+  calibrated.formats = scute::decide_formats(checkpoint.config, tensors, calibrated.how, {}, {});
+  root.emplace_back("scute", scute::scute_part(calibrated));
+  return root;
+}
+
 /// What is left of the input; zeros behind its end.
 struct Bytes {
   std::span<const uint8_t> left;
@@ -149,9 +163,13 @@ void mutate(Dict& root, Bytes& bytes) {
                                    "stride"};
   while (!bytes.empty()) {
     Dict* dict = &root;
-    const size_t which = bytes.next(4);
-    if (which < root.size()) {
-      if (auto* inner = std::get_if<Dict>(&root[which].second.value)) dict = inner;
+    // Down into one of its dictionaries, and again: the formats are two below `scute`.
+    for (int depth = 0; depth < 3; ++depth) {
+      const size_t which = bytes.next(dict->size() + 1);
+      auto* inner =
+          which < dict->size() ? std::get_if<Dict>(&(*dict)[which].second.value) : nullptr;
+      if (inner == nullptr) break;
+      dict = inner;
     }
     if (dict->empty()) continue;
     const auto at = dict->begin() + static_cast<std::ptrdiff_t>(bytes.next(dict->size()));
@@ -175,7 +193,9 @@ void mutate(Dict& root, Bytes& bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes{std::span(data, size)};
-  Dict root = base(bytes.next(2) == 1);
+  const bool origin = bytes.next(2) == 1;
+  static const Dict kBases[] = {with_formats(base(false)), with_formats(base(true))};
+  Dict root = bytes.next(2) == 1 ? kBases[origin ? 1 : 0] : base(origin);
   const bool sound = bytes.empty();
   mutate(root, bytes);
   try {
@@ -183,8 +203,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const scute::RegressorConfig& config = checkpoint.config;
     if (config.window * config.features > 1 << 16) return 0;
     const Tensor window(DType::f32, {1, config.window, config.features});
-    const auto model = scute::build_regressor(checkpoint);
-    if (scute::predict_windows(model, window, scute::Threads(1)).size() != 2) std::abort();
+    const auto positions = std::visit(
+        [&](const auto& model) { return scute::predict_windows(model, window, scute::Threads(1)); },
+        scute::build_stored_regressor(checkpoint));
+    if (positions.size() != 2) std::abort();
   } catch (const scute::Error&) {
     if (sound) std::abort();
   }
