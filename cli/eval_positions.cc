@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -79,6 +80,26 @@ std::string page_table_text(const PageTable& page) {
   return page.caption + "\n" + table.text();
 }
 
+/// Where the networks part, and where the distance grows most from one site to the next.
+std::string divergence_text(const RegressorDiagnosis& diagnosis) {
+  const auto& sites = diagnosis.divergence;
+  const auto percent = [](double relative) { return fmt::format("{:.3g} %", relative * 100); };
+  if (!diagnosis.first_divergent) {
+    return fmt::format("no site is more than {} off\n", percent(diagnosis.tolerance));
+  }
+  const auto first = std::ranges::find(sites, *diagnosis.first_divergent, &SiteDivergence::site);
+  size_t steepest = 0;
+  const auto growth = [&](size_t i) {
+    return sites[i].relative - (i == 0 ? 0 : sites[i - 1].relative);
+  };
+  for (size_t i = 1; i < sites.size(); ++i) {
+    if (growth(i) > growth(steepest)) steepest = i;
+  }
+  return fmt::format("first more than {} off: {}, by {}; largest step: {}, to {}\n",
+                     percent(diagnosis.tolerance), first->site, percent(first->relative),
+                     sites[steepest].site, percent(sites[steepest].relative));
+}
+
 std::string answer_text(const RegressorCheckpoint& checkpoint,
                         const RegressorEvaluation& evaluation) {
   const RegressorConfig& config = checkpoint.config;
@@ -91,13 +112,7 @@ std::string answer_text(const RegressorCheckpoint& checkpoint,
       count_of(std::ssize(evaluation.set.parts), "sequence"));
   out += stages_text(evaluation);
   for (const PageTable& table : diagnosis_tables(evaluation)) out += "\n" + page_table_text(table);
-  if (evaluation.diagnosis) {
-    const RegressorDiagnosis& d = *evaluation.diagnosis;
-    out += d.first_divergent
-               ? fmt::format("first more than {:.3g} % off: {}\n", d.tolerance * 100,
-                             *d.first_divergent)
-               : fmt::format("no site is more than {:.3g} % off\n", d.tolerance * 100);
-  }
+  if (evaluation.diagnosis) out += divergence_text(*evaluation.diagnosis);
   if (evaluation.found.nans + evaluation.found.infinities > 0) {
     out += fmt::format("features that are no numbers: {} NaN (taken as 0), {} infinite (as 1e6)\n",
                        grouped(evaluation.found.nans), grouped(evaluation.found.infinities));

@@ -101,6 +101,10 @@ Shown shown(const Difference& d) {
     case Difference::Metric::accuracy:
       return {"accuracy", fixed(100 * d.a, 2) + " %", fixed(100 * d.b, 2) + " %",
               fmt::format("{:+.2f} ± {:.2f} points", 100 * d.difference, 100 * d.standard_error)};
+    case Difference::Metric::position_error:
+      return {"mean error", fixed(1000 * d.a, 2) + " mm", fixed(1000 * d.b, 2) + " mm",
+              fmt::format("{:+.2f} mm, {:+.2f} ± {:.2f} %", 1000 * (d.b - d.a), 100 * d.difference,
+                          100 * d.standard_error)};
     case Difference::Metric::perplexity:
     case Difference::Metric::last_word_perplexity:
       break;
@@ -175,9 +179,10 @@ std::string_view verdict_name(Difference::Verdict verdict) {
 
 Json difference_json(const Difference& d) {
   Json out;
-  out["metric"] = d.metric == Difference::Metric::perplexity ? "perplexity"
-                  : d.metric == Difference::Metric::accuracy ? "accuracy"
-                                                             : "last_word_perplexity";
+  out["metric"] = d.metric == Difference::Metric::perplexity       ? "perplexity"
+                  : d.metric == Difference::Metric::accuracy       ? "accuracy"
+                  : d.metric == Difference::Metric::position_error ? "position_error"
+                                                                   : "last_word_perplexity";
   out["a"] = d.a;
   out["b"] = d.b;
   out["difference"] = d.difference;

@@ -158,6 +158,9 @@ TEST(EvalRegressor, ARecordIsListedAndShown) {
   ASSERT_EQ(ids.size(), 3U);
   EXPECT_EQ(ids[0], ids[1]);
   EXPECT_NE(ids[0], ids[2]);
+  const Ended compared = scute_program({"log", "--log", log, "--compare", "1,3"});
+  EXPECT_THAT(compared.out, AllOf(HasSubstr("mean error"), HasSubstr("mm"),
+                                  HasSubstr("from standard errors alone")));
 }
 
 TEST(EvalRegressor, ALogThatCannotBeWrittenLosesNothing) {

@@ -108,9 +108,11 @@ std::string protocol_difference(const Side& a, const Side& b, Metric metric) {
     return renamed ? fmt::format("other files: {} and {}", shown(a, "file"), shown(b, "file"))
                    : fmt::format("the file {} was changed in between", shown(a, "file"));
   }
-  const auto keys = metric == Metric::perplexity
-                        ? std::vector<const char*>{"window", "stride", "context", "n"}
-                        : std::vector<const char*>{"max_context", "n"};
+  std::vector<const char*> keys{"n"};
+  if (metric == Metric::perplexity) keys = {"window", "stride", "context", "n"};
+  if (metric == Metric::accuracy || metric == Metric::last_word_perplexity) {
+    keys = {"max_context", "n"};
+  }
   for (const char* key : keys) {
     if (!differ(a, b, key)) continue;
     const std::string_view name =
@@ -134,7 +136,7 @@ bool fits(double recorded, double measured, int64_t recorded_items, size_t items
 }
 
 bool fits(const Side& side, Metric metric, const Difference& d, double value) {
-  if (side.scores == nullptr) return false;
+  if (side.scores == nullptr || metric == Metric::position_error) return false;
   if (metric == Metric::perplexity) {
     const auto& found = side.scores->perplexity;
     return found && fits(value, found->perplexity, d.items, found->windows.size());
@@ -295,14 +297,19 @@ std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
       "accuracy_stderr");
   add(Metric::last_word_perplexity, "last_word", {"tasks", "last_word", "perplexity"},
       {"perplexity"}, "perplexity_stderr");
+  add(Metric::position_error, "positions", {"tasks", "positions", "mean"}, {}, "mean_stderr");
   return out;
 }
 
 std::string verdict_text(const Difference& d) {
-  const std::string_view items = d.metric == Metric::perplexity ? "windows" : "passages";
-  const std::string_view unpaired = d.paired ? ""
-                                             : "; from standard errors alone: items' scores are "
-                                               "missing or are not those of the record";
+  const bool windows = d.metric == Metric::perplexity || d.metric == Metric::position_error;
+  const std::string_view items = windows ? "windows" : "passages";
+  const std::string_view unpaired =
+      d.paired ? ""
+      : d.metric == Metric::position_error
+          ? "; from standard errors alone"
+          : "; from standard errors alone: items' scores are missing or "
+            "are not those of the record";
   switch (d.verdict) {
     case Verdict::same:
       return fmt::format("the same in all {} {}", d.items, items);

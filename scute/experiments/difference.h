@@ -13,10 +13,12 @@ namespace scute {
 
 /// How one result of B differs from that of A on the same texts.
 struct Difference {
+  // The report's page knows them by their places.
   enum class Metric {
     perplexity,            ///< of a text; compared as the ratio B/A, from paired windows
     accuracy,              ///< share of last words hit; B − A; McNemar's exact test on pairs
     last_word_perplexity,  ///< per word; as the ratio B/A, from paired passages
+    position_error,        ///< a regressor's mean, metres; as the ratio B/A, never paired
   };
   /// What the p value says; `same`: every item has the same score in both.
   enum class Verdict { better, worse, noise, same, not_comparable };

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "scute/base/hash.h"
+#include "scute/experiments/record.h"
 
 namespace scute {
 namespace {
@@ -128,14 +129,6 @@ Json config_json(const RegressorCheckpoint& checkpoint, const RegressorEvalOptio
   return out;
 }
 
-Json range_json(double lo, double hi) {
-  Json out;
-  out["min"] = lo;
-  out["max"] = hi;
-  out["range"] = hi - lo;
-  return out;
-}
-
 /// The inputs of the rounded layers, as the log's schema has sites.
 Json activation_json(const RegressorEvaluation& evaluation) {
   Json out = Json::object();
@@ -205,6 +198,8 @@ Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalO
   out["reorder_summary"]["total_layers"] = checkpoint.config.layers;
   Json& task = out["results"]["tasks"]["positions"];
   task = errors_json(last.errors);
+  task["file"] = options.features;
+  task["sha256"] = evaluation.features_sha256;
   task["against_baseline"] =
       last.against_baseline ? comparison_json(*last.against_baseline) : Json();
   task["baseline"] =

@@ -34,6 +34,8 @@ std::optional<double> loss_of(const LogEntry& entry, Metric metric) {
     }
     case Metric::last_word_perplexity:
       return number_field(entry.results, {"perplexity"});
+    case Metric::position_error:
+      return number_field(entry.results, {"tasks", "positions", "mean"});
   }
   return std::nullopt;
 }

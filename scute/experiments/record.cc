@@ -26,14 +26,6 @@ std::optional<int64_t> layer_of(std::string_view site) {
   return out;
 }
 
-Json range_json(double lo, double hi) {
-  Json out;
-  out["min"] = lo;
-  out["max"] = hi;
-  out["range"] = hi - lo;
-  return out;
-}
-
 /// Without the noise of the last bits: 99.95 percent is 0.9995.
 double without_noise(double share) { return std::round(share * 1e12) / 1e12; }
 
@@ -109,6 +101,14 @@ Json last_word_json(const LastWordResult& result, const ScoreOptions& options) {
 }
 
 }  // namespace
+
+Json range_json(double lo, double hi) {
+  Json out;
+  out["min"] = lo;
+  out["max"] = hi;
+  out["range"] = hi - lo;
+  return out;
+}
 
 bool LoggedSites::has(const std::string& site) const {
   if (!glob_match(sites, site)) return false;

@@ -23,6 +23,9 @@ struct LoggedSites {
   bool has(const std::string& site) const;
 };
 
+/// {"min", "max", "range"}
+Json range_json(double lo, double hi);
+
 /// {site: {before_percentile, after_percentile, …}} in natural order; with the reorder effect where
 /// there is one. Error when no site is left and some layer was wanted.
 Json activation_stats(const StatisticsSet& statistics, const Plan& plan, const LoggedSites& logged,

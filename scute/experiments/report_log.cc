@@ -68,7 +68,8 @@ void add_results(const Json& results, Json& out) {
   out["word_perplexity"] = task("last_word", "perplexity", "perplexity_stderr");
   if (out["accuracy"].is_null()) out["accuracy"] = bare("accuracy");
   if (out["word_perplexity"].is_null()) out["word_perplexity"] = bare("perplexity");
-  for (const std::string_view name : {"perplexity", "last_word"}) {
+  out["position_error"] = task("positions", "mean", "mean_stderr");
+  for (const std::string_view name : {"perplexity", "last_word", "positions"}) {
     const Json file = text_at(results, {"tasks", name, "file"});
     if (!file.is_null()) out["files"].push_back(file);
   }

@@ -1,7 +1,8 @@
 // Two experiments side by side. What their difference means was computed by scute, not here.
 
-const metric_names = ["perplexity", "last-word accuracy", "perplexity of last words"];
-const metric_keys = ["perplexity", "accuracy", "word_perplexity"];
+const metric_names = ["perplexity", "last-word accuracy", "perplexity of last words",
+                      "mean error (m)"];
+const metric_keys = ["perplexity", "accuracy", "word_perplexity", "position_error"];
 const verdict_classes = ["better", "worse", "", "", ""];
 
 function show_comparison() {

@@ -17,6 +17,8 @@ const columns = [
    show: (one) => with_error(one.accuracy, 100)},
   {key: "word_perplexity", title: "word perplexity", value: (one) => one.word_perplexity?.value,
    show: (one) => with_error(one.word_perplexity, 1)},
+  {key: "position_error", title: "error mm", value: (one) => one.position_error?.value,
+   show: (one) => with_error(one.position_error, 1000)},
   {key: "methods", title: "methods", text: true, value: (one) => methods_of(one)},
 ];
 
