@@ -6,9 +6,11 @@ import io
 import json
 import pathlib
 import pickle
+import struct
 import sys
 import types
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -100,6 +102,94 @@ def statistics(folder):
                        "sites": json.dumps({"s": site}), "meta": "null"})
 
 
+def png(depth, color, interlace=0, palette=b""):
+    """3 × 2 pixels, all bits zero."""
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(
+            ">I", zlib.crc32(name + body))
+
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    # Adam7 of 3 × 2: passes 1 (1 × 1), 4 (1 × 1), 6 (1 × 1), 7 (3 × 1) have pixels; a filter byte
+    # stands before each row.
+    rows = [1, 1, 1, 3] if interlace else [3, 3]
+    raw = b"".join(bytes(1 + (width * bits + 7) // 8) for width in rows)
+    return (b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, depth, color, 0, 0, interlace))
+            + (chunk(b"PLTE", palette) + chunk(b"tRNS", b"\0") if palette else b"")
+            + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+
+
+def jpeg(components, progressive=False):
+    """16 × 16 pixels of one grey: Huffman tables of one code of one bit, all differences zero."""
+    def segment(marker, body):
+        return bytes([0xff, marker]) + struct.pack(">H", len(body) + 2) + body
+
+    def scan(table, first, last, bits):
+        ids = b"".join(bytes([1 + c, table]) for c in range(components))
+        ones = (1 << -bits % 8) - 1  # fill up the last byte
+        return segment(0xda, bytes([components]) + ids + bytes([first, last, 0])) + ones.to_bytes(
+            (bits + 7) // 8, "big")
+
+    # The first component has twice the size of the others in both directions.
+    frame = b"".join(bytes([1 + c, 0x22 if c == 0 and components > 1 else 0x11, 0])
+                     for c in range(components))
+    blocks = 4 if components == 1 else 4 + components - 1
+    one_code = bytes([1] + [0] * 16)
+    return (b"\xff\xd8" + segment(0xdb, bytes([0] + [1] * 64))
+            + segment(0xc2 if progressive else 0xc0,
+                      struct.pack(">BHHB", 8, 16, 16, components) + frame)
+            + segment(0xc4, b"\x00" + one_code + b"\x10" + one_code)
+            + (scan(0, 0, 0, blocks) if progressive else scan(0, 0, 63, 2 * blocks)) + b"\xff\xd9")
+
+
+# 4 × 3 pixels with alpha, and 16 × 16 lossy ones.
+WEBP_LOSSLESS = bytes.fromhex(
+    "5650384c450000002f038000105fa0260001c628e01441ff8e3a0809c89409a209840464acc9a2098404642c6ba2"
+    "09082669aaed1803ada2feef874248562890f7754a21a714428ee87f741f7300")
+WEBP_LOSSY = bytes.fromhex(
+    "5650382020000000" "9001009d012a1000100005407c25a40002e68a2f0000fef1093f1b5debc00000")
+
+
+def webp(chunks):
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def animated_webp():
+    """One frame of 4 × 3."""
+    frame = bytes(6) + b"\3\0\0\2\0\0\x64\0\0\0" + WEBP_LOSSLESS
+    return webp(b"VP8X" + struct.pack("<I", 10) + b"\x12\0\0\0\3\0\0\2\0\0"
+                + b"ANIM" + struct.pack("<I", 6) + bytes(6)
+                + b"ANMF" + struct.pack("<I", len(frame)) + frame)
+
+
+def bmp(bits, palette=b"", packing=0, height=2):
+    """2 × 2 pixels, the last row first or, of negative height, last."""
+    data = 54 + len(palette)
+    return (b"BM" + struct.pack("<III", data + 16, 0, data)
+            + struct.pack("<IiiHHIIIIII", 40, 2, height, 1, bits, packing, 0, 0, 0,
+                          len(palette) // 4 if packing == 0 else 0, 0)
+            + palette + bytes(range(16)))
+
+
+def pictures(put):
+    for depth, color in ((1, 0), (8, 0), (16, 0), (8, 2), (16, 2), (4, 3), (8, 4), (16, 6)):
+        for interlace in range(2):
+            put("fuzz_picture", f"png{depth}_{color}_{interlace}",
+                png(depth, color, interlace, bytes(range(48)) if color == 3 else b""))
+    for components in (1, 3, 4):
+        put("fuzz_picture", f"jpeg{components}", jpeg(components))
+        put("fuzz_picture", f"progressive{components}", jpeg(components, progressive=True))
+    put("fuzz_picture", "webp_lossless", webp(WEBP_LOSSLESS))
+    put("fuzz_picture", "webp_lossy", webp(WEBP_LOSSY))
+    put("fuzz_picture", "webp_animated", animated_webp())
+    for bits in (24, 32):
+        put("fuzz_picture", f"bmp{bits}", bmp(bits))
+    put("fuzz_picture", "bmp_top_down", bmp(24, height=-2))
+    put("fuzz_picture", "bmp16", bmp(16, struct.pack("<III", 0xf800, 0x7e0, 0x1f), packing=3))
+    for bits in (1, 4, 8):
+        put("fuzz_picture", f"bmp{bits}", bmp(bits, bytes(range(8))))
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
 
@@ -134,6 +224,7 @@ def main():
                  np.ones(2, "<f4"), np.array(1e-3), np.array(2)]
         put("fuzz_features", f"arrays{dtype[1:]}", b"\1" + b"".join(
             len(part).to_bytes(2, "little") + part for part in map(npy, parts)))
+    pictures(put)
     put("fuzz_torch_zip", "pickle", torch_pickle())
     put("fuzz_torch_zip", "stored", torch_archive(zipfile.ZIP_STORED))
     put("fuzz_torch_zip", "deflated", torch_archive(zipfile.ZIP_DEFLATED))
