@@ -1,5 +1,7 @@
 // Kernels at the sizes of mamba-130m and mamba2-130m, one thread. "per_item" is the time for one
 // value, one state update (a token, a channel, a state) or one multiply-add.
+#include "kernels_bench.h"
+
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -24,28 +26,10 @@ namespace {
 
 constexpr int64_t kLength = 512, kWidth = 768, kInner = 1536, kStates = 16, kTaps = 4;
 
-/// A 64-byte aligned matrix of normal values.
-Tensor normal(int64_t rows, int64_t cols, double scale = 1.0, double offset = 0.0) {
-  Random random(static_cast<uint64_t>(rows * 1000003 + cols));
-  Tensor out(DType::f32, {rows, cols});
-  for (float& v : out.mutable_values<float>()) {
-    v = static_cast<float>(offset + scale * random.normal());
-  }
-  return out;
-}
-
 Tensor negative(int64_t rows, int64_t cols) {
   Tensor out = normal(rows, cols, 4.0);
   for (float& v : out.mutable_values<float>()) v = v > 0 ? -v : v;
   return out;
-}
-
-float* data(Tensor& tensor) { return tensor.mutable_values<float>().data(); }
-
-void count(benchmark::State& state, int64_t items_per_iteration) {
-  state.counters["per_item"] = benchmark::Counter(
-      static_cast<double>(items_per_iteration),
-      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
 enum Values { kNormal, kHeavyTailed, kZeros, kHalfZeros };

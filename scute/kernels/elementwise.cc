@@ -84,6 +84,21 @@ void MultiplyColumnsKernel(MatView<float> x, const float* factors) {
   }
 }
 
+void ClampKernel(MatView<float> x, float lo, float hi) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto least = hn::Set(d, lo), most = hn::Set(d, hi);
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; c += lanes) {
+      const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
+      auto v = load_n(d, x.row(r) + c, count);
+      // Comparisons, because Min and Max would turn NaN into a bound.
+      v = hn::IfThenElse(hn::Lt(v, least), least, v);
+      store_n(hn::IfThenElse(hn::Gt(v, most), most, v), d, x.row(r) + c, count);
+    }
+  }
+}
+
 double LogSumExpKernel(const float* x, int64_t n) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> df;  // as many floats as one vector has doubles
@@ -125,6 +140,7 @@ namespace scute {
 HWY_EXPORT(GateSiluKernel);
 HWY_EXPORT(AddIntoKernel);
 HWY_EXPORT(MultiplyColumnsKernel);
+HWY_EXPORT(ClampKernel);
 HWY_EXPORT(LogSumExpKernel);
 HWY_EXPORT(ArgmaxKernel);
 
@@ -138,6 +154,10 @@ void add_into(MatView<float> x, MatView<const float> y) noexcept {
 
 void multiply_columns(MatView<float> x, const float* factors) noexcept {
   HWY_DYNAMIC_DISPATCH(MultiplyColumnsKernel)(x, factors);
+}
+
+void clamp(MatView<float> x, float lo, float hi) noexcept {
+  HWY_DYNAMIC_DISPATCH(ClampKernel)(x, lo, hi);
 }
 
 void copy_rows(MatView<const float> x, MatView<float> y) noexcept {

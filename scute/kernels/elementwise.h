@@ -17,6 +17,8 @@ void gate_silu(MatView<const float> x, MatView<const float> z, MatView<float> y)
 void add_into(MatView<float> x, MatView<const float> y) noexcept;
 /// x[r, c] ← x[r, c] · factors[c].
 void multiply_columns(MatView<float> x, const float* factors) noexcept;
+/// x ← the nearest value in lo..hi, which may be infinite; lo ≤ hi. NaN stays NaN.
+void clamp(MatView<float> x, float lo, float hi) noexcept;
 /// y = x, whatever the strides.
 void copy_rows(MatView<const float> x, MatView<float> y) noexcept;
 

@@ -170,6 +170,40 @@ TEST_P(Elementwise, add_and_copy_touch_their_columns_only) {
   }
 }
 
+TEST_P(Elementwise, clamp_equals_the_reference_exactly) {
+  for (const int64_t cols : kSizes) {
+    Strided x(3, cols, 1);
+    Doubles expected(3, cols);
+    reference::clamp(x.view(), -0.75f, 1.25f, expected.view);
+    clamp(x.view(), -0.75f, 1.25f);
+    for (int64_t r = 0; r < 3; ++r) {
+      for (int64_t c = 0; c < cols; ++c) {
+        EXPECT_EQ(static_cast<double>(x.view().row(r)[c]), expected.view.row(r)[c]) << cols;
+      }
+    }
+    EXPECT_TRUE(x.gaps_untouched());
+  }
+}
+
+TEST_P(Elementwise, clamp_keeps_nan_and_cuts_infinity) {
+  for (const size_t at : {0u, 5u, 18u}) {  // within a vector and in the rest of a row
+    std::vector<float> x(19, 3.0f);
+    x[at] = kNan;
+    x[at == 0 ? 1 : at - 1] = -kInf;
+    clamp({x.data(), 1, 19}, -2.0f, 2.0f);
+    for (size_t i = 0; i < 19; ++i) {
+      if (i == at) {
+        EXPECT_TRUE(std::isnan(x[i])) << i;
+      } else {
+        EXPECT_EQ(x[i], i == (at == 0 ? 1 : at - 1) ? -2.0f : 2.0f) << i;
+      }
+    }
+  }
+  std::vector<float> x = {-kInf, -1.0f, 5.0f, kInf};
+  clamp({x.data(), 1, 4}, -kInf, 4.0f);
+  EXPECT_EQ(x, (std::vector<float>{-kInf, -1.0f, 4.0f, 4.0f}));
+}
+
 struct Convolution {
   int64_t channels, taps;
   std::vector<float> weight, bias;

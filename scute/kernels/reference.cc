@@ -67,6 +67,14 @@ void gate_silu(MatView<const float> x, MatView<const float> z, MatView<double> y
   }
 }
 
+void clamp(MatView<const float> x, float lo, float hi, MatView<double> y) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; ++c) {
+      y.row(r)[c] = static_cast<double>(std::clamp(x.row(r)[c], lo, hi));
+    }
+  }
+}
+
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<const float> cache, MatView<double> y) {
   for (int64_t t = 0; t < x.rows; ++t) {

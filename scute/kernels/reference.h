@@ -21,6 +21,7 @@ double silu(double x);
 void rms_norm(MatView<const float> x, const float* weight, int64_t group, float eps,
               MatView<double> y);
 void gate_silu(MatView<const float> x, MatView<const float> z, MatView<double> y);
+void clamp(MatView<const float> x, float lo, float hi, MatView<double> y);
 /// The cache is read only.
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<const float> cache, MatView<double> y);
