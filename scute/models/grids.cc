@@ -15,6 +15,15 @@ void SiteGrids::set(const Site& site, SiteScales scales) {
   scales_[index] = std::move(scales);
 }
 
+void SiteGrids::set_clip(const Site& site, float lo, float hi) {
+  if (!(std::isfinite(lo) && std::isfinite(hi) && lo < hi)) {
+    fail(site.name, "a range lo..hi of finite numbers with lo < hi", fmt::format("{}..{}", lo, hi));
+  }
+  const auto index = static_cast<size_t>(site.index);
+  if (index >= clips_.size()) clips_.resize(index + 1);
+  clips_[index] = {lo, hi};
+}
+
 std::vector<float> checked_signed_scales(const Tensor& tensor, const std::string& name) {
   std::vector<float> scales = to_vector(tensor);
   for (const float scale : scales) {

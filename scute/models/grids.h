@@ -1,7 +1,8 @@
-// The 8-bit grids of a model's sites.
+// The 8-bit grids and the clips of a model's sites.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,7 +31,15 @@ class SiteScales {
   std::vector<float> values_;
 };
 
-/// Which sites of a model have a grid.
+/// The interval that a site's values are kept within.
+struct SiteClip {
+  float lo = -std::numeric_limits<float>::infinity();
+  float hi = std::numeric_limits<float>::infinity();
+
+  bool none() const { return lo == -std::numeric_limits<float>::infinity() && hi == -lo; }
+};
+
+/// Which sites of a model have a grid or a clip.
 class SiteGrids {
  public:
   void set(const Site& site, SiteScales scales);
@@ -40,8 +49,17 @@ class SiteGrids {
     return index < scales_.size() && !scales_[index].empty() ? &scales_[index] : nullptr;
   }
 
+  /// The last one given counts. Error naming the site unless lo < hi, both finite.
+  void set_clip(const Site& site, float lo, float hi);
+  /// Null when the site has none.
+  const SiteClip* find_clip(const Site& site) const {
+    const auto index = static_cast<size_t>(site.index);
+    return index < clips_.size() && !clips_[index].none() ? &clips_[index] : nullptr;
+  }
+
  private:
-  std::vector<SiteScales> scales_;  ///< by the site's index
+  std::vector<SiteScales> scales_;  ///< by the site's index, as the clips
+  std::vector<SiteClip> clips_;
 };
 
 /// The elements as floats, each checked to be a positive, finite, normal scale; Error naming `name`

@@ -12,6 +12,8 @@
 namespace scute {
 namespace {
 
+constexpr const char* kEmbeddingSite = "embedding:output";
+
 using RawMixer = std::variant<Mamba1Mixer::Raw, Mamba2Mixer::Raw>;
 template <class Raw>
 using MixerOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1Mixer, Mamba2Mixer>;
@@ -38,10 +40,35 @@ const MambaConfig& checked(const MambaConfig& config, const Scheme& scheme,
   return config;
 }
 
+/// "layer_{i}." for each layer with scales of its activations.
+std::set<std::string> eight_bit_layers(const Weights& weights) {
+  constexpr std::string_view kLayers = "backbone.layers.";
+  std::set<std::string> out;
+  for (const std::string& name : weights.names()) {
+    const bool scale = name.ends_with(".input_scale") || name.ends_with(".conv1d.output_scale") ||
+                       name.find(".selective_scan.") != std::string::npos;
+    if (!scale || !name.starts_with(kLayers)) continue;
+    const size_t end = name.find('.', kLayers.size());
+    out.insert("layer_" + name.substr(kLayers.size(), end + 1 - kLayers.size()));
+  }
+  return out;
+}
+
+/// Whether the site shows a rotated copy of what passes another one.
+bool is_twin(const Site& site, const SiteList& list) {
+  constexpr std::string_view kSuffix = "@rotated";
+  const std::string_view name = site.name;
+  return name.ends_with(kSuffix) &&
+         list.find(name.substr(0, name.size() - kSuffix.size())) != nullptr;
+}
+
 }  // namespace
 
-LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& scheme) {
-  embedding_output = list.add("embedding:output", {config.width});
+LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& scheme,
+                                       SiteList before, const std::string& embedding)
+    : list(std::move(before)) {
+  embedding_output = list.add(embedding, {config.width});
+  if (embedding != kEmbeddingSite) list.alias(kEmbeddingSite, embedding);
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string layer = fmt::format("layer_{}.", i);
     const auto input =
@@ -59,6 +86,20 @@ LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& 
 LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                              Head head, const Scheme& scheme)
     : config_(checked(config, scheme, weights.source())), scheme_(scheme), sites_(config, scheme) {
+  build(std::move(weights), execution, head);
+}
+
+LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
+                             Head head, const Scheme& scheme, LanguageModelSites sites)
+    : config_(checked(config, scheme, weights.source())),
+      scheme_(scheme),
+      sites_(std::move(sites)) {
+  build(std::move(weights), execution, head);
+}
+
+void LanguageModel::build(Weights weights, const Execution& execution, Head head) {
+  const MambaConfig& config = config_;
+  eight_bit_ = eight_bit_layers(weights);
   WeightReader reader(weights);
   LinearTensors table(reader, "backbone.embedding", config.vocabulary, config.width);
 
@@ -90,7 +131,7 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   for (size_t i = 0; i < raw.size(); ++i) {
     const auto pack = [&](auto tensors) -> std::variant<Mamba1Mixer, Mamba2Mixer> {
       using Mixer = MixerOf<decltype(tensors)>;
-      return Mixer(tensors, config, scheme, static_cast<int64_t>(i), execution,
+      return Mixer(tensors, config, scheme_, static_cast<int64_t>(i), execution,
                    std::get<SitesOf<decltype(tensors)>>(sites_.blocks[i].mixer), grids_);
     };
     blocks_.push_back({to_vector(norms[i]), std::visit(pack, std::move(raw[i]))});
@@ -135,17 +176,37 @@ void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
   run.pass(sites_.head_input.plain, out);
 }
 
+void LanguageModel::enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
+                          MatView<float> residual) const {
+  if (prefix.rows > 0) {
+    if (prefix.cols != config_.width) {
+      fail("the vectors before the tokens", fmt::format("a width of {}", config_.width),
+           fmt::format("{}", prefix.cols));
+    }
+    copy_rows(prefix, residual.slice_rows(0, prefix.rows));
+  }
+  if (!ids.empty()) {
+    const auto embedded = residual.slice_rows(prefix.rows, residual.rows - prefix.rows);
+    embedding_(ids, embedded);
+    run.pass(sites_.embedding_output, embedded);
+  }
+  if (scheme_.rotated_stream) hadamard_rows(residual);
+}
+
 void LanguageModel::hidden(Run& run, std::span<const int32_t> ids, State& state,
                            MatView<float> out) const {
-  const auto L = static_cast<int64_t>(ids.size());
+  hidden(run, {}, ids, state, out);
+}
+
+void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
+                           State& state, MatView<float> out) const {
+  const int64_t L = prefix.rows + static_cast<int64_t>(ids.size());
   const Arena::Scope scope(run.arena());
   run.use(grids_);
   const auto residual = run.matrix(L, config_.width);
   const auto normed = run.matrix(L, config_.width);
   const auto mixed = run.matrix(L, config_.width);
-  embedding_(ids, residual);
-  run.pass(sites_.embedding_output, residual);
-  if (scheme_.rotated_stream) hadamard_rows(residual);
+  enter(run, prefix, ids, residual);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
@@ -161,6 +222,27 @@ void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float>
   run.use(grids_);
   head_(run, hidden, logits);
   run.pass(sites_.head_output, logits);
+}
+
+bool LanguageModel::has_scales_at(const Site& site) const {
+  if (grids_.find(site) != nullptr) return true;
+  if (site.name.starts_with("lm_head:input")) return head_.input_scale() > 0;
+  return eight_bit_.contains(site.name.substr(0, site.name.find('.') + 1));
+}
+
+void LanguageModel::set_range(const Site& site, float lo, float hi) {
+  if (has_scales_at(site)) {
+    fail(site.name, "activations in floats, whose range may be set here",
+         "8-bit scales in the checkpoint; change them with `scute scales`");
+  }
+  const bool head_twin = site.index == sites_.head_input.rotated.index && !scheme_.rotated_stream;
+  const bool twin = site.index != sites_.head_input.rotated.index && is_twin(site, sites_.list);
+  if (head_twin || twin || site.extent == Site::Extent::per_step) {
+    fail(site.name, "a site whose values are used",
+         "one that this model only shows; set the range of the same site without @rotated or "
+         ":steps");
+  }
+  grids_.set_clip(site, lo, hi);
 }
 
 ModelSize LanguageModel::size() const {

@@ -1,6 +1,7 @@
 // A Mamba language model: embedding, residual blocks, final norm, head.
 #pragma once
 
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -23,19 +24,31 @@ struct LanguageModelSites {
   Site embedding_output, head_output;
   SiteList::InputSites head_input;
 
-  explicit LanguageModelSites(const MambaConfig& config, const Scheme& scheme = {});
+  LanguageModelSites() = default;
+  explicit LanguageModelSites(const MambaConfig& config, const Scheme& scheme = {})
+      : LanguageModelSites(config, scheme, {}, "embedding:output") {}
+  /// After the sites of whatever comes before the language model; `embedding` is the name of its
+  /// first site, whose usual name is then an alias.
+  LanguageModelSites(const MambaConfig& config, const Scheme& scheme, SiteList before,
+                     const std::string& embedding);
 };
 
 class LanguageModel {
  public:
   enum class Head { packed, absent };
 
+  /// No model: none of its functions may be called.
+  LanguageModel() = default;
   /// Reads every tensor of `weights` under the state-spaces names (recipe renames other dialects),
   /// float or low-bit in any mixture; Error naming all that are missing, misshapen or left over, or
   /// the one whose scales make no sense. Weights are packed layer by layer and their checkpoint
   /// memory given back. Without a packed head logits() may not be called.
   LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                 Head head = Head::packed, const Scheme& scheme = {});
+  /// The same inside a larger model, which numbers its sites: LanguageModelSites of this config and
+  /// scheme.
+  LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution, Head head,
+                const Scheme& scheme, LanguageModelSites sites);
 
   const MambaConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }
@@ -46,17 +59,32 @@ class LanguageModel {
   /// updated. A zero state and all tokens: prefill; one token: a generation step. Error on an id
   /// outside the vocabulary.
   void hidden(Run& run, std::span<const int32_t> ids, State& state, MatView<float> out) const;
+  /// The same for a sequence that begins with vectors instead of tokens: `prefix`, rows × D, then
+  /// `ids`; either may be empty, not both. out: (rows + ids) × D. The embedding's site sees the
+  /// tokens' vectors alone. Error also on a prefix of another width.
+  void hidden(Run& run, MatView<const float> prefix, std::span<const int32_t> ids, State& state,
+              MatView<float> out) const;
   /// hidden: L × D to logits: L × V. Shows lm_head:output.
   void logits(Run& run, MatView<const float> hidden, MatView<float> logits) const;
 
   bool has_head() const { return head_.outputs() > 0; }
   ModelSize size() const;
 
+  /// Keeps what passes this site within [lo, hi] from now on. Error naming the site unless lo < hi,
+  /// where nothing that passes there is used, and where the checkpoint has 8-bit activations: their
+  /// scales lie in it, some in several places. Not while another thread runs the model.
+  void set_range(const Site& site, float lo, float hi);
+
  private:
   struct Block {
     std::vector<float> norm;
     std::variant<Mamba1Mixer, Mamba2Mixer> mixer;
   };
+  void build(Weights weights, const Execution& execution, Head head);
+  /// The vectors that enter the first block.
+  void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
+             MatView<float> residual) const;
+  bool has_scales_at(const Site& site) const;
   /// RMSNorm of the residual stream into `out`, shown at the sites' plain one and, without its
   /// weight and rotated, at the rotated one.
   void norm_and_pass(Run& run, MatView<const float> residual, const std::vector<float>& weight,
@@ -72,6 +100,7 @@ class LanguageModel {
   std::vector<Block> blocks_;
   std::vector<float> norm_f_;
   Linear head_;
+  std::set<std::string> eight_bit_;  ///< "layer_3.": layers with scales of their activations
 };
 
 /// One pass over a sequence from a zero state, for whoever is shown its sites; the head is not

@@ -7,6 +7,7 @@
 #include "scute/kernels/round.h"
 #include "scute/models/grids.h"
 #include "scute/models/mixer.h"
+#include "scute/quantize/grid.h"
 
 namespace scute {
 namespace {
@@ -111,7 +112,6 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
   const QuantizedWeight eight = as_int8(weight);
   const float input = checked_scales(tensors.input_scale, tensors.name + ".input_scale").front();
   std::vector<float> scales = to_vector(eight.scales);
-  for (float& scale : scales) scale *= input;
   if (execution.backend == Backend::integer) {
     form_ = Integer{GemmInt8(eight.codes), input, std::move(scales)};
   } else {
@@ -143,6 +143,19 @@ int64_t Linear::bytes() const {
     int64_t operator()(const Simulated& form) const { return form.product.bytes(); }
   };
   return std::visit(Count{}, form_);
+}
+
+template <class Product>
+void Linear::EightBit<Product>::set_input_scale(float input) {
+  input_scale = input;
+  scales = weight_scales;
+  for (float& scale : scales) scale *= input;
+}
+
+void Linear::set_input_range(float lo, float hi) {
+  const float scale = make_grid(lo, hi, GridSpec{.bits = 8}).scale;
+  if (auto* integer = std::get_if<Integer>(&form_)) integer->set_input_scale(scale);
+  if (auto* simulated = std::get_if<Simulated>(&form_)) simulated->set_input_scale(scale);
 }
 
 float Linear::input_scale() const {

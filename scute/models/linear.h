@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -50,6 +51,10 @@ class Linear {
   int64_t bytes() const;
   /// The grid of the input; 0 without one.
   float input_scale() const;
+  /// Gives 8-bit inputs the grid that keeps [lo, hi], scale max(|lo|, |hi|) / 127: from now on this
+  /// is the Linear that its tensors with that input_scale would be, bit for bit. Does nothing where
+  /// inputs are floats. lo < hi, finite. Not while another thread uses it.
+  void set_input_range(float lo, float hi);
 
  private:
   /// Weights and inputs of 8 bits: y = (codes of x · codes of W) · scales, where scales holds input
@@ -58,7 +63,13 @@ class Linear {
   struct EightBit {
     Product product;
     float input_scale;
-    std::vector<float> scales;
+    std::vector<float> weight_scales, scales;
+
+    EightBit(Product p, float input, std::vector<float> weight)
+        : product(std::move(p)), weight_scales(std::move(weight)) {
+      set_input_scale(input);
+    }
+    void set_input_scale(float input);
   };
   using Integer = EightBit<GemmInt8>;
   using Simulated = EightBit<Gemm>;

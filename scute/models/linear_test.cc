@@ -319,5 +319,35 @@ TEST(LinearTensors, NamesWhatIsMissingMisshapenOrLeft) {
       ThrowsMessage<Error>(HasSubstr("a.weight")));
 }
 
+TEST(Linear, AnInputRangeGivesTheBitsOfTheLinearBuiltWithThatScale) {
+  const Tensor x = random_matrix(5, 64, 4, 1.5);
+  for (const Execution& execution : {integer_backend, simulate_backend}) {
+    LinearTensors tensors = random_codes(37, 64, 3);
+    Linear changed(tensors, execution);
+    changed.set_input_range(-0.25f, 0.1f);  // where it came from must not matter
+    changed.set_input_range(-2.7f, 3.3f);
+    EXPECT_EQ(changed.input_scale(), 3.3f / 127);
+    scute::Run run;
+    Tensor y(DType::f32, {5, 37});
+    changed(run, x.matrix<float>(), y.mutable_matrix<float>());
+    EXPECT_FALSE(same_bits(y, product(tensors, execution, x)));
+    tensors.input_scale = scalar(3.3f / 127);
+    EXPECT_TRUE(same_bits(y, product(tensors, execution, x)));
+  }
+}
+
+TEST(Linear, AnInputRangeLeavesFloatInputsAlone) {
+  LinearTensors tensors = random_codes(37, 64, 3);
+  tensors.input_scale = Tensor();
+  const Tensor x = random_matrix(5, 64, 4);
+  Linear changed(tensors, Compute::f32);
+  changed.set_input_range(-0.25f, 0.1f);
+  EXPECT_EQ(changed.input_scale(), 0);
+  scute::Run run;
+  Tensor y(DType::f32, {5, 37});
+  changed(run, x.matrix<float>(), y.mutable_matrix<float>());
+  EXPECT_TRUE(same_bits(y, product(tensors, Compute::f32, x)));
+}
+
 }  // namespace
 }  // namespace scute

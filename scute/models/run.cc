@@ -8,7 +8,8 @@
 
 namespace scute {
 
-void Run::round(const Site& site, MatView<float> x) const {
+void Run::clip_and_round(const Site& site, MatView<float> x) const {
+  if (const SiteClip* range = grids_->find_clip(site)) clamp(x, range->lo, range->hi);
   if (const SiteScales* scales = grids_->find(site)) round_to_grid(x, scales->view());
 }
 

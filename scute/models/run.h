@@ -18,11 +18,11 @@ class Run {
       : tap_(tap), state_every_(state_every) {}
 
   bool wants(const Site& site) const { return tap_ != nullptr && tap_->wants(site); }
-  /// The one hook at every site: shows `x` to the tap, then rounds it to the site's grid, if it has
-  /// one.
+  /// The one hook at every site: shows `x` to the tap, then clips it to the site's range and rounds
+  /// it to the site's grid, if it has them.
   void pass(const Site& site, MatView<float> x) {
     if (wants(site)) tap_->see(site, x);
-    if (grids_ != nullptr) round(site, x);
+    if (grids_ != nullptr) clip_and_round(site, x);
   }
   /// The grids of the model that uses this run now; it must live as long as it does.
   void use(const SiteGrids& grids) { grids_ = &grids; }
@@ -40,7 +40,7 @@ class Run {
   }
 
  private:
-  void round(const Site& site, MatView<float> x) const;
+  void clip_and_round(const Site& site, MatView<float> x) const;
 
   Tap* tap_;
   const SiteGrids* grids_ = nullptr;
