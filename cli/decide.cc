@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <optional>
 
+#include "cli/decide_tables.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/table.h"
@@ -14,6 +16,7 @@
 #include "scute/base/error.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
+#include "scute/recipe/percentile_config.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -25,6 +28,8 @@ constexpr size_t kRows = 40;
 
 struct Request {
   std::string statistics, policy = "auto", out;
+  bool policy_given = false;
+  std::vector<std::string> targets;  ///< empty: all sites
   std::optional<double> alpha, percentile_override;
   int bits = 8;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
@@ -37,10 +42,12 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                Options::Need::required);
   options.custom("--policy", "POLICY", request.policy,
                  "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
-                 "the share too",
+                 "the share too; without it, statistics with buckets (vision.siglip, vision.dino, "
+                 "llm, projector) are decided by tail",
                  [&request](const std::string& given) {
                    Policy::parse(given);
                    request.policy = given;
+                   request.policy_given = true;
                  });
   options.custom("--percentile-alpha", "A", "0.9995",
                  "share of values that percentile and quamba keep; 50 to 100: in percent",
@@ -49,6 +56,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                  });
   options.number("--percentile-override", request.percentile_override, 1e-4, 100,
                  "tail: this percentile instead of what its rules pick");
+  options.custom("--targets", "BUCKET,...", "", "only these buckets, e.g. vision.dino,projector",
+                 [&request](const std::string& given) { request.targets = parse_targets(given); });
   options.integer("--bits", request.bits, {2, 16}, "bits of a code");
   options.flag("--asymmetric", request.asymmetric, "ranges with a zero point");
   options.flag("--per-side", request.per_side,
@@ -128,10 +137,8 @@ Comparison compare(const StatisticsSet& statistics, const Request& request) {
   return out;
 }
 
-/// Copies what the statistics know about their origin; adds what was asked for here.
-Json make_meta(const StatisticsSet& statistics, const Request& request,
-               const Arguments& arguments) {
-  Json meta = plan_meta(statistics, hash_file(request.statistics));
+/// Adds what was asked for here to what the statistics know about their origin.
+Json make_meta(Json meta, const Request& request, const Arguments& arguments) {
   meta["policy"] = request.policy;
   const PlanOptions options = plan_options(request);
   meta["percentile_alpha"] = options.policy.alpha;
@@ -140,6 +147,7 @@ Json make_meta(const StatisticsSet& statistics, const Request& request,
   meta["symmetric"] = !request.asymmetric;
   meta["per_side"] = request.per_side;
   for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
+  for (const std::string& target : request.targets) meta["targets"].push_back(target);
   Arguments command{"decide"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   meta["command"] = shell_command(command);
@@ -281,16 +289,78 @@ std::string remarks(const Plan& plan, size_t most) {
   return out;
 }
 
-std::string as_text(const Comparison& all, const Request& request) {
+std::string default_text(const Request& request) {
+  return request.policy_given
+             ? ""
+             : "decided by tail, the default for buckets; --policy takes another\n";
+}
+
+std::string written_text(const Request& request) {
+  if (request.out.empty()) return "";
+  return fmt::format("wrote {}, {}\n", request.out, bytes_text(file_size(request.out)));
+}
+
+std::string as_text(const Comparison& all, const BucketTables& buckets, const Request& request) {
   const size_t sites = all.plan.sites.size();
   const bool cut = !request.all && ::isatty(STDOUT_FILENO) == 1 && sites > kRows;
   std::string out = table_of(all, cut ? kRows : sites);
   if (cut) out += fmt::format("… and {} more: --all shows them\n", sites - kRows);
   out += "\n" + remarks(all.plan, 5) + summary_text(all);
-  if (!request.out.empty()) {
-    out += fmt::format("wrote {}, {}\n", request.out, bytes_text(file_size(request.out)));
+  if (!buckets.empty()) out += bucket_lines(all.plan, buckets) + default_text(request);
+  return out + written_text(request);
+}
+
+/// Writes the plan where it was asked for, in a folder that may be new.
+void write_plan(const Plan& plan, const Request& request) {
+  if (request.out.empty()) return;
+  const HoldInterrupts hold;
+  make_folder(std::filesystem::path(request.out).parent_path().string());
+  write_file(request.out, plan.to_json().dump(1) + "\n");
+}
+
+void write_answer(const Plan& plan, Json summary, const BucketTables& buckets,
+                  const Request& request, Output& out) {
+  Json result;
+  if (!request.out.empty()) result["file"] = request.out;
+  summary["policy"] = request.policy;
+  result["summary"] = std::move(summary);
+  if (!buckets.empty()) result["buckets"] = buckets_json(plan, buckets);
+  result["plan"] = plan.to_json();
+  out.write_json(result);
+}
+
+/// From percentiles that another tool wrote.
+void decide_tables(Request request, const Arguments& arguments, Output& out) {
+  if (request.per_side) {
+    throw UsageError(fmt::format(
+        "--per-side: expected statistics with counts, found {}, which has no percentiles of the "
+        "lower side; collect with scute, or leave the flag out",
+        request.statistics));
   }
-  return out;
+  PercentileTables tables = read_percentile_tables(request.statistics);
+  if (!request.targets.empty()) keep_targets(request.targets, tables);
+  if (!request.policy_given) request.policy = "tail";
+  Plan plan = plan_from_tables(tables, plan_options(request));
+  plan.meta = make_meta(table_meta(tables, hash_file(request.statistics)), request, arguments);
+  write_plan(plan, request);
+  if (request.json) return write_answer(plan, tables_summary(plan), tables.buckets, request, out);
+  out.write(tables_text(plan, tables) + remarks(plan, 5) + default_text(request) +
+            written_text(request));
+}
+
+void decide_statistics(Request request, const Arguments& arguments, Output& out) {
+  StatisticsSet statistics = read_statistics(request.statistics);
+  if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
+  check_buckets(statistics, request.allow_nonfinite);
+  const BucketTables buckets = bucket_tables(statistics);
+  if (!request.policy_given && !buckets.empty()) request.policy = "tail";
+  Comparison all = compare(statistics, request);
+  add_spread_remarks(statistics, all.plan);
+  all.plan.meta =
+      make_meta(plan_meta(statistics, hash_file(request.statistics)), request, arguments);
+  write_plan(all.plan, request);
+  if (request.json) return write_answer(all.plan, summary_json(all), buckets, request, out);
+  out.write(as_text(all, buckets, request));
 }
 
 }  // namespace
@@ -299,21 +369,10 @@ int run_decide(const Arguments& arguments, Output& out) {
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   plan_options(request);  // wrong usage is found before a file is read
-  const StatisticsSet statistics = read_statistics(request.statistics);
-  Comparison all = compare(statistics, request);
-  all.plan.meta = make_meta(statistics, request, arguments);
-  if (!request.out.empty()) {
-    const HoldInterrupts hold;
-    write_file(request.out, all.plan.to_json().dump(1) + "\n");
-  }
-  if (request.json) {
-    Json result;
-    if (!request.out.empty()) result["file"] = request.out;
-    result["summary"] = summary_json(all);
-    result["plan"] = all.plan.to_json();
-    out.write_json(result);
+  if (holds_percentile_tables(request.statistics)) {
+    decide_tables(std::move(request), arguments, out);
   } else {
-    out.write(as_text(all, request));
+    decide_statistics(std::move(request), arguments, out);
   }
   return kDone;
 }

@@ -37,6 +37,9 @@ size_t skip_digits(std::string_view text, size_t at) {
   return at;
 }
 
+/// JSON has no infinity: null is "no error at all" for a ratio, "not known" for a share.
+Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
 Json entry_json(const Decision& d) {
   Json out = Json::object();
   out["percentile"] = d.percentile;
@@ -46,10 +49,9 @@ Json entry_json(const Decision& d) {
   out["bits"] = d.grid.bits;
   out["symmetric"] = d.grid.symmetric;
   out["scale"] = d.scale;
-  out["coverage"] = d.coverage;
-  out["clipped"] = d.clipped;
-  // JSON has no infinity: null is "no error at all".
-  out["sqnr_db"] = std::isfinite(d.sqnr) ? Json(d.sqnr) : Json();
+  out["coverage"] = or_null(d.coverage);
+  out["clipped"] = or_null(d.clipped);
+  if (!std::isnan(d.sqnr)) out["sqnr_db"] = or_null(d.sqnr);
   out["range_before"] = Json(Json::Array{Json(d.before_lo), Json(d.before_hi)});
   out["range_reduction"] = d.range_reduction;
   out["because"] = d.because;
@@ -132,8 +134,17 @@ class EntryReader {
     if (has("clipped")) out.clipped = share("clipped");
     out.coverage = has("coverage") ? share("coverage") : 1 - out.clipped;
     if (has("range_reduction")) out.range_reduction = finite("range_reduction");
+    constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+    const Json* coverage = json_.find("coverage");
+    // A share that is there and null was not known; an entry without one is somebody's choice.
+    if (coverage != nullptr && coverage->is_null() && !has("clipped")) {
+      out.coverage = out.clipped = kUnknown;
+    }
     // Written as null when there is no error at all.
-    out.sqnr = has("sqnr_db") ? finite("sqnr_db") : std::numeric_limits<double>::infinity();
+    const bool exact = json_.find("sqnr_db") != nullptr;
+    out.sqnr = has("sqnr_db") ? finite("sqnr_db")
+               : exact        ? std::numeric_limits<double>::infinity()
+                              : kUnknown;
   }
   double share(std::string_view key) const {
     const double value = finite(key);

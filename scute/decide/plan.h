@@ -18,7 +18,8 @@ struct Plan {
 
   /// {site: {"percentile", "lo", "hi", "policy", "bits", "symmetric", "scale", "coverage",
   /// "clipped", "sqnr_db", "range_before": [min, max], "range_reduction", "because", "remark"?},
-  /// "meta": …}
+  /// "meta": …}. Not known: null for coverage and clipped, no key for sqnr_db, where null is no
+  /// error at all.
   Json to_json() const;
   /// Accepts entries with only percentile, lo and hi. Error naming site and key on lo > hi, numbers
   /// that are not finite, bits out of range, or an unknown shape.

@@ -44,10 +44,10 @@ struct Decision {
   GridSpec grid;
   double scale = 0;
   double before_lo = 0, before_hi = 0;  ///< min and max seen
-  double clipped = 0;                   ///< measured share of values outside [lo, hi]
-  double coverage = 1;                  ///< 1 − clipped
+  double clipped = 0;                   ///< measured share of values outside [lo, hi]; NaN: unknown
+  double coverage = 1;                  ///< 1 − clipped; NaN: unknown
   double range_reduction = 0;           ///< 1 − (hi − lo)/(before_hi − before_lo)
-  double sqnr = 0;                      ///< expected signal to quantization noise, dB
+  double sqnr = 0;                      ///< expected signal to quantization noise, dB; NaN: unknown
 };
 
 /// Decides one site. `site` matters to quamba only (its percentile sites) and to errors. Error when

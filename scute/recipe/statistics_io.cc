@@ -2,65 +2,85 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+
 #include "scute/base/error.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/torch_zip.h"
+#include "scute/recipe/percentile_config.h"
 
 namespace scute {
 namespace {
 
-/// {site: {"min", "max", "numel", "percentiles": {…}, "bins", "counts"}, …, "meta": {…}}: what
-/// tools of this field read. What they do not ask for (zeros, per-channel maxima, …) goes under
-/// "meta", as the same tensors and JSON that the .safetensors holds, so that nothing is lost.
-TorchValue to_torch(const StatisticsSet& set) {
-  const auto text = [](std::string s) { return TorchValue{std::move(s)}; };
-  TorchValue::Dict root;
-  for (const auto& [name, statistic] : set.sites) {
-    TorchValue::Dict percentiles;
-    for (const auto& [key, value] : percentile_table(statistic)) {
-      percentiles.emplace_back(key, TorchValue{value});
-    }
-    TorchValue::Dict site;
-    site.emplace_back("min", TorchValue{static_cast<double>(statistic.min)});
-    site.emplace_back("max", TorchValue{static_cast<double>(statistic.max)});
-    site.emplace_back("numel", TorchValue{static_cast<int64_t>(statistic.count)});
-    site.emplace_back("percentiles", TorchValue{std::move(percentiles)});
-    root.emplace_back(name, TorchValue{std::move(site)});
+constexpr const char* kMeta = "meta";
+constexpr const char* kInner = "inner_sites";
+
+/// What tools of this field read of a site: {"min", "max", "numel", "percentiles": {…}, "bins",
+/// "counts", …}.
+TorchValue::Dict site_dict(const Statistic& statistic) {
+  TorchValue::Dict percentiles, site;
+  for (const auto& [key, value] : percentile_table(statistic)) {
+    percentiles.emplace_back(key, TorchValue{value});
   }
-  TorchValue::Dict extra;
+  site.emplace_back("min", TorchValue{static_cast<double>(statistic.min)});
+  site.emplace_back("max", TorchValue{static_cast<double>(statistic.max)});
+  site.emplace_back("numel", TorchValue{static_cast<int64_t>(statistic.count)});
+  site.emplace_back("percentiles", TorchValue{std::move(percentiles)});
+  return site;
+}
+
+/// {site: …, "meta": {…}}. What other tools do not ask for (zeros, per-channel maxima, …) goes
+/// under "meta", as the same tensors and JSON that the .safetensors holds, so that nothing is lost.
+/// Where buckets were measured they alone are top-level keys: such tools take every name with
+/// "dino" in it for the bucket, so the towers' inner sites would overwrite it. They are in meta.
+TorchValue to_torch(const StatisticsSet& set) {
+  std::map<std::string, TorchValue::Dict> sites;
+  for (const auto& [name, statistic] : set.sites) sites.emplace(name, site_dict(statistic));
   for (NamedTensor& named : to_tensors(set)) {
     const size_t slash = named.name.rfind('/');
-    const std::string site = named.name.substr(0, slash), kind = named.name.substr(slash + 1);
-    for (auto& [name, value] : root) {
-      if (name == site)
-        std::get<TorchValue::Dict>(value.value).emplace_back(kind, TorchValue{named.tensor});
+    sites.at(named.name.substr(0, slash))
+        .emplace_back(named.name.substr(slash + 1), TorchValue{std::move(named.tensor)});
+  }
+  const bool buckets =
+      std::ranges::any_of(sites, [](const auto& site) { return is_bucket(site.first); });
+  TorchValue::Dict root, inner, meta;
+  for (auto& [name, site] : sites) {
+    (buckets && !is_bucket(name) ? inner : root).emplace_back(name, TorchValue{std::move(site)});
+  }
+  for (const auto& [key, value] : to_metadata(set)) meta.emplace_back(key, TorchValue{value});
+  if (!inner.empty()) meta.emplace_back(kInner, TorchValue{std::move(inner)});
+  root.emplace_back(kMeta, TorchValue{std::move(meta)});
+  return {std::move(root)};
+}
+
+void add_tensors(const TorchValue::Dict& sites, std::vector<NamedTensor>& out) {
+  for (const auto& [name, value] : sites) {
+    const auto* site = std::get_if<TorchValue::Dict>(&value.value);
+    if (name == kMeta || site == nullptr) continue;
+    for (const auto& [kind, item] : *site) {
+      if (const auto* tensor = std::get_if<Tensor>(&item.value)) {
+        out.push_back({name + "/" + kind, *tensor});
+      }
     }
   }
-  for (const auto& [key, value] : to_metadata(set)) extra.emplace_back(key, text(value));
-  root.emplace_back("meta", TorchValue{std::move(extra)});
-  return {std::move(root)};
 }
 
 StatisticsSet from_torch(const TorchValue& root, const std::string& path) {
   const auto* sites = std::get_if<TorchValue::Dict>(&root.value);
-  const TorchValue* meta = root.find("meta");
+  const TorchValue* meta = root.find(kMeta);
   const auto* entries = meta == nullptr ? nullptr : std::get_if<TorchValue::Dict>(&meta->value);
-  if (sites == nullptr || entries == nullptr) {
-    fail(path, "a statistics file that scute wrote (a dictionary with \"meta\")", "another one");
+  if (sites == nullptr || entries == nullptr || meta->find("format") == nullptr) {
+    fail(path, "a statistics file that scute wrote (a dictionary with \"meta\")",
+         "another one; where it holds percentiles without counts, scute decide alone reads it");
   }
   Metadata metadata;
+  std::vector<NamedTensor> tensors;
+  add_tensors(*sites, tensors);
   for (const auto& [key, value] : *entries) {
     if (const auto* words = std::get_if<std::string>(&value.value)) metadata[key] = *words;
-  }
-  std::vector<NamedTensor> tensors;
-  for (const auto& [name, value] : *sites) {
-    const auto* site = std::get_if<TorchValue::Dict>(&value.value);
-    if (name == "meta" || site == nullptr) continue;
-    for (const auto& [kind, item] : *site) {
-      if (const auto* tensor = std::get_if<Tensor>(&item.value)) {
-        tensors.push_back({name + "/" + kind, *tensor});
-      }
-    }
+    const auto* inner = std::get_if<TorchValue::Dict>(&value.value);
+    if (key == kInner && inner != nullptr) add_tensors(*inner, tensors);
   }
   return from_tensors(std::move(tensors), std::move(metadata), path);
 }

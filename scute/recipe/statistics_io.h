@@ -8,7 +8,9 @@
 
 namespace scute {
 
-/// By the name's ending, .safetensors or .pt; atomic.
+/// By the name's ending, .safetensors or .pt; atomic. In a .pt, where one of the four buckets was
+/// measured, the buckets alone are top-level keys and the other sites are in meta, "inner_sites":
+/// tools of this field take every top-level name with "dino" in it for the bucket.
 void write_statistics(const std::string& path, const StatisticsSet& statistics);
 /// Reads either; Error naming file, site and key on anything inconsistent.
 StatisticsSet read_statistics(const std::string& path);

@@ -84,8 +84,9 @@ class RangeTracer {
     out_.measured = "plan.json";
     out_.seen = {decision_->before_lo, decision_->before_hi};
     if (out_.edited) return;  // the plan speaks of another range
-    out_.clipped = decision_->clipped;
-    out_.sqnr = decision_->sqnr;
+    // NaN: the plan was made without counts.
+    if (!std::isnan(decision_->clipped)) out_.clipped = decision_->clipped;
+    if (!std::isnan(decision_->sqnr)) out_.sqnr = decision_->sqnr;
   }
 
   void measure(const Statistic& statistic) {
