@@ -90,7 +90,7 @@ check_sizes() {
 
 golden_data() {
   /usr/bin/python3 scripts/make_golden.py --check && /usr/bin/python3 scripts/make_regressor.py --check &&
-    /usr/bin/python3 scripts/make_features.py --check
+    /usr/bin/python3 scripts/make_features.py --check && /usr/bin/python3 scripts/make_cobra.py --check
 }
 
 # build_in FOLDER "TARGETS" CMAKE-OPTIONS…

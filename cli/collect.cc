@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "cli/collect_pictures.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -54,6 +55,9 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
+  options.note(
+      "Cobra, a vision-language model, is measured on pictures: scute collect MODEL --images "
+      "DIR --help");
   if (!options.parse(arguments, out)) return false;
   if (!request.out.ends_with(".safetensors") && !request.out.ends_with(".pt")) {
     throw UsageError(fmt::format(
@@ -185,6 +189,7 @@ std::string how_to_continue(const Arguments& arguments, const Request& request,
 }  // namespace
 
 int run_collect(const Arguments& arguments, Output& out) {
+  if (collects_pictures(arguments)) return run_collect_pictures(arguments, out);
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription model = describe_model(request.model);

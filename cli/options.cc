@@ -85,7 +85,9 @@ double parse_number(const std::string& flag, const std::string& text, double lea
   return value;
 }
 
-Options::Options(std::string_view verb) : verb_(find_verb(verb)), parser_(new Parser) {
+Options::Options(std::string_view verb) : Options(find_verb(verb)) {}
+
+Options::Options(const Verb& form) : verb_(form), parser_(new Parser) {
   parser_->app.set_help_flag("-h,--help");
   flags_ = {"--help"};
 }
@@ -274,6 +276,7 @@ std::string Options::help() const {
     out += beside ? fmt::format("{:<{}}", left, kColumn) : left + "\n" + std::string(kColumn, ' ');
     out += wrapped(line.help) + "\n";
   }
+  for (const std::string& sentence : notes_) out += "\n" + sentence + "\n";
   out += "\nexample:\n";
   for (const std::string& line : CLI::detail::split(std::string(verb_.example), '\n')) {
     out += "  " + line + "\n";

@@ -34,6 +34,8 @@ class Options {
 
   /// Summary and example come from the table of verbs.
   explicit Options(std::string_view verb);
+  /// A verb's form for another kind of model, with a summary and an example of its own.
+  explicit Options(const Verb& form);
   ~Options();
 
   void text(const std::string& names, std::string& value, const std::string& label,
@@ -69,6 +71,9 @@ class Options {
   void quiet(bool& value);
   void json(bool& value);
 
+  /// A line of the help below the flags.
+  void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
+
   /// False when help was asked for and written to `out`. UsageError otherwise, in one line.
   bool parse(const Arguments& arguments, Output& out);
 
@@ -88,6 +93,7 @@ class Options {
   std::vector<std::string> positions_;  ///< and required flags, as the usage line shows them
   std::vector<Line> lines_;
   std::vector<std::string> flags_;  ///< every --name
+  std::vector<std::string> notes_;
 };
 
 /// Reads a whole number or a number from all of `text`; UsageError naming `flag` otherwise.

@@ -2,13 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "cli/options.h"
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/recipe/cobra_folder.h"
 #include "scute/recipe/collect.h"
+#include "scute/recipe/percentile_config.h"
 
 namespace scute::cli {
 namespace {
@@ -60,12 +63,14 @@ std::string as_text(const SiteList& list, const std::vector<Site>& sites) {
   return table.text();
 }
 
-/// Every name and alias that contains `part`, at most `most`.
+/// The names that contain `part`, the shortest first, at most `most`.
 std::vector<std::string> names_with(const SiteList& list, const std::string& part, size_t most) {
   std::vector<std::string> out;
   for (const Site& site : list.sites()) {
-    if (out.size() < most && site.name.find(part) != std::string::npos) out.push_back(site.name);
+    if (site.name.find(part) != std::string::npos) out.push_back(site.name);
   }
+  std::ranges::stable_sort(out, {}, &std::string::size);
+  if (out.size() > most) out.resize(most);
   return out;
 }
 
@@ -102,6 +107,49 @@ int find_site(const SiteList& list, const std::string& model, const std::string&
   return kDone;
 }
 
+/// What a bucket of Cobra is: where it is taken, and how much of it a picture gives.
+std::string bucket_words(const CobraDescription& model, const std::string& bucket) {
+  const CobraConfig& config = model.config;
+  for (const VisionConfig& tower : config.towers) {
+    if (tower.bucket != bucket) continue;
+    return fmt::format(
+        "{} is what block {} of {} gives, the last one that is computed, without final norm and "
+        "prefix tokens: {} patches × {} a picture, which the projector reads",
+        bucket, tower.depth - 2, tower.depth, tower.patches(), tower.width);
+  }
+  const ProjectorConfig projector = config.projector_config();
+  if (bucket == "projector") {
+    return fmt::format(
+        "projector is the projector's output, {} × {} a picture, which the language "
+        "model reads before the text",
+        projector.tokens(), projector.language);
+  }
+  return fmt::format(
+      "llm is the text's token vectors as they are looked up, {} each (embedding:"
+      "output of the language model)",
+      projector.language);
+}
+
+/// A bucket with the sites inside it.
+int find_bucket(const CobraDescription& model, const SiteList& list, const std::string& bucket,
+                bool json, Output& out) {
+  std::vector<Site> sites = list.match(bucket, model.path);
+  for (const Site& site : list.sites()) {
+    if (site.name.starts_with(bucket + ".")) sites.push_back(site);
+  }
+  const std::string words = bucket_words(model, bucket);
+  if (json) {
+    Json result;
+    result["name"] = bucket;
+    result["explanation"] = words;
+    result["sites"] = as_json(list, sites);
+    out.write_json(result);
+  } else {
+    out.write(words + "\n\n" + as_text(list, sites));
+  }
+  return kDone;
+}
+
 }  // namespace
 
 int run_sites(const Arguments& arguments, Output& out) {
@@ -118,7 +166,13 @@ int run_sites(const Arguments& arguments, Output& out) {
   if (find ? what.size() != 2 : what.size() > 1) {
     throw UsageError("expected scute sites MODEL [GLOB] or scute sites MODEL find NAME");
   }
-  const SiteList list = list_sites(describe_model(model));
+  std::optional<CobraDescription> cobra;
+  if (is_cobra(model)) cobra = describe_cobra(model);
+  const SiteList list = cobra ? CobraSites(cobra->config, cobra->language.scheme).list()
+                              : list_sites(describe_model(model));
+  if (find && cobra && is_bucket(what[1]) && list.find(what[1]) != nullptr) {
+    return find_bucket(*cobra, list, what[1], json, out);
+  }
   if (find) return find_site(list, model, what[1], json, out);
   const auto sites = list.match(what.empty() ? "*" : what[0], model);
   if (json) {

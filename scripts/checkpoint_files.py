@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 
 # safetensors type -> numpy type; bf16 has none and is carried as its bits.
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 
 
 class BF16:

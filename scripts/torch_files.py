@@ -10,6 +10,8 @@ import zipfile
 
 import numpy as np
 
+from checkpoint_files import BF16
+
 
 def fake_class(module, name, base=object):
     """A class that pickles under another module's name, so that the module is not needed."""
@@ -22,16 +24,17 @@ def fake_class(module, name, base=object):
 
 
 FLOAT_STORAGE = fake_class("torch", "FloatStorage")
+BF16_STORAGE = fake_class("torch", "BFloat16Storage")
 REBUILD = fake_class("torch._utils", "_rebuild_tensor_v2")
 
 
 class _Storage:
-    def __init__(self, key, size):
-        self.key, self.size = key, size
+    def __init__(self, kind, key, size):
+        self.kind, self.key, self.size = kind, key, size
 
 
 class _StoredTensor:
-    """Pickles as torch pickles a contiguous float tensor."""
+    """Pickles as torch pickles a contiguous tensor."""
 
     def __init__(self, storage, shape):
         self.storage, self.shape = storage, shape
@@ -45,7 +48,7 @@ class _StoredTensor:
 class _Pickler(pickle.Pickler):
     def persistent_id(self, obj):
         if isinstance(obj, _Storage):
-            return ("storage", FLOAT_STORAGE, obj.key, "cuda:0", obj.size)
+            return ("storage", obj.kind, obj.key, "cuda:0", obj.size)
         return None
 
 
@@ -59,16 +62,22 @@ def _add(archive, name, content):
 
 
 def write_torch(path, root):
-    """root: plain values, dictionaries and numpy arrays (written as f32). A dictionary under
-    "state_dict" becomes an OrderedDict with the _metadata that torch gives it."""
-    path, data = pathlib.Path(path), []
+    """root: plain values, dictionaries, BF16 and numpy arrays (written as f32); one that occurs twice
+    is stored once. A dictionary under "state_dict" becomes an OrderedDict with the _metadata that
+    torch gives it."""
+    path, data, storages = pathlib.Path(path), [], {}
 
     def stored(value):
-        if isinstance(value, np.ndarray):
-            data.append(np.ascontiguousarray(value, dtype="<f4").tobytes())
-            return _StoredTensor(_Storage(str(len(data) - 1), value.size), value.shape)
+        if isinstance(value, (np.ndarray, BF16)):
+            if id(value) not in storages:
+                bf16 = isinstance(value, BF16)
+                array = value.bits if bf16 else np.ascontiguousarray(value, dtype="<f4")
+                kind = BF16_STORAGE if bf16 else FLOAT_STORAGE
+                storages[id(value)] = _Storage(kind, str(len(data)), array.size)
+                data.append(array.tobytes())
+            return _StoredTensor(storages[id(value)], value.shape)
         if isinstance(value, dict):
-            return {key: stored(item) for key, item in value.items()}
+            return type(value)((key, stored(item)) for key, item in value.items())
         return value
 
     def state_dict(tensors):

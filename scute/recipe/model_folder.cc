@@ -39,7 +39,14 @@ ModelDescription describe_model(const std::string& folder) {
   }
   const std::string file = (root / "config.json").string();
   if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
-  ModelDescription out = describe_config(Json::parse(read_text(file, kConfigLimit), file), file);
+  const Json json = Json::parse(read_text(file, kConfigLimit), file);
+  if (const Json* model = json.find("model");
+      model != nullptr && model->find("vision_backbone_id")) {
+    fail(folder, "a language model's folder (Cobra's own llm/ may be one)",
+         "Cobra, a vision-language model, which collect, sites, quantize, eval, generate and bench "
+         "know");
+  }
+  ModelDescription out = describe_config(json, file);
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
   return out;
@@ -54,7 +61,7 @@ void use_plain_names(Weights& weights) {
 }
 
 Weights read_weights(const ModelDescription& model) {
-  Weights weights = read_checkpoint(model.path);
+  Weights weights = model.embedded ? model.embedded->weights : read_checkpoint(model.path);
   use_plain_names(weights);
   if (model.config.tied_head && weights.contains("lm_head.weight") &&
       weights.contains(kEmbedding)) {
@@ -90,6 +97,7 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
 }
 
 std::string hash_model(const ModelDescription& model) {
+  if (model.embedded) return model.embedded->sha256;
   std::vector<std::string> files{(fs::path(model.path) / "config.json").string()};
   for (const std::string& file : checkpoint_files(model.path)) files.push_back(file);
   Sha256 all;

@@ -1,6 +1,7 @@
 // Model folders in every dialect: config, weights, tokenizer, hashes.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,14 @@ struct ModelDescription {
   Scheme scheme;                    ///< of a low-bit model
   Json json;                        ///< config.json as it is
   int64_t vocabulary_unpadded = 0;  ///< as far as the config tells, else config.vocabulary
+
+  /// A model that is part of another's checkpoint: its tensors, and the hash of the whole. Null:
+  /// both are those of the folder's files.
+  struct Embedded {
+    Weights weights;
+    std::string sha256;
+  };
+  std::shared_ptr<const Embedded> embedded = nullptr;
 };
 
 /// Reads either config.json dialect. Error on an option that this engine does not compute (biases

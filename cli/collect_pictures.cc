@@ -1,0 +1,327 @@
+#include "cli/collect_pictures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "cli/cobra.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/decide/plan.h"
+#include "scute/io/file.h"
+#include "scute/recipe/cobra_collect.h"
+#include "scute/recipe/plan_meta.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr Verb kForm{
+    "collect", "run pictures and texts through a Cobra once, keep exact statistics of its buckets",
+    "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
+    "outputs/percentile_stats.pt",
+    run_collect_pictures};
+constexpr const char* kConfig = "--config";
+
+struct Request {
+  std::string model, config, export_json;
+  PercentileOptions pct;
+  CobraCollectOptions collect;
+  int threads = 0;
+  bool no_random_text = false, quiet = false, json = false;
+};
+
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+/// The value of a flag before the others are parsed; "" when it is not there.
+std::string early_value(const Arguments& arguments, const std::string& flag) {
+  std::string out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == flag && i + 1 < arguments.size()) out = arguments[i + 1];
+    if (arguments[i].starts_with(flag + "=")) out = arguments[i].substr(flag.size() + 1);
+  }
+  return out;
+}
+
+/// What holds before the flags: defaults, then the file, then the environment.
+PercentileOptions before_flags(const Arguments& arguments) {
+  PercentileOptions out;
+  if (const std::string file = early_value(arguments, kConfig); !file.empty()) {
+    constexpr int64_t kLimit = int64_t{1} << 20;
+    out = percentile_options_from_json(Json::parse(read_text(file, kLimit), file), file, out);
+  }
+  return apply_environment(out, environment);
+}
+
+void declare_data(Options& options, Request& request) {
+  PercentileOptions& pct = request.pct;
+  options.text("--images", pct.images, "DIR",
+               "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
+  options.integer("--batches", pct.batches, {.least = 1}, "batches at most");
+  options.integer("--batch-size", pct.batch_size, {.least = 1}, "pictures of a batch");
+  options.custom("--targets", "NAMES", fmt::format("{}", fmt::join(pct.targets, ",")),
+                 "buckets to observe, separated by commas",
+                 [&pct](const std::string& given) { pct.targets = parse_targets(given); });
+  options.text("--sites", request.collect.sites, "GLOB",
+               "further sites, e.g. 'layer_*': the language model's blocks run only for these");
+  options.text("--prompts", pct.prompts, "FILE",
+               "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; "
+               "without it random ids");
+  options.flag("--no-random-text", request.no_random_text, "without --prompts: no text at all");
+  options.integer("--text-len", pct.text_len, {.least = 1}, "random ids of a picture");
+  request.collect.text.seed = pct.seed;
+  options.custom("--seed", "N", fmt::format("{}", pct.seed), "of random ids and of sampling",
+                 [&pct](const std::string& given) {
+                   pct.seed = static_cast<uint64_t>(parse_integer("--seed", given, {}));
+                 });
+  options.integer("--max-samples-per-batch", pct.max_samples_per_batch, {.least = 0},
+                  "count only so many values of a batch at each site, seeded; 0: every value");
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  request.pct = before_flags(arguments);
+  PercentileOptions& pct = request.pct;
+  Options options(kForm);
+  options.model(request.model);
+  declare_data(options, request);
+  options.text("--out,--stats-out", pct.stats_out, "FILE",
+               "statistics: a name ending in .pt or .safetensors; its folder is made");
+  options.text("--export-best-json", request.export_json, "FILE",
+               "also what scute decide --policy tail says of them");
+  options.number("--percentile-override", pct.percentile_override, 1e-4, 100,
+                 "for --export-best-json: this percentile instead of what the tail's rules pick");
+  options.text(kConfig, request.config, "FILE",
+               "the same options as JSON (\"batches\": 8, …); the environment's SCUTE_PCT_BATCHES "
+               "and so on count more, flags most");
+  options.integer("--fine", request.collect.fine, {1, 16}, "mantissa bits of a histogram bucket");
+  options.flag("--per-channel", request.collect.per_channel,
+               "also the largest magnitude of each channel");
+  options.integer("--state-every", request.collect.state_every, {.least = 0},
+                  "show ssm_state_act:steps after so many tokens; 0: never");
+  options.compute(request.collect.compute);
+  options.tokenizer(request.collect.text.tokenizer);
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  if (request.no_random_text) pct.random_text = false;
+  return true;
+}
+
+void check(const Request& request) {
+  const PercentileOptions& pct = request.pct;
+  if (!pct.enabled) {
+    throw UsageError(request.config + ": expected \"enabled\": true to collect, found false");
+  }
+  if (pct.images.empty()) {
+    throw UsageError("--images: expected a folder with pictures, found none given");
+  }
+  if (!pct.stats_out.ends_with(".safetensors") && !pct.stats_out.ends_with(".pt")) {
+    throw UsageError(fmt::format(
+        "--out: expected a name ending in .pt or .safetensors, found \"{}\"", pct.stats_out));
+  }
+}
+
+void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
+  collect.images = pct.images;
+  collect.targets = pct.targets;
+  collect.batches = pct.batches;
+  collect.batch_size = pct.batch_size;
+  collect.max_samples_per_batch = pct.max_samples_per_batch;
+  collect.text.prompts = pct.prompts;
+  collect.text.random = pct.random_text;
+  collect.text.length = pct.text_len;
+  collect.text.seed = pct.seed;
+}
+
+void check_image_size(const Request& request, const CobraDescription& model) {
+  const int64_t image = model.config.towers.front().image;
+  if (request.pct.img_size && *request.pct.img_size != image) {
+    fail("img_size", fmt::format("{}, the pictures of {}", image, model.name),
+         fmt::format("{}", *request.pct.img_size));
+  }
+}
+
+std::string text_words(const Json& text) {
+  const std::string source = text.at("source", "text").as_string("text");
+  if (source == "random") {
+    return fmt::format("random ids below {}, {} a picture, seed {}",
+                       text.at("vocabulary", "").as_int(""), text.at("length", "").as_int(""),
+                       text.at("seed", "").as_int(""));
+  }
+  if (source == "none") return "none";
+  return fmt::format("{}, {} rows", text.at("file", "").as_string(""),
+                     text.at("rows", "").as_int(""));
+}
+
+std::string bucket_table(const StatisticsSet& statistics) {
+  Table table(
+      {{"bucket", Table::Align::left}, {"values"}, {"min"}, {"p99.9"}, {"max"}, {"NaN, infinite"}});
+  for (const std::string& bucket : bucket_names()) {
+    const auto found = statistics.sites.find(bucket);
+    if (found == statistics.sites.end()) continue;
+    const Statistic& s = found->second;
+    const std::string p999 =
+        s.finite() > 0 ? significant(Distribution(s).quantile(0.999)) : std::string("-");
+    table.add({bucket, grouped(static_cast<int64_t>(s.count)),
+               significant(static_cast<double>(s.min)), p999,
+               significant(static_cast<double>(s.max)),
+               s.nans + s.infs == 0 ? "none" : fmt::format("{}, {}", s.nans, s.infs)});
+  }
+  return table.text();
+}
+
+Json as_json(const Request& request, const CobraCollectResult& result, double seconds) {
+  Json out;
+  out["file"] = request.pct.stats_out;
+  out["bytes"] = file_size(request.pct.stats_out);
+  out["pictures"] = result.pictures;
+  out["pictures_listed"] = result.listed;
+  out["pictures_unused"] = result.unused;
+  out["corrupt"] = Json::array();
+  for (const std::string& problem : result.corrupt) out["corrupt"].push_back(problem);
+  out["text"] = result.statistics.meta.at("text", "");
+  out["text_tokens"] = result.text_tokens;
+  out["sites"] = std::ssize(result.statistics.sites);
+  out["silent_sites"] = Json::array();
+  for (const std::string& site : result.silent_sites) out["silent_sites"].push_back(site);
+  if (!request.export_json.empty()) out["overrides"] = request.export_json;
+  out["seconds"] = seconds;
+  out["interrupted"] = result.interrupted;
+  return out;
+}
+
+std::string as_text(const Request& request, const CobraCollectResult& result, double seconds) {
+  std::string out = bucket_table(result.statistics) + "\n";
+  out += fmt::format("pictures   {} measured of {} in {}; {} unused, {} could not be read\n",
+                     result.pictures, result.listed, request.pct.images, result.unused,
+                     result.corrupt.size());
+  for (const std::string& problem : result.corrupt) out += fmt::format("WARNING    {}\n", problem);
+  if (result.unused > 0) {
+    out += fmt::format("           --batches {} measures them all\n",
+                       (result.listed + request.pct.batch_size - 1) / request.pct.batch_size);
+  }
+  out += fmt::format("text       {}; {}\n", text_words(result.statistics.meta.at("text", "")),
+                     count_of(result.text_tokens, "token"));
+  if (request.pct.max_samples_per_batch > 0) {
+    out +=
+        fmt::format("sampled    {} values of a batch at each site, seed {}; extremes are exact\n",
+                    grouped(request.pct.max_samples_per_batch), request.pct.seed);
+  }
+  out += fmt::format("sites      {}\n", result.statistics.sites.size());
+  out += fmt::format("time       {}, {} pictures a second\n", duration_text(seconds),
+                     significant(static_cast<double>(result.pictures) / seconds, 3));
+  out += fmt::format("file       {}, {}\n", request.pct.stats_out,
+                     bytes_text(file_size(request.pct.stats_out)));
+  if (!request.export_json.empty()) out += fmt::format("overrides  {}\n", request.export_json);
+  for (const auto& [name, statistic] : result.statistics.sites) {
+    if (statistic.nans + statistic.infs == 0) continue;
+    out += fmt::format(
+        "WARNING    {} ({} NaN, {} infinite): decide refuses it unless told "
+        "--allow-nonfinite\n",
+        name, statistic.nans, statistic.infs);
+  }
+  return out;
+}
+
+/// What decide would write, without looking at the file again.
+void export_overrides(const Request& request, const StatisticsSet& statistics) {
+  PlanOptions options;
+  options.policy.kind = PolicyKind::tail;
+  options.policy.percentile_override = request.pct.percentile_override;
+  Plan plan = make_plan(statistics.sites, options);
+  plan.meta = plan_meta(statistics, hash_file(request.pct.stats_out));
+  plan.meta["policy"] = "tail";
+  if (request.pct.percentile_override) {
+    plan.meta["percentile_override"] = *request.pct.percentile_override;
+  }
+  plan.meta["bits"] = options.grid.bits;
+  plan.meta["symmetric"] = true;
+  write_file(request.export_json, plan.to_json().dump(1) + "\n");
+}
+
+CobraCollectResult measure(const Request& request, const CobraDescription& model,
+                           const Interrupt& interrupt) {
+  Progress progress("collect", "pictures", request.quiet);
+  return collect_cobra(
+      model, request.collect,
+      {.threads = request.threads,
+       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); },
+       .cancelled = &interrupt.flag()});
+}
+
+/// A bucket or site that was asked for and saw nothing is an error; the file holds the others.
+void refuse_silence(const Request& request, const CobraCollectResult& result) {
+  std::vector<std::string> missed;
+  for (const std::string& site : result.silent_sites) {
+    if (!site.ends_with(":steps")) missed.push_back(site);
+  }
+  if (missed.empty()) return;
+  fail(request.pct.stats_out, "a value at every bucket and site asked for",
+       fmt::format("none at {}: nothing passed there ({}); the file holds the others",
+                   fmt::join(missed, ", "), "look with scute sites, or leave it out of --targets"));
+}
+
+}  // namespace
+
+bool collects_pictures(const Arguments& arguments) {
+  const bool flagged = std::ranges::any_of(arguments, [](const std::string& argument) {
+    for (const char* flag : {"--images", kConfig}) {
+      if (argument == flag || argument.starts_with(std::string(flag) + "=")) return true;
+    }
+    return false;
+  });
+  return flagged || names_cobra(arguments);
+}
+
+int run_collect_pictures(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  check(request);
+  const CobraDescription model = describe_cobra(request.model);
+  check_image_size(request, model);
+  use(request.pct, request.collect);
+  for (const std::string& file : {request.pct.stats_out, request.export_json}) {
+    if (file.empty()) continue;
+    make_folder(std::filesystem::path(file).parent_path().string());
+    const AtomicFile probe(file);  // an unwritable folder is found now, not in an hour
+  }
+
+  const Interrupt interrupt;
+  const auto start = std::chrono::steady_clock::now();
+  CobraCollectResult result;
+  try {
+    result = measure(request, model, interrupt);
+  } catch (const Error& error) {
+    if (interrupt.exit_code() == 0) throw;
+    note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
+    return interrupt.exit_code();
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+
+  const HoldInterrupts hold;
+  write_statistics(request.pct.stats_out, result.statistics);
+  if (!request.export_json.empty()) export_overrides(request, result.statistics);
+  if (request.json) {
+    out.write_json(as_json(request, result, time.count()));
+  } else {
+    out.write(as_text(request, result, time.count()));
+  }
+  refuse_silence(request, result);
+  if (!result.interrupted) return kDone;
+  note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",
+                          count_of(result.pictures, "picture"), request.pct.stats_out));
+  return interrupt.exit_code();
+}
+
+}  // namespace scute::cli

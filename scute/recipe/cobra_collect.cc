@@ -1,0 +1,329 @@
+#include "scute/recipe/cobra_collect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/base/threads.h"
+#include "scute/observe/composite.h"
+#include "scute/observe/recorder.h"
+#include "scute/observe/sampler.h"
+#include "scute/recipe/cobra_collect_meta.h"
+
+namespace scute {
+namespace {
+
+/// Which parts of the model the sites asked for need.
+struct Needs {
+  std::vector<bool> towers;
+  bool projector = false, text = false, blocks = false, head = false;
+
+  bool vision() const { return std::ranges::find(towers, true) != towers.end(); }
+};
+
+bool inside(const std::string& site, const std::string& bucket) {
+  return site == bucket || site.starts_with(bucket + ".");
+}
+
+Needs needs_of(const std::vector<Site>& sites, const CobraConfig& config) {
+  Needs out;
+  out.towers.assign(config.towers.size(), false);
+  for (const Site& site : sites) {
+    bool vision = false;
+    for (size_t i = 0; i < config.towers.size(); ++i) {
+      if (!inside(site.name, config.towers[i].bucket)) continue;
+      out.towers[i] = vision = true;
+    }
+    if (vision) continue;
+    if (inside(site.name, "projector")) {
+      out.projector = true;
+    } else if (site.name == "llm") {
+      out.text = true;
+    } else {
+      out.blocks = true;
+      out.head = out.head || site.name == "lm_head:output";
+    }
+  }
+  out.projector = out.projector || out.blocks;
+  out.text = out.text || out.blocks;
+  if (out.projector) out.towers.assign(out.towers.size(), true);
+  return out;
+}
+
+/// One picture and its text through what is needed of the model.
+class Pass {
+ public:
+  Pass(const CobraDescription& description, const std::vector<Site>& sites, Compute compute)
+      : needs_(needs_of(sites, description.config)), llm_(find_llm(sites)) {
+    using Parts = CobraModel::Parts;
+    if (needs_.vision()) {
+      const Parts parts = !needs_.blocks ? Parts::vision
+                          : needs_.head  ? Parts::all
+                                         : Parts::vision_and_language;
+      model_.emplace(load_cobra(description, compute, parts));
+    }
+    if (needs_.text && !needs_.blocks) table_.emplace(load_cobra_embedding(description));
+    width_ = description.config.language.width;
+    vocabulary_ = description.config.language.vocabulary;
+  }
+  const Needs& needs() const { return needs_; }
+
+  void operator()(Run& run, const std::vector<Tensor>& pixels,
+                  const std::vector<int32_t>& ids) const {
+    const Arena::Scope scope(run.arena());
+    MatView<float> picture;
+    if (needs_.vision()) picture = see(run, pixels);
+    if (needs_.blocks) {
+      read(run, picture, ids);
+    } else if (table_) {
+      const auto vectors = run.matrix(std::ssize(ids), width_);
+      (*table_)(ids, vectors);
+      run.pass(*llm_, vectors);
+    }
+  }
+
+ private:
+  static std::optional<Site> find_llm(const std::vector<Site>& sites) {
+    const auto found = std::ranges::find(sites, std::string("llm"), &Site::name);
+    return found == sites.end() ? std::nullopt : std::optional<Site>(*found);
+  }
+  MatView<float> see(Run& run, const std::vector<Tensor>& pixels) const {
+    const CobraConfig& config = model_->config();
+    const auto features =
+        run.matrix(config.towers.front().patches(), config.projector_config().vision);
+    int64_t column = 0;
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      const int64_t width = config.towers[i].width;
+      if (needs_.towers[i]) {
+        const auto values = pixels[i].values<float>();
+        model_->tower(run, i, {values.data(), 3, std::ssize(values) / 3},
+                      features.columns(column, width));
+      }
+      column += width;
+    }
+    if (!needs_.projector) return {};
+    const auto out = run.matrix(model_->picture_tokens(), width_);
+    model_->project(run, features, out);
+    return out;
+  }
+  void read(Run& run, MatView<float> picture, const std::vector<int32_t>& ids) const {
+    const int64_t length = picture.rows + std::ssize(ids);
+    const auto hidden = run.matrix(length, width_);
+    State state = model_->language().new_state();
+    model_->language().hidden(run, picture, ids, state, hidden);
+    if (needs_.head) model_->language().logits(run, hidden, run.matrix(length, vocabulary_));
+  }
+
+  Needs needs_;
+  std::optional<Site> llm_;
+  std::optional<CobraModel> model_;
+  std::optional<Embedding> table_;
+  int64_t width_ = 0, vocabulary_ = 0;
+};
+
+/// A recorder, perhaps behind a sampler, and a run for each thread.
+class Observers {
+ public:
+  Observers(int workers, const std::vector<Site>& sites, const CobraCollectOptions& options) {
+    // Rounded up, so that a batch keeps at least what was asked for of each picture.
+    const int64_t share =
+        (options.max_samples_per_batch + options.batch_size - 1) / options.batch_size;
+    for (int i = 0; i < workers; ++i) {
+      recorders_.push_back(std::make_unique<Recorder>(
+          sites, RecorderOptions{.fine = options.fine, .per_channel = options.per_channel}));
+      Tap* tap = recorders_.back().get();
+      if (share > 0) {
+        samplers_.push_back(std::make_unique<Sampler>(*tap, share, options.text.seed));
+        tap = samplers_.back().get();
+      }
+      runs_.push_back(std::make_unique<Run>(tap, options.state_every));
+    }
+  }
+  Run& begin(int worker, int64_t picture) {
+    const auto i = static_cast<size_t>(worker);
+    if (!samplers_.empty()) samplers_[i]->begin(picture);
+    return *runs_[i];
+  }
+  const Recorder& merged() {
+    for (size_t i = 1; i < recorders_.size(); ++i) recorders_.front()->merge(*recorders_[i]);
+    return *recorders_.front();
+  }
+
+ private:
+  std::vector<std::unique_ptr<Recorder>> recorders_;
+  std::vector<std::unique_ptr<Sampler>> samplers_;
+  std::vector<std::unique_ptr<Run>> runs_;
+};
+
+/// A picture that could be read, and its number among all.
+struct Loaded {
+  int64_t number = 0;
+  std::vector<Tensor> pixels;
+};
+
+/// Reads the pictures in order; those that cannot be decoded are noted and passed over.
+class Loader {
+ public:
+  Loader(const CobraDescription& model, std::vector<std::string> paths)
+      : model_(model), paths_(std::move(paths)) {}
+
+  /// The next `count` that can be read; fewer at the end.
+  std::vector<Loaded> next(int64_t count, const Threads& threads) {
+    std::vector<Loaded> out;
+    while (std::ssize(out) < count && next_ < std::ssize(paths_)) {
+      const int64_t piece = std::min(count - std::ssize(out), std::ssize(paths_) - next_);
+      std::vector<Loaded> read(static_cast<size_t>(piece));
+      std::vector<std::string> problems(static_cast<size_t>(piece));
+      threads.for_each(piece, [&](int64_t i, int) {
+        const auto at = static_cast<size_t>(i);
+        read[at].number = next_ + i;
+        try {
+          read[at].pixels =
+              tower_pixels(model_, read_picture(paths_[static_cast<size_t>(next_ + i)]));
+        } catch (const Error& error) {
+          problems[at] = error.what();
+        }
+      });
+      for (size_t i = 0; i < read.size(); ++i) {
+        if (problems[i].empty()) {
+          used_.push_back(paths_[static_cast<size_t>(read[i].number)]);
+          out.push_back(std::move(read[i]));
+        } else {
+          corrupt_.push_back(problems[i]);
+        }
+      }
+      next_ += piece;
+    }
+    return out;
+  }
+  const std::vector<std::string>& used() const { return used_; }
+  const std::vector<std::string>& corrupt() const { return corrupt_; }
+  int64_t left() const { return std::ssize(paths_) - next_; }
+
+ private:
+  const CobraDescription& model_;
+  std::vector<std::string> paths_, used_, corrupt_;
+  int64_t next_ = 0;
+};
+
+void check(const CobraCollectOptions& options) {
+  const auto at_least = [](const char* name, int64_t value, int64_t least) {
+    if (value < least) fail(name, fmt::format("at least {}", least), fmt::format("{}", value));
+  };
+  at_least("--batches", options.batches, 1);
+  at_least("--batch-size", options.batch_size, 1);
+  at_least("--max-samples-per-batch", options.max_samples_per_batch, 0);
+  if (options.per_channel && options.max_samples_per_batch > 0) {
+    fail("--max-samples-per-batch", "no --per-channel, which needs every value", "both");
+  }
+}
+
+/// A bucket that nothing of this model is: which there are, why, and what to do.
+[[noreturn]] void refuse_target(const CobraDescription& model, const SiteList& list,
+                                const std::string& target) {
+  std::vector<std::string> there;
+  for (const std::string& bucket : bucket_names()) {
+    if (list.find(bucket) != nullptr) there.push_back(bucket);
+  }
+  const Json* id = model.json.at("model", model.path).find("vision_backbone_id");
+  fail("--targets " + target,
+       fmt::format("a bucket that {} has: {}", model.name, fmt::join(there, ", ")),
+       fmt::format("none{}; its vision backbone is {}. Leave it out of --targets, or look with "
+                   "scute sites {} find NAME",
+                   did_you_mean(target, there), id->dump(), model.path));
+}
+
+}  // namespace
+
+std::vector<Site> cobra_collection_sites(const CobraDescription& model,
+                                         const CobraCollectOptions& options) {
+  const SiteList list = CobraSites(model.config, model.language.scheme).list();
+  std::vector<bool> chosen(list.sites().size(), false);
+  const auto choose = [&](const Site& site) { chosen[static_cast<size_t>(site.index)] = true; };
+  const bool all = options.targets == bucket_names();
+  for (const std::string& target : options.targets) {
+    if (list.find(target) == nullptr) {
+      if (all) continue;  // a model with one tower
+      refuse_target(model, list, target);
+    }
+    for (const Site& site : list.sites()) {
+      if (site.index >= 0 && inside(site.name, target)) choose(site);
+    }
+  }
+  if (!options.sites.empty()) {
+    for (const Site& site : list.match(options.sites, "--sites")) {
+      if (options.state_every > 0 || site.extent != Site::Extent::per_step) choose(site);
+    }
+  }
+  std::vector<Site> out = list.sites();
+  std::erase_if(out, [&](const Site& site) {
+    return site.index < 0 || !chosen[static_cast<size_t>(site.index)];
+  });
+  return out;
+}
+
+CobraCollectResult collect_cobra(const CobraDescription& description,
+                                 const CobraCollectOptions& options, const CollectRun& how) {
+  check(options);
+  const std::vector<Site> sites = cobra_collection_sites(description, options);
+  const std::vector<std::string> paths = list_pictures(options.images);
+  CobraCollectResult result;
+  result.listed = std::ssize(paths);
+  const PictureTexts texts(description, options.text, result.listed);
+  const Pass pass(description, sites, options.compute);
+  if (pass.needs().text && !texts.any()) {
+    fail("llm",
+         "text to embed: --prompts FILE, or random ids (no --no-random-text), or --targets without "
+         "llm",
+         "none");
+  }
+
+  const Threads threads(how.threads);
+  Observers observers(threads.count(), without_composites(sites), options);
+  Loader loader(description, paths);
+  const int64_t wanted =
+      checked_mul(options.batches, options.batch_size, "--batches × --batch-size");
+  const int64_t planned = std::min(wanted, result.listed);
+  std::atomic<int64_t> done{0};
+  while (result.pictures < wanted) {
+    result.interrupted = how.cancelled != nullptr && how.cancelled->load();
+    if (result.interrupted) break;
+    // Two for each thread: few enough to stop soon, and in memory at once.
+    const auto loaded =
+        loader.next(std::min<int64_t>(wanted - result.pictures, 2 * threads.count()), threads);
+    if (loaded.empty()) break;
+    threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
+      const Loaded& picture = loaded[static_cast<size_t>(i)];
+      static const std::vector<int32_t> kNoText;
+      pass(observers.begin(worker, picture.number), picture.pixels,
+           texts.any() ? texts.of(picture.number) : kNoText);
+      if (how.progress) how.progress(done.fetch_add(1) + 1, planned);
+    });
+    for (const Loaded& picture : loaded) {
+      if (pass.needs().text) result.text_tokens += std::ssize(texts.of(picture.number));
+    }
+    result.pictures += std::ssize(loaded);
+  }
+  result.corrupt = loader.corrupt();
+  result.unused = loader.left();
+  if (result.pictures == 0) {
+    fail(options.images, "a picture that can be read",
+         result.interrupted
+             ? "an interruption"
+             : fmt::format("none of {}; the first: {}", result.listed, result.corrupt.front()));
+  }
+  const Recorder& all = observers.merged();
+  result.silent_sites = all.silent_sites();
+  result.statistics.fine = options.fine;
+  result.statistics.sites = all.statistics();
+  add_composites(sites, result.statistics.sites);
+  result.statistics.meta =
+      cobra_collection_meta(description, options, result, loader.used(), texts);
+  return result;
+}
+
+}  // namespace scute

@@ -1,0 +1,56 @@
+// Collect for Cobra: pictures and texts through the model once, exact statistics of its buckets and
+// of the sites inside them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "scute/observe/statistics_file.h"
+#include "scute/recipe/cobra_folder.h"
+#include "scute/recipe/collect.h"
+#include "scute/recipe/percentile_config.h"
+#include "scute/recipe/picture_texts.h"
+
+namespace scute {
+
+/// Every option that influences the result; all are recorded in the file.
+struct CobraCollectOptions {
+  std::string images;  ///< folder
+  std::vector<std::string> targets = bucket_names();
+  /// Glob: sites besides those of the targets. A target's sites are its bucket and those inside it;
+  /// the language model's blocks run only if this names one of theirs.
+  std::string sites;
+  int64_t batches = 8, batch_size = 4;  ///< at most batches × batch_size pictures
+  int64_t max_samples_per_batch = 0;    ///< values of a site; 0: every value is counted
+  TextOptions text;
+  Compute compute = Compute::f32;
+  int fine = 8;
+  bool per_channel = false;
+  int64_t state_every = 64;
+};
+
+struct CobraCollectResult {
+  StatisticsSet statistics;
+  std::vector<std::string> silent_sites;  ///< asked for, saw no value
+  int64_t listed = 0;                     ///< pictures in the folder
+  int64_t pictures = 0;                   ///< measured
+  int64_t unused = 0;                     ///< beyond batches × batch size
+  std::vector<std::string> corrupt;       ///< could not be decoded: path and reason
+  int64_t text_tokens = 0;
+  bool interrupted = false;  ///< what was finished, in order, is here
+};
+
+/// The sites that these options ask for. Error naming the nearest when there is none.
+std::vector<Site> cobra_collection_sites(const CobraDescription& model,
+                                         const CobraCollectOptions& options);
+
+/// The result does not depend on threads or, without max_samples_per_batch, on how pictures are
+/// split into batches. Error when no picture can be read.
+CobraCollectResult collect_cobra(const CobraDescription& model, const CobraCollectOptions& options,
+                                 const CollectRun& run);
+
+}  // namespace scute

@@ -1,0 +1,83 @@
+#include "scute/recipe/cobra_collect_meta.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "scute/io/file.h"
+
+namespace scute {
+namespace {
+
+std::string canonical_command(const CobraDescription& model, const CobraCollectOptions& o,
+                              int64_t pictures) {
+  const auto base = [](const std::string& path) {
+    return std::filesystem::path(path).lexically_normal().filename().string();
+  };
+  const bool sampled = o.max_samples_per_batch > 0;
+  std::string out =
+      fmt::format("scute collect {} --images {} --batches {} --batch-size {} --targets {}",
+                  model.name, base(o.images), sampled ? o.batches : pictures,
+                  sampled ? o.batch_size : 1, fmt::join(o.targets, ","));
+  if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
+  if (sampled) out += fmt::format(" --max-samples-per-batch {}", o.max_samples_per_batch);
+  if (!o.text.prompts.empty()) {
+    out += " --prompts " + base(o.text.prompts);
+  } else if (o.text.random) {
+    out += fmt::format(" --text-len {} --seed {}", o.text.length, o.text.seed);
+  } else {
+    out += " --no-random-text";
+  }
+  out += fmt::format(" --compute {} --fine {}", o.compute == Compute::f32 ? "f32" : "bf16", o.fine);
+  return o.per_channel ? out + " --per-channel" : out;
+}
+
+Json picture_data(const std::string& folder, const std::vector<std::string>& used) {
+  Json data;
+  for (const std::string& path : used) {
+    Json file;
+    file["file"] = std::filesystem::relative(path, folder).string();
+    file["sha256"] = hash_file(path);
+    data["files"].push_back(std::move(file));
+  }
+  return data;
+}
+
+}  // namespace
+
+Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOptions& options,
+                           const CobraCollectResult& result, const std::vector<std::string>& used,
+                           const PictureTexts& texts) {
+  Json meta;
+  meta["tool"] = "scute " SCUTE_VERSION;
+  meta["model"] = model.name;
+  meta["model_sha256"] = hash_cobra(model);
+  meta["tokenizer_sha256"] = hash_tokenizer(model.language, options.text.tokenizer);
+  meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
+  meta["instruction_set"] = std::string(highway_target());
+  meta["observer"] = options.max_samples_per_batch > 0 ? "sampled histogram" : "histogram";
+  meta["state_every"] = options.state_every;
+  meta["targets"] = Json::array();
+  for (const std::string& target : options.targets) meta["targets"].push_back(target);
+  meta["sites"] = options.sites;
+  meta["samples"] = result.pictures;
+  meta["tokens"] = result.text_tokens;
+  meta["pictures_listed"] = result.listed;
+  meta["pictures_unused"] = result.unused;
+  meta["pictures_corrupt"] = std::ssize(result.corrupt);
+  meta["text"] = texts.origin();
+  if (options.max_samples_per_batch > 0) {
+    Json sampling;
+    sampling["values_per_batch"] = options.max_samples_per_batch;
+    sampling["batch_size"] = options.batch_size;
+    sampling["seed"] = static_cast<int64_t>(options.text.seed);
+    sampling["how"] = "one value of each of equal pieces of a picture's tensor, extremes included";
+    meta["sampling"] = std::move(sampling);
+  }
+  meta["data"] = Json::array();
+  meta["data"].push_back(picture_data(options.images, used));
+  meta["command"] = canonical_command(model, options, result.pictures);
+  return meta;
+}
+
+}  // namespace scute

@@ -1,0 +1,43 @@
+// The text that goes with each picture of a collection: from a file, or seeded random ids.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/recipe/cobra_folder.h"
+
+namespace scute {
+
+struct TextOptions {
+  std::string prompts;    ///< .txt or .jsonl texts, .jsonl or .npy ids; empty: random ids
+  bool random = true;     ///< without prompts: random ids, or no text at all
+  int64_t length = 16;    ///< of random texts, in tokens
+  uint64_t seed = 42;     ///< of random texts
+  std::string tokenizer;  ///< file; empty: the model's own
+};
+
+/// Row i belongs to the i-th picture in sorted order; one row belongs to all.
+class PictureTexts {
+ public:
+  /// Texts become prompts as the model's generation builds them. `pictures`: how many there are.
+  /// Error when a file has more than one row but fewer than pictures, an empty row, or an id that
+  /// the model lacks. Random ids are below the vocabulary without its padding.
+  PictureTexts(const CobraDescription& model, const TextOptions& options, int64_t pictures);
+
+  bool any() const { return !rows_.empty(); }
+  const std::vector<int32_t>& of(int64_t picture) const {
+    return rows_[rows_.size() == 1 ? 0 : static_cast<size_t>(picture)];
+  }
+  /// What a statistics file says of it: {"source": "random", "length", "seed", "vocabulary"}, or
+  /// {"source": "file", "file", "sha256", "rows"}, or {"source": "none"}.
+  const Json& origin() const { return origin_; }
+
+ private:
+  std::vector<std::vector<int32_t>> rows_;
+  Json origin_;
+};
+
+}  // namespace scute

@@ -1,0 +1,153 @@
+// Cobra folders that are not as they should be: what is said; and what their hash covers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cobra_models.h"
+
+namespace scute {
+namespace {
+
+using cobra_models::CobraFolder;
+using cobra_models::error_of;
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string describe_error(const CobraFolder& folder) {
+  return error_of([&] { describe_cobra(folder.path()); });
+}
+std::string load_error(const CobraFolder& folder) {
+  return error_of(
+      [&] { load_cobra(describe_cobra(folder.path()), Compute::f32, CobraModel::Parts::all); });
+}
+
+TEST(CobraFiles, TheReleasedModelNeedsNoOtherConfig) {
+  const CobraFolder folder;
+  folder.remove("vision");
+  folder.remove("llm");
+  folder.edit("config.json", "dinosiglip-vit-small-56px", "dinosiglip-vit-so-384px");
+  folder.edit("config.json", "small-mamba-zephyr", "mamba-2.8b-zephyr");
+  folder.edit("config.json", ",\n  \"image_size\": 56", "");
+  const CobraDescription model = describe_cobra(folder.path());
+  ASSERT_EQ(model.config.towers.size(), 2U);
+  const VisionConfig &dino = model.config.towers[0], &siglip = model.config.towers[1];
+  EXPECT_EQ(dino.width, 1024);
+  EXPECT_EQ(dino.depth, 24);
+  EXPECT_EQ(dino.tokens(), 734);  // 27² and 5
+  EXPECT_EQ(siglip.width, 1152);
+  EXPECT_EQ(siglip.depth, 27);
+  EXPECT_EQ(siglip.hidden, 4304);
+  EXPECT_EQ(siglip.tokens(), 729);
+  EXPECT_EQ(model.config.projector_config().vision, 2176);
+  EXPECT_EQ(model.config.language.width, 2560);
+  EXPECT_EQ(model.config.language.layers, 64);
+  EXPECT_EQ(model.config.language.vocabulary, 50280);
+}
+
+TEST(CobraFiles, UnknownBackboneIsNamedWithTheKnownOnes) {
+  const CobraFolder folder;
+  folder.edit("config.json", "dinosiglip-vit-small-56px", "clip-vit-l-336px");
+  EXPECT_THAT(describe_error(folder),
+              AllOf(HasSubstr("config.json"), HasSubstr("vision_backbone_id"),
+                    HasSubstr("clip-vit-l-336px"), HasSubstr("dinosiglip-vit-so-384px")));
+}
+
+TEST(CobraFiles, UnknownProjectorIsNamedWithTheKnownOnes) {
+  const CobraFolder folder;
+  folder.edit("config.json", "no-align+fused-gelu-mlp", "no-align+perceiver");
+  EXPECT_THAT(describe_error(folder),
+              AllOf(HasSubstr("no-align+perceiver"), HasSubstr("linear"), HasSubstr("gelu-mlp"),
+                    HasSubstr("fused-gelu-mlp"), HasSubstr("fused-ldpnet")));
+}
+
+TEST(CobraFiles, UnknownResizeStrategyIsNamedWithTheKnownOnes) {
+  const CobraFolder folder;
+  folder.edit("config.json", "resize-naive", "resize-naiv");
+  EXPECT_THAT(describe_error(folder), AllOf(HasSubstr("resize-naiv"), HasSubstr("resize-naive"),
+                                            HasSubstr("resize-crop"), HasSubstr("letterbox")));
+}
+
+TEST(CobraFiles, MissingFoldersAreNamed) {
+  const CobraFolder folder;
+  EXPECT_THAT(error_of([&] { describe_cobra(folder.file("nowhere")); }), HasSubstr("nowhere"));
+  EXPECT_FALSE(is_cobra(folder.file("nowhere")));
+  EXPECT_FALSE(is_cobra(folder.file("llm")));  // a language model alone
+  folder.remove("llm");
+  EXPECT_THAT(describe_error(folder),
+              AllOf(HasSubstr("llm/config.json"), HasSubstr("small-mamba-zephyr")));
+  folder.remove("vision/dino");
+  EXPECT_THAT(describe_error(folder), HasSubstr("vision/dino/config.json"));
+  folder.remove("config.json");
+  EXPECT_FALSE(is_cobra(folder.path()));
+  EXPECT_THAT(describe_error(folder), AllOf(HasSubstr(folder.path()), HasSubstr("config.json")));
+}
+
+TEST(CobraFiles, WithoutCheckpointWhatWasLookedForIsNamed) {
+  const CobraFolder folder;
+  folder.remove("checkpoints");
+  EXPECT_THAT(load_error(folder),
+              AllOf(HasSubstr("checkpoints/latest-checkpoint.pt"), HasSubstr("projector")));
+}
+
+TEST(CobraFiles, WithoutTowerWeightsWhatWasLookedForIsNamed) {
+  const CobraFolder folder;
+  folder.remove("vision/siglip/model.safetensors");
+  EXPECT_THAT(load_error(folder), AllOf(HasSubstr("vision/siglip"), HasSubstr("model.safetensors"),
+                                        HasSubstr("open_clip_model.safetensors")));
+}
+
+TEST(CobraFiles, AMisspelledArgumentOfATowerIsNamed) {
+  const CobraFolder folder;
+  folder.edit("vision/dino/config.json", "num_heads", "num_head");
+  EXPECT_THAT(describe_error(folder),
+              AllOf(HasSubstr("vision/dino/config.json"), HasSubstr("num_head")));
+}
+
+TEST(CobraFiles, AnArgumentThatIsNotComputedIsNamed) {
+  const CobraFolder folder;
+  folder.edit("vision/siglip/config.json", "\"class_token\": false",
+              "\"class_token\": false, \"qk_norm\": true");
+  EXPECT_THAT(describe_error(folder),
+              AllOf(HasSubstr("vision/siglip/config.json"), HasSubstr("qk_norm")));
+}
+
+TEST(CobraFiles, TowersOfDifferentGridsAreRefused) {
+  const CobraFolder folder;
+  folder.edit("vision/siglip/config.json", "\"patch_size\": 14", "\"patch_size\": 8");
+  EXPECT_THAT(describe_error(folder), AllOf(HasSubstr("vision.dino"), HasSubstr("vision.siglip")));
+}
+
+TEST(CobraFiles, ATowerOfAnotherShapeIsRefusedByTensor) {
+  const CobraFolder folder;
+  folder.edit("vision/siglip/config.json", "\"mlp_ratio\": 3.7362", "\"mlp_ratio\": 4.0");
+  EXPECT_THAT(load_error(folder), AllOf(HasSubstr("vision/siglip"),
+                                        HasSubstr("blocks.0.mlp.fc1.weight"), HasSubstr("192")));
+}
+
+TEST(CobraFiles, TheHashCoversEveryConfigAndWeightFileAndNotTheirPlace) {
+  for (const char* name : {"model", "variants/openclip_gelu", "variants/meta_linear"}) {
+    const CobraFolder folder(name);
+    const CobraDescription model = describe_cobra(folder.path());
+    const std::string before = hash_cobra(model);
+    EXPECT_EQ(before.size(), 64U);
+    const std::string own = std::string(name) == "variants/meta_linear" ? "dino" : "siglip";
+    std::vector<std::string> files{"config.json", "checkpoints/latest-checkpoint.pt",
+                                   "llm/config.json", "vision/" + own + "/config.json"};
+    for (const auto& entry : std::filesystem::directory_iterator(folder.file("vision/" + own))) {
+      files.push_back("vision/" + own + "/" + entry.path().filename().string());
+    }
+    ASSERT_EQ(files.size(), 6U);
+    for (const std::string& file : files) {
+      const std::string text = read_text(folder.file(file));
+      write_file(folder.file(file), text + " ");
+      EXPECT_NE(hash_cobra(model), before) << name << " " << file;
+      write_file(folder.file(file), text);
+    }
+    EXPECT_EQ(hash_cobra(model), before) << name;
+    std::filesystem::rename(folder.path(), folder.path() + "_moved");
+    EXPECT_EQ(hash_cobra(describe_cobra(folder.path() + "_moved")), before) << name;
+    std::filesystem::rename(folder.path() + "_moved", folder.path());
+  }
+}
+
+}  // namespace
+}  // namespace scute
