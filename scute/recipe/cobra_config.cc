@@ -138,15 +138,18 @@ void read_low_bit(const Json& scute, const std::string& where, CobraDescription&
   }
 }
 
+bool has_vision(const Json& config) {
+  const Json* model = config.find("model");
+  return model != nullptr && model->find("vision_backbone_id") != nullptr;
+}
+
 }  // namespace
 
 bool is_cobra(const std::string& folder) {
   const fs::path file = fs::path(folder) / "config.json";
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) return false;
-  const Json json = read_json(file);
-  const Json* model = json.find("model");
-  return model != nullptr && model->find("vision_backbone_id") != nullptr;
+  return has_vision(read_json(file));
 }
 
 CobraDescription describe_cobra(const std::string& folder) {
@@ -159,6 +162,10 @@ CobraDescription describe_cobra(const std::string& folder) {
   out.name = fs::canonical(root).filename().string();
   out.json = read_json(file);
   const std::string where = file + ": model";
+  if (!has_vision(out.json)) {
+    fail(file, "Cobra's config (a \"model\" with a \"vision_backbone_id\")",
+         "none; a language model is measured on texts (--data)");
+  }
   const Json& model = out.json.at("model", file);
   out.language_id = text_of(model, "llm_backbone_id", where);
   read_towers(model, where, out);
