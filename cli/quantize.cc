@@ -9,10 +9,12 @@
 #include <map>
 #include <optional>
 
+#include "cli/cobra.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/quantize_flags.h"
+#include "cli/quantize_pictures.h"
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
@@ -113,6 +115,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
+  options.note(
+      "Cobra, a vision-language model, is quantized by bucket: scute quantize COBRA_DIR --help");
   if (!options.parse(arguments, out)) return false;
 
   request.options = request.flags.read(!request.hybrid.empty() || request.search);
@@ -256,6 +260,7 @@ std::string as_text(const Request& request, const LowBitModel& low, const Size& 
 }  // namespace
 
 int run_quantize(const Arguments& arguments, Output& out) {
+  if (names_cobra(arguments)) return run_quantize_pictures(arguments, out);
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription model = describe_model(request.model);

@@ -203,6 +203,19 @@ def main():
     put("fuzz_plan", "plan", json.dumps(plan).encode())
     put("fuzz_json", "plan", json.dumps(plan).encode())
     put("fuzz_json", "config", b'{"a": [1, -0.5e-300, NaN, -Infinity], "b": "\\ud83d\\ude00\\n"}')
+    tower = {"architecture": "vit_so400m_patch14_siglip_384",
+             "model_args": {"img_size": 56, "embed_dim": 72, "depth": 3, "num_heads": 4,
+                            "mlp_ratio": 3.7362, "class_token": False},
+             "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+    put("fuzz_cobra", "tower", json.dumps(tower).encode())
+    put("fuzz_cobra", "options", json.dumps({"batches": 8, "targets": ["vision.dino", "llm"],
+                                             "percentile_override": 99.9}).encode())
+    shares = {f"p{p}": p / 40 for p in (25.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 99.999)}
+    bucket = {"mode": "collect", "target": "llm", "module": "m", "numel": 9, "min": -1.0,
+              "max": 3.0, "percentiles": shares, "p99.9": shares["p99.9"]}
+    put("fuzz_cobra", "observers", json.dumps({"config": {}, "targets": ["llm"],
+                                               "observers": {"llm": bucket}}).encode())
+    put("fuzz_cobra", "flat", json.dumps({"vision.dino": bucket, "meta": {}}).encode())
     task = {"perplexity": 27.2, "perplexity_stderr": 0.6, "n": 64, "window": 512, "stride": 512,
             "context": 1, "file": "a.txt", "sha256": "ab", "predictions": 32704}
     word = {"accuracy": 0.5, "accuracy_stderr": 0.1, "perplexity": 41, "perplexity_stderr": 8,

@@ -19,23 +19,6 @@ void require(const Weights& weights, const std::string& name, bool wanted, std::
        wanted ? "none" : "one");
 }
 
-/// One matrix: 4, 8 or 16 bits, its input rounded or not.
-void check_matrix(const Weights& weights, const std::string& name, int bits, bool eight_bit_input,
-                  std::string_view format) {
-  require(weights, name + ".weight_packed", bits == 4, format);
-  require(weights, name + ".weight", bits != 4, format);
-  require(weights, name + ".weight_scale", bits != 16, format);
-  require(weights, name + ".input_scale", eight_bit_input, format);
-  if (bits == 4) return;
-  const DType type = weights.at(name + ".weight").dtype();
-  if ((type == DType::i8) != (bits == 8)) {
-    fail(weights.source(),
-         fmt::format("{}.weight of {}, which config.json calls {}", name,
-                     bits == 8 ? "8-bit codes" : "floats", format),
-         std::string(name_of(type)));
-  }
-}
-
 void check_layer(const Weights& weights, const ModelDescription& model, int64_t index,
                  const LayerFormat& format, const std::string& state_scale) {
   const std::string name = fmt::format("backbone.layers.{}.mixer.", index), label = format.name();
@@ -43,9 +26,9 @@ void check_layer(const Weights& weights, const ModelDescription& model, int64_t 
   const bool one = model.config.mixer == MixerKind::mamba1;
   for (const char* matrix : {"in_proj", "x_proj", "out_proj"}) {
     if (!one && std::string_view(matrix) == "x_proj") continue;
-    check_matrix(weights, name + matrix, format.weight_bits, eight_bit, label);
+    check_low_bit_matrix(weights, name + matrix, format.weight_bits, eight_bit, label);
   }
-  if (one) check_matrix(weights, name + "dt_proj", eight_bit ? 8 : 16, eight_bit, label);
+  if (one) check_low_bit_matrix(weights, name + "dt_proj", eight_bit ? 8 : 16, eight_bit, label);
   require(weights, name + "conv1d.weight_scale", eight_bit, label);
   const std::string scan = name + "selective_scan.";
   require(weights, scan + "u_scale", eight_bit, label);
@@ -81,6 +64,22 @@ bool all_finite(const Tensor& tensor) {
 
 }  // namespace
 
+void check_low_bit_matrix(const Weights& weights, const std::string& name, int bits,
+                          bool eight_bit_input, std::string_view format) {
+  require(weights, name + ".weight_packed", bits == 4, format);
+  require(weights, name + ".weight", bits != 4, format);
+  require(weights, name + ".weight_scale", bits != 16, format);
+  require(weights, name + ".input_scale", eight_bit_input, format);
+  if (bits == 4) return;
+  const DType type = weights.at(name + ".weight").dtype();
+  if ((type == DType::i8) != (bits == 8)) {
+    fail(weights.source(),
+         fmt::format("{}.weight of {}, which config.json calls {}", name,
+                     bits == 8 ? "8-bit codes" : "floats", format),
+         std::string(name_of(type)));
+  }
+}
+
 void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const std::vector<std::string> names = weights.names();
   if (!model.low_bit) {
@@ -97,7 +96,11 @@ void check_low_bit(const Weights& weights, const ModelDescription& model) {
   for (size_t i = 0; i < layers.size(); ++i) {
     check_layer(weights, model, static_cast<int64_t>(i), layers[i], state);
   }
-  for (const std::string& name : names) {
+  check_finite(weights);
+}
+
+void check_finite(const Weights& weights) {
+  for (const std::string& name : weights.names()) {
     if (!all_finite(weights.at(name))) {
       fail(weights.source(), "finite numbers in " + name, "NaN or infinity");
     }

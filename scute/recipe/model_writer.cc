@@ -29,6 +29,10 @@ constexpr std::array<std::string_view, 11> kOwnFiles{"config.json",
                                                      "model.safetensors.index.json",
                                                      "README.md"};
 
+/// The folders of a Cobra's parts.
+constexpr std::array<std::string_view, 5> kOwnFolders{"vision", "dino", "siglip", "projector",
+                                                      "llm"};
+
 /// Error unless everything in the folder may be lost.
 void check_replaceable(const std::string& path) {
   if (fs::is_symlink(path) || !fs::is_directory(path)) {
@@ -36,6 +40,10 @@ void check_replaceable(const std::string& path) {
   }
   for (const auto& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && std::ranges::find(kOwnFolders, name) != kOwnFolders.end()) {
+      check_replaceable(entry.path().string());
+      continue;
+    }
     if (!entry.is_regular_file() || std::ranges::find(kOwnFiles, name) == kOwnFiles.end()) {
       fail(path, "a folder that holds only what scute writes, to replace it",
            name + " in it; move it, or choose another folder");
@@ -123,11 +131,12 @@ void FolderWriter::commit() {
   if (replaces) fs::remove_all(old, error);
 }
 
-void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder) {
+void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
+                    const std::string& part) {
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                            "generation_config.json"}) {
     const fs::path from = fs::path(model.path) / name;
-    if (fs::exists(from)) folder.copy(from.string(), name);
+    if (fs::exists(from)) folder.copy(from.string(), part + name);
   }
 }
 

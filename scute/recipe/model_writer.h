@@ -32,7 +32,9 @@ class FolderWriter {
   std::string target_, path_;
 };
 
-/// tokenizer.json and the small files beside it that say how text becomes ids and back.
-void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder);
+/// tokenizer.json and the small files beside it that say how text becomes ids and back. `part`:
+/// where in the folder, "" or a name with a slash at its end.
+void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
+                    const std::string& part = "");
 
 }  // namespace scute

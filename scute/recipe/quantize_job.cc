@@ -8,6 +8,7 @@
 #include "scute/models/mixer.h"
 #include "scute/recipe/collect.h"
 #include "scute/recipe/low_bit_config.h"
+#include "scute/recipe/stored_weight.h"
 
 namespace scute {
 namespace {
@@ -214,17 +215,7 @@ void QuantizeJob::matrix(MatrixJob job) {
 }
 
 void QuantizeJob::store(const std::string& name, const QuantizedWeight& weight) {
-  if (weight.format.bits == 8) {
-    keep(name + ".weight", weight.codes);
-    const bool one = weight.scales.size() == 1;
-    keep(name + ".weight_scale", one ? weight.scales.reshaped({1}) : weight.scales);
-    return;
-  }
-  const std::vector<int64_t> shape{weight.outputs(), weight.inputs()};
-  keep(name + ".weight_packed", pack_int4(weight.codes));
-  keep(name + ".weight_shape", Tensor::of<int64_t>({2}, shape));
-  keep(name + ".weight_scale", as_type(weight.scales, DType::f16));
-  if (weight.format.two_level) keep(name + ".weight_channel_scale", weight.channel_scales);
+  store_weight(name, weight, out_.tensors);
 }
 
 void QuantizeJob::convolution(const std::string& name, const Tensor& weight,

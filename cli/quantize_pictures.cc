@@ -1,0 +1,265 @@
+#include "cli/quantize_pictures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/quantize_flags.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/recipe/cobra_overrides.h"
+#include "scute/recipe/cobra_writer.h"
+#include "scute/recipe/plan_meta.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Verb kForm{
+    "quantize", "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8 or W4A16",
+    "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
+    "outputs/percentile_stats.pt\n"
+    "scute decide outputs/percentile_stats.pt --out outputs/percentile_overrides.json\n"
+    "scute quantize tests/golden/cobra/model --overrides outputs/percentile_overrides.json --out "
+    "outputs/cobra-w8a8",
+    run_quantize_pictures};
+
+struct Request {
+  std::string model, statistics, out, w_bits = "8", a_bits = "8", hadamard = "on";
+  std::vector<std::string> plans, bucket_formats;
+  PolicyFlags rule;
+  CobraQuantizeOptions options;
+  int threads = 0;
+  bool force = false, quiet = false, json = false;
+};
+
+void declare_formats(Options& options, Request& request) {
+  options.choice("--w-bits", request.w_bits, {"8", "4"}, "bits of a weight, in every bucket");
+  options.choice("--a-bits", request.a_bits, {"8", "16"},
+                 "bits of an input; 16: floats as they are, beside --w-bits 4");
+  options.texts("--bucket-format", request.bucket_formats, "BUCKET=FORMAT...",
+                "another format for vision.dino, vision.siglip, projector or llm: W8A8, W4A8, "
+                "W4A16 or FP");
+  options.texts("--include", request.options.include, "GLOB...",
+                "matrices that are rounded, e.g. 'vision.dino.blocks.*', projector.2, 'layer_*'; "
+                "without it all");
+  options.texts("--exclude", request.options.exclude, "GLOB...",
+                "matrices that stay in floats, also of those included");
+  options.integer("--group-size,--group", request.options.group, {.least = 1},
+                  "inputs that share a 4-bit scale; where it does not divide, the nearest that "
+                  "does");
+  options.choice("--hadamard", request.hadamard, {"on", "off"},
+                 "llm: rotate inputs so that outliers spread");
+}
+
+LayerFormat read_format(const std::string& text, const std::string& where) {
+  try {
+    return LayerFormat::parse(text, where);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
+void read_formats(Request& request) {
+  CobraQuantizeOptions& options = request.options;
+  options.format =
+      read_format(fmt::format("W{}A{}", request.w_bits, request.a_bits), "--w-bits and --a-bits");
+  for (const std::string& pair : words_of(request.bucket_formats)) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError(fmt::format(
+          "--bucket-format: expected BUCKET=FORMAT, e.g. vision.dino=W4A8, found \"{}\"", pair));
+    }
+    const std::string bucket = pair.substr(0, equals);
+    options.buckets[bucket] = read_format(pair.substr(equals + 1), "--bucket-format " + bucket);
+  }
+  options.language.hadamard = options.language.fold = request.hadamard == "on";
+}
+
+/// Whether any bucket's inputs are to be rounded.
+bool eight_bit_inputs(const CobraQuantizeOptions& options) {
+  const auto eight = [](const LayerFormat& format) {
+    return !format.is_float() && format.eight_bit_activations();
+  };
+  return eight(options.format) ||
+         std::ranges::any_of(options.buckets, [&](const auto& own) { return eight(own.second); });
+}
+
+void check_together(const Request& request) {
+  const auto refuse = [](bool wrong, const char* text) {
+    if (wrong) throw UsageError(text);
+  };
+  const bool planned = !request.plans.empty(), measured = !request.statistics.empty();
+  refuse(eight_bit_inputs(request.options) && !planned && !measured,
+         "expected --stats FILE or --overrides FILE, the ranges of 8-bit inputs (scute collect "
+         "MODEL --images DIR measures them), found neither; --w-bits 4 --a-bits 16 needs none");
+  refuse((request.rule.policy || request.rule.alpha) && !measured,
+         "--policy: expected --stats FILE to decide from, found none");
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options(kForm);
+  options.model(request.model);
+  options.texts("--overrides,--plan", request.plans, "FILE...",
+                "ranges that decide wrote, or other tools; of a site in several the last counts");
+  options.text("--stats", request.statistics, "FILE",
+               "statistics: what the overrides lack is decided from them; kept in the checkpoint");
+  request.rule.declare(options, "tail");
+  declare_formats(options, request);
+  options.text("--out,--output", request.out, "DIR", "the folder to write",
+               Options::Need::required);
+  options.flag("--force", request.force, "replace the folder if it exists");
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  read_formats(request);
+  check_together(request);
+  request.options.policy = Policy::parse(request.rule.policy.value_or("tail"));
+  if (request.rule.alpha) request.options.policy.alpha = *request.rule.alpha;
+  return true;
+}
+
+/// The files' ranges as one plan; without files an empty one that says what the statistics say.
+MergedPlans get_plan(const Request& request, const CobraDescription& model,
+                     const std::optional<StatisticsSet>& statistics) {
+  std::vector<PlanFile> files;
+  for (const std::string& path : request.plans) files.push_back(read_plan_file(path));
+  MergedPlans out = merge_plans(files, CobraSites(model.config).list());
+  if (files.empty() && statistics) {
+    out.plan.meta = plan_meta(*statistics, hash_file(request.statistics));
+    out.plan.meta["policy"] = request.options.policy.name();
+    out.plan.meta["bits"] = 8;
+    out.plan.meta["symmetric"] = true;
+  }
+  return out;
+}
+
+/// What the merged plan came from.
+void record_files(const Request& request, const std::vector<std::string>& conflicts,
+                  LowBitCobra& low) {
+  low.recipe["overrides"] = Json::array();
+  for (const std::string& path : request.plans) {
+    Json file = Json::object();
+    file["file"] = fs::path(path).filename().string();
+    file["sha256"] = hash_file(path);
+    low.recipe["overrides"].push_back(std::move(file));
+  }
+  low.remarks.insert(low.remarks.begin(), conflicts.begin(), conflicts.end());
+  low.recipe["remarks"] = Json::array();
+  for (const std::string& sentence : low.remarks) low.recipe["remarks"].push_back(sentence);
+}
+
+/// Bytes of the tensor files.
+int64_t tensor_bytes(const std::string& folder) {
+  int64_t out = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() == "model.safetensors") out += file_size(entry.path().string());
+  }
+  return out;
+}
+
+std::string formats_text(const LowBitCobra& low) {
+  const Json& scute = low.description.json.at("scute", "");
+  std::string out;
+  for (const auto& [bucket, format] : scute.at("formats", "").as_object("")) {
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", bucket, format.as_string(""));
+  }
+  return out;
+}
+
+/// What the matrices of towers and projector became, where that is not what their buckets say.
+std::string matrices_text(const LowBitCobra& low) {
+  std::map<std::string, int64_t> counts;
+  const Json& scute = low.description.json.at("scute", "");
+  for (const auto& [name, format] : scute.at("matrices", "").as_object("")) {
+    ++counts[format.as_string("")];
+  }
+  std::string out;
+  for (const auto& [format, count] : counts) {
+    out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, format);
+  }
+  return out;
+}
+
+std::string clips_text(const LowBitCobra& low) {
+  std::string out;
+  for (const auto& [bucket, range] : low.description.ranges) {
+    out += fmt::format("{}{} {} .. {}", out.empty() ? "" : ", ", bucket,
+                       significant(static_cast<double>(range.first)),
+                       significant(static_cast<double>(range.second)));
+  }
+  return out.empty() ? "nothing" : out;
+}
+
+std::string as_text(const Request& request, const LowBitCobra& low, const CobraComparison& check,
+                    double seconds) {
+  const int64_t bytes = tensor_bytes(request.out);
+  std::string out = fmt::format("formats     {}\n", formats_text(low));
+  out += fmt::format("matrices    {} in towers and projector\n", matrices_text(low));
+  out += fmt::format("clipped     {}\n", clips_text(low));
+  for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
+  out += fmt::format("size        {}, {} of the {} in bf16\n", bytes_text(bytes),
+                     fixed(static_cast<double>(bytes) / static_cast<double>(low.bytes_bf16), 3),
+                     bytes_text(low.bytes_bf16));
+  out += fmt::format("checked     loaded again: the same bits in {} of towers, projector and llm\n",
+                     count_of(check.values, "output"));
+  out += fmt::format("wrote {}, {}\n", request.out, duration_text(seconds));
+  return out;
+}
+
+Json as_json(const Request& request, const LowBitCobra& low, const CobraComparison& check,
+             double seconds) {
+  const Json& scute = low.description.json.at("scute", "");
+  Json out;
+  out["folder"] = request.out;
+  for (const char* key : {"formats", "matrices", "ranges"}) out[key] = scute.at(key, "");
+  out["bytes"] = tensor_bytes(request.out);
+  out["bytes_bf16"] = low.bytes_bf16;
+  out["remarks"] = low.recipe.at("remarks", "");
+  out["checked_values"] = check.values;
+  out["seconds"] = seconds;
+  return out;
+}
+
+}  // namespace
+
+int run_quantize_pictures(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const CobraDescription model = describe_cobra(request.model);
+  if (fs::exists(request.out) && !request.force) {
+    fail(request.out, "a folder that does not exist (or --force)", "one that does");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  std::optional<StatisticsSet> statistics;
+  if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
+  const MergedPlans merged = get_plan(request, model, statistics);
+  LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
+                                   request.options, request.threads);
+  record_files(request, merged.remarks, low);
+  CobraComparison check;
+  {
+    const HoldInterrupts hold;
+    check = write_cobra(low, request.out, request.force);
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  if (request.json) {
+    out.write_json(as_json(request, low, check, time.count()));
+  } else {
+    out.write(as_text(request, low, check, time.count()));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,161 @@
+#include "scute/recipe/cobra_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "scute/base/error.h"
+#include "scute/base/random.h"
+#include "scute/io/file.h"
+#include "scute/io/safetensors.h"
+#include "scute/recipe/model_writer.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kVectors = 32, kTokens = 16;  // enough of a sequence to reach every tensor
+constexpr uint64_t kSeed = 1;
+
+void write_tensors(const FolderWriter& folder, const std::string& part,
+                   const std::vector<NamedTensor>& tensors) {
+  make_folder(folder.file(part));
+  write_safetensors(folder.file(part + "/model.safetensors"), tensors, {{"format", "pt"}});
+}
+
+void write_towers(const LowBitCobra& model, const FolderWriter& folder) {
+  for (size_t i = 0; i < model.towers.size(); ++i) {
+    std::string part = model.description.config.towers[i].bucket;
+    std::ranges::replace(part, '.', '/');
+    write_tensors(folder, part, model.towers[i]);
+    const std::string config = part + "/config.json";
+    const fs::path from = fs::path(model.description.path) / config;
+    if (fs::exists(from)) folder.copy(from.string(), config);  // else the architecture is known
+  }
+}
+
+void write_language(const LowBitCobra& model, const FolderWriter& folder) {
+  if (model.language) {
+    write_low_bit(*model.language, folder.file("llm"), false);
+    return;
+  }
+  Weights weights = read_weights(model.float_language);
+  std::vector<NamedTensor> tensors;
+  for (const std::string& name : weights.names()) tensors.push_back({name, weights.take(name)});
+  write_tensors(folder, "llm", tensors);
+  write_file(folder.file("llm/config.json"), model.float_language.json.dump(2) + "\n");
+  copy_tokenizer(model.float_language, folder, "llm/");
+}
+
+std::vector<int32_t> random_ids(int64_t vocabulary, Random& random) {
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < kTokens; ++i) {
+    out.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary))));
+  }
+  return out;
+}
+
+Tensor logits_of(const CobraModel& model, Run& run, MatView<const float> picture, Random& random) {
+  const LanguageModel& language = model.language();
+  const std::vector<int32_t> ids = random_ids(language.config().vocabulary, random);
+  const auto vectors = picture.slice_rows(0, std::min(picture.rows, kVectors));
+  const int64_t length = vectors.rows + std::ssize(ids);
+  State state = language.new_state();
+  const auto hidden = run.matrix(length, language.config().width);
+  language.hidden(run, vectors, ids, state, hidden);
+  Tensor out(DType::f32, {length, language.config().vocabulary});
+  language.logits(run, hidden, out.mutable_matrix<float>());
+  return out;
+}
+
+void check_values(const NamedTensor& item) {
+  const auto values = item.tensor.values<float>();
+  if (!std::ranges::all_of(values, [](float x) { return std::isfinite(x); })) {
+    fail(item.name, "finite values for a random picture", "NaN or infinity");
+  }
+}
+
+}  // namespace
+
+std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
+  Random random(seed);
+  const CobraConfig& config = model.config();
+  std::vector<Tensor> pictures;
+  std::vector<MatView<const float>> pixels;
+  for (const VisionConfig& tower : config.towers) {
+    pictures.emplace_back(DType::f32, Shape{3, tower.image * tower.image});
+    for (float& x : pictures.back().mutable_values<float>()) {
+      x = static_cast<float>(random.normal());
+    }
+    pixels.push_back(std::as_const(pictures.back()).matrix<float>());
+  }
+  Run run;
+  Tensor features(DType::f32, {config.towers.front().patches(), config.projector_config().vision});
+  model.features(run, pixels, features.mutable_matrix<float>());
+  Tensor rounded = Tensor::of<float>(features.shape(), features.values<float>());
+  Tensor projected(DType::f32, {model.picture_tokens(), model.width()});
+  model.project(run, rounded.mutable_matrix<float>(), projected.mutable_matrix<float>());
+  const Tensor& picture = projected;
+  Tensor logits = logits_of(model, run, picture.matrix<float>(), random);
+  std::vector<NamedTensor> out{{"features", std::move(features)},
+                               {"projector", std::move(projected)},
+                               {"logits", std::move(logits)}};
+  std::ranges::for_each(out, check_values);
+  return out;
+}
+
+CobraComparison compare_probes(const std::vector<NamedTensor>& a,
+                               const std::vector<NamedTensor>& b) {
+  CobraComparison out;
+  if (a.size() != b.size()) fail("probe", fmt::format("{} tensors", a.size()), "another number");
+  for (size_t i = 0; i < a.size(); ++i) {
+    const Tensor &x = a[i].tensor, &y = b[i].tensor;
+    if (x.shape() != y.shape()) fail(a[i].name, to_string(x.shape()), to_string(y.shape()));
+    const auto u = x.values<float>(), v = y.values<float>();
+    double difference = 0, magnitude = 0;
+    for (size_t k = 0; k < u.size(); ++k) {
+      difference =
+          std::max(difference, std::abs(static_cast<double>(u[k]) - static_cast<double>(v[k])));
+      magnitude = std::max(magnitude, std::abs(static_cast<double>(u[k])));
+    }
+    out.values += x.size();
+    out.identical = out.identical && std::ranges::equal(x.bytes(), y.bytes());
+    out.largest = std::max(out.largest, magnitude > 0 ? difference / magnitude : difference);
+  }
+  return out;
+}
+
+CobraComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace) {
+  FolderWriter folder(checked_target(path, model.description.path, replace));
+  write_towers(model, folder);
+  write_tensors(folder, "projector", model.projector);
+  write_language(model, folder);
+  write_file(folder.file("config.json"), model.description.json.dump(2) + "\n");
+  write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
+  if (!model.plan.sites.empty()) {
+    write_file(folder.file("plan.json"), model.plan.to_json().dump(2) + "\n");
+  }
+  if (model.statistics) {
+    write_statistics(folder.file("statistics.safetensors"), *model.statistics);
+  }
+
+  constexpr auto kAll = CobraModel::Parts::all;
+  const Execution execution;
+  // One after the other: a model of this kind fills memory.
+  const auto here = probe_cobra(build_cobra(model, execution), kSeed);
+  const auto stored =
+      probe_cobra(load_cobra(describe_cobra(folder.path()), execution, kAll), kSeed);
+  const CobraComparison comparison = compare_probes(here, stored);
+  if (!comparison.identical) {
+    fail(path, "a model whose outputs are those of the one in memory",
+         fmt::format("a difference of {:.3g} of the largest", comparison.largest));
+  }
+  folder.commit();
+  return comparison;
+}
+
+}  // namespace scute

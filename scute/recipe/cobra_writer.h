@@ -1,0 +1,33 @@
+// Low-bit Cobra folders: written beside their name, checked, and only then put there.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scute/recipe/cobra_quantize.h"
+
+namespace scute {
+
+/// What a model makes of one seeded random picture: F32 `features` (patches × V, the towers side by
+/// side), `projector` (tokens × D), `logits` (48 × V, of up to 32 of those vectors and 16 seeded
+/// ids behind them). Error when one is not finite.
+std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed);
+
+struct CobraComparison {
+  int64_t values = 0;     ///< compared
+  bool identical = true;  ///< every bit
+  double largest = 0;     ///< |difference| / largest magnitude, the most of any tensor
+};
+/// Error when shapes differ.
+CobraComparison compare_probes(const std::vector<NamedTensor>& a,
+                               const std::vector<NamedTensor>& b);
+
+/// Writes config.json, vision/T/{config.json,model.safetensors}, projector/model.safetensors, llm/
+/// (a language model's folder of its own, with tokenizer.json), plan.json, statistics.safetensors,
+/// recipe.json: complete without the original. Then loads it again and compares what both make of a
+/// picture, bit for bit; Error when they differ, and nothing is left under `path`. `path` must not
+/// exist unless `replace`; then what was there is replaced at once, and stays if writing fails.
+CobraComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace);
+
+}  // namespace scute
