@@ -7,12 +7,14 @@
 #include <memory>
 
 #include "cli/bench_latency.h"
+#include "cli/bench_pictures.h"
 #include "cli/forward.h"
 #include "cli/machine.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
 #include "scute/decide/policy.h"
@@ -20,6 +22,7 @@
 #include "scute/observe/composite.h"
 #include "scute/observe/recorder.h"
 #include "scute/recipe/model_folder.h"
+#include "scute/recipe/random_cobra.h"
 #include "scute/recipe/random_model.h"
 
 namespace scute::cli {
@@ -34,6 +37,15 @@ struct Request {
   LatencyRequest latency;
 };
 
+/// Error naming all sizes that --random knows, those of towers too.
+void check_size(const std::string& given) {
+  std::vector<std::string> known = named_sizes();
+  for (const std::string& size : named_vision_sizes()) known.push_back(size);
+  if (std::ranges::count(known, given) > 0) return;
+  fail("--random", fmt::format("one of {}", fmt::join(known, ", ")),
+       fmt::format("\"{}\"{}", given, did_you_mean(given, known)));
+}
+
 bool parse(const Arguments& arguments, Output& out, Request& request) {
   Options options("bench");
   bool random_given = false;
@@ -42,7 +54,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
       "--random", "SIZE", request.random,
       fmt::format("random weights of a released size: {}", fmt::join(named_sizes(), " ")),
       [&](const std::string& given) {
-        named_config(given);
+        check_size(given);
         request.random = given;
         random_given = true;
       });
@@ -61,6 +73,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
+  options.note(
+      "Vision towers have flags of their own: scute bench --random cobra+3b-vision --help");
   if (!options.parse(arguments, out)) return false;
   if (random_given && !request.model.empty()) {
     throw UsageError("expected either MODEL or --random SIZE, found both");
@@ -290,6 +304,7 @@ LanguageModel make_model(const Request& request) {
 }  // namespace
 
 int run_bench(const Arguments& arguments, Output& out) {
+  if (benches_pictures(arguments)) return run_bench_pictures(arguments, out);
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   const LanguageModel model = make_model(request);

@@ -5,7 +5,7 @@
 
 namespace scute::cli {
 
-/// Whether one of the arguments, a position or the value of --model, is a Cobra folder.
+/// Whether one of the arguments, a position or a flag's value other than --out, is a Cobra folder.
 bool names_cobra(const Arguments& arguments);
 
 }  // namespace scute::cli

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <string_view>
 
+#include "cli/cobra.h"
 #include "cli/eval_answer.h"
+#include "cli/eval_pictures.h"
 #include "cli/eval_positions.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -76,6 +78,9 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.quiet(request.quiet);
   options.json(request.json);
   request.positions.declare(options);
+  options.note(
+      "Cobra, a vision-language model, is compared with another on pictures: scute eval MODEL "
+      "--images DIR --against MODEL --help");
   if (!options.parse(arguments, out)) return false;
   if (is_regressor(request.model)) {
     refuse_text_flags(arguments, request.model);
@@ -139,6 +144,7 @@ void warn_of_calibration(const Request& request, const ModelDescription& model) 
 }  // namespace
 
 int run_eval(const Arguments& arguments, Output& out) {
+  if (names_cobra(arguments)) return run_eval_pictures(arguments, out);
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   if (is_regressor(request.model)) {

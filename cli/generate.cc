@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "cli/character_stream.h"
+#include "cli/generate_picture.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -22,8 +23,9 @@ namespace {
 constexpr const char* kEndOfText = "<|endoftext|>";
 
 struct Request {
-  std::string model, prompt_file, tokenizer;
+  std::string model, prompt_file, image, tokenizer;
   std::optional<std::string> prompt;
+  std::optional<double> temperature;
   GenerateOptions options;
   int64_t seed = 0;
   Execution execution;
@@ -33,8 +35,9 @@ struct Request {
 
 void add_sampling(Options& options, Request& request) {
   SamplingOptions& sampling = request.options.sampling;
-  options.number("--temperature", sampling.temperature, 0, 1000,
-                 "logits are divided by it; 0: always the likeliest token");
+  options.number("--temperature", request.temperature, 0, 1000,
+                 "logits are divided by it; 0: always the likeliest token; without it 1, but 0 for "
+                 "Cobra unless --top-k, --top-p or --min-p is given");
   options.integer("--top-k,--topk", sampling.top_k, {.least = 0},
                   "draw among the N likeliest tokens; 0: all");
   options.number("--top-p,--topp", sampling.top_p, 0, 1,
@@ -45,6 +48,15 @@ void add_sampling(Options& options, Request& request) {
                  "logits of tokens seen are divided by it, negative ones multiplied; 1: none");
   options.integer("--seed", request.seed, {.least = 0}, "of the draws");
   options.flag("--greedy", request.greedy, "the same as --temperature 0");
+}
+
+/// Cobra is greedy, as its authors run it, until something about draws is said.
+double temperature_of(const Request& request) {
+  const SamplingOptions& sampling = request.options.sampling;
+  if (request.greedy) return 0;
+  if (request.temperature) return *request.temperature;
+  const bool draws = sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0;
+  return is_cobra(request.model) && !draws ? 0 : 1;
 }
 
 void check(Request& request) {
@@ -60,9 +72,13 @@ void check(Request& request) {
         "new text where the tokenizer has that token",
         kEndOfText));
   }
+  if (!request.image.empty() && !is_cobra(request.model)) {
+    throw UsageError(fmt::format("--image: expected Cobra, a model that sees pictures, found {}",
+                                 request.model));
+  }
   SamplingOptions& sampling = request.options.sampling;
   sampling.seed = static_cast<uint64_t>(request.seed);
-  if (request.greedy) sampling.temperature = 0;
+  sampling.temperature = temperature_of(request);
   try {
     sampling.check();
   } catch (const Error& error) {
@@ -76,6 +92,8 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.custom("--prompt", "TEXT", "", "text to continue",
                  [&](const std::string& given) { request.prompt = given; });
   options.text("--prompt-file", request.prompt_file, "FILE", "file with the text to continue");
+  options.text("--image", request.image, "FILE",
+               "Cobra: a picture that the text is about (JPEG, PNG, WebP, BMP)");
   options.integer("--max-tokens,--genlen", request.options.max_tokens, {.least = 1},
                   "tokens at most");
   add_sampling(options, request);
@@ -87,9 +105,16 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.machine(request.threads);
   options.quiet(request.quiet);
   options.json(request.json);
+  options.note(
+      "To Cobra the text is what a human says, wrapped as it was trained: scute generate MODEL "
+      "--image FILE --prompt 'What is this?'");
   if (!options.parse(arguments, out)) return false;
   check(request);
   return true;
+}
+
+std::string message_of(const Request& request) {
+  return request.prompt ? *request.prompt : read_text(request.prompt_file);
 }
 
 /// Words to continue, and their ids.
@@ -100,7 +125,7 @@ struct Prompt {
 
 Prompt read_prompt(const Request& request, const Tokenizer& tokenizer) {
   Prompt prompt;
-  prompt.text = request.prompt ? *request.prompt : read_text(request.prompt_file);
+  prompt.text = message_of(request);
   prompt.ids = tokenizer.encode(prompt.text);
   if (prompt.ids.empty()) {
     fail(request.prompt ? "--prompt" : request.prompt_file,
@@ -108,6 +133,17 @@ Prompt read_prompt(const Request& request, const Tokenizer& tokenizer) {
          fmt::format("none; the text {} would begin a new one", kEndOfText));
   }
   return prompt;
+}
+
+/// What is said to Cobra.
+Prompt read_prompt(const Request& request, const Tokenizer& tokenizer,
+                   const CobraDescription& model) {
+  const CobraPrompt prompt = cobra_prompt(model, tokenizer, message_of(request));
+  if (prompt.cut > 0) {
+    note(false, fmt::format("scute: warning: the model reads {}; the prompt's last {} are cut off",
+                            count_of(model.text_length, "token"), prompt.cut));
+  }
+  return {prompt.text, prompt.ids};
 }
 
 /// The id that ends a text, when the tokenizer has it.
@@ -165,10 +201,15 @@ class Stream {
   int64_t tokens_ = 0;
 };
 
-Json as_json(const Request& request, const Prompt& prompt, const Generation& generation,
-             const Stream& stream, const char* stopped) {
+Json as_json(const Request& request, const Prompt& prompt, const Voice& voice,
+             const Generation& generation, const Stream& stream, const char* stopped) {
   Json out;
   std::string storage;
+  if (!request.image.empty()) {
+    out["image"] = with_valid_utf8(request.image, storage);
+    out["image_tokens"] = voice.before().rows;
+    out["image_seconds"] = voice.seconds();
+  }
   out["prompt"] = with_valid_utf8(prompt.text, storage);
   out["prompt_tokens"] = static_cast<int64_t>(prompt.ids.size());
   out["text"] = stream.text();
@@ -193,14 +234,14 @@ Json as_json(const Request& request, const Prompt& prompt, const Generation& gen
   return out;
 }
 
-/// The one place that decides how the model is loaded.
-LanguageModel make_model(const Request& request, const ModelDescription& description) {
-  return load_model(description, request.execution, LanguageModel::Head::packed);
-}
-
-void say_how_it_went(const Request& request, const Prompt& prompt, const Generation& generation,
-                     const Stream& stream, const char* stopped) {
+void say_how_it_went(const Request& request, const Prompt& prompt, const Voice& voice,
+                     const Generation& generation, const Stream& stream, const char* stopped) {
   const auto tokens = static_cast<int64_t>(generation.ids.size());
+  if (!request.image.empty()) {
+    note(request.quiet,
+         fmt::format("{} seen in {}: {} before the prompt", request.image,
+                     duration_text(voice.seconds()), count_of(voice.before().rows, "vector")));
+  }
   std::string line =
       fmt::format("{} after a prompt of {}, ended by {}; ", count_of(tokens, "token"),
                   static_cast<int64_t>(prompt.ids.size()), stopped);
@@ -216,31 +257,37 @@ void say_how_it_went(const Request& request, const Prompt& prompt, const Generat
 int run_generate(const Arguments& arguments, Output& out) {
   Request request;
   if (!parse(arguments, out, request)) return kDone;
-  const ModelDescription description = describe_model(request.model);
+  std::optional<CobraDescription> cobra;
+  if (is_cobra(request.model)) cobra = describe_cobra(request.model);
+  const ModelDescription description = cobra ? cobra->language : describe_model(request.model);
   const auto tokenizer = load_tokenizer(description, request.tokenizer);
   if (!tokenizer) fail(description.path, "a tokenizer.json (or --tokenizer FILE)", "none");
-  const Prompt prompt = read_prompt(request, *tokenizer);
+  const Prompt prompt =
+      cobra ? read_prompt(request, *tokenizer, *cobra) : read_prompt(request, *tokenizer);
   request.options.stop = stop_ids(request, *tokenizer);
   request.options.limit = std::min(tokenizer->size(), description.config.vocabulary);
   if (request.threads > 1) {
     note(request.quiet, "one text is computed by one thread: --threads changes nothing");
   }
-  const LanguageModel model = make_model(request, description);
+  const Voice voice = cobra ? Voice(*cobra, request.execution, request.image)
+                            : Voice(description, request.execution);
 
   const Interrupt interrupt;
   Stream stream(*tokenizer, request.json ? nullptr : &out);
   bool read = true;
-  const Generation generation = generate(model, prompt.ids, request.options, [&](int32_t id) {
+  const auto each = [&](int32_t id) {
     read = stream.add(id);
     return read && !interrupt.flag();
-  });
+  };
+  const Generation generation =
+      generate(voice.language(), voice.before(), prompt.ids, request.options, each);
   stream.finish();
   const char* stopped = generation.stopped           ? "end-of-text"
                         : interrupt.exit_code() != 0 ? "interruption"
                         : !read                      ? "closed-output"
                                                      : "max-tokens";
-  if (request.json) out.write_json(as_json(request, prompt, generation, stream, stopped));
-  say_how_it_went(request, prompt, generation, stream, stopped);
+  if (request.json) out.write_json(as_json(request, prompt, voice, generation, stream, stopped));
+  say_how_it_went(request, prompt, voice, generation, stream, stopped);
   return interrupt.exit_code();
 }
 

@@ -20,7 +20,7 @@ double row_divergence(const float* p_logits, const float* q_logits, int64_t n) {
     const double p = static_cast<double>(p_logits[i]) - p_total;
     sum += std::exp(p) * (p - (static_cast<double>(q_logits[i]) - q_total));
   }
-  return std::max(0.0, sum);
+  return sum < 0 ? 0 : sum;  // NaN stays
 }
 
 double mean_of_sequence(const LanguageModel& model, const LanguageModel& reference, Run& run,
@@ -47,6 +47,14 @@ double mean_of_sequence(const LanguageModel& model, const LanguageModel& referen
 }
 
 }  // namespace
+
+double divergence(std::span<const float> logits, std::span<const float> reference) {
+  if (logits.size() != reference.size() || logits.empty()) {
+    fail("divergence", fmt::format("{} logits, at least one", reference.size()),
+         fmt::format("{}", logits.size()));
+  }
+  return row_divergence(reference.data(), logits.data(), std::ssize(logits));
+}
 
 MeanAndError divergence(const LanguageModel& model, const LanguageModel& reference,
                         const std::vector<std::vector<int32_t>>& sequences,

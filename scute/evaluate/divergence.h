@@ -11,6 +11,11 @@
 
 namespace scute {
 
+/// The Kullback-Leibler divergence of one distribution over the next token from another, given by
+/// their logits, nats: Σ p·(log p − log q), where p is the reference. Never negative; NaN when a
+/// logit is. Error when the numbers differ or are 0.
+double divergence(std::span<const float> logits, std::span<const float> reference);
+
 /// The Kullback-Leibler divergence of `model`'s next-token distributions from those of `reference`,
 /// nats per token: Σ p·(log p − log q), mean over all positions of the sequences; its standard
 /// error over sequences. Never negative, and far less noisy than a difference of perplexities.

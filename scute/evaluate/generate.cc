@@ -39,27 +39,31 @@ double exp_of(double x) noexcept {
   return std::ldexp(sum, static_cast<int>(k));
 }
 
-/// Feeds `ids` to the state and gives the logits of the token after the last of them.
-void next_logits(const LanguageModel& model, Run& run, std::span<const int32_t> ids, State& state,
-                 std::vector<float>& logits) {
+/// Feeds the vectors `before`, then `ids`, to the state and gives the logits of the token after the
+/// last of them.
+void next_logits(const LanguageModel& model, Run& run, MatView<const float> before,
+                 std::span<const int32_t> ids, State& state, std::vector<float>& logits) {
   const Arena::Scope scope(run.arena());
-  const auto length = static_cast<int64_t>(ids.size());
+  const int64_t length = before.rows + std::ssize(ids);
   const auto hidden = run.matrix(std::min(kPrefillRows, length), model.config().width);
   int64_t rows = 0;
   for (int64_t t = 0; t < length; t += rows) {
     rows = std::min(kPrefillRows, length - t);
-    model.hidden(run, ids.subspan(static_cast<size_t>(t), static_cast<size_t>(rows)), state,
-                 hidden.slice_rows(0, rows));
+    const int64_t vectors = std::clamp<int64_t>(before.rows - t, 0, rows);
+    const int64_t first = std::max<int64_t>(t - before.rows, 0);
+    model.hidden(run, vectors > 0 ? before.slice_rows(t, vectors) : MatView<const float>(),
+                 ids.subspan(static_cast<size_t>(first), static_cast<size_t>(rows - vectors)),
+                 state, hidden.slice_rows(0, rows));
   }
   model.logits(run, hidden.slice_rows(rows - 1, 1),
                MatView<float>(logits.data(), 1, static_cast<int64_t>(logits.size())));
 }
 
-void check(const LanguageModel& model, std::span<const int32_t> prompt,
+void check(const LanguageModel& model, MatView<const float> before, std::span<const int32_t> prompt,
            const GenerateOptions& options) {
   options.sampling.check();
   const int64_t vocabulary = model.config().vocabulary;
-  if (prompt.empty()) fail("prompt", "at least one token", "none");
+  if (prompt.empty() && before.rows == 0) fail("prompt", "at least one token", "none");
   if (options.max_tokens < 1) {
     fail("--max-tokens", "at least 1", fmt::format("{}", options.max_tokens));
   }
@@ -211,7 +215,13 @@ int32_t Sampler::draw() {
 
 Generation generate(const LanguageModel& model, std::span<const int32_t> prompt,
                     const GenerateOptions& options, const std::function<bool(int32_t)>& each) {
-  check(model, prompt, options);
+  return generate(model, {}, prompt, options, each);
+}
+
+Generation generate(const LanguageModel& model, MatView<const float> before,
+                    std::span<const int32_t> prompt, const GenerateOptions& options,
+                    const std::function<bool(int32_t)>& each) {
+  check(model, before, prompt, options);
   const int64_t vocabulary = model.config().vocabulary;
   const int64_t limit = options.limit == 0 ? vocabulary : options.limit;
   Run run;
@@ -221,7 +231,7 @@ Generation generate(const LanguageModel& model, std::span<const int32_t> prompt,
   std::vector<float> logits(static_cast<size_t>(vocabulary));
 
   Generation out;
-  next_logits(model, run, prompt, state, logits);
+  next_logits(model, run, before, prompt, state, logits);
   for (;;) {
     const int32_t id = sampler.next(logits, limit);
     if (std::ranges::find(options.stop, id) != options.stop.end()) {
@@ -231,7 +241,7 @@ Generation generate(const LanguageModel& model, std::span<const int32_t> prompt,
     out.ids.push_back(id);
     if (each && !each(id)) return out;
     if (static_cast<int64_t>(out.ids.size()) == options.max_tokens) return out;
-    next_logits(model, run, {&id, 1}, state, logits);
+    next_logits(model, run, {}, {&id, 1}, state, logits);
   }
 }
 

@@ -74,5 +74,10 @@ struct Generation {
 /// sense, on an empty prompt and on an id outside the vocabulary.
 Generation generate(const LanguageModel& model, std::span<const int32_t> prompt,
                     const GenerateOptions& options, const std::function<bool(int32_t)>& each = {});
+/// The same after vectors that come before the prompt, rows × D, e.g. a picture's; one of the two
+/// may be empty. Error also when the vectors are of another width than the model.
+Generation generate(const LanguageModel& model, MatView<const float> before,
+                    std::span<const int32_t> prompt, const GenerateOptions& options,
+                    const std::function<bool(int32_t)>& each = {});
 
 }  // namespace scute

@@ -245,6 +245,41 @@ TEST(Generate, APromptLongerThanOnePrefillPassContinuesTheSameState) {
   EXPECT_EQ(first.ids[0], std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
+/// Keeps the vectors of the tokens that a model reads.
+class Vectors : public Tap {
+ public:
+  bool wants(const Site& site) const override { return site.name == "embedding:output"; }
+  void see(const Site&, MatView<const float> x) override {
+    for (int64_t r = 0; r < x.rows; ++r) values.insert(values.end(), x.row(r), x.row(r) + x.cols);
+  }
+  std::vector<float> values;
+};
+
+TEST(Generate, VectorsBeforeThePromptAreReadLikeTokens) {
+  // The same tokens, some of them given as vectors: of one pass, and of more than one.
+  const LanguageModel model = random_model();
+  const GenerateOptions options{.sampling = {.temperature = 0}, .max_tokens = 5};
+  for (const auto& [length, before] : {std::pair{5, 2}, {5, 5}, {4100, 3000}, {2100, 2048}}) {
+    Random random(7);
+    std::vector<int32_t> ids(static_cast<size_t>(length));
+    for (int32_t& id : ids) id = static_cast<int32_t>(random.below(24));
+    Vectors vectors;
+    scute::Run run(&vectors);
+    forward(model, run, ids);
+    const MatView<const float> first(vectors.values.data(), before, model.config().width);
+    const auto rest = std::span(ids).subspan(static_cast<size_t>(before));
+    EXPECT_EQ(generate(model, first, rest, options).ids, generate(model, ids, options).ids)
+        << before << " of " << length;
+  }
+  // Another picture, another answer.
+  const std::vector<float> noise(2 * 16, 3.0F);
+  const std::vector<int32_t> one{3};
+  EXPECT_NE(generate(model, {noise.data(), 2, 16}, one, options).ids,
+            generate(model, one, options).ids);
+  EXPECT_THROW(generate(model, {noise.data(), 2, 15}, kPrompt, options), Error);
+  EXPECT_THROW(generate(model, {noise.data(), 0, 16}, {}, options), Error);
+}
+
 TEST(Generate, AStopTokenEndsItAndIsNotReturned) {
   const LanguageModel model = random_model();
   GenerateOptions options{.sampling = {.seed = 2}, .max_tokens = 30};

@@ -1,0 +1,294 @@
+#include "cli/bench_pictures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <map>
+#include <memory>
+
+#include "cli/machine.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/base/random.h"
+#include "scute/base/threads.h"
+#include "scute/kernels/gemm.h"
+#include "scute/recipe/random_cobra.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr Verb kForm{"bench", "speed and memory of vision towers and a projector on this machine",
+                     "scute bench --random tiny-cobra-vision --pictures 4\n"
+                     "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
+                     run_bench_pictures};
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Request {
+  std::string size;
+  Execution execution;
+  int64_t pictures = 4, batches = 1;
+  int threads = 0;
+  bool int8 = false, quiet = false, json = false;
+};
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options(kForm);
+  options.choice("--random", request.size, named_vision_sizes(),
+                 "random weights of the released model's towers and projector, or small ones");
+  options.integer("--pictures", request.pictures, {1, 4096}, "pictures of a batch");
+  options.integer("--batches", request.batches, {1, 1 << 20}, "batches timed");
+  options.flag("--int8", request.int8, "weights and inputs of all products in 8 bits (W8A8)");
+  options.compute(request.execution.compute);
+  options.backend(request.execution.backend);
+  options.machine(request.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  options.note(
+      "Random pixels, already resized; each picture on one thread. Peak memory is that of the "
+      "whole "
+      "process, weights included.");
+  return options.parse(arguments, out);
+}
+
+/// "vision.dino.blocks.3.attn.qkv:input" to what has been done when the next site is reached.
+std::string part_after(const std::string& site) {
+  const auto has = [&](const char* word) { return site.find(word) != std::string::npos; };
+  if (has("patch_embed")) return "patch_embed";
+  if (has("attn.qkv")) return "qkv_attention";
+  if (has("attn.proj")) return "proj_norm";
+  if (has("mlp.fc1")) return "fc1_gelu";
+  if (has("mlp.fc2")) return "fc2_norm";
+  return site.starts_with("projector.") ? "projector" : "";
+}
+
+/// Of this thread's processor: others may use the machine too.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// Notes the processor time from one site to the next.
+class PartTimes : public Tap {
+ public:
+  bool wants(const Site&) const override { return true; }
+  void see(const Site& site, MatView<const float>) override {
+    const double now = thread_seconds();
+    if (!part_.empty()) seconds_[part_] += now - last_;
+    part_ = part_after(site.name);
+    last_ = now;
+  }
+  const std::map<std::string, double>& seconds() const { return seconds_; }
+
+ private:
+  std::map<std::string, double> seconds_;
+  std::string part_;  ///< begun at `last_`
+  double last_ = 0;
+};
+
+/// Floats a row of pixels, the same for the same picture.
+Tensor random_pixels(int64_t image, int64_t picture) {
+  Tensor out(DType::f32, {3, image * image});
+  Random random(static_cast<uint64_t>(picture));
+  for (float& x : out.mutable_values<float>()) x = static_cast<float>(2 * random.uniform() - 1);
+  return out;
+}
+
+/// Pictures through the model, towers first, then the projector, each timed.
+class Passes {
+ public:
+  Passes(const CobraModel& model, const Request& request)
+      : model_(model), request_(request), threads_(request.threads) {
+    for (int i = 0; i < threads_.count(); ++i) {
+      times_.push_back(std::make_unique<PartTimes>());
+      runs_.push_back(std::make_unique<Run>(times_.back().get()));
+    }
+    const CobraConfig& config = model.config();
+    for (int64_t i = 0; i < request.pictures; ++i) {
+      pixels_.push_back(random_pixels(config.towers.front().image, i));
+      features_.emplace_back(
+          DType::f32, Shape{config.towers.front().patches(), config.projector_config().vision});
+      rows_.emplace_back(DType::f32, Shape{model.picture_tokens(), model.width()});
+    }
+  }
+
+  void run() {
+    Progress progress("bench", "pictures", request_.quiet);
+    const int64_t total = request_.batches * request_.pictures;
+    for (int64_t batch = 0; batch < request_.batches; ++batch) {
+      towers_ += timed([&](Run& run, size_t i) {
+        const auto pixels = pixels_[i].matrix<float>();
+        const std::vector<MatView<const float>> views(model_.config().towers.size(), pixels);
+        model_.features(run, views, features_[i].mutable_matrix<float>());
+      });
+      projector_ += timed([&](Run& run, size_t i) {
+        model_.project(run, features_[i].mutable_matrix<float>(), rows_[i].mutable_matrix<float>());
+      });
+      progress.update((batch + 1) * request_.pictures, total);
+    }
+  }
+
+  int64_t threads() const { return std::min<int64_t>(threads_.count(), request_.pictures); }
+  double towers() const { return towers_; }
+  double projector() const { return projector_; }
+  /// Processor seconds of each part, all threads together.
+  std::map<std::string, double> parts() const {
+    std::map<std::string, double> out;
+    for (const auto& times : times_) {
+      for (const auto& [part, seconds] : times->seconds()) out[part] += seconds;
+    }
+    return out;
+  }
+
+ private:
+  template <class F>
+  double timed(const F& work) {
+    const auto start = Clock::now();
+    threads_.for_each(request_.pictures, [&](int64_t i, int worker) {
+      work(*runs_[static_cast<size_t>(worker)], static_cast<size_t>(i));
+    });
+    return seconds_since(start);
+  }
+
+  const CobraModel& model_;
+  const Request& request_;
+  Threads threads_;
+  std::vector<std::unique_ptr<PartTimes>> times_;
+  std::vector<std::unique_ptr<Run>> runs_;
+  std::vector<Tensor> pixels_, features_, rows_;
+  double towers_ = 0, projector_ = 0;
+};
+
+struct Report {
+  int64_t pictures = 0, weights = 0, loading_peak = 0, peak = 0, threads = 0;
+  double towers = 0, projector = 0;  ///< seconds
+  PictureWork work;
+  std::map<std::string, double> parts;
+
+  double seconds() const { return towers + projector; }
+  double tower_rate() const { return static_cast<double>(pictures) / towers; }
+  double rate() const { return static_cast<double>(pictures) / seconds(); }
+  /// 10⁹ operations a second.
+  double gflops() const { return (work.towers + work.projector) * rate() / 1e9; }
+  double processor() const {
+    double sum = 0;
+    for (const auto& part : parts) sum += part.second;
+    return sum;
+  }
+  /// Pictures a second if every thread had a processor of its own throughout.
+  double undisturbed() const {
+    return static_cast<double>(pictures) * static_cast<double>(threads) / processor();
+  }
+  /// Memory beyond the weights.
+  int64_t beyond() const { return peak - weights; }
+};
+
+std::string form_of(const Request& request) {
+  if (!request.int8) return compute_name(request.execution.compute);
+  return request.execution.backend == Backend::integer ? "int8" : "int8, simulated";
+}
+
+Json as_json(const Report& r, const Request& request) {
+  Json out;
+  out["model"] = "random " + request.size;
+  out["compute"] = form_of(request);
+  out["pictures"] = request.pictures;
+  out["batches"] = request.batches;
+  out["threads"] = r.threads;
+  out["processor"] = processor_name();
+  out["highway"] = highway_target();
+  out["onednn"] = onednn_target();
+  out["seconds"] = r.seconds();
+  out["tower_seconds"] = r.towers;
+  out["projector_seconds"] = r.projector;
+  out["tower_pictures_per_second"] = r.tower_rate();
+  out["pictures_per_second"] = r.rate();
+  out["pictures_per_second_undisturbed"] = r.undisturbed();
+  out["gflop_per_picture"] = (r.work.towers + r.work.projector) / 1e9;
+  out["gflop_per_second"] = r.gflops();
+  out["weight_bytes"] = r.weights;
+  out["peak_bytes"] = r.peak;
+  out["peak_bytes_after_loading"] = r.loading_peak;
+  out["bytes_beyond_weights"] = r.beyond();
+  for (const auto& [part, seconds] : r.parts) out["processor_seconds"][part] = seconds;
+  return out;
+}
+
+std::string as_text(const Report& r, const Request& request) {
+  std::string out =
+      fmt::format("model      random {}, {}, {} of {}, {}\n", request.size, form_of(request),
+                  request.batches == 1 ? "1 batch" : grouped(request.batches) + " batches",
+                  count_of(request.pictures, "picture"), count_of(r.threads, "thread"));
+  out += fmt::format("machine    {}; Highway {}, oneDNN {}\n", processor_name(), highway_target(),
+                     onednn_target());
+  out += fmt::format("towers     {} pictures a second\n", significant(r.tower_rate()));
+  out += fmt::format(
+      "all        {} pictures a second through towers and projector ({} by processor time)\n",
+      significant(r.rate()), significant(r.undisturbed()));
+  out += fmt::format("time       {} for {}\n", duration_text(r.seconds()),
+                     count_of(r.pictures, "picture"));
+  out +=
+      fmt::format("work       {} GFLOP a picture, {} GFLOP a second\n",
+                  significant((r.work.towers + r.work.projector) / 1e9), significant(r.gflops()));
+  out += fmt::format("memory     weights {}, peak {}: {} beyond; peak after building {}\n",
+                     bytes_text(r.weights), bytes_text(r.peak), bytes_text(r.beyond()),
+                     bytes_text(r.loading_peak));
+  Table table({{"part", Table::Align::left}, {"share"}, {"processor s"}});
+  for (const auto& [part, seconds] : r.parts) {
+    table.add({part, fmt::format("{:.1f} %", 100 * seconds / r.processor()), fixed(seconds, 3)});
+  }
+  return out + "\n" + table.text();
+}
+
+CobraModel make_model(const Request& request) {
+  constexpr uint64_t kSeed = 42;
+  const CobraConfig config = named_vision_config(request.size);
+  const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;
+  return {config, random_vision_weights(config, form, kSeed), request.execution,
+          CobraModel::Parts::vision};
+}
+
+}  // namespace
+
+bool benches_pictures(const Arguments& arguments) {
+  return std::ranges::any_of(arguments, [](const std::string& argument) {
+    const std::string value = argument.substr(argument.find('=') + 1);  // all of it without "="
+    return std::ranges::count(named_vision_sizes(), value) > 0;
+  });
+}
+
+int run_bench_pictures(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const CobraModel model = make_model(request);
+  Report report;
+  report.weights = model.size().total();
+  report.loading_peak = peak_memory();
+  report.work = picture_work(model.config());
+  report.pictures = request.pictures * request.batches;
+
+  Passes passes(model, request);
+  passes.run();
+  report.threads = passes.threads();
+  report.towers = passes.towers();
+  report.projector = passes.projector();
+  report.parts = passes.parts();
+  report.peak = peak_memory();
+  if (request.json) {
+    out.write_json(as_json(report, request));
+  } else {
+    out.write(as_text(report, request));
+  }
+  return kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,213 @@
+#include "cli/eval_pictures.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+#include "cli/words.h"
+#include "scute/io/file.h"
+#include "scute/recipe/cobra_compare.h"
+#include "scute/text/utf8.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr Verb kForm{"eval", "how far a Cobra's values are from another's, stage by stage",
+                     "scute eval tests/golden/cobra/model --images tests/golden/cobra/pictures "
+                     "--against tests/golden/cobra/model",
+                     run_eval_pictures};
+
+struct Request {
+  std::string model, against, items_out;
+  CobraCompareOptions compare;
+  int64_t seed = 42;
+  Execution execution;
+  bool no_random_text = false, quiet = false, json = false;
+};
+
+void check(const Request& request) {
+  if (request.compare.images.empty()) {
+    throw UsageError(
+        fmt::format("expected --images DIR, the pictures that {} and the model of --against are "
+                    "compared on (see scute eval {} --help)",
+                    request.model, request.model));
+  }
+  if (request.against.empty()) {
+    throw UsageError(
+        fmt::format("expected --against MODEL, what the values of {} are compared with, e.g. the "
+                    "float model that it was made from",
+                    request.model));
+  }
+}
+
+bool parse(const Arguments& arguments, Output& out, Request& request) {
+  Options options(kForm);
+  CobraCompareOptions& compare = request.compare;
+  options.model(request.model);
+  options.text("--images", compare.images, "DIR",
+               "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
+  options.text("--against", request.against, "MODEL", "the reference, e.g. low-bit against float");
+  options.integer("--max-pictures", compare.max_pictures, {.least = 1}, "all", "pictures compared");
+  options.text("--prompts", compare.text.prompts, "FILE",
+               "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; "
+               "without it random ids");
+  options.flag("--no-random-text", request.no_random_text, "without --prompts: no text at all");
+  options.integer("--text-len", compare.text.length, {1, 1 << 20}, "random ids of a picture");
+  options.integer("--seed", request.seed, {.least = 0}, "of random ids");
+  options.text("--items-out", request.items_out, "FILE",
+               "errors of each picture, one JSON object a line");
+  options.compute(request.execution.compute);
+  options.backend(request.execution.backend);
+  options.tokenizer(compare.text.tokenizer);
+  options.machine(compare.threads);
+  options.quiet(request.quiet);
+  options.json(request.json);
+  if (!options.parse(arguments, out)) return false;
+  check(request);
+  compare.text.seed = static_cast<uint64_t>(request.seed);
+  compare.text.random = !request.no_random_text;
+  return true;
+}
+
+/// "8 pictures of images, 1 could not be read; 16 random ids each, seed 42".
+std::string protocol_text(const Request& request, const CobraComparison& comparison) {
+  const TextOptions& text = request.compare.text;
+  std::string out =
+      fmt::format("{} of {} (sha256 {})", count_of(std::ssize(comparison.items), "picture"),
+                  request.compare.images, short_hash(comparison.pictures_sha256));
+  if (comparison.unused > 0) out += fmt::format(", {} more not used", comparison.unused);
+  if (!comparison.corrupt.empty()) {
+    out += fmt::format(", {} could not be read", std::ssize(comparison.corrupt));
+  }
+  if (!text.prompts.empty()) return out + "; text of " + text.prompts;
+  if (!text.random) return out + "; no text";
+  return out + fmt::format("; {} each, seed {}", count_of(text.length, "random id"), text.seed);
+}
+
+std::string table_text(const CobraComparison& comparison) {
+  Table table({{"stage", Table::Align::left},
+               {"relative error"},
+               {"SE"},
+               {"worst"},
+               {"worst picture", Table::Align::left},
+               {"cosine"},
+               {"SE"}});
+  for (size_t s = 0; s < comparison.stages.size(); ++s) {
+    const std::vector<VectorError> errors = comparison.of_stage(s);
+    const ErrorSummary sum = summarize_errors(errors);
+    table.add({comparison.stages[s], significant(sum.relative.mean),
+               significant(sum.relative.standard_error, 2), significant(errors[sum.worst].relative),
+               comparison.items[sum.worst].picture, fixed(sum.cosine.mean, 7),
+               significant(sum.cosine.standard_error, 2)});
+  }
+  return table.text();
+}
+
+std::string as_text(const Request& request, const CobraDescription& model,
+                    const CobraDescription& against, const CobraComparison& comparison,
+                    double seconds) {
+  const MeanAndError same = comparison.same_argmax(), divergence = comparison.divergence();
+  std::string out = fmt::format("model       {} against {}, {}\n", model.name, against.name,
+                                compute_name(request.execution));
+  out += fmt::format("protocol    {}\n\n{}\n", protocol_text(request, comparison),
+                     table_text(comparison));
+  out += fmt::format("next token  the same for {:.1f} ± {:.1f} % of the pictures\n",
+                     100 * same.mean, 100 * same.standard_error);
+  out += fmt::format("divergence  {} ± {} nats of the next token's distribution\n",
+                     significant(divergence.mean), significant(divergence.standard_error, 2));
+  out += fmt::format("time        {}\n", duration_text(seconds));
+  return out;
+}
+
+Json as_json(const MeanAndError& value) {
+  Json out;
+  out["mean"] = value.mean;
+  out["standard_error"] = value.standard_error;
+  return out;
+}
+
+Json stage_json(const CobraComparison& comparison, size_t stage) {
+  const std::vector<VectorError> errors = comparison.of_stage(stage);
+  const ErrorSummary sum = summarize_errors(errors);
+  std::string storage;
+  Json out;
+  out["relative_error"] = as_json(sum.relative);
+  out["cosine"] = as_json(sum.cosine);
+  out["worst"]["picture"] = with_valid_utf8(comparison.items[sum.worst].picture, storage);
+  out["worst"]["relative_error"] = errors[sum.worst].relative;
+  out["worst"]["cosine"] = errors[sum.worst].cosine;
+  return out;
+}
+
+Json as_json(const Request& request, const CobraDescription& model, const CobraDescription& against,
+             const CobraComparison& comparison, double seconds) {
+  Json out;
+  out["model"] = model.name;
+  out["model_sha256"] = hash_cobra(model);
+  out["against"] = against.name;
+  out["against_sha256"] = hash_cobra(against);
+  out["tokenizer_sha256"] = hash_tokenizer(model.language, request.compare.text.tokenizer);
+  out["compute"] = request.execution.compute == Compute::f32 ? "f32" : "bf16";
+  out["backend"] = request.execution.backend == Backend::integer ? "integer" : "simulate";
+  Json& data = out["pictures"];
+  std::string storage;
+  data["folder"] = with_valid_utf8(request.compare.images, storage);
+  data["sha256"] = comparison.pictures_sha256;
+  data["used"] = std::ssize(comparison.items);
+  data["listed"] = comparison.listed;
+  data["unused"] = comparison.unused;
+  data["corrupt"] = Json::array();
+  for (const std::string& problem : comparison.corrupt) {
+    data["corrupt"].push_back(with_valid_utf8(problem, storage));
+  }
+  out["text"] = comparison.text;
+  for (size_t s = 0; s < comparison.stages.size(); ++s) {
+    out["stages"][comparison.stages[s]] = stage_json(comparison, s);
+  }
+  out["same_argmax"] = as_json(comparison.same_argmax());
+  out["divergence"] = as_json(comparison.divergence());
+  out["seconds"] = seconds;
+  return out;
+}
+
+}  // namespace
+
+int run_eval_pictures(const Arguments& arguments, Output& out) {
+  Request request;
+  if (!parse(arguments, out, request)) return kDone;
+  const CobraDescription model = describe_cobra(request.model);
+  const CobraDescription against = describe_cobra(request.against);
+  if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
+
+  const auto start = std::chrono::steady_clock::now();
+  StepProgress progress(request.quiet);
+  request.compare.progress = [&](int64_t done, int64_t total) {
+    progress.update("eval", "pictures", done, total);
+  };
+  constexpr auto kAll = CobraModel::Parts::all;
+  const CobraComparison comparison =
+      compare_cobra(model, load_cobra(model, request.execution, kAll), against,
+                    load_cobra(against, request.execution, kAll), request.compare);
+  progress.finish();
+  for (const std::string& problem : comparison.corrupt) {
+    note(false, "scute: warning: passed over " + problem);
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  if (!request.items_out.empty()) {
+    const HoldInterrupts hold;
+    write_file(request.items_out, items_text(comparison));
+  }
+  if (request.json) {
+    out.write_json(as_json(request, model, against, comparison, time.count()));
+    return kDone;
+  }
+  out.write(as_text(request, model, against, comparison, time.count()));
+  if (!request.items_out.empty()) out.write(fmt::format("wrote {}\n", request.items_out));
+  return kDone;
+}
+
+}  // namespace scute::cli

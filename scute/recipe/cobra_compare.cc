@@ -1,0 +1,248 @@
+#include "scute/recipe/cobra_compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+
+#include "scute/base/error.h"
+#include "scute/base/hash.h"
+#include "scute/base/threads.h"
+#include "scute/io/file.h"
+#include "scute/text/utf8.h"
+
+namespace scute {
+namespace {
+
+/// Error unless both turn the same pictures and ids into stages of the same sizes.
+void check_alike(const CobraDescription& model, const CobraDescription& reference) {
+  const auto require = [&](bool same, std::string_view what) {
+    if (same) return;
+    fail(model.path, fmt::format("the {} of {}", what, reference.path),
+         "another: they cannot be compared picture by picture");
+  };
+  const CobraConfig &a = model.config, &b = reference.config;
+  require(a.towers.size() == b.towers.size(), "vision towers");
+  for (size_t i = 0; i < a.towers.size(); ++i) {
+    const VisionConfig &x = a.towers[i], &y = b.towers[i];
+    require(x.bucket == y.bucket && x.image == y.image && x.patch == y.patch, "vision towers");
+    require(x.width == y.width, "tower widths");
+  }
+  require(model.strategy == reference.strategy, "resize strategy");
+  require(model.normalization == reference.normalization, "normalization of pixels");
+  require(a.projector_config().tokens() == b.projector_config().tokens(), "projector");
+  require(a.language.width == b.language.width, "language model's width");
+  require(a.language.vocabulary == b.language.vocabulary, "vocabulary");
+}
+
+/// What a model makes of one picture and its text.
+struct Stages {
+  MatView<float> features, rows, logits;
+};
+
+/// Memory for them, of `run`.
+Stages make_stages(Run& run, const CobraModel& model) {
+  const CobraConfig& config = model.config();
+  return {run.matrix(config.towers.front().patches(), config.projector_config().vision),
+          run.matrix(model.picture_tokens(), model.width()),
+          run.matrix(1, config.language.vocabulary)};
+}
+
+void read(Run& run, const CobraModel& model, MatView<const float> picture,
+          const std::vector<int32_t>& ids, MatView<float> logits) {
+  const Arena::Scope scope(run.arena());
+  const LanguageModel& language = model.language();
+  const auto hidden = run.matrix(picture.rows + std::ssize(ids), model.width());
+  State state = language.new_state();
+  language.hidden(run, picture, ids, state, hidden);
+  language.logits(run, hidden.slice_rows(hidden.rows - 1, 1), logits);
+}
+
+std::span<const float> row_of(MatView<const float> x) {
+  return {x.row(0), static_cast<size_t>(x.cols)};
+}
+
+/// Both models on one thread.
+class Pair {
+ public:
+  Pair(const CobraModel& model, const CobraModel& reference)
+      : model_(model), reference_(reference) {}
+
+  PictureErrors operator()(Run& run, const std::vector<Tensor>& pixels,
+                           const std::vector<int32_t>& ids) const {
+    const Arena::Scope scope(run.arena());
+    const Stages a = make_stages(run, model_), b = make_stages(run, reference_);
+    std::vector<MatView<const float>> views;
+    for (const Tensor& tower : pixels) {
+      const auto values = tower.values<float>();
+      views.emplace_back(values.data(), 3, std::ssize(values) / 3);
+    }
+    PictureErrors out;
+    model_.features(run, views, a.features);
+    reference_.features(run, views, b.features);
+    int64_t column = 0;
+    for (const VisionConfig& tower : model_.config().towers) {
+      // Before the projector rounds them to the grid of its input.
+      out.stages.push_back(vector_error(a.features.columns(column, tower.width),
+                                        b.features.columns(column, tower.width)));
+      column += tower.width;
+    }
+    model_.project(run, a.features, a.rows);
+    reference_.project(run, b.features, b.rows);
+    out.stages.push_back(vector_error(a.rows, b.rows));
+    read(run, model_, a.rows, ids, a.logits);
+    read(run, reference_, b.rows, ids, b.logits);
+    const LogitError logits = logit_error(row_of(a.logits), row_of(b.logits));
+    out.stages.push_back(logits.vector);
+    out.same_argmax = logits.same_argmax;
+    out.divergence = logits.divergence;
+    return out;
+  }
+
+ private:
+  const CobraModel& model_;
+  const CobraModel& reference_;
+};
+
+/// What became of a path.
+struct Outcome {
+  PictureErrors errors;
+  std::string sha256, problem;  ///< problem: why it could not be read
+};
+
+/// Pictures `first` to `last`, exclusive, spread over the threads.
+class Job {
+ public:
+  Job(const CobraDescription& description, const Pair& pair, const PictureTexts& texts,
+      const CobraCompareOptions& options)
+      : description_(description),
+        pair_(pair),
+        texts_(texts),
+        options_(options),
+        threads_(options.threads),
+        runs_(static_cast<size_t>(threads_.count())) {}
+
+  std::vector<Outcome> operator()(const std::vector<std::string>& paths, int64_t first,
+                                  int64_t last, int64_t total) {
+    std::vector<Outcome> out(static_cast<size_t>(last - first));
+    threads_.for_each(last - first, [&](int64_t i, int worker) {
+      out[static_cast<size_t>(i)] =
+          one(paths[static_cast<size_t>(first + i)], first + i, runs_[static_cast<size_t>(worker)]);
+      if (options_.progress) options_.progress(done_.fetch_add(1) + 1, total);
+    });
+    return out;
+  }
+
+ private:
+  Outcome one(const std::string& path, int64_t number, Run& run) const {
+    Outcome out;
+    std::vector<Tensor> pixels;
+    try {
+      pixels = tower_pixels(description_, read_picture(path));
+    } catch (const Error& error) {
+      out.problem = error.what();
+      return out;
+    }
+    static const std::vector<int32_t> kNoText;
+    out.errors = pair_(run, pixels, texts_.any() ? texts_.of(number) : kNoText);
+    out.errors.picture = std::filesystem::path(path).lexically_relative(options_.images).string();
+    out.sha256 = hash_file(path);
+    return out;
+  }
+
+  const CobraDescription& description_;
+  const Pair& pair_;
+  const PictureTexts& texts_;
+  const CobraCompareOptions& options_;
+  Threads threads_;
+  std::vector<Run> runs_;
+  std::atomic<int64_t> done_{0};
+};
+
+std::vector<std::string> stage_names(const CobraConfig& config) {
+  std::vector<std::string> out;
+  for (const VisionConfig& tower : config.towers) out.push_back(tower.bucket);
+  out.insert(out.end(), {"projector", "logits"});
+  return out;
+}
+
+}  // namespace
+
+std::vector<VectorError> CobraComparison::of_stage(size_t stage) const {
+  std::vector<VectorError> out;
+  for (const PictureErrors& item : items) out.push_back(item.stages.at(stage));
+  return out;
+}
+
+MeanAndError CobraComparison::same_argmax() const {
+  std::vector<double> out;
+  for (const PictureErrors& item : items) out.push_back(item.same_argmax ? 1 : 0);
+  return mean_and_error(out);
+}
+
+MeanAndError CobraComparison::divergence() const {
+  std::vector<double> out;
+  for (const PictureErrors& item : items) out.push_back(item.divergence);
+  return mean_and_error(out);
+}
+
+CobraComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
+                              const CobraDescription& reference_description,
+                              const CobraModel& reference, const CobraCompareOptions& options) {
+  check_alike(description, reference_description);
+  if (options.max_pictures && *options.max_pictures < 1) {
+    fail("--max-pictures", "at least 1", fmt::format("{}", *options.max_pictures));
+  }
+  const std::vector<std::string> paths = list_pictures(options.images);
+  CobraComparison out;
+  out.stages = stage_names(description.config);
+  out.listed = std::ssize(paths);
+  const PictureTexts texts(description, options.text, out.listed);
+  out.text = texts.origin();
+
+  const Pair pair(model, reference);
+  Job job(description, pair, texts, options);
+  const int64_t wanted = std::min(options.max_pictures.value_or(out.listed), out.listed);
+  Sha256 all;
+  int64_t next = 0;
+  // One more round for each picture that could not be read, until there are enough.
+  while (std::ssize(out.items) < wanted && next < out.listed) {
+    const int64_t last = std::min(next + wanted - std::ssize(out.items), out.listed);
+    for (Outcome& outcome : job(paths, next, last, wanted)) {
+      if (!outcome.problem.empty()) {
+        out.corrupt.push_back(std::move(outcome.problem));
+        continue;
+      }
+      all.update(fmt::format("{}  {}\n", outcome.sha256, outcome.errors.picture));
+      out.items.push_back(std::move(outcome.errors));
+    }
+    next = last;
+  }
+  out.unused = out.listed - next;
+  out.pictures_sha256 = all.hex();
+  if (out.items.empty()) {
+    fail(options.images, "a picture that can be read",
+         fmt::format("none of {}; the first: {}", out.listed, out.corrupt.front()));
+  }
+  return out;
+}
+
+std::string items_text(const CobraComparison& comparison) {
+  std::string out;
+  for (const PictureErrors& item : comparison.items) {
+    Json line;
+    std::string storage;
+    line["picture"] = with_valid_utf8(item.picture, storage);
+    for (size_t s = 0; s < comparison.stages.size(); ++s) {
+      line[comparison.stages[s]]["relative_error"] = item.stages[s].relative;
+      line[comparison.stages[s]]["cosine"] = item.stages[s].cosine;
+    }
+    line["same_argmax"] = item.same_argmax;
+    line["divergence"] = item.divergence;
+    out += line.dump() + "\n";
+  }
+  return out;
+}
+
+}  // namespace scute

@@ -1,0 +1,60 @@
+// Two Cobra models on the same pictures and texts, stage by stage: how much a low-bit one keeps.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/evaluate/picture_error.h"
+#include "scute/recipe/cobra_folder.h"
+#include "scute/recipe/picture_texts.h"
+
+namespace scute {
+
+struct CobraCompareOptions {
+  std::string images;                        ///< folder
+  TextOptions text = {};                     ///< text goes to both as the same ids
+  std::optional<int64_t> max_pictures = {};  ///< of those that can be read; all without
+  int threads = 0;                           ///< a picture stays on one; 0: all processors
+  std::function<void(int64_t, int64_t)> progress = {};  ///< done and total; from any thread
+};
+
+/// One picture: the values of the model against those of the reference.
+struct PictureErrors {
+  std::string picture;              ///< its path in the folder
+  std::vector<VectorError> stages;  ///< as CobraComparison::stages; logits are the last
+  bool same_argmax = false;         ///< of the token after picture and text
+  double divergence = 0;            ///< of its distribution, nats
+};
+
+struct CobraComparison {
+  /// The towers' buckets, `projector`, and `logits` of the token after picture and text (all rows
+  /// of the vocabulary, as the model gives them).
+  std::vector<std::string> stages;
+  std::vector<PictureErrors> items;  ///< in the order of the paths
+  std::vector<std::string> corrupt;  ///< could not be decoded: path and reason
+  int64_t listed = 0;                ///< pictures in the folder
+  int64_t unused = 0;                ///< beyond max_pictures
+  std::string pictures_sha256;       ///< over names and contents of those that were used, in order
+  Json text;                         ///< PictureTexts::origin
+
+  std::vector<VectorError> of_stage(size_t stage) const;
+  MeanAndError same_argmax() const;  ///< share of the pictures
+  MeanAndError divergence() const;
+};
+
+/// The same for any number of threads. `model` and `reference` are built with all their parts from
+/// their descriptions. Error when the two differ in what they see or in the size of a stage, or
+/// when no picture can be read.
+CobraComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
+                              const CobraDescription& reference_description,
+                              const CobraModel& reference, const CobraCompareOptions& options);
+
+/// One picture a line, as JSON: {"picture", STAGE: {"relative_error", "cosine"}…, "same_argmax",
+/// "divergence"}.
+std::string items_text(const CobraComparison& comparison);
+
+}  // namespace scute
