@@ -17,6 +17,7 @@
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
 #include "scute/recipe/cobra_collect.h"
+#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -97,7 +98,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.text("--out,--stats-out", pct.stats_out, "FILE",
                "statistics: a name ending in .pt or .safetensors; its folder is made");
   options.text("--export-best-json", request.export_json, "FILE",
-               "also what scute decide --policy tail says of them");
+               "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 1e-4, 100,
                  "for --export-best-json: this percentile instead of what the tail's rules pick");
   options.text(kConfig, request.config, "FILE",
@@ -237,11 +238,15 @@ std::string as_text(const Request& request, const CobraCollectResult& result, do
 /// What decide would write, without looking at the file again.
 void export_overrides(const Request& request, const StatisticsSet& statistics) {
   PlanOptions options;
-  options.policy.kind = PolicyKind::tail;
-  options.policy.percentile_override = request.pct.percentile_override;
+  for (const std::string& bucket : bucket_names()) {
+    if (!statistics.sites.contains(bucket)) continue;
+    Policy policy = default_policy(bucket);
+    policy.percentile_override = request.pct.percentile_override;
+    options.per_site.emplace_back(bucket, policy);
+  }
   Plan plan = make_plan(statistics.sites, options);
   plan.meta = plan_meta(statistics, hash_file(request.pct.stats_out));
-  plan.meta["policy"] = "tail";
+  plan.meta["policy"] = "tail for buckets, else auto";
   if (request.pct.percentile_override) {
     plan.meta["percentile_override"] = *request.pct.percentile_override;
   }

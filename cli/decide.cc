@@ -43,7 +43,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   options.custom("--policy", "POLICY", request.policy,
                  "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
                  "the share too; without it, statistics with buckets (vision.siglip, vision.dino, "
-                 "llm, projector) are decided by tail",
+                 "llm, projector) are decided by tail, the sites inside them by auto",
                  [&request](const std::string& given) {
                    Policy::parse(given);
                    request.policy = given;
@@ -292,7 +292,7 @@ std::string remarks(const Plan& plan, size_t most) {
 std::string default_text(const Request& request) {
   return request.policy_given
              ? ""
-             : "decided by tail, the default for buckets; --policy takes another\n";
+             : "buckets are decided by tail, the sites inside by auto; --policy takes another\n";
 }
 
 std::string written_text(const Request& request) {
@@ -353,7 +353,13 @@ void decide_statistics(Request request, const Arguments& arguments, Output& out)
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
   const BucketTables buckets = bucket_tables(statistics);
-  if (!request.policy_given && !buckets.empty()) request.policy = "tail";
+  if (!request.policy_given) {
+    std::vector<std::string> defaults;
+    for (const auto& [bucket, table] : buckets) {
+      defaults.push_back(bucket + "=" + default_policy(bucket).name());
+    }
+    request.per_site.insert(request.per_site.begin(), defaults.begin(), defaults.end());
+  }
   Comparison all = compare(statistics, request);
   add_spread_remarks(statistics, all.plan);
   all.plan.meta =

@@ -114,7 +114,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                 "ranges that decide wrote, or other tools; of a site in several the last counts");
   options.text("--stats", request.statistics, "FILE",
                "statistics: what the overrides lack is decided from them; kept in the checkpoint");
-  request.rule.declare(options, "tail");
+  request.rule.declare(options, "tail for buckets, auto inside them");
   declare_formats(options, request);
   options.text("--out,--output", request.out, "DIR", "the folder to write",
                Options::Need::required);
@@ -125,8 +125,10 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   if (!options.parse(arguments, out)) return false;
   read_formats(request);
   check_together(request);
-  request.options.policy = Policy::parse(request.rule.policy.value_or("tail"));
-  if (request.rule.alpha) request.options.policy.alpha = *request.rule.alpha;
+  if (request.rule.policy) request.options.policy = Policy::parse(*request.rule.policy);
+  if (request.rule.alpha && request.options.policy) {
+    request.options.policy->alpha = *request.rule.alpha;
+  }
   return true;
 }
 
@@ -138,7 +140,7 @@ MergedPlans get_plan(const Request& request, const CobraDescription& model,
   MergedPlans out = merge_plans(files, CobraSites(model.config).list());
   if (files.empty() && statistics) {
     out.plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-    out.plan.meta["policy"] = request.options.policy.name();
+    out.plan.meta["policy"] = request.rule.policy.value_or("tail for buckets, else auto");
     out.plan.meta["bits"] = 8;
     out.plan.meta["symmetric"] = true;
   }

@@ -45,7 +45,7 @@ Json CobraQuantizeOptions::to_json() const {
   out["include"] = list(include);
   out["exclude"] = list(exclude);
   out["group_size"] = group;
-  out["policy"] = policy.name();
+  out["policy"] = policy ? policy->name() : "tail for buckets, else auto";
   return out;
 }
 

@@ -20,9 +20,9 @@ struct CobraQuantizeOptions {
   /// Globs over matrices: "vision.dino.blocks.0.attn.qkv", "projector.2", "layer_0" (the language
   /// model's layers are chosen whole). What is not included, or is excluded, stays in floats.
   std::vector<std::string> include, exclude;
-  int64_t group = 128;                    ///< inputs that share a 4-bit scale, where it divides
-  Policy policy = Policy::parse("tail");  ///< for what statistics alone decide
-  QuantizeOptions language;               ///< llm's rotation and scales; format and group are ours
+  int64_t group = 128;           ///< inputs that share a 4-bit scale, where it divides
+  std::optional<Policy> policy;  ///< for what statistics alone decide; default_policy()
+  QuantizeOptions language;      ///< llm's rotation and scales; format and group are ours
 
   const LayerFormat& of_bucket(const std::string& bucket) const {
     const auto own = buckets.find(bucket);

@@ -187,7 +187,7 @@ TEST_F(CobraQuantize, WhatThePlanLacksIsDecidedFromStatistics) {
   const LowBitCobra low = quantize(buckets_only(), {}, &small_statistics());
   EXPECT_EQ(format_of(low, kDinoQkv), "W8A8");
   EXPECT_TRUE(low.language.has_value());
-  EXPECT_EQ(low.plan.sites.at(kDinoQkv + ":input").policy.substr(0, 4), "tail");
+  EXPECT_NE(low.plan.sites.at(kDinoQkv + ":input").policy, "tail") << "auto inside the buckets";
   EXPECT_TRUE(low.statistics.has_value());
   // Without any plan the buckets too.
   const LowBitCobra alone = quantize(Plan{}, {}, &small_statistics());

@@ -8,6 +8,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/plan_scales.h"
 
 namespace scute {
@@ -61,7 +62,7 @@ double magnitude(const Decision& decision) {
 }  // namespace
 
 CobraRanges::CobraRanges(const CobraDescription& model, const Plan& plan,
-                         const StatisticsSet* statistics, const Policy& policy,
+                         const StatisticsSet* statistics, const std::optional<Policy>& policy,
                          const std::string& hash)
     : sites_(CobraSites(model.config).list()),
       plan_(with_own_names(plan, sites_, model.name)),
@@ -89,7 +90,7 @@ std::optional<Decision> CobraRanges::from_statistics(const std::string& site) {
   const auto found = statistics_->sites.find(site);
   if (found == statistics_->sites.end()) return std::nullopt;
   try {
-    return decide(policy_, site, found->second, GridSpec{});
+    return decide(policy_.value_or(default_policy(site)), site, found->second, GridSpec{});
   } catch (const Error& error) {
     problem(error.what());
     return std::nullopt;
@@ -184,7 +185,7 @@ Plan CobraRanges::language() {
       if (of_language(name) && !out.sites.contains(name)) left.emplace(name, statistic);
     }
     PlanOptions options;
-    options.policy = policy_;
+    options.policy = policy_.value_or(Policy{});
     try {
       out.sites.merge(make_plan(left, options).sites);
     } catch (const Error& error) {

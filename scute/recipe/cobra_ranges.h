@@ -20,7 +20,7 @@ class CobraRanges {
   /// `statistics` may be null. `hash` is the model's. Error when plan or statistics are of another
   /// model (by hash, where they have one), or the plan names sites that this model does not have.
   CobraRanges(const CobraDescription& model, const Plan& plan, const StatisticsSet* statistics,
-              const Policy& policy, const std::string& hash);
+              const std::optional<Policy>& policy, const std::string& hash);
 
   /// What the tensors of a bucket are kept within: the plan's range, or, when there is no plan at
   /// all, one decided from statistics. Nothing: they are not clipped.
@@ -56,7 +56,7 @@ class CobraRanges {
   SiteList sites_;
   Plan plan_;  ///< under the sites' own names
   const StatisticsSet* statistics_;
-  Policy policy_;
+  std::optional<Policy> policy_;
   Plan used_;
   std::vector<std::string> problems_, constants_;
 };

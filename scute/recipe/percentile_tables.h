@@ -78,6 +78,11 @@ CoverageBounds coverage_bounds(const PercentileTable& table, double lo, double h
 Decision decide_from_table(const Policy& policy, std::string_view bucket,
                            const PercentileTable& table, GridSpec grid);
 
+/// What a site is decided by where nobody says otherwise: a bucket by tail, the rules that this
+/// pipeline has always had, the sites inside it by auto, because tail clips about 1 % of what
+/// products read (decision 9).
+Policy default_policy(std::string_view site);
+
 /// Decides every bucket; per-site globs as in make_plan(). One Error for all that cannot be
 /// decided, `missing` ones among them. No meta.
 Plan plan_from_tables(const PercentileTables& tables, const PlanOptions& options);

@@ -248,6 +248,10 @@ Decision decide_from_table(const Policy& policy, std::string_view bucket,
   return out;
 }
 
+Policy default_policy(std::string_view site) {
+  return Policy::parse(is_bucket(site) ? "tail" : "auto");
+}
+
 Plan plan_from_tables(const PercentileTables& tables, const PlanOptions& options) {
   std::vector<std::string> names;
   for (const auto& [bucket, table] : tables.buckets) names.push_back(bucket);
