@@ -117,26 +117,48 @@ run_ctest() {
   return $status
 }
 
-# run_tests FOLDER "PROGRAM [--gtest_filter=…]"…: test programs of one build, without ctest.
-run_tests() {
-  local folder=$1 status=0 code words log ran skipped
-  shift
-  for line in "$@"; do
-    read -ra words <<<"$line"
-    log=$logs/run-${folder//\//-}-$(basename "${words[0]}").log
-    "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1
-    code=$?
-    ran=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1/p' "$log")
-    skipped=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) tests?.*/, \1 skipped/p' "$log")
-    if [ $code -ne 0 ] || [ "${ran:-0}" -eq 0 ]; then
-      status=1
-      grep -nE 'FAILED|ERROR: |SUMMARY|WARNING: ThreadSanitizer|runtime error' "$log" | head -n 20
-      echo "${words[0]}: failed (exit code $code, ${ran:-0} passed); the whole output: $log"
-    else
-      echo "${words[0]##*/}: $ran passed$skipped"
+# run_program FOLDER "PROGRAM [--gtest_filter=…]": one test program of a build, without ctest.
+run_program() {
+  local folder=$1 code words log ran skipped
+  read -ra words <<<"$2"
+  log=$logs/run-${folder//\//-}-$(basename "${words[0]}").log
+  "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1
+  code=$?
+  ran=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1/p' "$log")
+  skipped=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) tests?.*/, \1 skipped/p' "$log")
+  if [ $code -eq 0 ] && [ "${ran:-0}" -gt 0 ]; then
+    echo "${words[0]##*/}: $ran passed$skipped"
+    return
+  fi
+  grep -nE 'FAILED|ERROR: |SUMMARY|WARNING: ThreadSanitizer|runtime error' "$log" | head -n 20
+  echo "${words[0]}: failed (exit code $code, ${ran:-0} passed); the whole output: $log"
+  return 1
+}
+
+# in_pairs COMMAND ARGUMENT -- LINE…: COMMAND ARGUMENT LINE for every line, two at a time, for each
+# keeps one processor busy.
+in_pairs() {
+  local command=$1 argument=$2 status=0 first second lines i
+  shift 3
+  lines=("$@")
+  for ((i = 0; i < ${#lines[@]}; i += 2)); do
+    "$command" "$argument" "${lines[i]}" &
+    first=$! second=
+    if [ $((i + 1)) -lt ${#lines[@]} ]; then
+      "$command" "$argument" "${lines[i + 1]}" &
+      second=$!
     fi
+    wait "$first" || status=1
+    if [ -n "$second" ]; then wait "$second" || status=1; fi
   done
   return $status
+}
+
+# run_tests FOLDER "PROGRAM [--gtest_filter=…]"…
+run_tests() {
+  local folder=$1
+  shift
+  in_pairs run_program "$folder" -- "$@"
 }
 
 layer_programs() {
@@ -167,7 +189,7 @@ sanitizer_tests() {
 
 # One program for ten seconds.
 fuzz_one() {
-  local program=$1 seeds=$2 name
+  local seeds=$1 program=$2 name
   name=$(basename "$program")
   mkdir -p "$seeds/$name" "build/fuzz-found/$name"
   # The corpus found so far stays in build/, so that every run begins where the last one ended.
@@ -183,7 +205,7 @@ fuzz_one() {
 }
 
 fuzz() {
-  local status=0 program seeds=build/fuzz-seeds programs=() i first second
+  local program seeds=build/fuzz-seeds programs=()
   rm -rf "$seeds" && quietly seeds /usr/bin/python3 scripts/make_fuzz_seeds.py "$seeds" || return 1
   for program in build/sanitize/tests/fuzz/fuzz_*; do
     if [ -f "$program" ] && [ -x "$program" ]; then programs+=("$program"); fi
@@ -192,18 +214,7 @@ fuzz() {
     echo "no fuzz program was built"
     return 1
   fi
-  # Two at a time: each keeps one processor busy.
-  for ((i = 0; i < ${#programs[@]}; i += 2)); do
-    fuzz_one "${programs[i]}" "$seeds" &
-    first=$! second=
-    if [ $((i + 1)) -lt ${#programs[@]} ]; then
-      fuzz_one "${programs[i + 1]}" "$seeds" &
-      second=$!
-    fi
-    wait "$first" || status=1
-    if [ -n "$second" ]; then wait "$second" || status=1; fi
-  done
-  return $status
+  in_pairs fuzz_one "$seeds" -- "${programs[@]}"
 }
 
 threads() {

@@ -22,7 +22,7 @@ constexpr const char* kDefaultLog = "logs/percentile_experiments.jsonl";
 
 struct Request {
   std::string log, checkpoint, out;
-  std::vector<std::string> statistics;
+  std::vector<std::string> statistics, plans;
   int64_t last = 200;
   int threads = 0;
   bool json = false;
@@ -37,6 +37,9 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
       "--stats", request.statistics, "FILE...",
       "statistics that collect wrote: distributions, heat map, sensitivity; without it those "
       "stored beside the log");
+  options.texts("--plan,--overrides", request.plans, "FILE...",
+                "plans that decide wrote, or others of (percentile, lo, hi): drawn beside the "
+                "policies' ranges, measured on the statistics");
   options.text("--checkpoint", request.checkpoint, "DIR",
                "low-bit model that quantize wrote: its scales and ranges");
   options.integer("--last", request.last, {.least = 1, .most = 2000},
@@ -83,7 +86,8 @@ std::vector<std::string> statistics_of(const ExperimentLog& log) {
 Material read(const Request& request) {
   Material out;
   std::string log = request.log;
-  const bool nothing_named = request.statistics.empty() && request.checkpoint.empty();
+  const bool nothing_named =
+      request.statistics.empty() && request.checkpoint.empty() && request.plans.empty();
   if (log.empty() && nothing_named && std::filesystem::exists(kDefaultLog)) log = kDefaultLog;
   if (log.empty() && nothing_named) {
     throw UsageError(fmt::format(
@@ -100,6 +104,10 @@ Material read(const Request& request) {
       if (!stored) throw;  // nobody asked for this file: the experiments are shown without it
       note(false, fmt::format("scute: warning: {}; left out", error.what()));
     }
+  }
+  for (const std::string& path : request.plans) {
+    out.options.plans.push_back(
+        {file_name(path), Plan::from_json(Json::parse(read_text(path), path), path)});
   }
   if (!request.checkpoint.empty()) {
     out.options.checkpoint = trace_scales(request.checkpoint);
@@ -124,6 +132,10 @@ std::string as_text(const Request& request, const Material& material, int64_t by
     out += fmt::format("statistics   {}, {}\n", one.name,
                        count_of(static_cast<int64_t>(one.set.sites.size()), "site"));
   }
+  for (const ReportPlan& one : material.options.plans) {
+    out += fmt::format("plan         {}, {}\n", one.name,
+                       count_of(static_cast<int64_t>(one.plan.sites.size()), "range"));
+  }
   if (material.log) {
     const auto all = static_cast<int64_t>(material.log->entries.size());
     const int64_t shown = shown_experiments(material);
@@ -144,6 +156,10 @@ Json as_json(const Request& request, const Material& material, int64_t bytes) {
   out["statistics"] = Json::object();
   for (const ReportStatistics& one : material.options.statistics) {
     out["statistics"].append_member(one.name, static_cast<int64_t>(one.set.sites.size()));
+  }
+  out["plans"] = Json::object();
+  for (const ReportPlan& one : material.options.plans) {
+    out["plans"].append_member(one.name, static_cast<int64_t>(one.plan.sites.size()));
   }
   out["experiments"] = material.log ? shown_experiments(material) : int64_t{0};
   out["log"] = material.log ? Json(material.log->path) : Json();

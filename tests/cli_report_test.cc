@@ -79,6 +79,45 @@ TEST_F(ReportVerb, JsonHoldsTheSameFigures) {
   EXPECT_TRUE(json.at("checkpoint", "").is_null());
 }
 
+/// How often `text` occurs in a file.
+int64_t occurrences(const std::string& path, const std::string& text) {
+  const std::string all = read_text(path);
+  int64_t out = 0;
+  for (size_t at = all.find(text); at != std::string::npos; at = all.find(text, at + 1)) ++out;
+  return out;
+}
+
+TEST_F(ReportVerb, StatisticsOfPicturesBringTheirBucketsOntoThePage) {
+  const std::string stats = own_.path("cobra.pt"), page = own_.path("report.html");
+  const Ended collected = scute_program({"collect", "tests/golden/cobra/model", "--images",
+                                         "tests/golden/cobra/pictures", "--out", stats, "--quiet"});
+  ASSERT_EQ(collected.code, 0) << collected.err;
+  const Ended ended = scute_program({"report", "--stats", stats, "--out", page});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(occurrences(page, R"("bucket":{"percentiles":[)"), 4);
+  EXPECT_EQ(occurrences(page, R"("pictures":{"measured":5,"listed":6,"unused":0,"corrupt":1})"), 1);
+  const Ended other =
+      scute_program({"report", "--stats", made("stats.safetensors"), "--out", page});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_EQ(occurrences(page, R"("bucket":)"), 0);
+}
+
+TEST_F(ReportVerb, PlansAreDrawnOnStatistics) {
+  const std::string plan = own_.path("plan.json"), page = own_.path("report.html");
+  write_file(plan, R"({"layer_0.x_proj:input":{"percentile":99,"lo":-0.125,"hi":0.25}})");
+  const Ended ended = scute_program(
+      {"report", "--stats", made("stats.safetensors"), "--plan", plan, "--out", page, "--json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(Json::parse(ended.out, "").at("plans", "").dump(), R"({"plan.json":1})");
+  EXPECT_EQ(occurrences(page, R"("plans":[[-0.125,0.25,)"), 1);
+  write_file(plan, R"({"elsewhere":{"percentile":99,"lo":-1,"hi":1}})");
+  const Ended other = scute_program({"report", "--stats", made("stats.safetensors"), "--plan", plan,
+                                     "--out", own_.path("other.html")});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_THAT(other.err, HasSubstr("plan.json: expected ranges of sites in stats.safetensors"));
+  EXPECT_FALSE(fs::exists(own_.path("other.html")));
+}
+
 TEST_F(ReportVerb, TheDefaultLogIsUsedWhenNothingElseIsNamed) {
   fs::create_directories(own_.path("logs"));
   write_file(own_.path("logs/percentile_experiments.jsonl"), kRecord);

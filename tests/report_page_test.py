@@ -9,18 +9,18 @@ browser's profile and all files lie in a temporary folder; every process started
 
 import json
 import math
-import os
 import pathlib
 import random
 import re
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 
+import report_buckets_page as buckets
 from browser import BACKSPACE, ENTER, RIGHT, TAB, Browser
+from page_checks import run_checks, runner
 
 HOSTILE = "</script><script>window.broken=1</script><img src=x onerror=window.broken=2>"
 
@@ -87,11 +87,7 @@ def with_hostile_site(source, target):
     target.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size:])
 
 
-def make_report(program, folder):
-    def scute(*arguments):
-        ended = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True,
-                               timeout=120, check=False)
-        assert ended.returncode == 0, (arguments, ended.stderr)
+def make_report(scute, folder):
     statistics, hostile = folder / "stats.safetensors", folder / "hostile.safetensors"
     scute("collect", "examples/tiny-mamba1", "--data", "examples/text/calibration.jsonl",
           "--samples", 4, "--seqlen", 70, "--out", statistics, "--quiet")
@@ -364,31 +360,31 @@ def check_console(page):
 
 
 def main():
+    scute = runner(sys.argv[1])
     random.seed(1)
     signal.alarm(170)  # ctest's limit is 180 s; the default action ends this program
-    failed = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = pathlib.Path(name)
-        report, records = make_report(os.path.abspath(sys.argv[1]), folder)
+        report, records = make_report(scute, folder)
+        of_pictures, plan = buckets.make_page(scute, folder)
+        checks = [(check_charts,), (check_sites,), (check_sorting, records),
+                  (check_filtering, records), (check_comparing,), (check_heat_map,),
+                  (check_checkpoint,), (check_dark_mode,), (check_narrow,), (check_keyboard,),
+                  (check_hostile,), (buckets.check_buckets_absent,), (check_network,),
+                  (check_console,)]
+        more = [(check_dark_mode,), *buckets.checks(plan), (check_narrow,), (check_keyboard,),
+                (check_network,), (check_console,)]
         page = Browser(folder)
         try:
             page.open(report)
-            checks = [(check_charts,), (check_sites,), (check_sorting, records),
-                      (check_filtering, records), (check_comparing,), (check_heat_map,),
-                      (check_checkpoint,), (check_dark_mode,), (check_narrow,), (check_keyboard,),
-                      (check_hostile,), (check_network,), (check_console,)]
-            for check, *more in checks:
-                try:
-                    check(page, *more)
-                    print(f"passed  {check.__name__}")
-                except (AssertionError, RuntimeError) as error:
-                    failed.append(check.__name__)
-                    print(f"FAILED  {check.__name__}: {error}")
+            failed = run_checks(page, checks)
+            page.open(of_pictures)
+            failed += run_checks(page, more)
         finally:
             page.close()
     if failed:
         sys.exit(f"report_page: {len(failed)} failed: {', '.join(failed)}")
-    print(f"report_page: {len(checks)} checks passed")
+    print(f"report_page: {len(checks) + len(more)} checks passed")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,10 @@ std::string make_report(const ReportOptions& options) {
   const Threads threads(options.threads);
   Json data;
   data["tool"] = "scute " SCUTE_VERSION;
+  data["plans"] = plans_data(options);
   data["statistics"] = Json::array();
   for (const ReportStatistics& statistics : options.statistics) {
-    data["statistics"].push_back(statistics_data(statistics, threads));
+    data["statistics"].push_back(statistics_data(statistics, options.plans, threads));
   }
   if (options.log != nullptr) {
     data["log"] = log_data(*options.log, options.most_experiments, threads);

@@ -43,12 +43,31 @@ struct SiteName {
 };
 SiteName split_site(std::string_view site);
 
+/// Buckets first, in the order they are listed everywhere, then text order with digits by number.
+bool shown_before(std::string_view a, std::string_view b);
+/// The signed percentiles of a bucket's table, 0.1 … 99.999.
+const std::vector<double>& bucket_percentiles();
+/// What a bucket shows besides what every site does: {"percentiles": their values, "because": one
+/// sentence for each of report_policies()}; nothing finite seen: {}.
+Json bucket_data(const Distribution& distribution, Json because);
+/// Where the values come from: model, amount, files. Statistics of pictures also have "pictures":
+/// {"listed", "measured", "unused", "corrupt"} and "text": what was said beside them, one entry for
+/// each way of the parts that were merged; of their files the first 200.
+Json origin(const Json& meta);
+
 /// As many significant digits; null for what is not finite: JSON knows no infinity.
 Json number(double value, int digits = 6);
 /// A copy that every JSON reader takes: null in place of numbers that are not finite.
 Json finite(const Json& json);
 
-Json statistics_data(const ReportStatistics& statistics, const Threads& threads);
+/// What a plan makes of one site: [lo, hi, clipped, SQNR, bits, sentence], measured on these values
+/// and not taken from the plan; null when the plan does not name the site.
+Json plan_row(const Plan& plan, const std::string& site, const Distribution& distribution);
+/// {"name", "sites"} of each plan. Error as make_report.
+Json plans_data(const ReportOptions& options);
+
+Json statistics_data(const ReportStatistics& statistics, const std::vector<ReportPlan>& plans,
+                     const Threads& threads);
 Json log_data(const ExperimentLog& log, int64_t most, const Threads& threads);
 Json checkpoint_data(const Trace& trace, const Json& recipe);
 

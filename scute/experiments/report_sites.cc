@@ -9,6 +9,7 @@
 
 #include "scute/decide/plan.h"
 #include "scute/experiments/report_data.h"
+#include "scute/recipe/percentile_config.h"
 
 namespace scute {
 namespace {
@@ -41,21 +42,26 @@ Json policy_row(const Decision (&decisions)[3]) {
   return row;
 }
 
-void add_decisions(const std::string& name, const Statistic& statistic, SiteData& out) {
+/// The policies' rows; what is returned are their sentences.
+Json add_decisions(const std::string& name, const Statistic& statistic, SiteData& out) {
   const Decider decider(name, statistic, true);
+  Json sentences = Json::array();
   for (const std::string& policy : report_policies()) {
     Decision decisions[3];
     for (size_t i = 0; i < 3; ++i) {
       decisions[i] = decider(Policy::parse(policy), {.bits = kBits[i]});
     }
     out.json["policies"].push_back(policy_row(decisions));
+    sentences.push_back(decisions[1].because);
     if (policy != "auto") continue;
     out.json["because"] = decisions[1].because;
     for (size_t i = 0; i < 3; ++i) out.noise[i] = noise_of(decisions[i].sqnr);
   }
+  return sentences;
 }
 
-SiteData site_data(const std::string& name, const Statistic& statistic) {
+SiteData site_data(const std::string& name, const Statistic& statistic,
+                   const std::vector<ReportPlan>& plans) {
   SiteData out;
   Json& json = out.json;
   const SiteName place = split_site(name);
@@ -66,6 +72,7 @@ SiteData site_data(const std::string& name, const Statistic& statistic) {
   json["zeros"] = static_cast<int64_t>(statistic.zeros);
   json["nans"] = static_cast<int64_t>(statistic.nans);
   json["infs"] = static_cast<int64_t>(statistic.infs);
+  if (is_bucket(name)) json["bucket"] = Json::object();
   if (statistic.finite() == 0) return out;
   const Distribution distribution(statistic);
   json["min"] = distribution.min();
@@ -77,7 +84,11 @@ SiteData site_data(const std::string& name, const Statistic& statistic) {
   const OctaveBins octaves = octave_bins(distribution);
   json["log2"] = Json::Array{octaves.first, octaves.step, static_cast<int64_t>(octaves.zeros),
                              counts_json(octaves.counts)};
-  add_decisions(name, statistic, out);
+  Json because = add_decisions(name, statistic, out);
+  if (is_bucket(name)) json["bucket"] = bucket_data(distribution, std::move(because));
+  for (const ReportPlan& plan : plans) {
+    json["plans"].push_back(plan_row(plan.plan, name, distribution));
+  }
   return out;
 }
 
@@ -91,43 +102,40 @@ bool counts_in_layer(const std::string& name, const std::set<std::string>& names
   return name.ends_with(":input@rotated") || name.ends_with(":steps");
 }
 
-/// [[layer, sites, noise at 4, 8, 16 bits], …]
+/// A layer of one of the model's stacks: a vision-language model has a layer 0 in each tower, too.
+struct LayerName {
+  std::string stack;  ///< "vision.dino"; "" in models of one stack
+  int64_t layer = -1;
+  auto operator<=>(const LayerName&) const = default;
+};
+LayerName layer_of(const std::string& site) {
+  const int64_t layer = split_site(site).layer;
+  const size_t at = site.find(".blocks.");
+  return {at == std::string::npos ? std::string() : site.substr(0, at), layer};
+}
+
+/// [[layer, sites, noise at 4, 8, 16 bits], …]; a tower's layer is named, "vision.dino 0".
 Json sensitivity(const std::vector<std::string>& order, const std::vector<SiteData>& sites) {
   struct Sum {
     int64_t sites = 0;
     double noise[3] = {0, 0, 0};
   };
   const std::set<std::string> names(order.begin(), order.end());
-  std::map<int64_t, Sum> layers;
+  std::map<LayerName, Sum> layers;
   for (size_t i = 0; i < order.size(); ++i) {
-    const int64_t layer = split_site(order[i]).layer;
-    if (layer < 0 || !counts_in_layer(order[i], names)) continue;
+    const LayerName layer = layer_of(order[i]);
+    if (layer.layer < 0 || !counts_in_layer(order[i], names)) continue;
     Sum& sum = layers[layer];
     ++sum.sites;
     for (size_t b = 0; b < 3; ++b) sum.noise[b] += sites[i].noise[b];
   }
   Json out = Json::array();
-  for (const auto& [layer, sum] : layers) {
-    Json row = Json::Array{layer, sum.sites};
+  for (const auto& [name, sum] : layers) {
+    const auto& [stack, layer] = name;
+    Json row = Json::Array{stack.empty() ? Json(layer) : Json(fmt::format("{} {}", stack, layer)),
+                           sum.sites};
     for (const double noise : sum.noise) row.push_back(number(noise, 4));
     out.push_back(std::move(row));
-  }
-  return out;
-}
-
-/// What the header shows of where statistics come from; not the list of windows, which is long.
-Json origin(const Json& meta) {
-  Json out = Json::object();
-  for (const char* key : {"model", "model_sha256", "samples", "tokens"}) {
-    if (const Json* value = meta.find(key)) out[key] = finite(*value);
-  }
-  out["data"] = Json::array();
-  const Json* data = meta.find("data");
-  if (data == nullptr || !data->is_array()) return out;
-  for (const Json& part : data->as_array("report")) {
-    const Json* files = part.find("files");
-    if (files == nullptr || !files->is_array()) continue;
-    for (const Json& file : files->as_array("report")) out["data"].push_back(finite(file));
   }
   return out;
 }
@@ -207,19 +215,21 @@ Json finite(const Json& json) {
   return json.is_number() && !std::isfinite(json.as_double("")) ? Json() : json;
 }
 
-Json statistics_data(const ReportStatistics& statistics, const Threads& threads) {
+Json statistics_data(const ReportStatistics& statistics, const std::vector<ReportPlan>& plans,
+                     const Threads& threads) {
   std::vector<std::string> order;
   for (const auto& [name, statistic] : statistics.set.sites) order.push_back(name);
-  std::sort(order.begin(), order.end(), natural_less);
+  std::sort(order.begin(), order.end(), shown_before);
   std::vector<SiteData> sites(order.size());
   threads.for_each(static_cast<int64_t>(order.size()), [&](int64_t i, int) {
     const auto at = static_cast<size_t>(i);
-    sites[at] = site_data(order[at], statistics.set.sites.at(order[at]));
+    sites[at] = site_data(order[at], statistics.set.sites.at(order[at]), plans);
   });
   Json out;
   out["name"] = statistics.name;
   out["meta"] = origin(statistics.set.meta);
   for (const std::string& policy : report_policies()) out["policies"].push_back(policy);
+  for (const double p : bucket_percentiles()) out["percentiles"].push_back(number(p));
   out["sensitivity"] = sensitivity(order, sites);
   out["sites"] = Json::array();
   for (SiteData& site : sites) out["sites"].push_back(std::move(site.json));

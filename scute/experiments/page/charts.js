@@ -5,6 +5,11 @@ const charts = [];
 /// The policies' lines: colour and dash, so that no two need colour alone to be told apart.
 const dashes = [[], [2, 3], [8, 4], [8, 3, 2, 3], [4, 4], [12, 4], [1, 4]];
 
+/// Colour and dash of the i-th range; plans, after the policies, are drawn in ink.
+function range_style(colors, i) {
+  return {color: colors.series[i] ?? colors.ink, dash: dashes[i] ?? [10, 3]};
+}
+
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue("--" + name).trim();
@@ -41,8 +46,26 @@ function make_chart(make, tall) {
   return out;
 }
 
+/// Ends charts whose elements leave the page: {drawn} each.
+function forget_charts(gone) {
+  for (const {drawn} of gone) {
+    if (drawn.chart) drawn.chart.destroy();
+    charts.splice(charts.indexOf(drawn), 1);
+  }
+}
+
 function redraw_all() {
   for (const one of charts) if (one.chart) one.draw();
+}
+
+/// At most so many letters: the middle gives way. "vision.siglip.blocks.10.attn.proj:input" needs 8
+/// letters of its beginning and 20 of its end to be told from all others.
+function middle_cut(text, most) {
+  const letters = [...text];
+  if (letters.length <= most) return text;
+  const head = Math.floor(0.3 * most);
+  return letters.slice(0, head).join("") + "…" +
+    letters.slice(letters.length - (most - 1 - head)).join("");
 }
 
 /// On a telephone's screen names are short and axes have no titles.
@@ -96,7 +119,8 @@ function range_rows(rows) {
       rows.forEach((row, i) => {
         const y = area.top - row_height * (rows.length - i) + row_height / 2 - 4;
         ctx.strokeStyle = ctx.fillStyle = row.color;
-        ctx.fillText(is_narrow(chart) ? row.name.split(":")[0] : row.name, area.left - 8, y);
+        ctx.fillText(is_narrow(chart) ? row.name.split(":")[0] : middle_cut(row.name, 18),
+                     area.left - 8, y);
         ctx.setLineDash(row.dash);
         ctx.lineWidth = row.strong ? 3 : 2;
         line(ctx, at(row.from), y, at(row.to), y);

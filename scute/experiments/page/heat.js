@@ -100,7 +100,7 @@ function heat_table(cells, view, readout) {
   const head = el("tr", {role: "row"}, el("th", {scope: "col"}, ""),
     ...cells.layers.map((layer) => el("th", {scope: "col", role: "columnheader"}, String(layer))));
   const rows = cells.ops.map((op) => el("tr", {role: "row"},
-    el("th", {scope: "row", role: "rowheader"}, op),
+    el("th", {scope: "row", role: "rowheader"}, ...breakable(op)),
     ...cells.layers.map((layer) => heat_cell(cells, op, layer, view, readout))));
   const out = el("table", {class: cells.layers.length > 16 ? "heat dense" : "heat", role: "grid",
                            "aria-label": heat_metrics[view.metric].name + " by op and layer"},
@@ -109,6 +109,11 @@ function heat_table(cells, view, readout) {
   if (first) first.tabIndex = 0;
   out.addEventListener("keydown", (event) => move_in_grid(out, event));
   return out;
+}
+
+/// A long name may break after its dots and colons.
+function breakable(name) {
+  return name.split(/(?<=[.:])/).flatMap((part) => [part, el("wbr")]);
 }
 
 function heat_cell(cells, op, layer, view, readout) {

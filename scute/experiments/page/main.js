@@ -3,6 +3,7 @@
 function build_header() {
   const parts = [];
   if (data.statistics.length) parts.push(count_of(data.statistics.length, "statistics file"));
+  if (data.plans.length) parts.push(count_of(data.plans.length, "plan"));
   if (data.log) parts.push(count_of(data.log.experiments.length, "experiment"));
   if (data.checkpoint) parts.push("1 checkpoint");
   document.getElementById("summary").textContent = parts.join(", ") + " · " + data.tool;
@@ -10,6 +11,7 @@ function build_header() {
   const fact = (name, ...value) => facts.append(el("div", {}, el("dt", {}, name),
                                                    el("dd", {}, ...value)));
   for (const one of data.statistics) fact("Statistics " + one.name, ...origin_of(one.meta));
+  for (const one of data.plans) fact("Plan " + one.name, count_of(one.sites, "range"));
   if (data.log) fact("Log " + data.log.file, models_of(data.log.experiments));
   if (data.checkpoint) fact("Checkpoint " + data.checkpoint.name, ...origin_of(data.checkpoint));
 }
@@ -18,6 +20,7 @@ function build_header() {
 function origin_of(meta) {
   const out = [String(meta?.model ?? "model not recorded")];
   if (meta?.model_sha256) out.push(" ", el("code", {}, String(meta.model_sha256).slice(0, 12)));
+  if (meta?.pictures) return [...out, ...pictures_of(meta)];
   if (typeof meta?.tokens === "number") {
     out.push(" · " + count_of(meta.samples, "sample") + ", " + whole(meta.tokens) + " tokens");
   }
@@ -28,6 +31,19 @@ function origin_of(meta) {
     }
   }
   return out;
+}
+
+/// How much was measured; the pictures' names, which may be many, on demand.
+function pictures_of(meta) {
+  const amount = " · " + count_of(meta.samples, "picture") + ", " +
+    count_of(meta.tokens, "text token");
+  if (meta.data.length === 0) return [amount];
+  const more = meta.files - meta.data.length;
+  return [amount, el("details", {class: "files"},
+    el("summary", {}, count_of(meta.files, "picture file")),
+    scroll_box("Picture files", el("ul", {}, ...meta.data.map((one) => el("li", {},
+      String(one?.file ?? "?") + " ", el("code", {}, String(one?.sha256 ?? "").slice(0, 12)))),
+      more > 0 ? el("li", {}, "and " + whole(more) + " more") : null), true))];
 }
 
 function models_of(experiments) {
@@ -75,6 +91,7 @@ function follow_reading() {
 
 build_theme();
 build_header();
+build_buckets();
 build_sites();
 build_ranges();
 build_heat();

@@ -4,10 +4,11 @@
 /// min, max, lo, hi}.
 function range_sources() {
   const out = data.statistics.map((one) => ({
-    name: "statistics: " + one.name, policies: one.policies,
+    name: "statistics: " + one.name, policies: range_names(one),
     rows: (policy) => one.sites.filter((site) => site.layer !== null && site.policies)
-      .map((site) => ({layer: site.layer, op: site.op, site: site.name, min: site.min,
-                       max: site.max, lo: site.policies[policy][0], hi: site.policies[policy][1]})),
+      .map((site) => [site, range_of(one, site, policy)]).filter(([, range]) => range)
+      .map(([site, range]) => ({layer: site.layer, op: site.op, site: site.name, min: site.min,
+                                max: site.max, lo: range.lo, hi: range.hi})),
   }));
   if (data.checkpoint) out.push(checkpoint_source());
   if (data.log) {

@@ -31,6 +31,12 @@ function build_sites() {
        el("label", {}, el("span", {}, "Find a site"), search), list, found), main));
   list_sites();
   show_site(data.statistics[0].sites[0]);
+  let width = list.clientWidth;
+  new ResizeObserver(() => {
+    if (list.clientWidth === width) return;
+    width = list.clientWidth;
+    shorten_names();
+  }).observe(list);
 }
 
 function axis_choice() {
@@ -50,10 +56,28 @@ function list_sites() {
   const sites = data.statistics[sites_view.statistics].sites;
   const fit = sites.filter((site) => words.every((w) => site.name.toLowerCase().includes(w)));
   sites_view.list.replaceChildren(...fit.map((site) =>
-    el("option", {value: site.name}, site.name)));
+    el("option", {value: site.name, title: site.name}, site.name)));
+  shorten_names();
   sites_view.list.value = sites_view.site ? sites_view.site.name : "";
   sites_view.found.textContent = fit.length === sites.length ? count_of(sites.length, "site")
     : whole(fit.length) + " of " + count_of(sites.length, "site");
+}
+
+/// Names that the list has no room for lose their middle. The whole name is the option's title and
+/// its value, and the heading when it is chosen.
+function shorten_names() {
+  const {list} = sites_view;
+  const style = getComputedStyle(list);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.fontSize + " " + style.fontFamily;
+  // An option's padding is 0.4 rem at each side (report.css); a scroll bar is 15 pixels wide.
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const room = list.clientWidth - 2 * parseFloat(style.paddingLeft) - 0.8 * rem - 15;
+  const most = Math.max(16, Math.floor(room / pen.measureText("m").width));
+  for (const option of list.options) {
+    const text = middle_cut(option.value, most);
+    if (option.text !== text) option.textContent = text;
+  }
 }
 
 /// Opens a site from elsewhere on the page.
@@ -82,7 +106,7 @@ function show_site(site) {
               policy_table(site), el("p", {class: "muted small"},
                 "Ranges are those for 8 bits; each SQNR is of the range that the policy picks at " +
                 "that width. auto: " + site.because + "."),
-              bins_table());
+              ...plan_notes(site), bins_table());
   draw_site();
 }
 
@@ -96,29 +120,75 @@ function site_figures(site) {
   return figures(pairs);
 }
 
-function policy_names() {
-  return data.statistics[sites_view.statistics].policies;
+/// Names of all ranges that can be drawn: the policies, then the plans.
+function range_names(statistics) {
+  return [...statistics.policies, ...data.plans.map((plan) => "plan: " + plan.name)];
+}
+
+/// The i-th range of a site, {i, name, lo, hi, clipped, sqnr: {bits: dB}, because}; null for a plan
+/// that does not name the site. Reasons of policies are known for buckets alone.
+function range_of(statistics, site, i) {
+  const name = range_names(statistics)[i];
+  if (i < statistics.policies.length) {
+    const [lo, hi, clipped, ...sqnr] = site.policies[i];
+    return {i, name, lo, hi, clipped, sqnr: {4: sqnr[0], 8: sqnr[1], 16: sqnr[2]},
+            because: site.bucket?.because[i]};
+  }
+  const row = site.plans?.[i - statistics.policies.length];
+  if (!row) return null;
+  const [lo, hi, clipped, sqnr, bits, because] = row;
+  return {i, name, lo, hi, clipped, sqnr: {[bits]: sqnr}, because};
+}
+
+function ranges_of_site(statistics, site) {
+  return range_names(statistics).map((_, i) => range_of(statistics, site, i)).filter(Boolean);
+}
+
+function shown_ranges() {
+  return ranges_of_site(data.statistics[sites_view.statistics], sites_view.site);
+}
+
+/// Decibels at so many bits, bold among the best; a plan has one width.
+function sqnr_cell(range, bits, best) {
+  if (!(bits in range.sqnr)) return dash;
+  const text = decibels(range.sqnr[bits]);
+  return (range.sqnr[bits] ?? Infinity) >= best - 0.05 ? el("b", {}, text) : text;
+}
+
+function best_sqnr(ranges, bits) {
+  return Math.max(...ranges.filter((range) => bits in range.sqnr)
+    .map((range) => range.sqnr[bits] ?? Infinity));
+}
+
+function range_key(i) {
+  return el("span", {class: "key k" + Math.min(i, 7)});
 }
 
 function policy_table(site) {
-  const names = policy_names();
-  const best = [3, 4, 5].map((k) => Math.max(...site.policies.map((row) => row[k] ?? Infinity)));
-  const rows = site.policies.map((row, i) => {
-    const key = el("span", {class: "key k" + i});
+  const ranges = shown_ranges();
+  const rows = ranges.map((range) => {
+    const {i} = range;
     const box = el("input", {type: "checkbox", checked: !sites_view.hidden.has(i), onchange: () => {
       if (box.checked) sites_view.hidden.delete(i); else sites_view.hidden.add(i);
       draw_site();
     }});
-    const strongest = (k) => {
-      const text = decibels(row[3 + k]);
-      return (row[3 + k] ?? Infinity) >= best[k] - 0.05 ? el("b", {}, text) : text;
-    };
-    return [el("label", {}, box, key, names[i]), significant(row[0]), significant(row[1]),
-            percent(row[2]), strongest(0), strongest(1), strongest(2)];
+    return [el("label", {}, box, range_key(i), range.name), significant(range.lo),
+            significant(range.hi), percent(range.clipped),
+            ...[4, 8, 16].map((bits) => sqnr_cell(range, bits, best_sqnr(ranges, bits)))];
   });
   const out = table([["policy", true], ["lo"], ["hi"], ["clipped"], ["SQNR 4 bit"], ["8 bit"],
                      ["16 bit, dB"]], rows, "What each policy keeps of " + site.name);
   return scroll_box("Policies", out);
+}
+
+/// What the plans say of a site; nothing without plans.
+function plan_notes(site) {
+  const statistics = data.statistics[sites_view.statistics];
+  return data.plans.map((plan, k) => {
+    const range = range_of(statistics, site, statistics.policies.length + k);
+    return el("p", {class: "muted small"}, "plan: " + plan.name + ": " + (range
+      ? range.because + ", " + Object.keys(range.sqnr)[0] + " bits." : "does not name this site."));
+  });
 }
 
 /// The bins as [from, to, count], on the axis that is shown.
@@ -128,6 +198,10 @@ function shown_bins() {
     const [first, step, , counts] = site.log2;
     return counts.map((count, i) => [first + i * step, first + (i + 1) * step, count]);
   }
+  return linear_bins_of(site);
+}
+
+function linear_bins_of(site) {
   const [lo, hi, counts] = site.linear;
   if (counts.length === 1) {
     const room = Math.max(Math.abs(lo) / 50, 1e-6);
@@ -148,11 +222,10 @@ function bins_table() {
 /// The brackets above the plot.
 function policy_rows(colors) {
   const log2 = (x) => Math.log2(Math.abs(x));
-  return sites_view.site.policies.map((row, i) => {
-    const [lo, hi] = row;
+  return shown_ranges().map(({i, name, lo, hi}) => {
     const ends = sites_view.log2 ? [lo, hi].filter((x) => x !== 0).map(log2) : [lo, hi];
-    return {i, name: policy_names()[i], color: colors.series[i], dash: dashes[i], strong: i === 0,
-            from: sites_view.log2 ? -Infinity : lo, to: Math.max(...ends), ends};
+    return {i, name, ...range_style(colors, i), strong: i === 0,
+            from: sites_view.log2 ? -Infinity : lo, to: Math.max(...ends), ends, lo, hi};
   }).filter((row) => !sites_view.hidden.has(row.i));
 }
 
@@ -189,8 +262,8 @@ function bin_text(raw) {
 function draw_site() {
   const site = sites_view.site;
   if (!site || !site.linear) return;
-  const shown = policy_rows(theme()).map((row) => row.name + " " +
-    site.policies[row.i].slice(0, 2).map((x) => significant(x)).join(" to ")).join("; ");
+  const shown = policy_rows(theme()).map((row) => row.name + " " + significant(row.lo) + " to " +
+    significant(row.hi)).join("; ");
   sites_view.drawn.draw("Distribution of " + site.name + ": " + count_of(site.count, "value") +
     " from " + significant(site.min) + " to " + significant(site.max) + ". Kept by " + shown + ".");
   const old = sites_view.main.querySelector("details");
