@@ -47,7 +47,9 @@ const Architecture& find_architecture(TowerKind kind, std::string name, const st
 /// compute.
 void read_arguments(const Json& args, const std::string& where, VisionConfig& c,
                     double& mlp_ratio) {
-  for (const auto& [key, value] : args.as_object(where)) {
+  for (const auto& member : args.as_object(where)) {
+    const std::string& key = member.first;
+    const Json& value = member.second;
     const std::string at = where + ": " + key;
     const auto require = [&](const Json& wanted) {
       if (value != wanted)
