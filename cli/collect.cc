@@ -7,6 +7,7 @@
 #include "cli/collect_pictures.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "cli/quantize_flags.h"
 #include "cli/words.h"
@@ -193,6 +194,8 @@ int run_collect(const Arguments& arguments, Output& out) {
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription model = describe_model(request.model);
+  refuse_same_files({request.out}, request.collect.data);
+  refuse_to_replace(request.out);
   { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
   const Interrupt interrupt;

@@ -10,6 +10,7 @@
 #include "cli/cobra.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/words.h"
@@ -30,6 +31,7 @@ constexpr Verb kForm{
     "outputs/percentile_stats.pt",
     run_collect_pictures};
 constexpr const char* kConfig = "--config";
+constexpr int64_t kMostText = 1 << 20;
 
 struct Request {
   std::string model, config, export_json;
@@ -79,7 +81,7 @@ void declare_data(Options& options, Request& request) {
                "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; "
                "without it random ids");
   options.flag("--no-random-text", request.no_random_text, "without --prompts: no text at all");
-  options.integer("--text-len", pct.text_len, {.least = 1}, "random ids of a picture");
+  options.integer("--text-len", pct.text_len, {1, kMostText}, "random ids of a picture");
   request.collect.text.seed = pct.seed;
   options.custom("--seed", "N", fmt::format("{}", pct.seed), "of random ids and of sampling",
                  [&pct](const std::string& given) {
@@ -89,7 +91,18 @@ void declare_data(Options& options, Request& request) {
                   "count only so many values of a batch at each site, seeded; 0: every value");
 }
 
+/// Flags of the form for language models, which would only be unknown here.
+void refuse_texts(const Arguments& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument != "--data" && !argument.starts_with("--data=")) continue;
+    throw UsageError(
+        "--data: Cobra is measured on pictures, expected --images DIR; texts go with them by "
+        "--prompts FILE");
+  }
+}
+
 bool parse(const Arguments& arguments, Output& out, Request& request) {
+  refuse_texts(arguments);
   request.pct = before_flags(arguments);
   PercentileOptions& pct = request.pct;
   Options options(kForm);
@@ -99,7 +112,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                "statistics: a name ending in .pt or .safetensors; its folder is made");
   options.text("--export-best-json", request.export_json, "FILE",
                "also what scute decide says of them");
-  options.number("--percentile-override", pct.percentile_override, 1e-4, 100,
+  options.number("--percentile-override", pct.percentile_override, 50, 100,
                  "for --export-best-json: this percentile instead of what the tail's rules pick");
   options.text(kConfig, request.config, "FILE",
                "the same options as JSON (\"batches\": 8, …); the environment's SCUTE_PCT_BATCHES "
@@ -126,6 +139,10 @@ void check(const Request& request) {
   }
   if (pct.images.empty()) {
     throw UsageError("--images: expected a folder with pictures, found none given");
+  }
+  if (!request.export_json.empty() && !request.export_json.ends_with(".json")) {
+    throw UsageError(fmt::format(
+        "--export-best-json: expected a name ending in .json, found \"{}\"", request.export_json));
   }
   if (!pct.stats_out.ends_with(".safetensors") && !pct.stats_out.ends_with(".pt")) {
     throw UsageError(fmt::format(
@@ -215,9 +232,10 @@ std::string as_text(const Request& request, const CobraCollectResult& result, do
   out += fmt::format("text       {}; {}\n", text_words(result.statistics.meta.at("text", "")),
                      count_of(result.text_tokens, "token"));
   if (request.pct.max_samples_per_batch > 0) {
-    out +=
-        fmt::format("sampled    {} values of a batch at each site, seed {}; extremes are exact\n",
-                    grouped(request.pct.max_samples_per_batch), request.pct.seed);
+    out += fmt::format(
+        "sampled    {} values of a batch at each site, seed {}; both extremes of every picture are "
+        "among them, so far percentiles of few values lean outward\n",
+        grouped(request.pct.max_samples_per_batch), request.pct.seed);
   }
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
   out += fmt::format("time       {}, {} pictures a second\n", duration_text(seconds),
@@ -296,6 +314,9 @@ int run_collect_pictures(const Arguments& arguments, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   check_image_size(request, model);
   use(request.pct, request.collect);
+  refuse_same_files({request.pct.stats_out, request.export_json},
+                    {request.pct.prompts, request.config});
+  refuse_to_replace(request.pct.stats_out);
   for (const std::string& file : {request.pct.stats_out, request.export_json}) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());

@@ -11,6 +11,7 @@
 #include "cli/decide_tables.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/outputs.h"
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
@@ -54,7 +55,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
                  [&request](const std::string& given) {
                    request.alpha = Policy::parse("percentile:" + given).alpha;
                  });
-  options.number("--percentile-override", request.percentile_override, 1e-4, 100,
+  options.number("--percentile-override", request.percentile_override, 50, 100,
                  "tail: this percentile instead of what its rules pick");
   options.custom("--targets", "BUCKET,...", "", "only these buckets, e.g. vision.dino,projector",
                  [&request](const std::string& given) { request.targets = parse_targets(given); });
@@ -375,6 +376,7 @@ int run_decide(const Arguments& arguments, Output& out) {
   Request request;
   if (!parse(arguments, out, request)) return kDone;
   plan_options(request);  // wrong usage is found before a file is read
+  refuse_same_files({request.out}, {request.statistics});
   if (holds_percentile_tables(request.statistics)) {
     decide_tables(std::move(request), arguments, out);
   } else {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -96,13 +97,15 @@ std::string table_text(const CobraComparison& comparison) {
                {"worst picture", Table::Align::left},
                {"cosine"},
                {"SE"}});
+  const bool plural = comparison.items.size() > 1;
   for (size_t s = 0; s < comparison.stages.size(); ++s) {
     const std::vector<VectorError> errors = comparison.of_stage(s);
     const ErrorSummary sum = summarize_errors(errors);
     table.add({comparison.stages[s], significant(sum.relative.mean),
-               significant(sum.relative.standard_error, 2), significant(errors[sum.worst].relative),
-               comparison.items[sum.worst].picture, fixed(sum.cosine.mean, 7),
-               significant(sum.cosine.standard_error, 2)});
+               plural ? significant(sum.relative.standard_error, 2) : "-",
+               significant(errors[sum.worst].relative), comparison.items[sum.worst].picture,
+               fixed(sum.cosine.mean, 7),
+               plural ? significant(sum.cosine.standard_error, 2) : "-"});
   }
   return table.text();
 }
@@ -111,14 +114,18 @@ std::string as_text(const Request& request, const CobraDescription& model,
                     const CobraDescription& against, const CobraComparison& comparison,
                     double seconds) {
   const MeanAndError same = comparison.same_argmax(), divergence = comparison.divergence();
+  const auto plus_minus = [&](double standard_error) {
+    return comparison.items.size() > 1 ? "± " + significant(standard_error, 2)
+                                       : std::string("(one picture: no standard error)");
+  };
   std::string out = fmt::format("model       {} against {}, {}\n", model.name, against.name,
                                 compute_name(request.execution));
   out += fmt::format("protocol    {}\n\n{}\n", protocol_text(request, comparison),
                      table_text(comparison));
-  out += fmt::format("next token  the same for {:.1f} ± {:.1f} % of the pictures\n",
-                     100 * same.mean, 100 * same.standard_error);
-  out += fmt::format("divergence  {} ± {} nats of the next token's distribution\n",
-                     significant(divergence.mean), significant(divergence.standard_error, 2));
+  out += fmt::format("next token  the same for {:.1f} {} % of the pictures\n", 100 * same.mean,
+                     plus_minus(100 * same.standard_error));
+  out += fmt::format("divergence  {} {} nats of the next token's distribution\n",
+                     significant(divergence.mean), plus_minus(divergence.standard_error));
   out += fmt::format("time        {}\n", duration_text(seconds));
   return out;
 }
@@ -174,6 +181,18 @@ Json as_json(const Request& request, const CobraDescription& model, const CobraD
   return out;
 }
 
+/// Values that are no numbers are a failure, whatever else the table says.
+void refuse_nan(const CobraDescription& model, const CobraComparison& comparison) {
+  for (size_t s = 0; s < comparison.stages.size(); ++s) {
+    const std::vector<VectorError> errors = comparison.of_stage(s);
+    const ErrorSummary sum = summarize_errors(errors);
+    if (std::isfinite(errors[sum.worst].relative)) continue;
+    fail(model.path, "numbers at every stage",
+         fmt::format("none at {}, first with {}", comparison.stages[s],
+                     comparison.items[sum.worst].picture));
+  }
+}
+
 }  // namespace
 
 int run_eval_pictures(const Arguments& arguments, Output& out) {
@@ -203,10 +222,12 @@ int run_eval_pictures(const Arguments& arguments, Output& out) {
   }
   if (request.json) {
     out.write_json(as_json(request, model, against, comparison, time.count()));
+    refuse_nan(model, comparison);
     return kDone;
   }
   out.write(as_text(request, model, against, comparison, time.count()));
   if (!request.items_out.empty()) out.write(fmt::format("wrote {}\n", request.items_out));
+  refuse_nan(model, comparison);
   return kDone;
 }
 

@@ -177,5 +177,7 @@ const Verb& find_verb(std::string_view name) {
 int main(int argc, char** argv) {
   // A closed pipe is then an error of write(), which Output understands, instead of death.
   ::signal(SIGPIPE, SIG_IGN);
+  // So does a file that would grow beyond what the shell allows: a full disk then.
+  ::signal(SIGXFSZ, SIG_IGN);
   return scute::cli::run_reporting({argv + 1, argv + argc});
 }

@@ -171,25 +171,22 @@ int64_t tensor_bytes(const std::string& folder) {
   return out;
 }
 
+/// What the matrices of each bucket became.
 std::string formats_text(const LowBitCobra& low) {
   const Json& scute = low.description.json.at("scute", "");
+  const Json& matrices = scute.at("matrices", "");
   std::string out;
-  for (const auto& [bucket, format] : scute.at("formats", "").as_object("")) {
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", bucket, format.as_string(""));
-  }
-  return out;
-}
-
-/// What the matrices of towers and projector became, where that is not what their buckets say.
-std::string matrices_text(const LowBitCobra& low) {
-  std::map<std::string, int64_t> counts;
-  const Json& scute = low.description.json.at("scute", "");
-  for (const auto& [name, format] : scute.at("matrices", "").as_object("")) {
-    ++counts[format.as_string("")];
-  }
-  std::string out;
-  for (const auto& [format, count] : counts) {
-    out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, format);
+  for (const auto& [bucket, asked] : scute.at("formats", "").as_object("")) {
+    std::map<std::string, int64_t> counts;
+    for (const auto& [name, format] : matrices.as_object("")) {
+      if (name.starts_with(bucket + ".")) ++counts[format.as_string("")];
+    }
+    std::string stored = low.language ? asked.as_string("") : "FP";  // llm
+    if (!counts.empty()) stored.clear();
+    for (const auto& [format, count] : counts) {
+      stored += fmt::format("{}{} × {}", stored.empty() ? "" : ", ", count, format);
+    }
+    out += fmt::format("{}{} {}", out.empty() ? "" : "; ", bucket, stored);
   }
   return out;
 }
@@ -208,7 +205,6 @@ std::string as_text(const Request& request, const LowBitCobra& low, const CobraC
                     double seconds) {
   const int64_t bytes = tensor_bytes(request.out);
   std::string out = fmt::format("formats     {}\n", formats_text(low));
-  out += fmt::format("matrices    {} in towers and projector\n", matrices_text(low));
   out += fmt::format("clipped     {}\n", clips_text(low));
   for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
   out += fmt::format("size        {}, {} of the {} in bf16\n", bytes_text(bytes),

@@ -83,6 +83,20 @@ std::string explanation(const SiteList& list, const std::string& name,
   return fmt::format("{} matches {}", name, count_of(static_cast<int64_t>(sites.size()), "site"));
 }
 
+int answer(const SiteList& list, const std::string& name, const std::string& words,
+           const std::vector<Site>& sites, bool json, Output& out) {
+  if (json) {
+    Json result;
+    result["name"] = name;
+    result["explanation"] = words;
+    result["sites"] = as_json(list, sites);
+    out.write_json(result);
+  } else {
+    out.write(words + "\n\n" + as_text(list, sites));
+  }
+  return kDone;
+}
+
 int find_site(const SiteList& list, const std::string& model, const std::string& name, bool json,
               Output& out) {
   std::vector<Site> sites;
@@ -94,17 +108,7 @@ int find_site(const SiteList& list, const std::string& model, const std::string&
     fail(model, fmt::format("a site called \"{}\"", name),
          fmt::format("none; names that contain it: {}, …", fmt::join(near, ", ")));
   }
-  const std::string words = explanation(list, name, sites);
-  if (json) {
-    Json result;
-    result["name"] = name;
-    result["explanation"] = words;
-    result["sites"] = as_json(list, sites);
-    out.write_json(result);
-  } else {
-    out.write(words + "\n\n" + as_text(list, sites));
-  }
-  return kDone;
+  return answer(list, name, explanation(list, name, sites), sites, json, out);
 }
 
 /// What a bucket of Cobra is: where it is taken, and how much of it a picture gives.
@@ -137,17 +141,7 @@ int find_bucket(const CobraDescription& model, const SiteList& list, const std::
   for (const Site& site : list.sites()) {
     if (site.name.starts_with(bucket + ".")) sites.push_back(site);
   }
-  const std::string words = bucket_words(model, bucket);
-  if (json) {
-    Json result;
-    result["name"] = bucket;
-    result["explanation"] = words;
-    result["sites"] = as_json(list, sites);
-    out.write_json(result);
-  } else {
-    out.write(words + "\n\n" + as_text(list, sites));
-  }
-  return kDone;
+  return answer(list, bucket, bucket_words(model, bucket), sites, json, out);
 }
 
 }  // namespace

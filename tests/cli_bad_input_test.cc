@@ -181,12 +181,20 @@ TEST_F(BadInput, AFolderThatCannotBeWritten) {
 }
 
 TEST_F(BadInput, AFullDiskLeavesTheOldFileAndNoOther) {
-  const std::string out = write("s.safetensors", "the old file");
+  const std::string out = path("s.safetensors");
+  ASSERT_EQ(collect(kText, out).code, 0);
+  const std::string old = read_text(out);
   Surroundings full;
   full.largest_file = 50'000;
   expect_error(collect(kText, out, full), {"s.safetensors", "room"});
-  EXPECT_EQ(read_text(out), "the old file");
+  EXPECT_EQ(read_text(out), old);
   EXPECT_THAT(folder().names(), ElementsAre("model", "s.safetensors"));
+}
+
+TEST_F(BadInput, StatisticsDoNotReplaceAnotherFile) {
+  const std::string out = write("s.safetensors", "somebody's work");
+  expect_error(collect(kText, out), {"s.safetensors", "which stays"});
+  EXPECT_EQ(read_text(out), "somebody's work");
 }
 
 TEST_F(BadInput, AFullDiskBehindStandardOutput) {

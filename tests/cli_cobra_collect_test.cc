@@ -114,12 +114,61 @@ TEST_F(CobraProgram, WrongUsageSaysWhatWasExpected) {
           "--images: expected a folder with pictures");
   refused(collect({"--out", folder.path("stats.csv")}), 2, ".pt or .safetensors");
   refused(collect({"--targets", "vision.clip", "--out", stats()}), 2, "vision.clip");
-  refused(collect({"--no-random-text", "--out", stats()}), 1, "--prompts FILE");
+  refused(collect({"--percentile-override", "0.999", "--out", stats()}), 2, "50 to 100");
+  refused(scute_program({"collect", kModel, "--data", "x.jsonl", "--out", stats()}), 2,
+          "Cobra is measured on pictures");
   refused(scute_program({"collect", kModel, "--images", folder.path("none"), "--out", stats()}), 1,
           "none");
   refused(
       scute_program({"collect", "examples/tiny-mamba1", "--images", kPictures, "--out", stats()}),
       1, "vision_backbone_id");
+}
+
+TEST_F(CobraProgram, ASilentBucketIsNamedAndTheOthersAreWritten) {
+  const Ended ended = collect({"--no-random-text", "--out", stats()});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("none at llm"), HasSubstr("the file holds the others")));
+  EXPECT_EQ(read_statistics(stats()).sites.count("vision.dino"), 1U);
+}
+
+TEST_F(CobraProgram, NeitherInputsNorSomebodysFilesAreReplaced) {
+  namespace fs = std::filesystem;
+  EXPECT_EQ(
+      collect({"--out", stats(), "--export-best-json", folder.path("out/../out/stats.pt")}).code,
+      2);
+  const std::string weights = folder.path("latest-checkpoint.pt");
+  fs::copy(kModel + "/checkpoints/latest-checkpoint.pt", weights);
+  const Ended other = collect({"--out", weights});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_THAT(other.err, HasSubstr("another file, which stays"));
+  EXPECT_EQ(read_text(weights), read_text(kModel + "/checkpoints/latest-checkpoint.pt"));
+  ASSERT_EQ(collect({"--out", stats()}).code, 0);
+  ASSERT_EQ(collect({"--out", stats()}).code, 0) << "statistics are replaced";
+  const Ended same = scute_program({"decide", "--stats", stats(), "--out", stats()});
+  EXPECT_EQ(same.code, 2);
+  EXPECT_THAT(same.err, HasSubstr("an output that is not read"));
+
+  // A model that scute did not write, though its files have the same names; and a model's own part.
+  fs::copy(kModel, folder.path("model"), fs::copy_options::recursive);
+  fs::remove_all(folder.path("model/checkpoints"));
+  fs::remove(folder.path("model/golden.safetensors"));
+  const auto quantize = [&](const std::string& from, const std::string& to) {
+    return scute_program({"quantize", from, "--stats", stats(), "--out", to, "--force"});
+  };
+  EXPECT_THAT(quantize(kModel, folder.path("model")).err, HasSubstr("recipe.json"));
+  EXPECT_TRUE(fs::exists(folder.path("model/vision/dino/model.safetensors")));
+  const Ended part = quantize(folder.path("model"), folder.path("model/vision"));
+  EXPECT_EQ(part.code, 1);
+  EXPECT_TRUE(fs::exists(folder.path("model/vision/dino/model.safetensors")));
+}
+
+TEST_F(CobraProgram, AFileThatMayNotGrowIsAnErrorAndNothingIsLeft) {
+  const Ended ended =
+      scute_program({"collect", kModel, "--images", kPictures, "--out", folder.path("s.pt")},
+                    {.folder = "", .standard_output = "", .largest_file = 1000});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("s.pt"));
+  EXPECT_TRUE(folder.names().empty());
 }
 
 TEST_F(CobraProgram, OtherVerbsSayThatCobraIsNotForThem) {

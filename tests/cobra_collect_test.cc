@@ -214,7 +214,17 @@ TEST_F(CobraCollect, TextsThatDoNotFitAreRefused) {
   EXPECT_THAT(error_of(), HasSubstr("ids from 0 to 4095, found 4096"));
   options.text.prompts.clear();
   options.text.random = false;
-  EXPECT_THAT(error_of(), HasSubstr("llm: expected text to embed"));
+  options.sites = "layer_*";
+  EXPECT_THAT(error_of(), HasSubstr("expected text for the language model"));
+}
+
+TEST_F(CobraCollect, WithoutTextOnlyItsBucketIsSilent) {
+  options.text.prompts.clear();
+  options.text.random = false;
+  const CobraCollectResult result = collect();
+  EXPECT_THAT(result.silent_sites, ElementsAre("llm"));
+  EXPECT_EQ(result.statistics.sites.count("projector"), 1U);
+  EXPECT_EQ(result.text_tokens, 0);
 }
 
 TEST_F(CobraCollect, SamplingIsSeededAndSaidAndKeepsTheExtremes) {

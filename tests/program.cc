@@ -46,7 +46,7 @@ void redirect(const std::string& path, int to) {
     const auto bytes = static_cast<rlim_t>(*surroundings.largest_file);
     const struct rlimit limit { bytes, bytes };
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    ::signal(SIGXFSZ, SIG_IGN);  // writes then fail, as on a full disk
+    ::signal(SIGXFSZ, SIG_DFL);  // the program makes it an error of the write
   }
   std::vector<char*> pointers;
   for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));

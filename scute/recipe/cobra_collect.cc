@@ -79,7 +79,7 @@ class Pass {
     if (needs_.vision()) picture = see(run, pixels);
     if (needs_.blocks) {
       read(run, picture, ids);
-    } else if (table_) {
+    } else if (table_ && !ids.empty()) {
       const auto vectors = run.matrix(std::ssize(ids), width_);
       (*table_)(ids, vectors);
       run.pass(*llm_, vectors);
@@ -275,10 +275,9 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   result.listed = std::ssize(paths);
   const PictureTexts texts(description, options.text, result.listed);
   const Pass pass(description, sites, options.compute);
-  if (pass.needs().text && !texts.any()) {
-    fail("llm",
-         "text to embed: --prompts FILE, or random ids (no --no-random-text), or --targets without "
-         "llm",
+  if (pass.needs().blocks && !texts.any()) {
+    fail("--sites",
+         "text for the language model: --prompts FILE, or random ids (no --no-random-text)",
          "none");
   }
 
@@ -304,7 +303,8 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
       if (how.progress) how.progress(done.fetch_add(1) + 1, planned);
     });
     for (const Loaded& picture : loaded) {
-      if (pass.needs().text) result.text_tokens += std::ssize(texts.of(picture.number));
+      if (pass.needs().text && texts.any())
+        result.text_tokens += std::ssize(texts.of(picture.number));
     }
     result.pictures += std::ssize(loaded);
   }

@@ -64,6 +64,7 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
   meta["tokens"] = result.text_tokens;
   meta["pictures_listed"] = result.listed;
   meta["pictures_unused"] = result.unused;
+  if (result.interrupted) meta["interrupted"] = true;
   meta["pictures_corrupt"] = std::ssize(result.corrupt);
   meta["text"] = texts.origin();
   if (options.max_samples_per_batch > 0) {

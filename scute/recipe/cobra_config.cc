@@ -169,8 +169,13 @@ CobraDescription describe_cobra(const std::string& folder) {
   const Json& model = out.json.at("model", file);
   out.language_id = text_of(model, "llm_backbone_id", where);
   read_towers(model, where, out);
-  out.config.projector = parse_projector(text_of(model, "arch_specifier", where));
-  out.strategy = parse_resize_strategy(text_of(model, "image_resize_strategy", where));
+  try {
+    out.config.projector = parse_projector(text_of(model, "arch_specifier", where));
+    out.strategy = parse_resize_strategy(text_of(model, "image_resize_strategy", where));
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    throw Error(text.starts_with(file) ? text : file + ": " + text);
+  }
   if (const Json* length = model.find("llm_max_length")) {
     out.text_length = length->as_int(where + ": llm_max_length");
     if (out.text_length < 1) fail(where + ": llm_max_length", "at least 1", length->dump());

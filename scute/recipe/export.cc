@@ -163,6 +163,11 @@ LogitComparison export_dequantized(const ModelDescription& model, DType type,
   FolderWriter folder(target);
   write_safetensors(folder.file("model.safetensors"), plain.tensors, {{"format", "pt"}});
   write_file(folder.file("config.json"), plain.description.json.dump(2) + "\n");
+  Json recipe;
+  recipe["tool"] = "scute " SCUTE_VERSION;
+  recipe["dequantized"] = model.name;
+  recipe["model_sha256"] = hash_model(model);
+  write_file(folder.file("recipe.json"), recipe.dump(2) + "\n");
   copy_tokenizer(model, folder);
 
   const Execution execution;

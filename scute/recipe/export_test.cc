@@ -152,7 +152,10 @@ TEST_P(Export, RefusesFloatModelsAndFoldersThatExist) {
   EXPECT_THAT(problem(low, folder_.path("float"), false), HasSubstr("--force"));
   EXPECT_THAT(problem(low, folder_.path("low"), true), HasSubstr("the model's own"));
   EXPECT_FALSE(std::filesystem::exists(folder_.path("plain")));
-  EXPECT_EQ(problem(low, folder_.path("float"), true), "");
+  EXPECT_THAT(problem(low, folder_.path("float"), true), HasSubstr("recipe.json"))
+      << "somebody's float model";
+  EXPECT_EQ(problem(low, folder_.path("plain"), false), "");
+  EXPECT_EQ(problem(low, folder_.path("plain"), true), "");
   EXPECT_THAT(read_text(folder_.path("low/config.json")), HasSubstr("scute-low-bit"));
 }
 

@@ -1,4 +1,5 @@
 #include "scute/recipe/low_bit_files.h"
+#include "scute/recipe/cobra_folder.h"
 
 #include <fmt/format.h>
 
@@ -80,6 +81,10 @@ bool any_name(const std::vector<std::string>& names, std::string_view part) {
 
 LowBitFiles read_low_bit_files(const std::string& folder) {
   if (!fs::is_directory(folder)) fail(folder, "a folder of a low-bit model", "no such folder");
+  if (is_cobra(folder)) {
+    fail(folder, "a low-bit language model's folder (of Cobra, its llm/)",
+         "Cobra; its formats and ranges are in its config.json, what they cost says scute eval");
+  }
   LowBitFiles out;
   out.path = folder;
   out.tensors = read_checkpoint(folder);

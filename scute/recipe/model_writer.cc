@@ -1,5 +1,6 @@
 #include "scute/recipe/model_writer.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMark = ".writing-";
+constexpr const char* kRecipe = "recipe.json";
 
 /// The names that scute gives to files of a model folder.
 constexpr std::array<std::string_view, 11> kOwnFiles{"config.json",
@@ -33,21 +35,30 @@ constexpr std::array<std::string_view, 11> kOwnFiles{"config.json",
 constexpr std::array<std::string_view, 5> kOwnFolders{"vision", "dino", "siglip", "projector",
                                                       "llm"};
 
-/// Error unless everything in the folder may be lost.
-void check_replaceable(const std::string& path) {
+/// Error unless everything in the folder has names that scute gives.
+void check_names(const std::string& path) {
   if (fs::is_symlink(path) || !fs::is_directory(path)) {
     fail(path, "a folder to replace", fs::is_symlink(path) ? "a symbolic link" : "another file");
   }
   for (const auto& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
     if (entry.is_directory() && std::ranges::find(kOwnFolders, name) != kOwnFolders.end()) {
-      check_replaceable(entry.path().string());
+      check_names(entry.path().string());
       continue;
     }
     if (!entry.is_regular_file() || std::ranges::find(kOwnFiles, name) == kOwnFiles.end()) {
       fail(path, "a folder that holds only what scute writes, to replace it",
            name + " in it; move it, or choose another folder");
     }
+  }
+}
+
+/// Error unless scute wrote the folder: names alone are those of anybody's model.
+void check_replaceable(const std::string& path) {
+  check_names(path);
+  if (!fs::is_empty(path) && !fs::exists(fs::path(path) / kRecipe)) {
+    fail(path, fmt::format("a folder that scute wrote (it has a {}), to replace it", kRecipe),
+         "a model without one; move it, or choose another folder");
   }
 }
 
@@ -82,8 +93,9 @@ std::string checked_target(const std::string& path, const std::string& source, b
     fail(path, "a name for a folder", error.message());
   }
   if (there.type() == fs::file_type::not_found) return name;
-  if (lies_in(source, name)) {
-    fail(path, "another folder than the model's own, and none that it lies in", "that");
+  if (lies_in(source, name) || lies_in(name, source)) {
+    fail(path, "another folder than the model's own, none that it lies in and none of its parts",
+         "that");
   }
   if (!replace) {
     fail(path, "a folder that does not exist (or --force)",

@@ -8,8 +8,9 @@
 namespace scute {
 
 /// `path` without a slash at its end. Error when something is there and not `replace`; with
-/// `replace` too when that is no folder, or holds anything that scute does not write; and when the
-/// folder `source`, which is being read, is it or lies in it.
+/// `replace` too when that is no folder that scute wrote (it has a recipe.json), or holds anything
+/// that scute does not write; and when the folder `source`, which is being read, is it, lies in it
+/// or has it inside.
 std::string checked_target(const std::string& path, const std::string& source, bool replace);
 
 /// A folder beside `target`, of this process alone (".writing-" and its id behind the name), that

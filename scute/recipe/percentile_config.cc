@@ -85,8 +85,9 @@ int64_t whole(const Json& json, int64_t least, Where where) {
 
 double percentile(const Json& json, Where where) {
   const double value = json.as_double(where);
-  if (!(value >= 1e-4 && value <= 100)) {
-    fail(where, "a percentile from 0.0001 to 100", fmt::to_string(value));
+  // Below the median nothing is clipped as meant; 0.999 is somebody's share.
+  if (!(value >= 50 && value <= 100)) {
+    fail(where, "a percentile from 50 to 100", fmt::to_string(value));
   }
   return value;
 }

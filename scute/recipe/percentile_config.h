@@ -30,7 +30,7 @@ struct PercentileOptions {
   int64_t batches = 8, batch_size = 4;             ///< at least 1
   int64_t text_len = 16;                           ///< token ids a picture, at least 1
   std::optional<int64_t> img_size = {};            ///< must equal the model's; nothing: the model's
-  std::optional<double> percentile_override = {};  ///< 0.0001 … 100
+  std::optional<double> percentile_override = {};  ///< 50 … 100
   std::string prompts;                             ///< file; empty: not given
   bool random_text = true;                         ///< random ids where there are no prompts
   int64_t max_samples_per_batch = 0;               ///< values kept of a batch; 0: all

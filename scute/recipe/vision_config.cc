@@ -174,10 +174,11 @@ TowerDescription describe_tower(TowerKind kind, const Json& json, const std::str
   }
   c.image = image > 0 ? image : own_image;
   const double hidden = static_cast<double>(c.width) * mlp_ratio;
-  if (!(hidden >= 1 && hidden < 1e7)) {
+  if (c.width >= 1 && c.width < 1 << 17 && !(hidden >= 1 && hidden < 1e7)) {
     fail(where + ": mlp_ratio", "a positive ratio", fmt::format("{}", mlp_ratio));
   }
-  c.hidden = static_cast<int64_t>(hidden);  // timm truncates: 4304.1 → 4304
+  // timm truncates: 4304.1 → 4304. A width that makes no sense is said by check().
+  c.hidden = hidden >= 1 && hidden < 1e7 ? static_cast<int64_t>(hidden) : 0;
   c.check(where);
   if (const Json* pretrained = json.find("pretrained_cfg"); pretrained != nullptr) {
     read_three(*pretrained, "mean", where, false, out.normalization.mean);
