@@ -82,6 +82,7 @@ Picture decode_picture(std::span<const std::byte> bytes, std::string_view where,
 }
 
 Picture read_picture(const std::string& path) {
+  file_size(path);  // refuses a pipe, whose other end one would wait for
   const std::string text = read_text(path, kMostBytes);
   return decode_picture(std::as_bytes(std::span(text)), path);
 }

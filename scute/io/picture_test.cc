@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <png.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include <csetjmp>
@@ -383,6 +384,8 @@ TEST(ReadPicture, NamesTheFile) {
   EXPECT_EQ(read_picture(folder / "a.png"), gradient(3, 2));
   testing::put(folder / "b.jpg", "\xff\xd8\xffnonsense");
   EXPECT_THAT(error_of([&] { read_picture(folder / "b.jpg"); }), StartsWith(folder / "b.jpg: "));
+  ASSERT_EQ(::mkfifo((folder / "c.png").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { read_picture(folder / "c.png"); }), HasSubstr("a regular file"));
 }
 
 }  // namespace
