@@ -15,11 +15,9 @@
 #include "cli/table.h"
 #include "cli/words.h"
 #include "scute/base/error.h"
-#include "scute/decide/plan.h"
 #include "scute/io/file.h"
 #include "scute/recipe/cobra_collect.h"
 #include "scute/recipe/percentile_tables.h"
-#include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
@@ -253,26 +251,6 @@ std::string as_text(const Request& request, const CobraCollectResult& result, do
   return out;
 }
 
-/// What decide would write, without looking at the file again.
-void export_overrides(const Request& request, const StatisticsSet& statistics) {
-  PlanOptions options;
-  for (const std::string& bucket : bucket_names()) {
-    if (!statistics.sites.contains(bucket)) continue;
-    Policy policy = default_policy(bucket);
-    policy.percentile_override = request.pct.percentile_override;
-    options.per_site.emplace_back(bucket, policy);
-  }
-  Plan plan = make_plan(statistics.sites, options);
-  plan.meta = plan_meta(statistics, hash_file(request.pct.stats_out));
-  plan.meta["policy"] = "tail for buckets, else auto";
-  if (request.pct.percentile_override) {
-    plan.meta["percentile_override"] = *request.pct.percentile_override;
-  }
-  plan.meta["bits"] = options.grid.bits;
-  plan.meta["symmetric"] = true;
-  write_file(request.export_json, plan.to_json().dump(1) + "\n");
-}
-
 CobraCollectResult measure(const Request& request, const CobraDescription& model,
                            const Interrupt& interrupt) {
   Progress progress("collect", "pictures", request.quiet);
@@ -337,7 +315,11 @@ int run_collect_pictures(const Arguments& arguments, Output& out) {
 
   const HoldInterrupts hold;
   write_statistics(request.pct.stats_out, result.statistics);
-  if (!request.export_json.empty()) export_overrides(request, result.statistics);
+  if (!request.export_json.empty()) {
+    const Plan plan = default_plan(result.statistics, hash_file(request.pct.stats_out),
+                                   request.pct.percentile_override);
+    write_file(request.export_json, plan.to_json().dump(1) + "\n");
+  }
   if (request.json) {
     out.write_json(as_json(request, result, time.count()));
   } else {

@@ -17,6 +17,7 @@
 #include "scute/io/file.h"
 #include "scute/recipe/cobra_overrides.h"
 #include "scute/recipe/cobra_writer.h"
+#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -140,7 +141,7 @@ MergedPlans get_plan(const Request& request, const CobraDescription& model,
   MergedPlans out = merge_plans(files, CobraSites(model.config).list());
   if (files.empty() && statistics) {
     out.plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-    out.plan.meta["policy"] = request.rule.policy.value_or("tail for buckets, else auto");
+    out.plan.meta["policy"] = request.rule.policy.value_or(std::string(kDefaultPolicy));
     out.plan.meta["bits"] = 8;
     out.plan.meta["symmetric"] = true;
   }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cobra_models.h"
+#include "scute/io/checkpoint.h"
 #include "scute/io/safetensors.h"
 #include "scute/text/prompt.h"
 
@@ -104,15 +105,11 @@ class Comparison {
 
   /// Towers, projector and language model for one picture and its row of text ids.
   void compare_outputs(Run& run, const std::vector<Tensor>& pixels, int64_t index) {
-    std::vector<MatView<const float>> views;
-    for (const Tensor& tensor : pixels) {
-      views.emplace_back(tensor.values<float>().data(), 3, tensor.dim(1) * tensor.dim(2));
-    }
     const CobraConfig& config = model_.config();
     Tensor features(DType::f32, {config.towers[0].patches(), config.projector_config().vision});
     Tensor projected(DType::f32, {model_.picture_tokens(), model_.width()});
     const auto seen = features.mutable_matrix<float>();
-    model_.features(run, views, seen);
+    model_.features(run, pixel_views(pixels), seen);
     int64_t first = 0;
     for (const VisionConfig& tower : config.towers) {
       see(tower.bucket, seen.columns(first, tower.width), index);
@@ -249,6 +246,38 @@ TEST(OwnCobraPrompt, IsThatOfTheLanguageModelAndFitsItsVocabulary) {
   ASSERT_FALSE(ids.empty());
   EXPECT_LT(*std::ranges::max_element(ids), model.config.language.vocabulary);
   EXPECT_EQ(prompt_style("small-mamba"), PromptStyle::plain);
+}
+
+TEST(SharedCobra, PositionsAreResampledAsPyTorchDoes) {
+  const std::string folder = "../shared/models/tiny-cobra";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "SKIPPED: ../shared not present";
+  const Tensors golden = read_golden(folder + "/golden.safetensors");
+  const Weights dino = read_checkpoint(folder + "/vision/dino");
+  const Tensor got = resample_positions(dino.at("pos_embed"), 6, 4);
+  ASSERT_EQ(got.shape(), golden.at("pos_embed.dino.resampled").shape());
+  // The same sums of at most 7 products in float32, twice.
+  EXPECT_LE(distance(got.matrix<float>(), golden.at("pos_embed.dino.resampled"), 0), 1e-6);
+}
+
+TEST(SharedCobra, Bf16StaysNear) {
+  const std::string folder = "../shared/models/tiny-cobra";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "SKIPPED: ../shared not present";
+  const CobraDescription description = describe_cobra(folder);
+  const auto pixels =
+      tower_pixels(description, read_picture(list_pictures("../shared/images").front()));
+  const auto rows = [&](Compute compute, const Shape& shape) {
+    const CobraModel model = load_cobra(description, compute, CobraModel::Parts::vision);
+    Tensor out(DType::f32, shape);
+    scute::Run run;
+    model.picture(run, pixel_views(pixels), out.mutable_matrix<float>());
+    return out;
+  };
+  const double found =
+      distance(rows(Compute::f32, {16, 256}).matrix<float>(), rows(Compute::bf16, {1, 16, 256}), 0);
+  // Both factors of a product are rounded by up to 2^-9; sums of independent errors grow slower
+  // than what is summed, and layers add up to a few times one product's error.
+  EXPECT_LE(found, 8 * 0x1p-9);
+  EXPECT_GT(found, 0) << "bf16 was not used";
 }
 
 TEST(SharedCobra, EightPhotographsFromTheirFilesToTheLastLogit) {

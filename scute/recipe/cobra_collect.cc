@@ -13,6 +13,7 @@
 #include "scute/observe/recorder.h"
 #include "scute/observe/sampler.h"
 #include "scute/recipe/cobra_collect_meta.h"
+#include "scute/recipe/picture_reader.h"
 
 namespace scute {
 namespace {
@@ -72,8 +73,7 @@ class Pass {
   }
   const Needs& needs() const { return needs_; }
 
-  void operator()(Run& run, const std::vector<Tensor>& pixels,
-                  const std::vector<int32_t>& ids) const {
+  void operator()(Run& run, const std::vector<Tensor>& pixels, std::span<const int32_t> ids) const {
     const Arena::Scope scope(run.arena());
     MatView<float> picture;
     if (needs_.vision()) picture = see(run, pixels);
@@ -95,13 +95,12 @@ class Pass {
     const CobraConfig& config = model_->config();
     const auto features =
         run.matrix(config.towers.front().patches(), config.projector_config().vision);
+    const auto views = pixel_views(pixels);
     int64_t column = 0;
     for (size_t i = 0; i < pixels.size(); ++i) {
       const int64_t width = config.towers[i].width;
       if (needs_.towers[i]) {
-        const auto values = pixels[i].values<float>();
-        model_->tower(run, i, {values.data(), 3, std::ssize(values) / 3},
-                      features.columns(column, width));
+        model_->tower(run, i, views[i], features.columns(column, width));
       }
       column += width;
     }
@@ -110,7 +109,7 @@ class Pass {
     model_->project(run, features, out);
     return out;
   }
-  void read(Run& run, MatView<float> picture, const std::vector<int32_t>& ids) const {
+  void read(Run& run, MatView<float> picture, std::span<const int32_t> ids) const {
     const int64_t length = picture.rows + std::ssize(ids);
     const auto hidden = run.matrix(length, width_);
     State state = model_->language().new_state();
@@ -157,57 +156,6 @@ class Observers {
   std::vector<std::unique_ptr<Recorder>> recorders_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<std::unique_ptr<Run>> runs_;
-};
-
-/// A picture that could be read, and its number among all.
-struct Loaded {
-  int64_t number = 0;
-  std::vector<Tensor> pixels;
-};
-
-/// Reads the pictures in order; those that cannot be decoded are noted and passed over.
-class Loader {
- public:
-  Loader(const CobraDescription& model, std::vector<std::string> paths)
-      : model_(model), paths_(std::move(paths)) {}
-
-  /// The next `count` that can be read; fewer at the end.
-  std::vector<Loaded> next(int64_t count, const Threads& threads) {
-    std::vector<Loaded> out;
-    while (std::ssize(out) < count && next_ < std::ssize(paths_)) {
-      const int64_t piece = std::min(count - std::ssize(out), std::ssize(paths_) - next_);
-      std::vector<Loaded> read(static_cast<size_t>(piece));
-      std::vector<std::string> problems(static_cast<size_t>(piece));
-      threads.for_each(piece, [&](int64_t i, int) {
-        const auto at = static_cast<size_t>(i);
-        read[at].number = next_ + i;
-        try {
-          read[at].pixels =
-              tower_pixels(model_, read_picture(paths_[static_cast<size_t>(next_ + i)]));
-        } catch (const Error& error) {
-          problems[at] = error.what();
-        }
-      });
-      for (size_t i = 0; i < read.size(); ++i) {
-        if (problems[i].empty()) {
-          used_.push_back(paths_[static_cast<size_t>(read[i].number)]);
-          out.push_back(std::move(read[i]));
-        } else {
-          corrupt_.push_back(problems[i]);
-        }
-      }
-      next_ += piece;
-    }
-    return out;
-  }
-  const std::vector<std::string>& used() const { return used_; }
-  const std::vector<std::string>& corrupt() const { return corrupt_; }
-  int64_t left() const { return std::ssize(paths_) - next_; }
-
- private:
-  const CobraDescription& model_;
-  std::vector<std::string> paths_, used_, corrupt_;
-  int64_t next_ = 0;
 };
 
 void check(const CobraCollectOptions& options) {
@@ -270,9 +218,9 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
                                  const CobraCollectOptions& options, const CollectRun& how) {
   check(options);
   const std::vector<Site> sites = cobra_collection_sites(description, options);
-  const std::vector<std::string> paths = list_pictures(options.images);
+  PictureReader reader(description, options.images);
   CobraCollectResult result;
-  result.listed = std::ssize(paths);
+  result.listed = reader.listed();
   const PictureTexts texts(description, options.text, result.listed);
   const Pass pass(description, sites, options.compute);
   if (pass.needs().blocks && !texts.any()) {
@@ -283,7 +231,6 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
 
   const Threads threads(how.threads);
   Observers observers(threads.count(), without_composites(sites), options);
-  Loader loader(description, paths);
   const int64_t wanted =
       checked_mul(options.batches, options.batch_size, "--batches × --batch-size");
   const int64_t planned = std::min(wanted, result.listed);
@@ -291,38 +238,28 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   while (result.pictures < wanted) {
     result.interrupted = how.cancelled != nullptr && how.cancelled->load();
     if (result.interrupted) break;
-    // Two for each thread: few enough to stop soon, and in memory at once.
-    const auto loaded =
-        loader.next(std::min<int64_t>(wanted - result.pictures, 2 * threads.count()), threads);
+    const auto loaded = reader.next_few(wanted - result.pictures, threads);
     if (loaded.empty()) break;
     threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
-      const Loaded& picture = loaded[static_cast<size_t>(i)];
-      static const std::vector<int32_t> kNoText;
-      pass(observers.begin(worker, picture.number), picture.pixels,
-           texts.any() ? texts.of(picture.number) : kNoText);
+      const auto& picture = loaded[static_cast<size_t>(i)];
+      pass(observers.begin(worker, picture.number), picture.pixels, texts.of(picture.number));
       if (how.progress) how.progress(done.fetch_add(1) + 1, planned);
     });
-    for (const Loaded& picture : loaded) {
-      if (pass.needs().text && texts.any())
-        result.text_tokens += std::ssize(texts.of(picture.number));
+    for (const auto& picture : loaded) {
+      if (pass.needs().text) result.text_tokens += std::ssize(texts.of(picture.number));
     }
     result.pictures += std::ssize(loaded);
   }
-  result.corrupt = loader.corrupt();
-  result.unused = loader.left();
-  if (result.pictures == 0) {
-    fail(options.images, "a picture that can be read",
-         result.interrupted
-             ? "an interruption"
-             : fmt::format("none of {}; the first: {}", result.listed, result.corrupt.front()));
-  }
+  result.corrupt = reader.corrupt();
+  result.unused = reader.left();
+  reader.require_one();
   const Recorder& all = observers.merged();
   result.silent_sites = all.silent_sites();
   result.statistics.fine = options.fine;
   result.statistics.sites = all.statistics();
   add_composites(sites, result.statistics.sites);
   result.statistics.meta =
-      cobra_collection_meta(description, options, result, loader.used(), texts);
+      cobra_collection_meta(description, options, result, reader.used(), texts);
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include "scute/base/hash.h"
 #include "scute/base/threads.h"
 #include "scute/io/file.h"
+#include "scute/recipe/picture_reader.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
@@ -50,7 +51,7 @@ Stages make_stages(Run& run, const CobraModel& model) {
 }
 
 void read(Run& run, const CobraModel& model, MatView<const float> picture,
-          const std::vector<int32_t>& ids, MatView<float> logits) {
+          std::span<const int32_t> ids, MatView<float> logits) {
   const Arena::Scope scope(run.arena());
   const LanguageModel& language = model.language();
   const auto hidden = run.matrix(picture.rows + std::ssize(ids), model.width());
@@ -70,14 +71,10 @@ class Pair {
       : model_(model), reference_(reference) {}
 
   PictureErrors operator()(Run& run, const std::vector<Tensor>& pixels,
-                           const std::vector<int32_t>& ids) const {
+                           std::span<const int32_t> ids) const {
     const Arena::Scope scope(run.arena());
     const Stages a = make_stages(run, model_), b = make_stages(run, reference_);
-    std::vector<MatView<const float>> views;
-    for (const Tensor& tower : pixels) {
-      const auto values = tower.values<float>();
-      views.emplace_back(values.data(), 3, std::ssize(values) / 3);
-    }
+    const auto views = pixel_views(pixels);
     PictureErrors out;
     model_.features(run, views, a.features);
     reference_.features(run, views, b.features);
@@ -103,61 +100,6 @@ class Pair {
  private:
   const CobraModel& model_;
   const CobraModel& reference_;
-};
-
-/// What became of a path.
-struct Outcome {
-  PictureErrors errors;
-  std::string sha256, problem;  ///< problem: why it could not be read
-};
-
-/// Pictures `first` to `last`, exclusive, spread over the threads.
-class Job {
- public:
-  Job(const CobraDescription& description, const Pair& pair, const PictureTexts& texts,
-      const CobraCompareOptions& options)
-      : description_(description),
-        pair_(pair),
-        texts_(texts),
-        options_(options),
-        threads_(options.threads),
-        runs_(static_cast<size_t>(threads_.count())) {}
-
-  std::vector<Outcome> operator()(const std::vector<std::string>& paths, int64_t first,
-                                  int64_t last, int64_t total) {
-    std::vector<Outcome> out(static_cast<size_t>(last - first));
-    threads_.for_each(last - first, [&](int64_t i, int worker) {
-      out[static_cast<size_t>(i)] =
-          one(paths[static_cast<size_t>(first + i)], first + i, runs_[static_cast<size_t>(worker)]);
-      if (options_.progress) options_.progress(done_.fetch_add(1) + 1, total);
-    });
-    return out;
-  }
-
- private:
-  Outcome one(const std::string& path, int64_t number, Run& run) const {
-    Outcome out;
-    std::vector<Tensor> pixels;
-    try {
-      pixels = tower_pixels(description_, read_picture(path));
-    } catch (const Error& error) {
-      out.problem = error.what();
-      return out;
-    }
-    static const std::vector<int32_t> kNoText;
-    out.errors = pair_(run, pixels, texts_.any() ? texts_.of(number) : kNoText);
-    out.errors.picture = std::filesystem::path(path).lexically_relative(options_.images).string();
-    out.sha256 = hash_file(path);
-    return out;
-  }
-
-  const CobraDescription& description_;
-  const Pair& pair_;
-  const PictureTexts& texts_;
-  const CobraCompareOptions& options_;
-  Threads threads_;
-  std::vector<Run> runs_;
-  std::atomic<int64_t> done_{0};
 };
 
 std::vector<std::string> stage_names(const CobraConfig& config) {
@@ -194,37 +136,39 @@ CobraComparison compare_cobra(const CobraDescription& description, const CobraMo
   if (options.max_pictures && *options.max_pictures < 1) {
     fail("--max-pictures", "at least 1", fmt::format("{}", *options.max_pictures));
   }
-  const std::vector<std::string> paths = list_pictures(options.images);
+  PictureReader reader(description, options.images);
   CobraComparison out;
   out.stages = stage_names(description.config);
-  out.listed = std::ssize(paths);
+  out.listed = reader.listed();
   const PictureTexts texts(description, options.text, out.listed);
   out.text = texts.origin();
 
   const Pair pair(model, reference);
-  Job job(description, pair, texts, options);
+  const Threads threads(options.threads);
+  std::vector<Run> runs(static_cast<size_t>(threads.count()));
   const int64_t wanted = std::min(options.max_pictures.value_or(out.listed), out.listed);
+  std::atomic<int64_t> done{0};
+  while (std::ssize(out.items) < wanted) {
+    const auto loaded = reader.next_few(wanted - std::ssize(out.items), threads);
+    if (loaded.empty()) break;
+    std::vector<PictureErrors> errors(loaded.size());
+    threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
+      const auto& picture = loaded[static_cast<size_t>(i)];
+      PictureErrors& one = errors[static_cast<size_t>(i)];
+      one = pair(runs[static_cast<size_t>(worker)], picture.pixels, texts.of(picture.number));
+      one.picture = std::filesystem::path(picture.path).lexically_relative(options.images).string();
+      if (options.progress) options.progress(done.fetch_add(1) + 1, wanted);
+    });
+    std::ranges::move(errors, std::back_inserter(out.items));
+  }
+  out.corrupt = reader.corrupt();
+  out.unused = reader.left();
+  reader.require_one();
   Sha256 all;
-  int64_t next = 0;
-  // One more round for each picture that could not be read, until there are enough.
-  while (std::ssize(out.items) < wanted && next < out.listed) {
-    const int64_t last = std::min(next + wanted - std::ssize(out.items), out.listed);
-    for (Outcome& outcome : job(paths, next, last, wanted)) {
-      if (!outcome.problem.empty()) {
-        out.corrupt.push_back(std::move(outcome.problem));
-        continue;
-      }
-      all.update(fmt::format("{}  {}\n", outcome.sha256, outcome.errors.picture));
-      out.items.push_back(std::move(outcome.errors));
-    }
-    next = last;
+  for (size_t i = 0; i < out.items.size(); ++i) {
+    all.update(fmt::format("{}  {}\n", hash_file(reader.used()[i]), out.items[i].picture));
   }
-  out.unused = out.listed - next;
   out.pictures_sha256 = all.hex();
-  if (out.items.empty()) {
-    fail(options.images, "a picture that can be read",
-         fmt::format("none of {}; the first: {}", out.listed, out.corrupt.front()));
-  }
   return out;
 }
 

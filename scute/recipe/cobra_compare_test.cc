@@ -3,13 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <stdlib.h>
-
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
 #include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/recipe/test_models.h"
 
 namespace scute {
 namespace {
@@ -22,24 +21,23 @@ const std::string kFolder = "../shared/models/tiny-cobra";
 const std::string kPictures = "../shared/images";
 constexpr auto kAll = CobraModel::Parts::all;
 
-/// A folder with what a test puts into it, removed at the end.
+/// One of a test's folders, with what the test puts into it.
 class PictureFolder {
  public:
-  PictureFolder() {
-    std::string name = (fs::temp_directory_path() / "scute_compare_XXXXXX").string();
-    path_ = mkdtemp(name.data());
+  explicit PictureFolder(const testing_models::Folder& of, const char* name = "pictures")
+      : path_(of.path(name)) {
+    fs::create_directories(path_);
   }
-  ~PictureFolder() { fs::remove_all(path_); }
-  std::string path() const { return path_.string(); }
+  std::string path() const { return path_; }
   void copy(const std::string& name, const std::string& as) const {
-    fs::copy_file(kPictures + "/" + name, path_ / as);
+    fs::copy_file(kPictures + "/" + name, path_ + "/" + as);
   }
   void write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
+    write_file(path_ + "/" + name, text);
   }
 
  private:
-  fs::path path_;
+  std::string path_;
 };
 
 class CompareCobra : public testing::Test {
@@ -118,7 +116,9 @@ TEST_F(CompareCobra, TextMattersToTheLogitsAlone) {
 
 TEST_F(CompareCobra, ARowOfTextStaysWithItsPicture) {
   // The same picture twice with a text each; then the first of them cannot be read.
-  const PictureFolder good, bad, texts;
+  const testing_models::Folder all_of_them;
+  const PictureFolder good(all_of_them, "good"), bad(all_of_them, "bad"),
+      texts(all_of_them, "texts");
   for (const PictureFolder* folder : {&good, &bad}) folder->copy("dune.jpg", "2.jpg");
   good.copy("dune.jpg", "1.jpg");
   bad.write("1.jpg", "no picture");
@@ -140,7 +140,8 @@ TEST_F(CompareCobra, ARowOfTextStaysWithItsPicture) {
 }
 
 TEST_F(CompareCobra, ReadsOnUntilThereAreEnough) {
-  const PictureFolder folder;
+  const testing_models::Folder own;
+  const PictureFolder folder(own);
   folder.write("1.jpg", "no picture");
   for (const char* name : {"2.jpg", "3.jpg", "4.jpg"}) folder.copy("dune.jpg", name);
   const CobraComparison found = compare({.images = folder.path(), .max_pictures = 2});
@@ -152,7 +153,8 @@ TEST_F(CompareCobra, ReadsOnUntilThereAreEnough) {
 }
 
 TEST_F(CompareCobra, WithoutAPictureIsAnError) {
-  const PictureFolder folder;
+  const testing_models::Folder own;
+  const PictureFolder folder(own);
   folder.write("1.jpg", "no picture");
   EXPECT_THAT(refusal(description_, {.images = folder.path()}), HasSubstr("none of 1"));
   EXPECT_THAT(refusal(description_, {.images = kPictures, .max_pictures = 0}),

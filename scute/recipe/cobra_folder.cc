@@ -195,4 +195,13 @@ std::vector<Tensor> tower_pixels(const CobraDescription& model, const Picture& p
   return out;
 }
 
+std::vector<MatView<const float>> pixel_views(const std::vector<Tensor>& pixels) {
+  std::vector<MatView<const float>> out;
+  for (const Tensor& tower : pixels) {
+    const auto values = tower.values<float>();
+    out.emplace_back(values.data(), 3, std::ssize(values) / 3);
+  }
+  return out;
+}
+
 }  // namespace scute

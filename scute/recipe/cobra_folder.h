@@ -58,5 +58,7 @@ std::string hash_cobra(const CobraDescription& model);
 
 /// A picture as each tower sees it, F32 [3, image, image].
 std::vector<Tensor> tower_pixels(const CobraDescription& model, const Picture& picture);
+/// The same as CobraModel takes them, 3 × image² each; they must live as long.
+std::vector<MatView<const float>> pixel_views(const std::vector<Tensor>& pixels);
 
 }  // namespace scute

@@ -50,14 +50,9 @@ Tensor CobraSpeaker::look(const Picture& picture) const {
   const auto* model = std::get_if<CobraModel>(&model_);
   if (model == nullptr) fail("picture", "a model loaded with its towers", "one for text alone");
   const std::vector<Tensor> pixels = tower_pixels(description_, picture);
-  std::vector<MatView<const float>> views;
-  for (const Tensor& tower : pixels) {
-    const auto values = tower.values<float>();
-    views.emplace_back(values.data(), 3, std::ssize(values) / 3);
-  }
   Tensor out(DType::f32, {model->picture_tokens(), model->width()});
   Run run;
-  model->picture(run, views, out.mutable_matrix<float>());
+  model->picture(run, pixel_views(pixels), out.mutable_matrix<float>());
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include "scute/base/names.h"
 #include "scute/recipe/cobra_low_bit.h"
 #include "scute/recipe/cobra_quantize_job.h"
+#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/stored_weight.h"
 
 namespace scute {
@@ -45,7 +46,7 @@ Json CobraQuantizeOptions::to_json() const {
   out["include"] = list(include);
   out["exclude"] = list(exclude);
   out["group_size"] = group;
-  out["policy"] = policy ? policy->name() : "tail for buckets, else auto";
+  out["policy"] = policy ? policy->name() : std::string(kDefaultPolicy);
   return out;
 }
 

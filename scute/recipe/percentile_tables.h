@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -82,6 +83,11 @@ Decision decide_from_table(const Policy& policy, std::string_view bucket,
 /// pipeline has always had, the sites inside it by auto, because tail clips about 1 % of what
 /// products read (decision 9).
 Policy default_policy(std::string_view site);
+inline constexpr std::string_view kDefaultPolicy = "tail for buckets, else auto";
+/// Every site by its default_policy(), with the meta that decide writes. `percentile_override`: for
+/// the buckets, instead of what the tail's rules pick.
+Plan default_plan(const StatisticsSet& statistics, const std::string& statistics_sha256,
+                  std::optional<double> percentile_override);
 
 /// Decides every bucket; per-site globs as in make_plan(). One Error for all that cannot be
 /// decided, `missing` ones among them. No meta.

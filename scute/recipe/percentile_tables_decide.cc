@@ -12,6 +12,7 @@
 #include "scute/base/names.h"
 #include "scute/recipe/percentile_config.h"
 #include "scute/recipe/percentile_tables.h"
+#include "scute/recipe/plan_meta.h"
 
 namespace scute {
 namespace {
@@ -250,6 +251,24 @@ Decision decide_from_table(const Policy& policy, std::string_view bucket,
 
 Policy default_policy(std::string_view site) {
   return Policy::parse(is_bucket(site) ? "tail" : "auto");
+}
+
+Plan default_plan(const StatisticsSet& statistics, const std::string& statistics_sha256,
+                  std::optional<double> percentile_override) {
+  PlanOptions options;
+  for (const auto& [site, statistic] : statistics.sites) {
+    if (!is_bucket(site)) continue;
+    Policy policy = default_policy(site);
+    policy.percentile_override = percentile_override;
+    options.per_site.emplace_back(site, policy);
+  }
+  Plan plan = make_plan(statistics.sites, options);
+  plan.meta = plan_meta(statistics, statistics_sha256);
+  plan.meta["policy"] = kDefaultPolicy;
+  if (percentile_override) plan.meta["percentile_override"] = *percentile_override;
+  plan.meta["bits"] = options.grid.bits;
+  plan.meta["symmetric"] = options.grid.symmetric;
+  return plan;
 }
 
 Plan plan_from_tables(const PercentileTables& tables, const PlanOptions& options) {

@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/data/documents.h"
 #include "scute/io/file.h"
-#include "scute/text/prompt.h"
+#include "scute/recipe/cobra_generate.h"
 
 namespace scute {
 namespace {
@@ -37,8 +38,7 @@ std::vector<std::vector<int32_t>> file_rows(const CobraDescription& model,
     } else {
       if (!tokenizer) tokenizer = load_tokenizer(model.language, options.tokenizer);
       if (!tokenizer) fail(where, "a tokenizer (llm/tokenizer.json or --tokenizer)", "none");
-      ids = tokenizer->encode(first_prompt(prompt_style(model.language_id), document.text));
-      if (std::ssize(ids) > model.text_length) ids.resize(static_cast<size_t>(model.text_length));
+      ids = cobra_prompt(model, *tokenizer, document.text).ids;
     }
     if (ids.empty()) fail(where, "at least one token", "none");
     for (const int32_t id : ids) {

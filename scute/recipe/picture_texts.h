@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +28,9 @@ class PictureTexts {
   PictureTexts(const CobraDescription& model, const TextOptions& options, int64_t pictures);
 
   bool any() const { return !rows_.empty(); }
-  const std::vector<int32_t>& of(int64_t picture) const {
+  /// Empty when there is no text.
+  std::span<const int32_t> of(int64_t picture) const {
+    if (rows_.empty()) return {};
     return rows_[rows_.size() == 1 ? 0 : static_cast<size_t>(picture)];
   }
   /// What a statistics file says of it: {"source": "random", "length", "seed", "vocabulary"}, or

@@ -54,16 +54,11 @@ inline Decision range(double lo, double hi) {
 inline std::vector<float> tower_output(const CobraModel& model, const CobraDescription& description,
                                        const std::string& picture, size_t index) {
   const std::vector<Tensor> pixels = tower_pixels(description, read_picture(picture));
-  std::vector<MatView<const float>> views;
-  for (const Tensor& one : pixels) {
-    const auto values = one.values<float>();
-    views.push_back({values.data(), 3, std::ssize(values) / 3});
-  }
   Run run;
   const CobraConfig& config = model.config();
   Tensor features(DType::f32, {config.towers.front().patches(), config.projector_config().vision});
   const auto all = features.mutable_matrix<float>();
-  model.features(run, views, all);
+  model.features(run, pixel_views(pixels), all);
   int64_t first = 0;
   for (size_t i = 0; i < index; ++i) first += config.towers[i].width;
   std::vector<float> out;

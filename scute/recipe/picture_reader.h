@@ -1,0 +1,44 @@
+// The pictures of a folder, in order, as a model's towers see them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/recipe/cobra_folder.h"
+
+namespace scute {
+
+/// Reads in sorted order; files that cannot be decoded are noted and passed over.
+class PictureReader {
+ public:
+  struct Loaded {
+    int64_t number = 0;  ///< among all files of the folder, broken ones too
+    std::string path;
+    std::vector<Tensor> pixels;  ///< as tower_pixels()
+  };
+
+  /// Error when the folder has no picture. `model` must live as long as this.
+  PictureReader(const CobraDescription& model, const std::string& folder);
+
+  /// The next `count` that can be read, decoded on several threads; fewer at the end.
+  std::vector<Loaded> next(int64_t count, const Threads& threads);
+  /// Two for each thread and at most `left`: few enough to stop soon, and in memory at once.
+  std::vector<Loaded> next_few(int64_t left, const Threads& threads);
+
+  int64_t listed() const { return std::ssize(paths_); }
+  int64_t left() const { return std::ssize(paths_) - next_; }           ///< not looked at
+  const std::vector<std::string>& used() const { return used_; }        ///< paths
+  const std::vector<std::string>& corrupt() const { return corrupt_; }  ///< path and reason
+  /// Error when none could be read.
+  void require_one() const;
+
+ private:
+  const CobraDescription& model_;
+  std::string folder_;
+  std::vector<std::string> paths_, used_, corrupt_;
+  int64_t next_ = 0;
+};
+
+}  // namespace scute
