@@ -75,7 +75,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// "8 pictures of images, 1 could not be read; 16 random ids each, seed 42".
-std::string protocol_text(const Request& request, const CobraComparison& comparison) {
+std::string protocol_text(const Request& request, const PictureComparison& comparison) {
   const TextOptions& text = request.compare.text;
   std::string out =
       fmt::format("{} of {} (sha256 {})", count_of(std::ssize(comparison.items), "picture"),
@@ -89,7 +89,7 @@ std::string protocol_text(const Request& request, const CobraComparison& compari
   return out + fmt::format("; {} each, seed {}", count_of(text.length, "random id"), text.seed);
 }
 
-std::string table_text(const CobraComparison& comparison) {
+std::string table_text(const PictureComparison& comparison) {
   Table table({{"stage", Table::Align::left},
                {"relative error"},
                {"SE"},
@@ -111,7 +111,7 @@ std::string table_text(const CobraComparison& comparison) {
 }
 
 std::string as_text(const Request& request, const CobraDescription& model,
-                    const CobraDescription& against, const CobraComparison& comparison,
+                    const CobraDescription& against, const PictureComparison& comparison,
                     double seconds) {
   const MeanAndError same = comparison.same_argmax(), divergence = comparison.divergence();
   const auto plus_minus = [&](double standard_error) {
@@ -137,7 +137,7 @@ Json as_json(const MeanAndError& value) {
   return out;
 }
 
-Json stage_json(const CobraComparison& comparison, size_t stage) {
+Json stage_json(const PictureComparison& comparison, size_t stage) {
   const std::vector<VectorError> errors = comparison.of_stage(stage);
   const ErrorSummary sum = summarize_errors(errors);
   std::string storage;
@@ -151,7 +151,7 @@ Json stage_json(const CobraComparison& comparison, size_t stage) {
 }
 
 Json as_json(const Request& request, const CobraDescription& model, const CobraDescription& against,
-             const CobraComparison& comparison, double seconds) {
+             const PictureComparison& comparison, double seconds) {
   Json out;
   out["model"] = model.name;
   out["model_sha256"] = hash_cobra(model);
@@ -182,7 +182,7 @@ Json as_json(const Request& request, const CobraDescription& model, const CobraD
 }
 
 /// Values that are no numbers are a failure, whatever else the table says.
-void refuse_nan(const CobraDescription& model, const CobraComparison& comparison) {
+void refuse_nan(const CobraDescription& model, const PictureComparison& comparison) {
   for (size_t s = 0; s < comparison.stages.size(); ++s) {
     const std::vector<VectorError> errors = comparison.of_stage(s);
     const ErrorSummary sum = summarize_errors(errors);
@@ -208,7 +208,7 @@ int run_eval_pictures(const Arguments& arguments, Output& out) {
     progress.update("eval", "pictures", done, total);
   };
   constexpr auto kAll = CobraModel::Parts::all;
-  const CobraComparison comparison =
+  const PictureComparison comparison =
       compare_cobra(model, load_cobra(model, request.execution, kAll), against,
                     load_cobra(against, request.execution, kAll), request.compare);
   progress.finish();

@@ -202,7 +202,7 @@ std::string clips_text(const LowBitCobra& low) {
   return out.empty() ? "nothing" : out;
 }
 
-std::string as_text(const Request& request, const LowBitCobra& low, const CobraComparison& check,
+std::string as_text(const Request& request, const LowBitCobra& low, const ProbeComparison& check,
                     double seconds) {
   const int64_t bytes = tensor_bytes(request.out);
   std::string out = fmt::format("formats     {}\n", formats_text(low));
@@ -217,7 +217,7 @@ std::string as_text(const Request& request, const LowBitCobra& low, const CobraC
   return out;
 }
 
-Json as_json(const Request& request, const LowBitCobra& low, const CobraComparison& check,
+Json as_json(const Request& request, const LowBitCobra& low, const ProbeComparison& check,
              double seconds) {
   const Json& scute = low.description.json.at("scute", "");
   Json out;
@@ -247,7 +247,7 @@ int run_quantize_pictures(const Arguments& arguments, Output& out) {
   LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
                                    request.options, request.threads);
   record_files(request, merged.remarks, low);
-  CobraComparison check;
+  ProbeComparison check;
   {
     const HoldInterrupts hold;
     check = write_cobra(low, request.out, request.force);

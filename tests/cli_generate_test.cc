@@ -140,7 +140,7 @@ TEST(Generate, StreamsTheTextThatJsonHolds) {
             answer.at("seconds_to_first_token", "").as_double(""));
 }
 
-TEST(Generate, OptionsReachTheSampler) {
+TEST(Generate, OptionsReachTheTokenSampler) {
   const auto ids = [](std::vector<std::string> more) {
     more.insert(more.end(), {"--prompt", kPrompt, "--max-tokens", "30", "--json", "-q"});
     return ids_of(answer_of(generate_text(more)));

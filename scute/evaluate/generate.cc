@@ -91,14 +91,15 @@ void SamplingOptions::check() const {
   }
 }
 
-Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) {
+TokenSampler::TokenSampler(const SamplingOptions& options)
+    : options_(options), random_(options.seed) {
   options.check();
 }
 
-void Sampler::saw(std::span<const int32_t> ids) { seen_.insert(ids.begin(), ids.end()); }
+void TokenSampler::saw(std::span<const int32_t> ids) { seen_.insert(ids.begin(), ids.end()); }
 
 /// A token's logit after the repetition penalty; kNone for NaN.
-double Sampler::penalized(std::span<const float> logits, int64_t id) const {
+double TokenSampler::penalized(std::span<const float> logits, int64_t id) const {
   const double logit = static_cast<double>(logits[static_cast<size_t>(id)]);
   if (std::isnan(logit)) return kNone;
   const double penalty = options_.repetition_penalty;
@@ -106,7 +107,7 @@ double Sampler::penalized(std::span<const float> logits, int64_t id) const {
   return logit > 0 ? logit / penalty : logit * penalty;
 }
 
-int32_t Sampler::next(std::span<const float> logits, int64_t limit) {
+int32_t TokenSampler::next(std::span<const float> logits, int64_t limit) {
   if (limit < 1) fail("limit of token ids", "at least 1", fmt::format("{}", limit));
   const auto size = std::min<size_t>(logits.size(), static_cast<size_t>(limit));
   const auto allowed = logits.first(size);
@@ -132,7 +133,7 @@ int32_t Sampler::next(std::span<const float> logits, int64_t limit) {
 }
 
 /// −1 when there is none.
-int32_t Sampler::largest(std::span<const float> logits) const {
+int32_t TokenSampler::largest(std::span<const float> logits) const {
   double most = kNone;
   int32_t best = -1;
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -144,7 +145,7 @@ int32_t Sampler::largest(std::span<const float> logits) const {
   return best;
 }
 
-void Sampler::take_candidates(std::span<const float> logits) {
+void TokenSampler::take_candidates(std::span<const float> logits) {
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     const double value = penalized(logits, static_cast<int64_t>(i));
@@ -152,7 +153,7 @@ void Sampler::take_candidates(std::span<const float> logits) {
   }
 }
 
-void Sampler::keep_top_k() {
+void TokenSampler::keep_top_k() {
   const int64_t k = options_.top_k;
   if (k == 0 || k >= static_cast<int64_t>(candidates_.size())) return;
   std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(),
@@ -166,7 +167,7 @@ void Sampler::keep_top_k() {
 }
 
 /// Relative to the largest logit, whose weight is 1 whatever its size (even +infinity).
-void Sampler::turn_into_weights() {
+void TokenSampler::turn_into_weights() {
   double most = kNone;
   for (const Candidate& c : candidates_) most = std::max(most, c.value);
   for (Candidate& c : candidates_) {
@@ -174,7 +175,7 @@ void Sampler::turn_into_weights() {
   }
 }
 
-void Sampler::keep_top_p() {
+void TokenSampler::keep_top_p() {
   if (options_.top_p == 1) return;
   double total = 0;
   for (const Candidate& c : candidates_) total += c.value;
@@ -195,11 +196,11 @@ void Sampler::keep_top_p() {
             [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
 }
 
-void Sampler::keep_min_p() {
+void TokenSampler::keep_min_p() {
   std::erase_if(candidates_, [this](const Candidate& c) { return c.value < options_.min_p; });
 }
 
-int32_t Sampler::draw() {
+int32_t TokenSampler::draw() {
   double total = 0;
   for (const Candidate& c : candidates_) total += c.value;
   double left = random_.uniform() * total;
@@ -226,7 +227,7 @@ Generation generate(const LanguageModel& model, MatView<const float> before,
   const int64_t limit = options.limit == 0 ? vocabulary : options.limit;
   Run run;
   State state = model.new_state();
-  Sampler sampler(options.sampling);
+  TokenSampler sampler(options.sampling);
   sampler.saw(prompt);
   std::vector<float> logits(static_cast<size_t>(vocabulary));
 

@@ -28,9 +28,9 @@ struct SamplingOptions {
 };
 
 /// Draws tokens from logits; for the same logits and seed the same draws on every machine.
-class Sampler {
+class TokenSampler {
  public:
-  explicit Sampler(const SamplingOptions& options);
+  explicit TokenSampler(const SamplingOptions& options);
   /// Tokens that repetition_penalty counts as seen; those it draws itself are added.
   void saw(std::span<const int32_t> ids);
   /// The next token; ids at `limit` and beyond (padding of the vocabulary) are never drawn. Ties go

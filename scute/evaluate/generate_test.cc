@@ -27,7 +27,7 @@ std::vector<float> logs(const std::vector<double>& probabilities) {
 /// Ids that 2000 draws show: one of probability 5 % stays away from them with 0.95^2000 = 3e-45.
 std::set<int32_t> drawn(const std::vector<float>& logits, const SamplingOptions& options,
                         int64_t limit = 100) {
-  Sampler sampler(options);
+  TokenSampler sampler(options);
   std::set<int32_t> out;
   for (int i = 0; i < 2000; ++i) out.insert(sampler.next(logits, limit));
   return out;
@@ -35,7 +35,7 @@ std::set<int32_t> drawn(const std::vector<float>& logits, const SamplingOptions&
 
 std::vector<int32_t> sequence(const std::vector<float>& logits, const SamplingOptions& options,
                               int count = 50) {
-  Sampler sampler(options);
+  TokenSampler sampler(options);
   std::vector<int32_t> out;
   for (int i = 0; i < count; ++i) out.push_back(sampler.next(logits, 100));
   return out;
@@ -50,16 +50,16 @@ std::string refusal(const SamplingOptions& options) {
   return "";
 }
 
-TEST(Sampler, TemperatureZeroIsTheFirstOfTheLargest) {
+TEST(TokenSampler, TemperatureZeroIsTheFirstOfTheLargest) {
   EXPECT_THAT(drawn({1, 3, -2, 3}, {.temperature = 0}), ElementsAre(1));
   EXPECT_THAT(drawn({kNan, -3, kNan, -2}, {.temperature = 0}), ElementsAre(3));
   EXPECT_THAT(drawn({1, 2, 3}, {.temperature = 0}, 2), ElementsAre(1));
 }
 
-TEST(Sampler, DrawsFollowTheDistribution) {
+TEST(TokenSampler, DrawsFollowTheDistribution) {
   const std::vector<double> p{0.3, 0.01, 0.2, 0.04, 0.25, 0.1, 0.02, 0.08};
   constexpr int kDraws = 100'000;
-  Sampler sampler({.seed = 5});
+  TokenSampler sampler({.seed = 5});
   const auto logits = logs(p);
   std::vector<int> counts(p.size());
   for (int i = 0; i < kDraws; ++i) ++counts[static_cast<size_t>(sampler.next(logits, 8))];
@@ -73,7 +73,7 @@ TEST(Sampler, DrawsFollowTheDistribution) {
   EXPECT_LT(chi_square, 40);
 }
 
-TEST(Sampler, TemperatureSharpensAndFlattens) {
+TEST(TokenSampler, TemperatureSharpensAndFlattens) {
   const auto share_of_first = [](double temperature) {
     const auto ids = sequence(logs({0.8, 0.2}), {.temperature = temperature, .seed = 1}, 10'000);
     return static_cast<double>(std::count(ids.begin(), ids.end(), 0)) / 10'000;
@@ -84,14 +84,14 @@ TEST(Sampler, TemperatureSharpensAndFlattens) {
   EXPECT_EQ(share_of_first(1e-300), 1);
 }
 
-TEST(Sampler, TopKKeepsExactlyKAndOfEqualsTheFirst) {
+TEST(TokenSampler, TopKKeepsExactlyKAndOfEqualsTheFirst) {
   EXPECT_THAT(drawn(logs({0.1, 0.4, 0.2, 0.3}), {.top_k = 2}), ElementsAre(1, 3));
   EXPECT_THAT(drawn({0, 0, 0, 0, 0}, {.top_k = 3}), ElementsAre(0, 1, 2));
   EXPECT_THAT(drawn(logs({0.1, 0.4, 0.2, 0.3}), {.top_k = 9}), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(drawn(logs({0.1, 0.4, 0.2, 0.3}), {.top_k = 1}), ElementsAre(1));
 }
 
-TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
+TEST(TokenSampler, TopPKeepsTheFewestThatReachIt) {
   const auto logits = logs({0.1, 0.5, 0.15, 0.25});
   EXPECT_THAT(drawn(logits, {.top_p = 0.45}), ElementsAre(1));
   EXPECT_THAT(drawn(logits, {.top_p = 0.55}), ElementsAre(1, 3));  // 0.75: the crossing one is kept
@@ -101,7 +101,7 @@ TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
   EXPECT_THAT(drawn({1, 1, 1, 1}, {.top_p = 0.4}), ElementsAre(0, 1));
 }
 
-TEST(Sampler, MinPIsRelativeToTheLargestProbability) {
+TEST(TokenSampler, MinPIsRelativeToTheLargestProbability) {
   // The first token is no yardstick: against its 0.05 everything would be kept.
   const auto logits = logs({0.05, 0.6, 0.3, 0.05});
   EXPECT_THAT(drawn(logits, {.min_p = 0.4}), ElementsAre(1, 2));
@@ -109,7 +109,7 @@ TEST(Sampler, MinPIsRelativeToTheLargestProbability) {
   EXPECT_THAT(drawn(logits, {.min_p = 0.01}), ElementsAre(0, 1, 2, 3));
 }
 
-TEST(Sampler, EachFilterSeesWhatTheOneBeforeLeft) {
+TEST(TokenSampler, EachFilterSeesWhatTheOneBeforeLeft) {
   const auto logits = logs({0.4, 0.3, 0.2, 0.1});
   // Of the two left the first has 4/7 of the probability, which alone reaches a half.
   EXPECT_THAT(drawn(logits, {.top_k = 2, .top_p = 0.5}), ElementsAre(0));
@@ -118,9 +118,9 @@ TEST(Sampler, EachFilterSeesWhatTheOneBeforeLeft) {
   EXPECT_THAT(drawn(logits, {.top_k = 3, .top_p = 0.99, .min_p = 0.6}), ElementsAre(0, 1));
 }
 
-TEST(Sampler, RepetitionPenaltyLowersPositiveAndNegativeLogits) {
+TEST(TokenSampler, RepetitionPenaltyLowersPositiveAndNegativeLogits) {
   const auto greedy_after = [](std::vector<float> logits, std::vector<int32_t> seen) {
-    Sampler sampler({.temperature = 0, .repetition_penalty = 2});
+    TokenSampler sampler({.temperature = 0, .repetition_penalty = 2});
     sampler.saw(seen);
     return sampler.next(logits, 100);
   };
@@ -134,7 +134,7 @@ TEST(Sampler, RepetitionPenaltyLowersPositiveAndNegativeLogits) {
               ElementsAre(0, 1, 0));
 }
 
-TEST(Sampler, TheSameSeedGivesTheSameDraws) {
+TEST(TokenSampler, TheSameSeedGivesTheSameDraws) {
   const auto logits = logs({0.1, 0.2, 0.3, 0.4});
   const auto ids = sequence(logits, {.seed = 3});
   EXPECT_EQ(sequence(logits, {.seed = 3}), ids);
@@ -143,18 +143,18 @@ TEST(Sampler, TheSameSeedGivesTheSameDraws) {
   EXPECT_EQ(sequence(logits, {.top_k = 4, .top_p = 1 - 1e-9, .min_p = 1e-9, .seed = 3}), ids);
 }
 
-TEST(Sampler, NeverDrawsBeyondTheLimitOrWhatIsNoNumber) {
+TEST(TokenSampler, NeverDrawsBeyondTheLimitOrWhatIsNoNumber) {
   EXPECT_THAT(drawn({0, kNan, 0, -kInfinity, 0, 50}, {}, 5), ElementsAre(0, 2, 4));
   EXPECT_THAT(drawn({0, kInfinity, 9}, {}), ElementsAre(1));
   for (const double temperature : {0.0, 1.0}) {
-    Sampler sampler({.temperature = temperature});
+    TokenSampler sampler({.temperature = temperature});
     EXPECT_THROW(sampler.next(std::vector<float>{kNan, -kInfinity}, 2), Error);
     EXPECT_THROW(sampler.next({}, 2), Error);
     EXPECT_THROW(sampler.next(std::vector<float>{1}, 0), Error);
   }
 }
 
-TEST(Sampler, OptionsThatMakeNoSenseAreNamed) {
+TEST(TokenSampler, OptionsThatMakeNoSenseAreNamed) {
   EXPECT_EQ(refusal({}), "");
   for (const double bad : {-1.0, std::nan(""), HUGE_VAL}) {
     EXPECT_THAT(refusal({.temperature = bad}), HasSubstr("--temperature"));
@@ -165,7 +165,7 @@ TEST(Sampler, OptionsThatMakeNoSenseAreNamed) {
   EXPECT_THAT(refusal({.top_k = -1}), HasSubstr("--top-k"));
   EXPECT_THAT(refusal({.top_p = 0}), HasSubstr("--top-p"));
   EXPECT_THAT(refusal({.repetition_penalty = 0}), HasSubstr("--repetition-penalty"));
-  EXPECT_THROW(Sampler({.top_p = 2}), Error);
+  EXPECT_THROW(TokenSampler({.top_p = 2}), Error);
 }
 
 /// Two Mamba-1 layers of random weights: what comes next depends on all that came before.

@@ -1,4 +1,4 @@
-#include "scute/observe/sampler.h"
+#include "scute/observe/subsample_tap.h"
 
 #include <algorithm>
 
@@ -47,7 +47,7 @@ Extremes find_extremes(MatView<const float> values) {
 
 }  // namespace
 
-void Sampler::see(const Site& site, MatView<const float> values) {
+void SubsampleTap::see(const Site& site, MatView<const float> values) {
   const int64_t total = values.size();
   if (total <= most_) return to_.see(site, values);
   const Extremes extremes = find_extremes(values);

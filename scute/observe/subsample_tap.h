@@ -12,10 +12,10 @@ namespace scute {
 /// length, without repetition, the smallest and the largest value always among them; smaller
 /// tensors whole. Which ones is a function of (seed, the site's name, the sample's number) alone.
 /// What goes on is one row.
-class Sampler : public Tap {
+class SubsampleTap : public Tap {
  public:
   /// most ≥ 1. `to` must live as long as this.
-  Sampler(Tap& to, int64_t most, uint64_t seed) : to_(to), most_(most), seed_(seed) {}
+  SubsampleTap(Tap& to, int64_t most, uint64_t seed) : to_(to), most_(most), seed_(seed) {}
 
   /// What is shown from now on belongs to this sample.
   void begin(int64_t sample) { sample_ = sample; }

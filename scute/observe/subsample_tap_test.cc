@@ -1,4 +1,4 @@
-#include "scute/observe/sampler.h"
+#include "scute/observe/subsample_tap.h"
 
 #include <gtest/gtest.h>
 
@@ -33,13 +33,13 @@ std::vector<float> counting(int64_t n) {
 std::vector<float> sample(const std::vector<float>& values, int64_t most, uint64_t seed,
                           int64_t number, const char* site = "s") {
   Keeper keeper;
-  Sampler sampler(keeper, most, seed);
-  sampler.begin(number);
-  sampler.see({site, {100}}, {values.data(), static_cast<int64_t>(values.size()) / 100, 100});
+  SubsampleTap tap(keeper, most, seed);
+  tap.begin(number);
+  tap.see({site, {100}}, {values.data(), static_cast<int64_t>(values.size()) / 100, 100});
   return keeper.seen;
 }
 
-TEST(Sampler, TakesOneOfEachPieceAndBothExtremes) {
+TEST(SubsampleTap, TakesOneOfEachPieceAndBothExtremes) {
   std::vector<float> values = counting(10000);
   std::swap(values[4321], values.front());  // the smallest in the middle
   const auto chosen = sample(values, 100, 7, 0);
@@ -54,7 +54,7 @@ TEST(Sampler, TakesOneOfEachPieceAndBothExtremes) {
   }
 }
 
-TEST(Sampler, IsAFunctionOfSeedSiteAndSample) {
+TEST(SubsampleTap, IsAFunctionOfSeedSiteAndSample) {
   const auto values = counting(10000);
   EXPECT_EQ(sample(values, 64, 1, 3), sample(values, 64, 1, 3));
   EXPECT_NE(sample(values, 64, 1, 3), sample(values, 64, 2, 3));
@@ -62,12 +62,12 @@ TEST(Sampler, IsAFunctionOfSeedSiteAndSample) {
   EXPECT_NE(sample(values, 64, 1, 3), sample(values, 64, 1, 3, "t"));
 }
 
-TEST(Sampler, SmallTensorsPassWhole) {
+TEST(SubsampleTap, SmallTensorsPassWhole) {
   const auto values = counting(300);
   EXPECT_EQ(sample(values, 300, 1, 0), values);
 }
 
-TEST(Sampler, KeepsBothExtremesOfOnePiece) {
+TEST(SubsampleTap, KeepsBothExtremesOfOnePiece) {
   std::vector<float> values(1000, 5.0F);
   values[10] = -1;
   values[11] = 9;
@@ -79,7 +79,7 @@ TEST(Sampler, KeepsBothExtremesOfOnePiece) {
 
 // One of n equal pieces each: the share below the median is within the standard error of stratified
 // sampling, at most 0.5/√n = 0.016 for n = 1000, of one half; 5 of those are allowed.
-TEST(Sampler, QuantilesOfTheSampleAreThoseOfTheWhole) {
+TEST(SubsampleTap, QuantilesOfTheSampleAreThoseOfTheWhole) {
   std::vector<float> values(100000);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * 7919 % 100000);
   const auto chosen = sample(values, 1000, 42, 0);
@@ -87,11 +87,11 @@ TEST(Sampler, QuantilesOfTheSampleAreThoseOfTheWhole) {
   EXPECT_NEAR(static_cast<double>(below) / 1000, 0.5, 5 * 0.016);
 }
 
-TEST(Sampler, ARecorderTakesWhatGoesOn) {
+TEST(SubsampleTap, ARecorderTakesWhatGoesOn) {
   Recorder recorder({{"s", {100}}});
-  Sampler sampler(recorder, 50, 1);
+  SubsampleTap tap(recorder, 50, 1);
   const auto values = counting(1000);
-  sampler.see({"s", {100}}, {values.data(), 10, 100});
+  tap.see({"s", {100}}, {values.data(), 10, 100});
   EXPECT_LE(recorder.statistics().at("s").count, 51U);
   EXPECT_EQ(recorder.statistics().at("s").max, 999.0F);
 }

@@ -11,7 +11,7 @@
 #include "scute/base/threads.h"
 #include "scute/observe/composite.h"
 #include "scute/observe/recorder.h"
-#include "scute/observe/sampler.h"
+#include "scute/observe/subsample_tap.h"
 #include "scute/recipe/cobra_collect_meta.h"
 #include "scute/recipe/picture_reader.h"
 
@@ -124,7 +124,7 @@ class Pass {
   int64_t width_ = 0, vocabulary_ = 0;
 };
 
-/// A recorder, perhaps behind a sampler, and a run for each thread.
+/// A recorder, perhaps behind a tap that shows it a part, and a run for each thread.
 class Observers {
  public:
   Observers(int workers, const std::vector<Site>& sites, const CobraCollectOptions& options) {
@@ -136,15 +136,15 @@ class Observers {
           sites, RecorderOptions{.fine = options.fine, .per_channel = options.per_channel}));
       Tap* tap = recorders_.back().get();
       if (share > 0) {
-        samplers_.push_back(std::make_unique<Sampler>(*tap, share, options.text.seed));
-        tap = samplers_.back().get();
+        subsamples_.push_back(std::make_unique<SubsampleTap>(*tap, share, options.text.seed));
+        tap = subsamples_.back().get();
       }
       runs_.push_back(std::make_unique<Run>(tap, options.state_every));
     }
   }
   Run& begin(int worker, int64_t picture) {
     const auto i = static_cast<size_t>(worker);
-    if (!samplers_.empty()) samplers_[i]->begin(picture);
+    if (!subsamples_.empty()) subsamples_[i]->begin(picture);
     return *runs_[i];
   }
   const Recorder& merged() {
@@ -154,7 +154,7 @@ class Observers {
 
  private:
   std::vector<std::unique_ptr<Recorder>> recorders_;
-  std::vector<std::unique_ptr<Sampler>> samplers_;
+  std::vector<std::unique_ptr<SubsampleTap>> subsamples_;
   std::vector<std::unique_ptr<Run>> runs_;
 };
 

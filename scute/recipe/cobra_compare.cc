@@ -111,33 +111,33 @@ std::vector<std::string> stage_names(const CobraConfig& config) {
 
 }  // namespace
 
-std::vector<VectorError> CobraComparison::of_stage(size_t stage) const {
+std::vector<VectorError> PictureComparison::of_stage(size_t stage) const {
   std::vector<VectorError> out;
   for (const PictureErrors& item : items) out.push_back(item.stages.at(stage));
   return out;
 }
 
-MeanAndError CobraComparison::same_argmax() const {
+MeanAndError PictureComparison::same_argmax() const {
   std::vector<double> out;
   for (const PictureErrors& item : items) out.push_back(item.same_argmax ? 1 : 0);
   return mean_and_error(out);
 }
 
-MeanAndError CobraComparison::divergence() const {
+MeanAndError PictureComparison::divergence() const {
   std::vector<double> out;
   for (const PictureErrors& item : items) out.push_back(item.divergence);
   return mean_and_error(out);
 }
 
-CobraComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
-                              const CobraDescription& reference_description,
-                              const CobraModel& reference, const CobraCompareOptions& options) {
+PictureComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
+                                const CobraDescription& reference_description,
+                                const CobraModel& reference, const CobraCompareOptions& options) {
   check_alike(description, reference_description);
   if (options.max_pictures && *options.max_pictures < 1) {
     fail("--max-pictures", "at least 1", fmt::format("{}", *options.max_pictures));
   }
   PictureReader reader(description, options.images);
-  CobraComparison out;
+  PictureComparison out;
   out.stages = stage_names(description.config);
   out.listed = reader.listed();
   const PictureTexts texts(description, options.text, out.listed);
@@ -172,7 +172,7 @@ CobraComparison compare_cobra(const CobraDescription& description, const CobraMo
   return out;
 }
 
-std::string items_text(const CobraComparison& comparison) {
+std::string items_text(const PictureComparison& comparison) {
   std::string out;
   for (const PictureErrors& item : comparison.items) {
     Json line;

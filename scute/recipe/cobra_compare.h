@@ -25,12 +25,12 @@ struct CobraCompareOptions {
 /// One picture: the values of the model against those of the reference.
 struct PictureErrors {
   std::string picture;              ///< its path in the folder
-  std::vector<VectorError> stages;  ///< as CobraComparison::stages; logits are the last
+  std::vector<VectorError> stages;  ///< as PictureComparison::stages; logits are the last
   bool same_argmax = false;         ///< of the token after picture and text
   double divergence = 0;            ///< of its distribution, nats
 };
 
-struct CobraComparison {
+struct PictureComparison {
   /// The towers' buckets, `projector`, and `logits` of the token after picture and text (all rows
   /// of the vocabulary, as the model gives them).
   std::vector<std::string> stages;
@@ -49,12 +49,12 @@ struct CobraComparison {
 /// The same for any number of threads. `model` and `reference` are built with all their parts from
 /// their descriptions. Error when the two differ in what they see or in the size of a stage, or
 /// when no picture can be read.
-CobraComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
-                              const CobraDescription& reference_description,
-                              const CobraModel& reference, const CobraCompareOptions& options);
+PictureComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
+                                const CobraDescription& reference_description,
+                                const CobraModel& reference, const CobraCompareOptions& options);
 
 /// One picture a line, as JSON: {"picture", STAGE: {"relative_error", "cosine"}…, "same_argmax",
 /// "divergence"}.
-std::string items_text(const CobraComparison& comparison);
+std::string items_text(const PictureComparison& comparison);
 
 }  // namespace scute

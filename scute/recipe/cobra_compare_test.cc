@@ -48,7 +48,7 @@ class CompareCobra : public testing::Test {
     exact_.emplace(load_cobra(description_, Compute::f32, kAll));
     rough_.emplace(load_cobra(description_, Compute::bf16, kAll));
   }
-  CobraComparison compare(const CobraCompareOptions& options) const {
+  PictureComparison compare(const CobraCompareOptions& options) const {
     return compare_cobra(description_, *rough_, description_, *exact_, options);
   }
   std::string refusal(const CobraDescription& other, const CobraCompareOptions& options) const {
@@ -65,7 +65,7 @@ class CompareCobra : public testing::Test {
 };
 
 TEST_F(CompareCobra, AModelWithItselfIsNowhereOff) {
-  const CobraComparison found =
+  const PictureComparison found =
       compare_cobra(description_, *exact_, description_, *exact_, {.images = kPictures});
   EXPECT_THAT(found.stages, ElementsAre("vision.dino", "vision.siglip", "projector", "logits"));
   ASSERT_EQ(found.items.size(), 8U);
@@ -78,7 +78,7 @@ TEST_F(CompareCobra, AModelWithItselfIsNowhereOff) {
 }
 
 TEST_F(CompareCobra, RoundingToBf16IsSeenAtEveryStage) {
-  const CobraComparison found = compare({.images = kPictures});
+  const PictureComparison found = compare({.images = kPictures});
   for (size_t s = 0; s < found.stages.size(); ++s) {
     const ErrorSummary sum = summarize_errors(found.of_stage(s));
     // Both factors of a product are rounded, each by 2^-9/√3 of its size in root mean square at
@@ -106,7 +106,7 @@ TEST_F(CompareCobra, IsTheSameOnAnyNumberOfThreads) {
 TEST_F(CompareCobra, TextMattersToTheLogitsAlone) {
   CobraCompareOptions other{.images = kPictures};
   other.text.seed = 43;
-  const CobraComparison a = compare({.images = kPictures}), b = compare(other);
+  const PictureComparison a = compare({.images = kPictures}), b = compare(other);
   EXPECT_EQ(a.items[0].stages[2].relative, b.items[0].stages[2].relative);
   EXPECT_NE(a.items[0].stages[3].relative, b.items[0].stages[3].relative);
   EXPECT_EQ(a.pictures_sha256, b.pictures_sha256);
@@ -125,13 +125,13 @@ TEST_F(CompareCobra, ARowOfTextStaysWithItsPicture) {
   texts.write("rows.jsonl", "{\"ids\": [17, 4, 900]}\n{\"ids\": [5]}\n");
   CobraCompareOptions options{.images = good.path()};
   options.text.prompts = texts.path() + "/rows.jsonl";
-  const CobraComparison all = compare(options);
+  const PictureComparison all = compare(options);
   ASSERT_EQ(all.items.size(), 2U);
   EXPECT_EQ(all.items[0].stages[2].relative, all.items[1].stages[2].relative);
   EXPECT_NE(all.items[0].stages[3].relative, all.items[1].stages[3].relative);
 
   options.images = bad.path();
-  const CobraComparison rest = compare(options);
+  const PictureComparison rest = compare(options);
   ASSERT_EQ(rest.items.size(), 1U);
   EXPECT_EQ(rest.items[0].stages[3].relative, all.items[1].stages[3].relative);
   EXPECT_NE(rest.pictures_sha256, all.pictures_sha256);
@@ -144,7 +144,7 @@ TEST_F(CompareCobra, ReadsOnUntilThereAreEnough) {
   const PictureFolder folder(own);
   folder.write("1.jpg", "no picture");
   for (const char* name : {"2.jpg", "3.jpg", "4.jpg"}) folder.copy("dune.jpg", name);
-  const CobraComparison found = compare({.images = folder.path(), .max_pictures = 2});
+  const PictureComparison found = compare({.images = folder.path(), .max_pictures = 2});
   ASSERT_EQ(found.items.size(), 2U);
   EXPECT_EQ(found.items[1].picture, "3.jpg");
   EXPECT_EQ(found.listed, 4);
@@ -180,7 +180,7 @@ TEST_F(CompareCobra, AClipShowsAtItsStageAndBehindIt) {
   CobraDescription clipped = description_;
   clipped.ranges["projector"] = {-0.001F, 0.001F};
   const CobraModel model = load_cobra(clipped, Compute::f32, kAll);
-  const CobraComparison found =
+  const PictureComparison found =
       compare_cobra(clipped, model, description_, *exact_, {.images = kPictures});
   EXPECT_EQ(summarize_errors(found.of_stage(0)).relative.mean, 0);
   EXPECT_EQ(summarize_errors(found.of_stage(1)).relative.mean, 0);

@@ -108,9 +108,9 @@ std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
   return out;
 }
 
-CobraComparison compare_probes(const std::vector<NamedTensor>& a,
+ProbeComparison compare_probes(const std::vector<NamedTensor>& a,
                                const std::vector<NamedTensor>& b) {
-  CobraComparison out;
+  ProbeComparison out;
   if (a.size() != b.size()) fail("probe", fmt::format("{} tensors", a.size()), "another number");
   for (size_t i = 0; i < a.size(); ++i) {
     const Tensor &x = a[i].tensor, &y = b[i].tensor;
@@ -129,7 +129,7 @@ CobraComparison compare_probes(const std::vector<NamedTensor>& a,
   return out;
 }
 
-CobraComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace) {
+ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace) {
   FolderWriter folder(checked_target(path, model.description.path, replace));
   write_towers(model, folder);
   write_tensors(folder, "projector", model.projector);
@@ -149,7 +149,7 @@ CobraComparison write_cobra(const LowBitCobra& model, const std::string& path, b
   const auto here = probe_cobra(build_cobra(model, execution), kSeed);
   const auto stored =
       probe_cobra(load_cobra(describe_cobra(folder.path()), execution, kAll), kSeed);
-  const CobraComparison comparison = compare_probes(here, stored);
+  const ProbeComparison comparison = compare_probes(here, stored);
   if (!comparison.identical) {
     fail(path, "a model whose outputs are those of the one in memory",
          fmt::format("a difference of {:.3g} of the largest", comparison.largest));

@@ -14,13 +14,13 @@ namespace scute {
 /// ids behind them). Error when one is not finite.
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed);
 
-struct CobraComparison {
+struct ProbeComparison {
   int64_t values = 0;     ///< compared
   bool identical = true;  ///< every bit
   double largest = 0;     ///< |difference| / largest magnitude, the most of any tensor
 };
 /// Error when shapes differ.
-CobraComparison compare_probes(const std::vector<NamedTensor>& a,
+ProbeComparison compare_probes(const std::vector<NamedTensor>& a,
                                const std::vector<NamedTensor>& b);
 
 /// Writes config.json, vision/T/{config.json,model.safetensors}, projector/model.safetensors, llm/
@@ -28,6 +28,6 @@ CobraComparison compare_probes(const std::vector<NamedTensor>& a,
 /// recipe.json: complete without the original. Then loads it again and compares what both make of a
 /// picture, bit for bit; Error when they differ, and nothing is left under `path`. `path` must not
 /// exist unless `replace`; then what was there is replaced at once, and stays if writing fails.
-CobraComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace);
+ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace);
 
 }  // namespace scute

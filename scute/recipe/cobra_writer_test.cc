@@ -69,7 +69,7 @@ TEST_F(CobraWriter, TheFolderIsCompleteAndTheSameModel) {
   for (const char* format : {"W8A8", "W4A8", "W4A16"}) {
     SCOPED_TRACE(format);
     const LowBitCobra low = quantize(format, format);
-    const CobraComparison check = write_cobra(low, folder.path("low"), true);
+    const ProbeComparison check = write_cobra(low, folder.path("low"), true);
     EXPECT_TRUE(check.identical);
     EXPECT_GT(check.values, (16 + 16) * 4096);  // the logits are among them
     for (const char* name : {"config.json", "recipe.json", "plan.json", "statistics.safetensors",
