@@ -15,7 +15,7 @@
 #include "scute/base/random.h"
 #include "scute/data/features.h"
 #include "scute/observe/recorder.h"
-#include "scute/recipe/regressor_stage.h"
+#include "scute/regressor/predict.h"
 
 namespace scute {
 namespace {

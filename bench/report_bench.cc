@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "scute/base/random.h"
-#include "scute/experiments/report.h"
+#include "scute/experiments/report/report.h"
 #include "scute/io/file.h"
 
 namespace scute {

@@ -2,9 +2,18 @@
 
 #include <algorithm>
 
-#include "scute/recipe/cobra_folder.h"
+#include "scute/base/error.h"
+#include "scute/recipe/kind.h"
 
 namespace scute::cli {
+
+bool is_cobra(const std::string& model) {
+  try {
+    return kind_of(model) == ModelKind::cobra;
+  } catch (const Error&) {
+    return false;
+  }
+}
 
 bool names_cobra(const Arguments& arguments) {
   const std::string* before = nullptr;

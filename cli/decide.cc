@@ -8,16 +8,16 @@
 #include <map>
 #include <optional>
 
-#include "cli/decide_tables.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/outputs.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/cobra/decide_tables.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/cobra/percentile_config.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
-#include "scute/recipe/percentile_config.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <optional>
 
-#include "cli/options.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <new>
 
-#include "cli/options.h"
-#include "cli/table.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
 #include "cli/verbs.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"

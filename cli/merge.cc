@@ -1,9 +1,9 @@
 // scute merge: statistics files into one, as if collected at once.
 #include <fmt/format.h>
 
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "scute/io/file.h"
 #include "scute/recipe/statistics_io.h"
 

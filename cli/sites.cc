@@ -4,14 +4,15 @@
 #include <algorithm>
 #include <optional>
 
-#include "cli/options.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/cobra.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/folder.h"
+#include "scute/cobra/percentile_config.h"
+#include "scute/language/collect.h"
 
 namespace scute::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/output.h"
+#include "cli/terminal/output.h"
 
 namespace scute::cli {
 

@@ -51,7 +51,7 @@ endfunction()
 
 string(REPLACE "|" ";" SCRIPTS "${SCRIPTS}")
 file(WRITE ${OUTPUT} "// Made by cmake/embed.cmake.
-#include \"scute/experiments/report_assets.h\"
+#include \"scute/experiments/report/assets.h\"
 
 namespace scute {
 namespace {

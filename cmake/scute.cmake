@@ -1,5 +1,5 @@
 # How every layer is declared: scute_layer(io DEPENDS base tensor LIBRARIES libzip::zip).
-# Sources are *.cc of the folder, tests are *_test.cc beside them, one test program per layer.
+# Sources are *.cc of the folder and below, tests are *_test.cc beside them, one test program per layer.
 
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
@@ -39,7 +39,7 @@ target_include_directories(scute_flags INTERFACE ${PROJECT_SOURCE_DIR})
 
 function(scute_layer name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

@@ -153,8 +153,8 @@ def self_test():
         "scute/decide/policy.h": '#include "scute/observe/statistic.h"\n'
                                  '#include "scute/quantize/grid.h"\n',
         "scute/observe/recorder.h": '#include "scute/tensor/tap.h"\n',
-        "scute/models/models_test.cc": '#include "scute/io/safetensors.h"\n',
-        "cli/collect.cc": '#include "scute/recipe/collect.h"\n#include <CLI/CLI.hpp>\n',
+        "scute/models/language/models_test.cc": '#include "scute/io/safetensors.h"\n',
+        "cli/language/collect.cc": '#include "scute/language/collect.h"\n#include <CLI/CLI.hpp>\n',
         "scute/io/CMakeLists.txt": "scute_layer(io DEPENDS base tensor LIBRARIES fmt::fmt)\n",
     }
     assert check(good) == [], check(good)
@@ -166,7 +166,7 @@ def self_test():
         "scute/decide/y.cc": '#include "scute/models/run.h"\n',
         "scute/io/x.cc": '#include "scute/utils/x.h"\n',
         "scute/common/x.h": "",
-        "scute/recipe/x.cc": '#include "cli/words.h"\n',
+        "scute/recipe/x.cc": '#include "cli/terminal/words.h"\n',
         "scute/observe/distribution.h": '#include "scute/tensor/tensor.h"\n',
         "scute/quantize/grid.cc": '#include "scute/kernels/gemm.h"\n',
         "scute/io/x.h": "#include <fmt/core.h>\n",

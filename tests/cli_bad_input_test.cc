@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <fstream>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

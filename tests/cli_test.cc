@@ -9,13 +9,13 @@
 #include <sstream>
 #include <thread>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
 #include "scute/recipe/statistics_io.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "program.h"
+#include "tests/program.h"
 
 #include <fcntl.h>
 #include <signal.h>

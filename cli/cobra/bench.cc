@@ -1,4 +1,4 @@
-#include "cli/bench_pictures.h"
+#include "cli/cobra/bench.h"
 
 #include <fmt/format.h>
 
@@ -8,15 +8,15 @@
 #include <map>
 #include <memory>
 
-#include "cli/machine.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/random.h"
 #include "scute/kernels/gemm.h"
-#include "scute/recipe/random_cobra.h"
 
 namespace scute::cli {
 namespace {

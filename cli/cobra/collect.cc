@@ -1,4 +1,4 @@
-#include "cli/collect_pictures.h"
+#include "cli/cobra/collect.h"
 
 #include <fmt/format.h>
 
@@ -8,16 +8,16 @@
 #include <filesystem>
 
 #include "cli/cobra.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/outputs.h"
-#include "cli/progress.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/cobra/collect.h"
+#include "scute/cobra/percentile_tables.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_collect.h"
-#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {

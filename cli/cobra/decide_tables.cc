@@ -1,4 +1,4 @@
-#include "cli/decide_tables.h"
+#include "cli/cobra/decide_tables.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -7,10 +7,10 @@
 #include <cmath>
 #include <optional>
 
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/percentile_config.h"
 
 namespace scute::cli {
 namespace {

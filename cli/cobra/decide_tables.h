@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/percentile_tables.h"
+#include "scute/cobra/percentile_tables.h"
 
 namespace scute::cli {
 

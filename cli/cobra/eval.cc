@@ -1,17 +1,17 @@
-#include "cli/eval_pictures.h"
+#include "cli/cobra/eval.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cmath>
 
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
+#include "scute/cobra/compare.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_compare.h"
 #include "scute/text/utf8.h"
 
 namespace scute::cli {

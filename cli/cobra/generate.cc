@@ -1,4 +1,4 @@
-#include "cli/generate_picture.h"
+#include "cli/cobra/generate.h"
 
 #include <chrono>
 

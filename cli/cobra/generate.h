@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "scute/recipe/cobra_generate.h"
+#include "scute/cobra/generate.h"
 
 namespace scute::cli {
 

@@ -1,4 +1,4 @@
-#include "cli/quantize_pictures.h"
+#include "cli/cobra/quantize.h"
 
 #include <fmt/format.h>
 
@@ -8,16 +8,16 @@
 #include <map>
 #include <optional>
 
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/quantize_flags.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/language/quantize_flags.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/cobra/overrides.h"
+#include "scute/cobra/percentile_tables.h"
+#include "scute/cobra/writer.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_overrides.h"
-#include "scute/recipe/cobra_writer.h"
-#include "scute/recipe/percentile_tables.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 

@@ -1,12 +1,12 @@
-#include "cli/experiment_flags.h"
+#include "cli/experiments/experiment_flags.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "cli/machine.h"
-#include "cli/words.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/kernels/gemm.h"
 

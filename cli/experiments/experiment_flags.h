@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/interrupt.h"
-#include "cli/progress.h"
-#include "cli/quantize_flags.h"
+#include "cli/language/quantize_flags.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
 #include "scute/experiments/run.h"
 
 namespace scute::cli {

@@ -1,10 +1,10 @@
-#include "cli/experiment_text.h"
+#include "cli/experiments/experiment_text.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
-#include "cli/words.h"
+#include "cli/terminal/words.h"
 #include "scute/experiments/fields.h"
 
 namespace scute::cli {

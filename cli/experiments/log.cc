@@ -1,5 +1,5 @@
 // scute log: the experiments so far, one of them, two against each other, and as other files.
-#include "cli/log.h"
+#include "cli/experiments/log.h"
 
 #include <fmt/format.h>
 
@@ -8,9 +8,9 @@
 #include <ctime>
 #include <optional>
 
-#include "cli/experiment_text.h"
-#include "cli/options.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/decide/policy.h"
 #include "scute/experiments/log_text.h"

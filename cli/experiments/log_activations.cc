@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
-#include "cli/experiment_text.h"
-#include "cli/log.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/experiments/log.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/experiments/activation_values.h"
 
 namespace scute::cli {

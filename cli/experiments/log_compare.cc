@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "cli/experiment_text.h"
-#include "cli/log.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/experiments/log.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/experiments/difference.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log_text.h"

@@ -4,10 +4,10 @@
 #include <array>
 #include <optional>
 
-#include "cli/experiment_text.h"
-#include "cli/log.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/experiments/log.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/names.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log_text.h"

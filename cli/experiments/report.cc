@@ -1,15 +1,15 @@
 // scute report: statistics, experiments and a checkpoint as one page.
-#include "scute/experiments/report.h"
+#include "scute/experiments/report/report.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/experiments/fields.h"
 #include "scute/io/file.h"

@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include "cli/experiment_flags.h"
-#include "cli/experiment_text.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_flags.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 
 namespace scute::cli {

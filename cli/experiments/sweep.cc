@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <set>
 
-#include "cli/experiment_flags.h"
-#include "cli/experiment_text.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/experiments/experiment_flags.h"
+#include "cli/experiments/experiment_text.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log.h"

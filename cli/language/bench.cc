@@ -6,24 +6,24 @@
 #include <ctime>
 #include <memory>
 
-#include "cli/bench_latency.h"
-#include "cli/bench_pictures.h"
-#include "cli/forward.h"
-#include "cli/machine.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/words.h"
+#include "cli/cobra/bench.h"
+#include "cli/language/bench_latency.h"
+#include "cli/language/forward.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/random.h"
 #include "scute/decide/policy.h"
 #include "scute/kernels/histogram.h"
+#include "scute/language/model_folder.h"
+#include "scute/language/random_model.h"
 #include "scute/observe/composite.h"
 #include "scute/observe/recorder.h"
-#include "scute/recipe/model_folder.h"
-#include "scute/recipe/random_cobra.h"
-#include "scute/recipe/random_model.h"
 
 namespace scute::cli {
 namespace {

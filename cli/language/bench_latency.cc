@@ -1,4 +1,4 @@
-#include "cli/bench_latency.h"
+#include "cli/language/bench_latency.h"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <chrono>
 #include <memory>
 
-#include "cli/forward.h"
-#include "cli/machine.h"
-#include "cli/progress.h"
-#include "cli/words.h"
+#include "cli/language/forward.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/threads.h"
 #include "scute/evaluate/generate.h"
 #include "scute/kernels/elementwise.h"

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "cli/options.h"
-#include "scute/models/language_model.h"
+#include "cli/terminal/options.h"
+#include "scute/models/language/language_model.h"
 
 namespace scute::cli {
 

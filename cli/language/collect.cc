@@ -4,17 +4,17 @@
 #include <chrono>
 #include <filesystem>
 
-#include "cli/collect_pictures.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/outputs.h"
-#include "cli/progress.h"
-#include "cli/quantize_flags.h"
-#include "cli/words.h"
+#include "cli/cobra/collect.h"
+#include "cli/language/quantize_flags.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
-#include "scute/recipe/collect.h"
+#include "scute/language/collect.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {

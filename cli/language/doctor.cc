@@ -5,16 +5,16 @@
 #include <chrono>
 #include <optional>
 
-#include "cli/forward.h"
-#include "cli/machine.h"
-#include "cli/options.h"
-#include "cli/words.h"
+#include "cli/language/forward.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
 #include "scute/kernels/gemm_int8.h"
+#include "scute/language/model_folder.h"
 #include "scute/observe/recorder.h"
-#include "scute/recipe/model_folder.h"
 
 namespace scute::cli {
 namespace {

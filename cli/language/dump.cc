@@ -1,20 +1,20 @@
 // scute dump: logits and the tensors of chosen sites.
-#include "scute/recipe/dump.h"
+#include "scute/language/dump.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "cli/interrupt.h"
-#include "cli/machine.h"
-#include "cli/options.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/collect.h"
+#include "scute/language/collect.h"
 
 namespace scute::cli {
 namespace {

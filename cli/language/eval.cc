@@ -8,17 +8,17 @@
 #include <string_view>
 
 #include "cli/cobra.h"
-#include "cli/eval_answer.h"
-#include "cli/eval_pictures.h"
-#include "cli/eval_positions.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/words.h"
+#include "cli/cobra/eval.h"
+#include "cli/language/eval_answer.h"
+#include "cli/regressor/eval.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
-#include "scute/recipe/calibration.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/calibration.h"
+#include "scute/language/scoring.h"
 
 namespace scute::cli {
 namespace {

@@ -1,8 +1,8 @@
-#include "cli/eval_answer.h"
+#include "cli/language/eval_answer.h"
 
 #include <fmt/format.h>
 
-#include "cli/words.h"
+#include "cli/terminal/words.h"
 #include "scute/evaluate/compare.h"
 #include "scute/io/file.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "scute/base/json.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 namespace scute::cli {
 

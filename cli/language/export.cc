@@ -1,14 +1,14 @@
 // scute export: a low-bit model for other programs, a regressor for hardware.
-#include "scute/recipe/export.h"
+#include "scute/language/export.h"
 
 #include <fmt/format.h>
 
 #include <filesystem>
 
-#include "cli/export_positions.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/words.h"
+#include "cli/regressor/export.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "scute/io/file.h"
 
 namespace scute::cli {

@@ -1,4 +1,4 @@
-#include "cli/forward.h"
+#include "cli/language/forward.h"
 
 #include "scute/base/random.h"
 

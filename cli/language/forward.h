@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 
 namespace scute::cli {
 

@@ -6,15 +6,16 @@
 #include <chrono>
 #include <cstdio>
 
-#include "cli/character_stream.h"
-#include "cli/generate_picture.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/words.h"
+#include "cli/cobra/generate.h"
+#include "cli/terminal/character_stream.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/cobra.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 #include "scute/text/utf8.h"
 
 namespace scute::cli {

@@ -1,5 +1,5 @@
 // scute quantize: a float model and a plan to a low-bit checkpoint, checked before it is reported.
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
 
 #include <fmt/format.h>
 
@@ -10,17 +10,17 @@
 #include <optional>
 
 #include "cli/cobra.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/quantize_flags.h"
-#include "cli/quantize_pictures.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/cobra/quantize.h"
+#include "cli/language/quantize_flags.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/language/search.h"
 #include "scute/recipe/plan_meta.h"
-#include "scute/recipe/search.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {

@@ -1,10 +1,10 @@
-#include "cli/quantize_flags.h"
+#include "cli/language/quantize_flags.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "cli/words.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/decide/policy.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/options.h"
+#include "cli/terminal/options.h"
 #include "scute/data/documents.h"
 #include "scute/recipe/quantize_options.h"
 

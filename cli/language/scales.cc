@@ -1,14 +1,14 @@
 // scute scales: ranges of a plan or a low-bit model changed by hand.
-#include "scute/recipe/scales.h"
+#include "scute/language/scales.h"
 
 #include <fmt/format.h>
 
 #include <filesystem>
 
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 

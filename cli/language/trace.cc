@@ -1,5 +1,5 @@
 // scute trace: where every static scale of a low-bit model acts and comes from.
-#include "scute/recipe/trace.h"
+#include "scute/language/trace.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cli/options.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 
 namespace scute::cli {

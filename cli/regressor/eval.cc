@@ -1,4 +1,4 @@
-#include "cli/eval_positions.h"
+#include "cli/regressor/eval.h"
 
 #include <fmt/format.h>
 
@@ -6,17 +6,17 @@
 #include <chrono>
 #include <filesystem>
 
-#include "cli/interrupt.h"
-#include "cli/machine.h"
-#include "cli/progress.h"
-#include "cli/table.h"
-#include "cli/words.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/table.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/experiments/log.h"
-#include "scute/experiments/position_record.h"
+#include "scute/experiments/positions/record.h"
 #include "scute/io/file.h"
 #include "scute/kernels/gemm.h"
-#include "scute/recipe/position_files.h"
+#include "scute/regressor/position_files.h"
 
 namespace scute::cli {
 namespace {

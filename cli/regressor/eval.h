@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "cli/options.h"
-#include "scute/recipe/regressor_evaluation.h"
+#include "cli/terminal/options.h"
+#include "scute/regressor/evaluation.h"
 
 namespace scute::cli {
 

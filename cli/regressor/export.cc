@@ -1,14 +1,14 @@
-#include "cli/export_positions.h"
+#include "cli/regressor/export.h"
 
 #include <fmt/format.h>
 
-#include "cli/interrupt.h"
-#include "cli/progress.h"
-#include "cli/words.h"
-#include "scute/recipe/regressor_export.h"
-#include "scute/recipe/regressor_export_steps.h"
-#include "scute/recipe/regressor_export_vectors.h"
-#include "scute/recipe/regressor_stage.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
+#include "scute/regressor/export/export.h"
+#include "scute/regressor/export/steps.h"
+#include "scute/regressor/export/vectors.h"
+#include "scute/regressor/predict.h"
 
 namespace scute::cli {
 namespace {

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "cli/options.h"
-#include "cli/output.h"
+#include "cli/terminal/options.h"
+#include "cli/terminal/output.h"
 
 namespace scute::cli {
 

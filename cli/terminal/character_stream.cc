@@ -1,4 +1,4 @@
-#include "cli/character_stream.h"
+#include "cli/terminal/character_stream.h"
 
 #include "scute/text/utf8.h"
 

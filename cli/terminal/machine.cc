@@ -1,4 +1,4 @@
-#include "cli/machine.h"
+#include "cli/terminal/machine.h"
 
 #include <sys/resource.h>
 

@@ -1,10 +1,10 @@
-#include "cli/outputs.h"
+#include "cli/terminal/outputs.h"
 
 #include <fmt/format.h>
 
 #include <filesystem>
 
-#include "cli/options.h"
+#include "cli/terminal/options.h"
 #include "scute/base/error.h"
 #include "scute/recipe/statistics_io.h"
 

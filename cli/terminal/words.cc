@@ -1,4 +1,4 @@
-#include "cli/words.h"
+#include "cli/terminal/words.h"
 
 #include <fmt/format.h>
 

@@ -118,5 +118,12 @@ TEST(Names, SuggestsTheNearest) {
   EXPECT_EQ(did_you_mean("zzzzzzzz", {"auto", "tail"}), "");
 }
 
+TEST(Names, FirstFewNames) {
+  EXPECT_EQ(first_few({}), "");
+  EXPECT_EQ(first_few({"a", "b"}), "a, b");
+  EXPECT_EQ(first_few({"a", "b", "c", "d", "e"}), "a, b, c and 2 more");
+  EXPECT_EQ(first_few({"a", "b", "c"}, 1), "a and 2 more");
+}
+
 }  // namespace
 }  // namespace scute

@@ -118,4 +118,11 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
   return out + "?";
 }
 
+std::string first_few(const std::vector<std::string>& names, size_t shown) {
+  std::string out;
+  for (size_t i = 0; i < std::min(names.size(), shown); ++i) out += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > shown) out += " and " + std::to_string(names.size() - shown) + " more";
+  return out;
+}
+
 }  // namespace scute

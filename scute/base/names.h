@@ -19,4 +19,7 @@ std::vector<std::string> closest_names(std::string_view name, const std::vector<
 /// "; did you mean A, B or C?" or "" when nothing is near: to end a sentence about a name.
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& names);
 
+/// "A, B, C and 2 more": the first `shown` of the names, and how many more.
+std::string first_few(const std::vector<std::string>& names, size_t shown = 3);
+
 }  // namespace scute

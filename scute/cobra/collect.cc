@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_collect.h"
+#include "scute/cobra/collect.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +9,11 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/collect_meta.h"
+#include "scute/cobra/picture_reader.h"
 #include "scute/observe/composite.h"
 #include "scute/observe/recorder.h"
 #include "scute/observe/subsample_tap.h"
-#include "scute/recipe/cobra_collect_meta.h"
-#include "scute/recipe/picture_reader.h"
 
 namespace scute {
 namespace {

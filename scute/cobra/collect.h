@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "scute/cobra/folder.h"
+#include "scute/cobra/percentile_config.h"
+#include "scute/cobra/picture_texts.h"
+#include "scute/language/collect.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/percentile_config.h"
-#include "scute/recipe/picture_texts.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_collect_meta.h"
+#include "scute/cobra/collect_meta.h"
 
 #include <fmt/format.h>
 

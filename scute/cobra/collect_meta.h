@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/cobra_collect.h"
+#include "scute/cobra/collect.h"
 
 namespace scute {
 

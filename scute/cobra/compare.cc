@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_compare.h"
+#include "scute/cobra/compare.h"
 
 #include <fmt/format.h>
 
@@ -9,8 +9,8 @@
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/picture_reader.h"
 #include "scute/io/file.h"
-#include "scute/recipe/picture_reader.h"
 #include "scute/text/utf8.h"
 
 namespace scute {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/cobra/folder.h"
+#include "scute/cobra/picture_texts.h"
 #include "scute/evaluate/picture_error.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/picture_texts.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_compare.h"
+#include "scute/cobra/compare.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

@@ -8,9 +8,9 @@
 #include <filesystem>
 
 #include "scute/base/error.h"
+#include "scute/cobra/folder.h"
+#include "scute/cobra/vision_config.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/vision_config.h"
 
 namespace scute {
 namespace {
@@ -144,13 +144,6 @@ bool has_vision(const Json& config) {
 }
 
 }  // namespace
-
-bool is_cobra(const std::string& folder) {
-  const fs::path file = fs::path(folder) / "config.json";
-  std::error_code ignored;
-  if (!fs::is_regular_file(file, ignored)) return false;
-  return has_vision(read_json(file));
-}
 
 CobraDescription describe_cobra(const std::string& folder) {
   const fs::path root(folder);

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_folder.h"
+#include "scute/cobra/folder.h"
 
 #include <fmt/format.h>
 
@@ -8,10 +8,10 @@
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
+#include "scute/cobra/low_bit.h"
+#include "scute/cobra/vision_config.h"
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_low_bit.h"
-#include "scute/recipe/vision_config.h"
 
 namespace scute {
 namespace {

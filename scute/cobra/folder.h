@@ -9,8 +9,8 @@
 
 #include "scute/base/json.h"
 #include "scute/data/pictures.h"
-#include "scute/models/cobra.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
+#include "scute/models/vision/cobra.h"
 
 namespace scute {
 
@@ -28,9 +28,6 @@ struct CobraDescription {
   bool low_bit = false;                           ///< written by quantize
   std::map<std::string, std::pair<float, float>> ranges;  ///< of a low-bit model: what is clipped
 };
-
-/// Whether the folder's config.json is Cobra's (it has a "model" with a "vision_backbone_id").
-bool is_cobra(const std::string& folder);
 
 /// Reads config.json, vision/*/config.json and llm/config.json; what the released models leave
 /// unsaid is known here (spec cobra §1.1, §1.2, §1.6), so cobra+3b needs none of the last two.

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "scute/recipe/cobra_folder.h"
+#include "scute/cobra/folder.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_generate.h"
+#include "scute/cobra/generate.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,9 +1,9 @@
-#include "scute/recipe/cobra_low_bit.h"
+#include "scute/cobra/low_bit.h"
 
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/recipe/cobra_matrices.h"
+#include "scute/cobra/matrices.h"
 #include "scute/recipe/low_bit_check.h"
 
 namespace scute {

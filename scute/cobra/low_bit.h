@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "scute/recipe/cobra_folder.h"
+#include "scute/cobra/folder.h"
 #include "scute/recipe/quantize_options.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_matrices.h"
+#include "scute/cobra/matrices.h"
 
 #include <fmt/format.h>
 
@@ -128,15 +128,6 @@ int64_t group_for(int64_t inputs, int64_t wanted) {
     if (best == inputs || distance(group) < distance(best)) best = group;
   }
   return best;
-}
-
-std::string first_few(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 3;
-  const auto end = names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown));
-  const std::vector<std::string> first(names.begin(), end);
-  std::string out = fmt::format("{}", fmt::join(first, ", "));
-  if (names.size() > kShown) out += fmt::format(" and {} more", names.size() - kShown);
-  return out;
 }
 
 }  // namespace scute

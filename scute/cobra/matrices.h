@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/cobra.h"
+#include "scute/models/vision/cobra.h"
 
 namespace scute {
 
@@ -47,8 +47,5 @@ class MatrixFilter {
 /// is nearest to it by ratio, from wanted / 4 to wanted · 4 (SigLIP's 4304 = 16 · 269: 269 for
 /// 128); else, and where there are no more inputs than wanted, all of them.
 int64_t group_for(int64_t inputs, int64_t wanted);
-
-/// The first few of the names, and how many more.
-std::string first_few(const std::vector<std::string>& names);
 
 }  // namespace scute

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_matrices.h"
+#include "scute/cobra/matrices.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/recipe/random_cobra.h"
+#include "scute/cobra/random.h"
 
 namespace scute {
 namespace {
@@ -91,11 +91,6 @@ TEST(CobraMatrices, AGlobThatMatchesNothingNamesTheNearest) {
                                                   HasSubstr("vision.dino.blocks.0.attn.qkv"))));
   EXPECT_THAT([] { MatrixFilter(released(), {}, {"layer_3"}); },
               ThrowsMessage<Error>(testing::AllOf(HasSubstr("--exclude"), HasSubstr("layer_"))));
-}
-
-TEST(CobraMatrices, FirstFewNames) {
-  EXPECT_EQ(first_few({"a", "b"}), "a, b");
-  EXPECT_EQ(first_few({"a", "b", "c", "d", "e"}), "a, b, c and 2 more");
 }
 
 }  // namespace

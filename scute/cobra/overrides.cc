@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_overrides.h"
+#include "scute/cobra/overrides.h"
 
 #include <fmt/format.h>
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "scute/cobra/folder.h"
 #include "scute/decide/plan.h"
-#include "scute/recipe/cobra_folder.h"
 
 namespace scute {
 

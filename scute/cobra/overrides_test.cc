@@ -1,11 +1,11 @@
-#include "scute/recipe/cobra_overrides.h"
+#include "scute/cobra/overrides.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
-#include "scute/recipe/test_cobra_quantize.h"
-#include "scute/recipe/test_models.h"
+#include "scute/cobra/test_cobra_quantize.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

@@ -1,9 +1,10 @@
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/percentile_config.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <limits>
@@ -192,12 +193,6 @@ Json value_of(Kind kind, const std::string& text, Where where) {
 }
 
 }  // namespace
-
-bool is_bucket(std::string_view name) {
-  return std::ranges::find(kBuckets, name) != kBuckets.end();
-}
-
-std::vector<std::string> bucket_names() { return {kBuckets.begin(), kBuckets.end()}; }
 
 std::string normalize_target(std::string_view name) {
   std::string plain = lower(trimmed(name));

@@ -2,7 +2,6 @@
 // then flags.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -11,15 +10,9 @@
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/decide/buckets.h"
 
 namespace scute {
-
-/// The four canonical sites of the vision-language model, in the order they are listed everywhere.
-inline constexpr std::array<std::string_view, 4> kBuckets{"vision.siglip", "vision.dino", "llm",
-                                                          "projector"};
-bool is_bucket(std::string_view name);
-/// Their names, as a list to choose from.
-std::vector<std::string> bucket_names();
 
 struct PercentileOptions {
   bool enabled = true;  ///< false: a configuration that switches the pipeline off

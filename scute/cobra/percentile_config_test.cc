@@ -1,4 +1,4 @@
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/percentile_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

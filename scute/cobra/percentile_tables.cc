@@ -1,4 +1,4 @@
-#include "scute/recipe/percentile_tables.h"
+#include "scute/cobra/percentile_tables.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,7 +11,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/percentile_config.h"
 #include "scute/text/utf8.h"
 
 namespace scute {

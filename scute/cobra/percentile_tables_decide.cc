@@ -10,8 +10,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/percentile_config.h"
-#include "scute/recipe/percentile_tables.h"
+#include "scute/cobra/percentile_config.h"
+#include "scute/cobra/percentile_tables.h"
 #include "scute/recipe/plan_meta.h"
 
 namespace scute {

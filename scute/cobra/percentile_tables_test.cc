@@ -1,4 +1,4 @@
-#include "scute/recipe/percentile_tables.h"
+#include "scute/cobra/percentile_tables.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/recipe/percentile_config.h"
+#include "scute/cobra/percentile_config.h"
+#include "scute/language/test_models.h"
 #include "scute/recipe/statistics_io.h"
-#include "scute/recipe/test_models.h"
 
 namespace scute {
 namespace {

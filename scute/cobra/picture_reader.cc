@@ -1,4 +1,4 @@
-#include "scute/recipe/picture_reader.h"
+#include "scute/cobra/picture_reader.h"
 
 #include <fmt/format.h>
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scute/base/threads.h"
-#include "scute/recipe/cobra_folder.h"
+#include "scute/cobra/folder.h"
 
 namespace scute {
 

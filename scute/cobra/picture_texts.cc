@@ -1,4 +1,4 @@
-#include "scute/recipe/picture_texts.h"
+#include "scute/cobra/picture_texts.h"
 
 #include <fmt/format.h>
 
@@ -7,9 +7,9 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
+#include "scute/cobra/generate.h"
 #include "scute/data/documents.h"
 #include "scute/io/file.h"
-#include "scute/recipe/cobra_generate.h"
 
 namespace scute {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/base/json.h"
-#include "scute/recipe/cobra_folder.h"
+#include "scute/cobra/folder.h"
 
 namespace scute {
 

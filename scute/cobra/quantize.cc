@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_quantize.h"
+#include "scute/cobra/quantize.h"
 
 #include <fmt/format.h>
 
@@ -6,9 +6,9 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/cobra_low_bit.h"
-#include "scute/recipe/cobra_quantize_job.h"
-#include "scute/recipe/percentile_tables.h"
+#include "scute/cobra/low_bit.h"
+#include "scute/cobra/percentile_tables.h"
+#include "scute/cobra/quantize_job.h"
 #include "scute/recipe/stored_weight.h"
 
 namespace scute {

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "scute/cobra/folder.h"
 #include "scute/decide/plan.h"
+#include "scute/language/quantize.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/quantize.h"
 
 namespace scute {
 

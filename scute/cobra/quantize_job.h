@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/cobra/low_bit.h"
+#include "scute/cobra/matrices.h"
+#include "scute/cobra/quantize.h"
+#include "scute/cobra/ranges.h"
 #include "scute/quantize/weight.h"
-#include "scute/recipe/cobra_low_bit.h"
-#include "scute/recipe/cobra_matrices.h"
-#include "scute/recipe/cobra_quantize.h"
-#include "scute/recipe/cobra_ranges.h"
 
 namespace scute {
 

@@ -5,7 +5,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/cobra_quantize_job.h"
+#include "scute/cobra/quantize_job.h"
 
 namespace scute {
 namespace {

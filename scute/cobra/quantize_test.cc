@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_quantize.h"
+#include "scute/cobra/quantize.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -7,10 +7,10 @@
 #include <filesystem>
 
 #include "scute/base/error.h"
+#include "scute/cobra/test_cobra_quantize.h"
+#include "scute/cobra/writer.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/cobra_writer.h"
-#include "scute/recipe/test_cobra_quantize.h"
-#include "tests/cobra_models.h"
+#include "tests/cobra/test_models.h"
 
 namespace scute {
 namespace {

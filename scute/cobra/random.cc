@@ -1,4 +1,4 @@
-#include "scute/recipe/random_cobra.h"
+#include "scute/cobra/random.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/random.h"
-#include "scute/recipe/random_model.h"
+#include "scute/language/random_model.h"
 
 namespace scute {
 namespace {

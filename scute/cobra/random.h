@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/cobra.h"
+#include "scute/models/vision/cobra.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/random_cobra.h"
+#include "scute/cobra/random.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_ranges.h"
+#include "scute/cobra/ranges.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/percentile_tables.h"
-#include "scute/recipe/plan_scales.h"
+#include "scute/cobra/percentile_tables.h"
+#include "scute/language/plan_scales.h"
 
 namespace scute {
 namespace {

@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "scute/cobra/folder.h"
+#include "scute/cobra/matrices.h"
 #include "scute/decide/plan.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/cobra_matrices.h"
 
 namespace scute {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/cobra_collect.h"
-#include "scute/recipe/cobra_quantize.h"
+#include "scute/cobra/collect.h"
+#include "scute/cobra/quantize.h"
 
 namespace scute::cobra_models {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/vision_config.h"
+#include "scute/cobra/vision_config.h"
 
 #include <fmt/format.h>
 

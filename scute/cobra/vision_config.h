@@ -5,7 +5,7 @@
 
 #include "scute/base/json.h"
 #include "scute/data/pictures.h"
-#include "scute/models/vision_tower.h"
+#include "scute/models/vision/vision_tower.h"
 
 namespace scute {
 

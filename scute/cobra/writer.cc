@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_writer.h"
+#include "scute/cobra/writer.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,8 @@
 #include "scute/base/random.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/model_writer.h"
+#include "scute/language/tokenizer_files.h"
+#include "scute/recipe/folder_writer.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/cobra_quantize.h"
+#include "scute/cobra/quantize.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/cobra_writer.h"
+#include "scute/cobra/writer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,11 +8,11 @@
 #include <functional>
 
 #include "scute/base/error.h"
+#include "scute/cobra/test_cobra_quantize.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/test_cobra_quantize.h"
-#include "scute/recipe/test_models.h"
-#include "tests/cobra_models.h"
+#include "scute/language/test_models.h"
+#include "tests/cobra/test_models.h"
 
 namespace scute {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "scute/base/threads.h"
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 
 namespace scute {
 

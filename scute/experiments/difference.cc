@@ -10,7 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/evaluate/compare.h"
 #include "scute/experiments/fields.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 namespace scute {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/experiments/log.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 namespace scute {
 

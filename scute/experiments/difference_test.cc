@@ -9,7 +9,7 @@
 
 #include "scute/base/random.h"
 #include "scute/io/testing.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 namespace scute {
 namespace {

@@ -8,9 +8,9 @@
 
 #include "scute/base/json.h"
 #include "scute/decide/plan.h"
+#include "scute/language/reorder.h"
+#include "scute/language/scoring.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/reorder.h"
-#include "scute/recipe/scoring.h"
 
 namespace scute {
 

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "scute/experiments/record.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/hessians.h"
-#include "scute/recipe/quantize.h"
-#include "scute/recipe/scoring.h"
+#include "scute/language/collect.h"
+#include "scute/language/hessians.h"
+#include "scute/language/quantize.h"
+#include "scute/language/scoring.h"
 
 namespace scute {
 

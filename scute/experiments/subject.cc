@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
-#include "scute/recipe/collect_meta.h"
+#include "scute/language/collect_meta.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 

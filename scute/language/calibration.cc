@@ -1,4 +1,4 @@
-#include "scute/recipe/calibration.h"
+#include "scute/language/calibration.h"
 
 #include <algorithm>
 #include <array>

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "scute/data/documents.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/collect.h"
+#include "scute/language/collect.h"
 
 #include <fmt/format.h>
 
@@ -8,11 +8,11 @@
 
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
+#include "scute/language/calibration.h"
+#include "scute/language/collect_meta.h"
 #include "scute/observe/composite.h"
 #include "scute/observe/ema.h"
 #include "scute/observe/recorder.h"
-#include "scute/recipe/calibration.h"
-#include "scute/recipe/collect_meta.h"
 #include "scute/recipe/collect_taps.h"
 
 namespace scute {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "scute/data/documents.h"
+#include "scute/language/model_folder.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/model_folder.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/collect_meta.h"
+#include "scute/language/collect_meta.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "scute/base/hash.h"
 #include "scute/io/file.h"
-#include "scute/recipe/calibration.h"
+#include "scute/language/calibration.h"
 
 namespace scute {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "scute/recipe/collect.h"
+#include "scute/language/collect.h"
 
 namespace scute {
 

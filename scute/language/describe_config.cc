@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "scute/base/checked.h"
-#include "scute/recipe/low_bit_config.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/low_bit_config.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/recipe/dump.h"
+#include "scute/language/dump.h"
 
 #include <fmt/format.h>
 

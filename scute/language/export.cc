@@ -1,4 +1,4 @@
-#include "scute/recipe/export.h"
+#include "scute/language/export.h"
 
 #include <fmt/format.h>
 
@@ -7,9 +7,10 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "scute/language/tokenizer_files.h"
 #include "scute/models/grids.h"
 #include "scute/quantize/rotation.h"
-#include "scute/recipe/model_writer.h"
+#include "scute/recipe/folder_writer.h"
 
 namespace scute {
 namespace {

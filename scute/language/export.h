@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
 
 namespace scute {
 

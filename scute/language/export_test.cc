@@ -1,11 +1,11 @@
-#include "scute/recipe/export.h"
+#include "scute/language/export.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
+#include "scute/language/test_models.h"
 #include "scute/quantize/weight.h"
-#include "scute/recipe/test_models.h"
 
 namespace scute {
 namespace {

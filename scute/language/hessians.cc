@@ -1,4 +1,4 @@
-#include "scute/recipe/hessians.h"
+#include "scute/language/hessians.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/calibration.h"
+#include "scute/language/calibration.h"
 
 namespace scute {
 namespace {

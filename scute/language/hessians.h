@@ -5,8 +5,8 @@
 #include <map>
 #include <string>
 
+#include "scute/language/model_folder.h"
 #include "scute/observe/gram.h"
-#include "scute/recipe/model_folder.h"
 #include "scute/recipe/quantize_options.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/recipe/last_word_items.h"
+#include "scute/language/last_word_items.h"
 
 #include <fmt/format.h>
 

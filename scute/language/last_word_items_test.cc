@@ -1,4 +1,4 @@
-#include "scute/recipe/last_word_items.h"
+#include "scute/language/last_word_items.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "scute/base/error.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/recipe/low_bit_config.h"
+#include "scute/language/low_bit_config.h"
 
 #include <fmt/format.h>
 

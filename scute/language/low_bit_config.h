@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scute/base/json.h"
-#include "scute/models/config.h"
+#include "scute/models/language/config.h"
 #include "scute/models/scheme.h"
 #include "scute/recipe/quantize_options.h"
 

@@ -1,5 +1,5 @@
-#include "scute/recipe/low_bit_files.h"
-#include "scute/recipe/cobra_folder.h"
+#include "scute/language/low_bit_files.h"
+#include "scute/recipe/kind.h"
 
 #include <fmt/format.h>
 
@@ -10,10 +10,10 @@
 #include "scute/base/error.h"
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
-#include "scute/models/mixer.h"
-#include "scute/recipe/low_bit_config.h"
-#include "scute/recipe/plan_scales.h"
+#include "scute/language/low_bit_config.h"
+#include "scute/language/plan_scales.h"
 #include "scute/recipe/statistics_io.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {
@@ -81,7 +81,7 @@ bool any_name(const std::vector<std::string>& names, std::string_view part) {
 
 LowBitFiles read_low_bit_files(const std::string& folder) {
   if (!fs::is_directory(folder)) fail(folder, "a folder of a low-bit model", "no such folder");
-  if (is_cobra(folder)) {
+  if (fs::exists(fs::path(folder) / "config.json") && kind_of(folder) == ModelKind::cobra) {
     fail(folder, "a low-bit language model's folder (of Cobra, its llm/)",
          "Cobra; its formats and ranges are in its config.json, what they cost says scute eval");
   }

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "scute/decide/plan.h"
+#include "scute/language/scale_names.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/scale_names.h"
 #include "scute/tensor/weights.h"
 
 namespace scute {

@@ -4,8 +4,9 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/model_writer.h"
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
+#include "scute/language/tokenizer_files.h"
+#include "scute/recipe/folder_writer.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute {

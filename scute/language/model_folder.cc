@@ -1,4 +1,4 @@
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "scute/base/hash.h"
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
-#include "scute/recipe/low_bit_check.h"
+#include "scute/language/low_bit_check.h"
 
 namespace scute {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "scute/base/json.h"
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 #include "scute/text/tokenizer.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/random_model.h"
+#include "scute/language/random_model.h"
 
 namespace scute {
 namespace {

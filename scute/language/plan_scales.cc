@@ -1,4 +1,4 @@
-#include "scute/recipe/plan_scales.h"
+#include "scute/language/plan_scales.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/recipe/collect.h"
+#include "scute/language/collect.h"
 
 namespace scute {
 namespace {

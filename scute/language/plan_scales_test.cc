@@ -1,4 +1,4 @@
-#include "scute/recipe/plan_scales.h"
+#include "scute/language/plan_scales.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/recipe/hessians.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/hessians.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

@@ -1,11 +1,11 @@
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/recipe/quantize_job.h"
+#include "scute/language/quantize_job.h"
 
 namespace scute {
 

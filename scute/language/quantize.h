@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "scute/decide/plan.h"
+#include "scute/language/hessians.h"
+#include "scute/language/model_folder.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/quantize/gptq.h"
-#include "scute/recipe/hessians.h"
-#include "scute/recipe/model_folder.h"
 #include "scute/recipe/quantize_options.h"
 
 namespace scute {

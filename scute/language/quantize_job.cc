@@ -1,14 +1,14 @@
-#include "scute/recipe/quantize_job.h"
+#include "scute/language/quantize_job.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/low_bit_config.h"
+#include "scute/language/collect.h"
+#include "scute/language/low_bit_config.h"
 #include "scute/recipe/stored_weight.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

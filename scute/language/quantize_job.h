@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "scute/language/plan_scales.h"
+#include "scute/language/quantize.h"
 #include "scute/quantize/grouping.h"
 #include "scute/quantize/rotation.h"
-#include "scute/recipe/plan_scales.h"
-#include "scute/recipe/quantize.h"
 
 namespace scute {
 

@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
+#include "scute/language/quantize_job.h"
 #include "scute/quantize/grouping.h"
-#include "scute/recipe/quantize_job.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

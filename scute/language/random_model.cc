@@ -1,4 +1,4 @@
-#include "scute/recipe/random_model.h"
+#include "scute/language/random_model.h"
 
 #include <fmt/format.h>
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 
 namespace scute {
 

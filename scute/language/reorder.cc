@@ -1,4 +1,4 @@
-#include "scute/recipe/reorder.h"
+#include "scute/language/reorder.h"
 
 #include <fmt/format.h>
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "scute/language/model_folder.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/model_folder.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/scale_names.h"
+#include "scute/language/scale_names.h"
 
 #include <fmt/format.h>
 

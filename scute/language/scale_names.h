@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/config.h"
+#include "scute/models/language/config.h"
 #include "scute/models/scheme.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/recipe/scales.h"
+#include "scute/language/scales.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/io/file.h"
-#include "scute/recipe/low_bit_files.h"
+#include "scute/language/low_bit_files.h"
 
 namespace scute {
 namespace {

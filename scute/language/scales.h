@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/decide/plan.h"
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
 
 namespace scute {
 

@@ -10,10 +10,10 @@
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "scute/language/low_bit_files.h"
+#include "scute/language/scales.h"
 #include "scute/models/grids.h"
-#include "scute/recipe/low_bit_files.h"
-#include "scute/recipe/model_writer.h"
-#include "scute/recipe/scales.h"
+#include "scute/recipe/folder_writer.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/data/documents.h"
 #include "scute/io/file.h"
-#include "scute/recipe/last_word_items.h"
+#include "scute/language/last_word_items.h"
 
 namespace scute {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "scute/evaluate/last_word.h"
 #include "scute/evaluate/perplexity.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 

@@ -1,10 +1,10 @@
-#include "scute/recipe/scoring.h"
+#include "scute/language/scoring.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

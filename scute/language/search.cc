@@ -1,4 +1,4 @@
-#include "scute/recipe/search.h"
+#include "scute/language/search.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
-#include "scute/recipe/calibration.h"
+#include "scute/language/calibration.h"
 
 namespace scute {
 namespace {

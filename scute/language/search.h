@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scute/evaluate/perplexity.h"
-#include "scute/recipe/quantize.h"
+#include "scute/language/quantize.h"
 
 namespace scute {
 

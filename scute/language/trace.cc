@@ -1,4 +1,4 @@
-#include "scute/recipe/trace.h"
+#include "scute/language/trace.h"
 
 #include <fmt/format.h>
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "scute/base/json.h"
-#include "scute/recipe/low_bit_files.h"
+#include "scute/language/low_bit_files.h"
 
 namespace scute {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scute/recipe/trace.h"
+#include "scute/language/trace.h"
 
 namespace scute {
 namespace {

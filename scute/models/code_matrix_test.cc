@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "scute/kernels/test_targets.h"
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

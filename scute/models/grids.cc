@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 

@@ -6,8 +6,8 @@
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/round.h"
 #include "scute/models/grids.h"
-#include "scute/models/mixer.h"
 #include "scute/quantize/grid.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

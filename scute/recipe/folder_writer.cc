@@ -1,4 +1,4 @@
-#include "scute/recipe/model_writer.h"
+#include "scute/recipe/folder_writer.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -141,15 +141,6 @@ void FolderWriter::commit() {
   }
   path_.clear();
   if (replaces) fs::remove_all(old, error);
-}
-
-void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
-                    const std::string& part) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "generation_config.json"}) {
-    const fs::path from = fs::path(model.path) / name;
-    if (fs::exists(from)) folder.copy(from.string(), part + name);
-  }
 }
 
 }  // namespace scute

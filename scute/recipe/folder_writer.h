@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include "scute/recipe/model_folder.h"
-
 namespace scute {
 
 /// `path` without a slash at its end. Error when something is there and not `replace`; with
@@ -32,10 +30,5 @@ class FolderWriter {
  private:
   std::string target_, path_;
 };
-
-/// tokenizer.json and the small files beside it that say how text becomes ids and back. `part`:
-/// where in the folder, "" or a name with a slash at its end.
-void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
-                    const std::string& part = "");
 
 }  // namespace scute

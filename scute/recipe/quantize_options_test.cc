@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
-#include "scute/recipe/low_bit_config.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/low_bit_config.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

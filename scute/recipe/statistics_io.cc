@@ -6,9 +6,9 @@
 #include <map>
 
 #include "scute/base/error.h"
+#include "scute/decide/buckets.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/torch_zip.h"
-#include "scute/recipe/percentile_config.h"
 
 namespace scute {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/torch_zip.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 #include <fmt/format.h>
 
@@ -7,9 +7,9 @@
 #include <map>
 
 #include "scute/base/error.h"
-#include "scute/recipe/regressor_checkpoint_keys.h"
-#include "scute/recipe/regressor_checkpoint_settings.h"
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/checkpoint_keys.h"
+#include "scute/regressor/checkpoint_settings.h"
+#include "scute/regressor/writer.h"
 
 namespace scute {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/io/torch_zip.h"
-#include "scute/models/regressor.h"
+#include "scute/models/regressor/regressor.h"
 #include "scute/tensor/weights.h"
 
 namespace scute {

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/models/integer_regressor.h"
-#include "scute/recipe/regressor_writer.h"
+#include "scute/models/regressor/integer_regressor.h"
+#include "scute/regressor/writer.h"
 
 namespace scute {
 namespace {

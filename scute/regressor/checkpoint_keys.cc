@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_checkpoint_keys.h"
+#include "scute/regressor/checkpoint_keys.h"
 
 #include <algorithm>
 #include <array>

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_checkpoint_settings.h"
+#include "scute/regressor/checkpoint_settings.h"
 
 #include <fmt/format.h>
 

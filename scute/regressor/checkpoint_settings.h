@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 

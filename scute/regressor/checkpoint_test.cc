@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 
 #include "scute/base/error.h"
 #include "scute/io/testing.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/recipe/regressor_checkpoint_keys.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/regressor/checkpoint_keys.h"
 
 namespace scute {
 namespace {

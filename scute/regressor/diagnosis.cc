@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_diagnosis.h"
+#include "scute/regressor/diagnosis.h"
 
 #include <fmt/format.h>
 

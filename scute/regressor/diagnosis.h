@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/regressor_stage.h"
+#include "scute/regressor/predict.h"
 
 namespace scute {
 

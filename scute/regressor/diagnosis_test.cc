@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_diagnosis.h"
+#include "scute/regressor/diagnosis.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <limits>
 #include <set>
 
-#include "scute/models/test_regressors.h"
-#include "scute/recipe/test_regressor_folders.h"
+#include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/test_regressor_folders.h"
 
 namespace scute {
 namespace {

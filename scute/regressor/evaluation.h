@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "scute/recipe/regressor_diagnosis.h"
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/diagnosis.h"
+#include "scute/regressor/writer.h"
 
 namespace scute {
 

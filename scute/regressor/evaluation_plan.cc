@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/recipe/regressor_evaluation.h"
+#include "scute/regressor/evaluation.h"
 
 namespace scute {
 namespace {

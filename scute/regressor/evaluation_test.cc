@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_evaluation.h"
+#include "scute/regressor/evaluation.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "scute/recipe/position_files.h"
+#include "scute/regressor/position_files.h"
 
 #include <fmt/format.h>
 

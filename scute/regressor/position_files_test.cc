@@ -1,4 +1,4 @@
-#include "scute/recipe/position_files.h"
+#include "scute/regressor/position_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

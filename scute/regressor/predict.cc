@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_stage.h"
+#include "scute/regressor/predict.h"
 
 #include <algorithm>
 #include <memory>

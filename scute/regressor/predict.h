@@ -10,8 +10,8 @@
 #include "scute/base/threads.h"
 #include "scute/data/features.h"
 #include "scute/evaluate/position_error.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/recipe/regressor_ranges.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/regressor/ranges.h"
 
 namespace scute {
 

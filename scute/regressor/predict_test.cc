@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_stage.h"
+#include "scute/regressor/predict.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scute/models/test_regressors.h"
-#include "scute/recipe/test_regressor_folders.h"
+#include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/test_regressor_folders.h"
 
 namespace scute {
 namespace {

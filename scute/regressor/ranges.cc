@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_ranges.h"
+#include "scute/regressor/ranges.h"
 
 #include <fmt/format.h>
 
@@ -9,8 +9,8 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/decide/policy.h"
-#include "scute/models/regressor.h"
-#include "scute/models/regressor_blocks.h"
+#include "scute/models/regressor/blocks.h"
+#include "scute/models/regressor/regressor.h"
 
 namespace scute {
 namespace {

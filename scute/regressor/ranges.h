@@ -7,10 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/regressor_formats.h"
-#include "scute/models/regressor_tensors.h"
+#include "scute/models/regressor/formats.h"
+#include "scute/models/regressor/tensors.h"
 #include "scute/observe/statistic.h"
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_ranges.h"
+#include "scute/regressor/ranges.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

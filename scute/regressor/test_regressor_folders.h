@@ -6,7 +6,7 @@
 
 #include "scute/base/random.h"
 #include "scute/data/features.h"
-#include "scute/models/regressor_config.h"
+#include "scute/models/regressor/config.h"
 
 namespace scute::testing_folders {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/writer.h"
 
 #include <fmt/format.h>
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/io/torch_zip.h"
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 

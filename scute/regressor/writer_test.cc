@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/writer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/io/testing.h"
-#include "scute/recipe/regressor_stage.h"
+#include "scute/regressor/predict.h"
 
 namespace scute {
 namespace {

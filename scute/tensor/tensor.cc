@@ -128,4 +128,10 @@ std::byte* Tensor::writable() {
   return const_cast<std::byte*>(data_);
 }
 
+std::vector<float> to_vector(const Tensor& tensor) {
+  const Tensor wide = tensor.to_f32();
+  const auto values = wide.values<float>();
+  return {values.begin(), values.end()};
+}
+
 }  // namespace scute

@@ -94,6 +94,9 @@ class Tensor {
   bool borrowed_ = false;
 };
 
+/// All elements of a float tensor, widened to f32.
+std::vector<float> to_vector(const Tensor& tensor);
+
 /// A named tensor, as files hold them.
 struct NamedTensor {
   std::string name;

@@ -4,11 +4,11 @@
 
 #include <filesystem>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/torch_zip.h"
 #include "scute/recipe/statistics_io.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/base/random.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
 #include "scute/io/torch_zip.h"
 #include "scute/recipe/statistics_io.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

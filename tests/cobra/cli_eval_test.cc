@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "program.h"
 #include "scute/base/json.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

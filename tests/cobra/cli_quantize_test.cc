@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <fstream>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

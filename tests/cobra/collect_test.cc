@@ -7,12 +7,12 @@
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/cobra/collect.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/testing.h"
 #include "scute/observe/distribution.h"
-#include "scute/recipe/cobra_collect.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute {

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cobra_models.h"
+#include "tests/cobra/test_models.h"
 
 namespace scute {
 namespace {
@@ -69,15 +69,15 @@ TEST(CobraFiles, UnknownResizeStrategyIsNamedWithTheKnownOnes) {
 TEST(CobraFiles, MissingFoldersAreNamed) {
   const CobraFolder folder;
   EXPECT_THAT(error_of([&] { describe_cobra(folder.file("nowhere")); }), HasSubstr("nowhere"));
-  EXPECT_FALSE(is_cobra(folder.file("nowhere")));
-  EXPECT_FALSE(is_cobra(folder.file("llm")));  // a language model alone
+  EXPECT_THROW(kind_of(folder.file("nowhere")), Error);
+  EXPECT_EQ(kind_of(folder.file("llm")), ModelKind::language);
   folder.remove("llm");
   EXPECT_THAT(describe_error(folder),
               AllOf(HasSubstr("llm/config.json"), HasSubstr("small-mamba-zephyr")));
   folder.remove("vision/dino");
   EXPECT_THAT(describe_error(folder), HasSubstr("vision/dino/config.json"));
   folder.remove("config.json");
-  EXPECT_FALSE(is_cobra(folder.path()));
+  EXPECT_THROW(kind_of(folder.path()), Error);
   EXPECT_THAT(describe_error(folder), AllOf(HasSubstr(folder.path()), HasSubstr("config.json")));
 }
 

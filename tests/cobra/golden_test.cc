@@ -7,10 +7,11 @@
 #include <map>
 #include <optional>
 
-#include "cobra_models.h"
 #include "scute/io/checkpoint.h"
+#include "scute/recipe/kind.h"
 #include "scute/io/safetensors.h"
 #include "scute/text/prompt.h"
+#include "tests/cobra/test_models.h"
 
 namespace scute {
 namespace {
@@ -184,7 +185,7 @@ INSTANTIATE_TEST_SUITE_P(Golden, OwnCobra,
 
 TEST_P(OwnCobra, EveryStageAgreesWithFloat64) {
   const CobraFolder folder(GetParam());
-  ASSERT_TRUE(is_cobra(folder.path()));
+  ASSERT_EQ(kind_of(folder.path()), ModelKind::cobra);
   Comparison comparison(folder.path(), golden_folder());
   const Tensors& golden = comparison.golden();
   const std::vector<std::string> pictures = sound_pictures();

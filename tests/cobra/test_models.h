@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "scute/base/error.h"
-#include "scute/recipe/cobra_folder.h"
-#include "scute/recipe/test_models.h"
+#include "scute/cobra/folder.h"
+#include "scute/language/test_models.h"
 
 namespace scute::cobra_models {
 

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "program.h"
 #include "scute/base/json.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

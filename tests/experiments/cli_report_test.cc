@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <thread>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <filesystem>
 
-#include "experiment_trial.h"
 #include "scute/base/error.h"
+#include "tests/experiments/test_experiment_trial.h"
 
 namespace scute {
 namespace {

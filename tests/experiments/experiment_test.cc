@@ -3,9 +3,9 @@
 
 #include <filesystem>
 
-#include "experiment_trial.h"
 #include "scute/base/error.h"
 #include "scute/experiments/difference.h"
+#include "tests/experiments/test_experiment_trial.h"
 
 namespace scute {
 namespace {

@@ -9,11 +9,11 @@
 #include <map>
 #include <thread>
 
-#include "program.h"
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/experiments/log.h"
 #include "scute/io/file.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

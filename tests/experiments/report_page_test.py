@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens a real report in a real browser and uses it as a person would.
 
-  tests/report_page_test.py PROGRAM     PROGRAM: the built scute; from the repository's top folder
+  tests/experiments/report_page_test.py PROGRAM     PROGRAM: the built scute; from the repository's top folder
 
 Drives Debian's chromium with its chromedriver over loopback; fails when either is missing. The
 browser's profile and all files lie in a temporary folder; every process started here is ended.

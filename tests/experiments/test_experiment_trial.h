@@ -10,7 +10,7 @@
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log.h"
 #include "scute/experiments/run.h"
-#include "scute/recipe/test_models.h"
+#include "scute/language/test_models.h"
 
 namespace scute {
 

@@ -8,9 +8,9 @@
 #include <string_view>
 
 #include "scute/base/error.h"
-#include "scute/recipe/percentile_config.h"
-#include "scute/recipe/percentile_tables.h"
-#include "scute/recipe/vision_config.h"
+#include "scute/cobra/percentile_config.h"
+#include "scute/cobra/percentile_tables.h"
+#include "scute/cobra/vision_config.h"
 
 namespace {
 

@@ -11,7 +11,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 #include "scute/quantize/weight.h"
 
 namespace {

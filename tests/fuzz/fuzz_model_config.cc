@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "scute/base/error.h"
-#include "scute/recipe/low_bit_config.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/low_bit_config.h"
+#include "scute/language/model_folder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

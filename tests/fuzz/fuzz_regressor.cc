@@ -9,8 +9,8 @@
 #include <span>
 
 #include "scute/base/error.h"
-#include "scute/recipe/regressor_stage.h"
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/predict.h"
+#include "scute/regressor/writer.h"
 
 namespace {
 

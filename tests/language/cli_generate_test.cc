@@ -9,12 +9,12 @@
 #include <fstream>
 #include <thread>
 
-#include "cli/character_stream.h"
-#include "program.h"
+#include "cli/terminal/character_stream.h"
 #include "scute/base/json.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/model_folder.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -8,11 +8,11 @@
 #include <functional>
 #include <limits>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <sstream>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -7,10 +7,10 @@
 #include <fstream>
 #include <functional>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

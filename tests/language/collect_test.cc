@@ -9,9 +9,9 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "scute/language/collect.h"
+#include "scute/language/dump.h"
 #include "scute/observe/distribution.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/dump.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute {

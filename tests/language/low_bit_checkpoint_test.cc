@@ -4,10 +4,10 @@
 
 #include <set>
 
-#include "low_bit_models.h"
 #include "scute/base/error.h"
-#include "scute/recipe/hessians.h"
-#include "scute/recipe/low_bit_config.h"
+#include "scute/language/hessians.h"
+#include "scute/language/low_bit_config.h"
+#include "tests/language/test_low_bit_models.h"
 
 namespace scute {
 namespace {

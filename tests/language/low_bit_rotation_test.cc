@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "low_bit_models.h"
-#include "scute/recipe/hessians.h"
+#include "scute/language/hessians.h"
 #include "scute/tensor/weights.h"
+#include "tests/language/test_low_bit_models.h"
 
 namespace scute {
 namespace {

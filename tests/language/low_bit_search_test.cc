@@ -4,10 +4,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "low_bit_models.h"
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
-#include "scute/recipe/search.h"
+#include "scute/language/search.h"
+#include "tests/language/test_low_bit_models.h"
 
 namespace scute {
 namespace {

@@ -5,12 +5,12 @@
 
 #include <functional>
 
-#include "low_bit_models.h"
 #include "scute/base/error.h"
 #include "scute/evaluate/compare.h"
 #include "scute/evaluate/perplexity.h"
+#include "scute/language/calibration.h"
 #include "scute/quantize/weight.h"
-#include "scute/recipe/calibration.h"
+#include "tests/language/test_low_bit_models.h"
 
 namespace scute {
 namespace {

@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "scute/io/safetensors.h"
-#include "scute/recipe/dump.h"
-#include "scute/recipe/model_folder.h"
+#include "scute/language/dump.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 namespace {

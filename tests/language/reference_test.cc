@@ -7,9 +7,9 @@
 #include "scute/evaluate/last_word.h"
 #include "scute/evaluate/perplexity.h"
 #include "scute/io/file.h"
+#include "scute/language/collect.h"
+#include "scute/language/last_word_items.h"
 #include "scute/observe/distribution.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/last_word_items.h"
 
 namespace scute {
 namespace {

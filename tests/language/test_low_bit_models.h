@@ -13,9 +13,9 @@
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
-#include "scute/recipe/collect.h"
-#include "scute/recipe/quantize.h"
-#include "scute/recipe/random_model.h"
+#include "scute/language/collect.h"
+#include "scute/language/quantize.h"
+#include "scute/language/random_model.h"
 
 namespace scute::low_bit {
 

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <limits>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

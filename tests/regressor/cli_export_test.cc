@@ -6,13 +6,13 @@
 #include <fstream>
 #include <map>
 
-#include "program.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/kernels/reference_fixed_point.h"
-#include "scute/recipe/regressor_export_mem.h"
-#include "scute/recipe/regressor_stage.h"
-#include "scute/recipe/regressor_writer.h"
+#include "scute/regressor/export/mem.h"
+#include "scute/regressor/predict.h"
+#include "scute/regressor/writer.h"
+#include "tests/program.h"
 
 namespace scute {
 namespace {

@@ -15,8 +15,8 @@
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/zip.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 namespace {

@@ -14,7 +14,7 @@
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/zip.h"
-#include "scute/recipe/regressor_diagnosis.h"
+#include "scute/regressor/diagnosis.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/experiments/position_map.h"
+#include "scute/experiments/positions/map.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "scute/base/error.h"
-#include "scute/experiments/svg.h"
+#include "scute/experiments/positions/svg.h"
 
 namespace scute {
 namespace {

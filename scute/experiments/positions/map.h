@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "scute/experiments/position_plots.h"
+#include "scute/experiments/positions/plots.h"
 
 namespace scute {
 

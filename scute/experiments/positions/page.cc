@@ -1,4 +1,4 @@
-#include "scute/experiments/position_report.h"
+#include "scute/experiments/positions/page.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "scute/base/error.h"
-#include "scute/experiments/svg.h"
+#include "scute/experiments/positions/svg.h"
 
 namespace scute {
 namespace {

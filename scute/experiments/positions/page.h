@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "scute/experiments/position_plots.h"
+#include "scute/experiments/positions/plots.h"
 
 namespace scute {
 

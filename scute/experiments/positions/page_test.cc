@@ -1,4 +1,4 @@
-#include "scute/experiments/position_report.h"
+#include "scute/experiments/positions/page.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

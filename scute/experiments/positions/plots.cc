@@ -1,4 +1,4 @@
-#include "scute/experiments/position_plots.h"
+#include "scute/experiments/positions/plots.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 #include <iterator>
 
 #include "scute/base/error.h"
-#include "scute/experiments/position_map.h"
-#include "scute/experiments/svg.h"
+#include "scute/experiments/positions/map.h"
+#include "scute/experiments/positions/svg.h"
 #include "scute/io/file.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/experiments/position_plots.h"
+#include "scute/experiments/positions/plots.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

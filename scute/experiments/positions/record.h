@@ -4,8 +4,8 @@
 #include <string>
 
 #include "scute/base/json.h"
-#include "scute/experiments/position_report.h"
-#include "scute/recipe/regressor_evaluation.h"
+#include "scute/experiments/positions/page.h"
+#include "scute/regressor/evaluation.h"
 
 namespace scute {
 

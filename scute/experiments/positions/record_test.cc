@@ -1,4 +1,4 @@
-#include "scute/experiments/position_record.h"
+#include "scute/experiments/positions/record.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "scute/experiments/svg.h"
+#include "scute/experiments/positions/svg.h"
 
 #include <fmt/format.h>
 

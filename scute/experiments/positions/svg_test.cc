@@ -1,4 +1,4 @@
-#include "scute/experiments/svg.h"
+#include "scute/experiments/positions/svg.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

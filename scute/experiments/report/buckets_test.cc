@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "scute/base/error.h"
-#include "scute/experiments/report.h"
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/data.h"
+#include "scute/experiments/report/report.h"
 #include "scute/observe/test_data.h"
 
 namespace scute {

@@ -1,7 +1,7 @@
 // The report's checkpoint: every static scale and range, and what the search measured.
 #include <filesystem>
 
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/data.h"
 
 namespace scute {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "scute/base/json.h"
 #include "scute/base/threads.h"
-#include "scute/experiments/report.h"
+#include "scute/experiments/report/report.h"
 #include "scute/observe/distribution.h"
 
 namespace scute {

@@ -7,7 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/experiments/difference.h"
 #include "scute/experiments/fields.h"
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/data.h"
 
 namespace scute {
 namespace {

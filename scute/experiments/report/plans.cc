@@ -5,7 +5,7 @@
 
 #include "scute/base/error.h"
 #include "scute/decide/error_model.h"
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/data.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/experiments/report.h"
+#include "scute/experiments/report/report.h"
 
 #include <array>
 #include <cstddef>
@@ -6,8 +6,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
-#include "scute/experiments/report_assets.h"
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/assets.h"
+#include "scute/experiments/report/data.h"
 
 namespace scute {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "scute/decide/plan.h"
 #include "scute/experiments/log.h"
+#include "scute/language/trace.h"
 #include "scute/observe/statistics_file.h"
-#include "scute/recipe/trace.h"
 
 namespace scute {
 

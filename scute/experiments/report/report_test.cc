@@ -1,4 +1,4 @@
-#include "scute/experiments/report.h"
+#include "scute/experiments/report/report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include "scute/base/hash.h"
 #include "scute/base/random.h"
 #include "scute/experiments/difference.h"
-#include "scute/experiments/report_data.h"
+#include "scute/experiments/report/data.h"
 #include "scute/observe/test_data.h"
 
 namespace scute {

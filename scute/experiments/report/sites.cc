@@ -7,9 +7,9 @@
 #include <map>
 #include <set>
 
+#include "scute/decide/buckets.h"
 #include "scute/decide/plan.h"
-#include "scute/experiments/report_data.h"
-#include "scute/recipe/percentile_config.h"
+#include "scute/experiments/report/data.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/models/config.h"
+#include "scute/models/language/config.h"
 
 #include <fmt/format.h>
 

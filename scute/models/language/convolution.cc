@@ -1,4 +1,4 @@
-#include "scute/models/convolution.h"
+#include "scute/models/language/convolution.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/round.h"
 #include "scute/models/grids.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

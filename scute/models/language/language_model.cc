@@ -1,4 +1,4 @@
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

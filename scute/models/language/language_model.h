@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "scute/models/embedding.h"
-#include "scute/models/mamba1.h"
-#include "scute/models/mamba2.h"
+#include "scute/models/language/mamba1.h"
+#include "scute/models/language/mamba2.h"
 
 namespace scute {
 

@@ -1,9 +1,10 @@
-#include "scute/models/mamba1.h"
+#include "scute/models/language/mamba1.h"
 
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/kernels/scan.h"
-#include "scute/models/mixer.h"
+#include "scute/models/language/mixer.h"
+#include "scute/models/scale_tensors.h"
 
 namespace scute {
 

@@ -1,10 +1,11 @@
-#include "scute/models/mamba2.h"
+#include "scute/models/language/mamba2.h"
 
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/kernels/scan.h"
-#include "scute/models/mixer.h"
+#include "scute/models/language/mixer.h"
+#include "scute/models/scale_tensors.h"
 #include "scute/quantize/grouping.h"
 
 namespace scute {

@@ -3,14 +3,14 @@
 
 #include <vector>
 
-#include "scute/models/config.h"
-#include "scute/models/convolution.h"
+#include "scute/models/language/config.h"
+#include "scute/models/language/convolution.h"
+#include "scute/models/language/state.h"
 #include "scute/models/linear.h"
 #include "scute/models/model_size.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
 #include "scute/models/sites.h"
-#include "scute/models/state.h"
 #include "scute/tensor/weights.h"
 
 namespace scute {

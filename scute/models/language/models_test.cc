@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/models/language_model.h"
+#include "scute/models/language/language_model.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/models/state.h"
+#include "scute/models/language/state.h"
 
 #include "scute/base/random.h"
 #include "scute/kernels/round.h"

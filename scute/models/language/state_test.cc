@@ -1,4 +1,4 @@
-#include "scute/models/state.h"
+#include "scute/models/language/state.h"
 
 #include <gtest/gtest.h>
 

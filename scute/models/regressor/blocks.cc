@@ -1,11 +1,12 @@
-#include "scute/models/regressor_blocks.h"
+#include "scute/models/regressor/blocks.h"
 
 #include <algorithm>
 
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/scan.h"
 #include "scute/kernels/windows.h"
-#include "scute/models/mixer.h"
+#include "scute/models/scale_tensors.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/models/regressor_config.h"
+#include "scute/models/regressor/config.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "scute/models/regressor_formats.h"
+#include "scute/models/regressor/formats.h"
 
 #include <fmt/format.h>
 

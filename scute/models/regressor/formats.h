@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/regressor_config.h"
+#include "scute/models/regressor/config.h"
 #include "scute/quantize/grid.h"
 
 namespace scute {

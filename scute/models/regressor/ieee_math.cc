@@ -1,4 +1,4 @@
-#include "scute/models/ieee_math.h"
+#include "scute/models/regressor/ieee_math.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,12 +1,13 @@
-#include "scute/models/integer_block_inputs.h"
+#include "scute/models/regressor/integer_block_inputs.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
-#include "scute/models/regressor_blocks.h"
+#include "scute/models/regressor/blocks.h"
+#include "scute/models/scale_tensors.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scute/models/integer_steps.h"
-#include "scute/models/regressor_config.h"
-#include "scute/models/regressor_tensors.h"
+#include "scute/models/regressor/config.h"
+#include "scute/models/regressor/integer_steps.h"
+#include "scute/models/regressor/tensors.h"
 
 namespace scute {
 

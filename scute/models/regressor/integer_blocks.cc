@@ -1,4 +1,4 @@
-#include "scute/models/integer_blocks.h"
+#include "scute/models/regressor/integer_blocks.h"
 
 namespace scute {
 

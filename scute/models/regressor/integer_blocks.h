@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "scute/models/integer_block_inputs.h"
+#include "scute/models/regressor/integer_block_inputs.h"
 
 namespace scute {
 

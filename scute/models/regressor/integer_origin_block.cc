@@ -2,9 +2,10 @@
 #include <array>
 #include <cmath>
 
-#include "scute/models/ieee_math.h"
-#include "scute/models/integer_blocks.h"
-#include "scute/models/mixer.h"
+#include "scute/models/regressor/ieee_math.h"
+#include "scute/models/regressor/integer_blocks.h"
+#include "scute/models/scale_tensors.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

@@ -1,13 +1,13 @@
-#include "scute/models/integer_regressor.h"
+#include "scute/models/regressor/integer_regressor.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
-#include "scute/models/regressor.h"
-#include "scute/models/regressor_blocks.h"
+#include "scute/models/regressor/blocks.h"
+#include "scute/models/regressor/regressor.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

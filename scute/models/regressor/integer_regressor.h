@@ -6,10 +6,10 @@
 #include <variant>
 #include <vector>
 
-#include "scute/models/integer_blocks.h"
-#include "scute/models/regressor_config.h"
-#include "scute/models/regressor_formats.h"
-#include "scute/models/regressor_tensors.h"
+#include "scute/models/regressor/config.h"
+#include "scute/models/regressor/formats.h"
+#include "scute/models/regressor/integer_blocks.h"
+#include "scute/models/regressor/tensors.h"
 #include "scute/models/run.h"
 #include "scute/models/sites.h"
 

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "scute/kernels/test_targets.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

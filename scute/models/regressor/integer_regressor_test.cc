@@ -1,4 +1,4 @@
-#include "scute/models/integer_regressor.h"
+#include "scute/models/regressor/integer_regressor.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <ostream>
 
 #include "scute/kernels/reference_fixed_point.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

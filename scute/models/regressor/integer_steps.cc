@@ -1,11 +1,12 @@
-#include "scute/models/integer_steps.h"
+#include "scute/models/regressor/integer_steps.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/models/mixer.h"
+#include "scute/models/scale_tensors.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 

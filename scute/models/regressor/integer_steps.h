@@ -7,7 +7,7 @@
 
 #include "scute/kernels/fixed_point.h"
 #include "scute/models/code_matrix.h"
-#include "scute/models/regressor_formats.h"
+#include "scute/models/regressor/formats.h"
 #include "scute/models/run.h"
 #include "scute/models/sites.h"
 

@@ -1,7 +1,7 @@
-#include "scute/models/regressor_layer.h"
+#include "scute/models/regressor/layer.h"
 
 #include "scute/kernels/elementwise.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

@@ -4,7 +4,7 @@
 #include <variant>
 #include <vector>
 
-#include "scute/models/regressor_product.h"
+#include "scute/models/regressor/product.h"
 #include "scute/models/run.h"
 #include "scute/tensor/tensor.h"
 

@@ -1,4 +1,4 @@
-#include "scute/models/regressor_predict.h"
+#include "scute/models/regressor/predict.h"
 
 #include <fmt/format.h>
 

@@ -4,8 +4,8 @@
 #include <span>
 
 #include "scute/base/threads.h"
-#include "scute/models/integer_regressor.h"
-#include "scute/models/regressor.h"
+#include "scute/models/regressor/integer_regressor.h"
+#include "scute/models/regressor/regressor.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/models/regressor_product.h"
+#include "scute/models/regressor/product.h"
 
 #include <fmt/format.h>
 

@@ -6,7 +6,7 @@
 
 #include "scute/kernels/gemm.h"
 #include "scute/models/code_matrix.h"
-#include "scute/models/regressor_formats.h"
+#include "scute/models/regressor/formats.h"
 #include "scute/models/run.h"
 
 namespace scute {

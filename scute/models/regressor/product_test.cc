@@ -1,4 +1,4 @@
-#include "scute/models/regressor_product.h"
+#include "scute/models/regressor/product.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "scute/kernels/test_targets.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/models/regressor.h"
+#include "scute/models/regressor/regressor.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "scute/kernels/elementwise.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "scute/models/regressor_blocks.h"
-#include "scute/models/regressor_config.h"
-#include "scute/models/regressor_layer.h"
-#include "scute/models/regressor_tensors.h"
+#include "scute/models/regressor/blocks.h"
+#include "scute/models/regressor/config.h"
+#include "scute/models/regressor/layer.h"
+#include "scute/models/regressor/tensors.h"
 #include "scute/models/run.h"
 #include "scute/models/sites.h"
 

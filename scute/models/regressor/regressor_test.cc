@@ -9,8 +9,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/models/test_regressors.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {

@@ -1,4 +1,4 @@
-#include "scute/models/regressor_tensors.h"
+#include "scute/models/regressor/tensors.h"
 
 #include <fmt/format.h>
 

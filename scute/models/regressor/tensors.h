@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "scute/models/regressor_config.h"
+#include "scute/models/regressor/config.h"
 #include "scute/tensor/weights.h"
 
 namespace scute {

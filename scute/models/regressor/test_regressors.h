@@ -10,8 +10,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/models/integer_regressor.h"
-#include "scute/models/regressor.h"
+#include "scute/models/regressor/integer_regressor.h"
+#include "scute/models/regressor/regressor.h"
 
 namespace scute::testing_regressors {
 

@@ -1,4 +1,4 @@
-#include "scute/models/cobra.h"
+#include "scute/models/vision/cobra.h"
 
 #include <fmt/format.h>
 

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "scute/models/language_model.h"
-#include "scute/models/projector.h"
-#include "scute/models/vision_tower.h"
+#include "scute/models/language/language_model.h"
+#include "scute/models/vision/projector.h"
+#include "scute/models/vision/vision_tower.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/models/cobra.h"
+#include "scute/models/vision/cobra.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "scute/base/error.h"
-#include "scute/models/test_cobra.h"
+#include "scute/models/vision/test_cobra.h"
 
 namespace scute {
 namespace {

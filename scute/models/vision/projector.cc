@@ -1,4 +1,4 @@
-#include "scute/models/projector.h"
+#include "scute/models/vision/projector.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/attention.h"
 #include "scute/kernels/elementwise.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

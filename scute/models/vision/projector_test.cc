@@ -1,4 +1,4 @@
-#include "scute/models/projector.h"
+#include "scute/models/vision/projector.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <numbers>
 
 #include "scute/base/error.h"
-#include "scute/models/test_cobra.h"
+#include "scute/models/vision/test_cobra.h"
 
 namespace scute {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "scute/base/random.h"
-#include "scute/models/cobra.h"
+#include "scute/models/vision/cobra.h"
 
 namespace scute::test {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "scute/base/error.h"
-#include "scute/models/vision_tower.h"
+#include "scute/models/vision/vision_tower.h"
 
 namespace scute {
 namespace {

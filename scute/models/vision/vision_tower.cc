@@ -1,4 +1,4 @@
-#include "scute/models/vision_tower.h"
+#include "scute/models/vision/vision_tower.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/attention.h"
 #include "scute/kernels/elementwise.h"
-#include "scute/models/mixer.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {

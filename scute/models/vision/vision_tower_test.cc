@@ -1,4 +1,4 @@
-#include "scute/models/vision_tower.h"
+#include "scute/models/vision/vision_tower.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <numbers>
 
 #include "scute/base/error.h"
-#include "scute/models/test_cobra.h"
+#include "scute/models/vision/test_cobra.h"
 
 namespace scute {
 namespace {

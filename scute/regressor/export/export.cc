@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_export.h"
+#include "scute/regressor/export/export.h"
 
 #include <fmt/format.h>
 
@@ -9,13 +9,13 @@
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/io/file.h"
-#include "scute/models/integer_steps.h"
-#include "scute/recipe/model_writer.h"
-#include "scute/recipe/regressor_export_c.h"
-#include "scute/recipe/regressor_export_manifest.h"
-#include "scute/recipe/regressor_export_mem.h"
-#include "scute/recipe/regressor_export_steps.h"
-#include "scute/recipe/regressor_export_vectors.h"
+#include "scute/models/regressor/integer_steps.h"
+#include "scute/recipe/folder_writer.h"
+#include "scute/regressor/export/header_c.h"
+#include "scute/regressor/export/manifest.h"
+#include "scute/regressor/export/mem.h"
+#include "scute/regressor/export/steps.h"
+#include "scute/regressor/export/vectors.h"
 
 namespace scute {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scute/base/json.h"
-#include "scute/recipe/regressor_checkpoint.h"
+#include "scute/regressor/checkpoint.h"
 
 namespace scute {
 

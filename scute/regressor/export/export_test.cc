@@ -1,5 +1,5 @@
 // What an export for hardware holds, against the integer regressor it stands for.
-#include "scute/recipe/regressor_export.h"
+#include "scute/regressor/export/export.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,11 +9,11 @@
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
-#include "scute/models/regressor_predict.h"
-#include "scute/recipe/regressor_export_mem.h"
-#include "scute/recipe/regressor_export_steps.h"
-#include "scute/recipe/regressor_export_vectors.h"
-#include "scute/recipe/regressor_ranges.h"
+#include "scute/models/regressor/predict.h"
+#include "scute/regressor/export/mem.h"
+#include "scute/regressor/export/steps.h"
+#include "scute/regressor/export/vectors.h"
+#include "scute/regressor/ranges.h"
 
 namespace scute {
 namespace {

@@ -1,11 +1,11 @@
-#include "scute/recipe/regressor_export_c.h"
+#include "scute/regressor/export/header_c.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
 
-#include "scute/models/integer_steps.h"
+#include "scute/models/regressor/integer_steps.h"
 
 namespace scute {
 namespace {

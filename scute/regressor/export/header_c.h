@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "scute/recipe/regressor_export_steps.h"
+#include "scute/regressor/export/steps.h"
 
 namespace scute {
 

@@ -1,6 +1,6 @@
-#include "scute/recipe/regressor_export_manifest.h"
+#include "scute/regressor/export/manifest.h"
 
-#include "scute/models/integer_steps.h"
+#include "scute/models/regressor/integer_steps.h"
 
 namespace scute {
 namespace {

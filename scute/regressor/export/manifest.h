@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "scute/base/json.h"
-#include "scute/recipe/regressor_export.h"
-#include "scute/recipe/regressor_export_vectors.h"
+#include "scute/regressor/export/export.h"
+#include "scute/regressor/export/vectors.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_export_mem.h"
+#include "scute/regressor/export/mem.h"
 
 #include <fmt/format.h>
 

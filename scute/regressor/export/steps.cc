@@ -1,4 +1,4 @@
-#include "scute/recipe/regressor_export_steps.h"
+#include "scute/regressor/export/steps.h"
 
 #include <fmt/format.h>
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/integer_regressor.h"
+#include "scute/models/regressor/integer_regressor.h"
 
 namespace scute {
 

@@ -1,6 +1,6 @@
 // The parts of scute_regressor.h that are the same for every model. Integers of defined size only;
 // nothing depends on how a compiler shifts negative numbers.
-#include "scute/recipe/regressor_export_c.h"
+#include "scute/regressor/export/header_c.h"
 
 namespace scute {
 

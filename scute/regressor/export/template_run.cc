@@ -1,5 +1,5 @@
 // The parts of scute_regressor.h that run a window through the network.
-#include "scute/recipe/regressor_export_c.h"
+#include "scute/regressor/export/header_c.h"
 
 namespace scute {
 

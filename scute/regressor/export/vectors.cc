@@ -1,10 +1,10 @@
-#include "scute/recipe/regressor_export_vectors.h"
+#include "scute/regressor/export/vectors.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "scute/base/random.h"
-#include "scute/models/regressor_predict.h"
+#include "scute/models/regressor/predict.h"
 #include "scute/tensor/tap.h"
 
 namespace scute {

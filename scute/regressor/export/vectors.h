@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scute/data/features.h"
-#include "scute/recipe/regressor_export_steps.h"
+#include "scute/regressor/export/steps.h"
 
 namespace scute {
 

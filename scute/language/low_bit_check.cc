@@ -1,0 +1,52 @@
+#include "scute/language/low_bit_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/error.h"
+#include "scute/language/low_bit_config.h"
+#include "scute/recipe/low_bit_check.h"
+
+namespace scute {
+namespace {
+
+void check_layer(const Weights& weights, const ModelDescription& model, int64_t index,
+                 const LayerFormat& format, const std::string& state_scale) {
+  const std::string name = fmt::format("backbone.layers.{}.mixer.", index), label = format.name();
+  const bool eight_bit = !format.is_float() && format.eight_bit_activations();
+  const bool one = model.config.mixer == MixerKind::mamba1;
+  for (const char* matrix : {"in_proj", "x_proj", "out_proj"}) {
+    if (!one && std::string_view(matrix) == "x_proj") continue;
+    check_low_bit_matrix(weights, name + matrix, format.weight_bits, eight_bit, label);
+  }
+  if (one) check_low_bit_matrix(weights, name + "dt_proj", eight_bit ? 8 : 16, eight_bit, label);
+  require_tensor(weights, name + "conv1d.weight_scale", eight_bit, label);
+  const std::string scan = name + "selective_scan.";
+  require_tensor(weights, scan + "u_scale", eight_bit, label);
+  require_tensor(weights, scan + "ssm_state_scale", eight_bit && state_scale != "none", label);
+  require_tensor(weights, scan + "ssm_state_channel_scale", eight_bit && state_scale == "channel", label);
+}
+
+}  // namespace
+
+void check_low_bit(const Weights& weights, const ModelDescription& model) {
+  const std::vector<std::string> names = weights.names();
+  if (!model.low_bit) {
+    const auto scale = std::ranges::find_if(
+        names, [](const std::string& name) { return name.ends_with(".weight_scale"); });
+    if (scale == names.end()) return;
+    fail(model.path, "a \"scute\" object in config.json beside low-bit tensors",
+         fmt::format("none, but {}", *scale));
+  }
+  const std::string where = model.path + "/config.json: scute";
+  const Json& scute = model.json.at("scute", where);
+  const auto layers = layers_from_json(scute, where);
+  const std::string state = scute.at("state_scale", where).as_string(where + ": state_scale");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    check_layer(weights, model, static_cast<int64_t>(i), layers[i], state);
+  }
+  check_finite(weights);
+}
+
+}  // namespace scute
