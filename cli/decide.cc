@@ -15,6 +15,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/cobra/percentile_config.h"
 #include "scute/decide/plan.h"
 #include "scute/io/file.h"
@@ -27,7 +28,7 @@ namespace {
 /// Rows shown on a terminal unless --all.
 constexpr size_t kRows = 40;
 
-struct Request {
+struct DecideRequest {
   std::string statistics, policy = "auto", out;
   bool policy_given = false;
   std::vector<std::string> targets;  ///< empty: all sites
@@ -37,7 +38,7 @@ struct Request {
   std::vector<std::string> per_site;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, DecideRequest& request) {
   Options options("decide");
   options.text("STATS,--stats", request.statistics, "FILE", "statistics that collect wrote",
                Options::Need::required);
@@ -77,7 +78,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// The flags' alpha and override where the policy has a use for them.
-Policy make_policy(const std::string& text, const Request& request) {
+Policy make_policy(const std::string& text, const DecideRequest& request) {
   Policy policy = Policy::parse(text);
   const bool own_share = text.find(':') != std::string::npos;
   if (request.alpha && !own_share) policy.alpha = *request.alpha;
@@ -88,7 +89,7 @@ Policy make_policy(const std::string& text, const Request& request) {
   return policy;
 }
 
-PlanOptions plan_options(const Request& request) {
+PlanOptions plan_options(const DecideRequest& request) {
   PlanOptions out;
   out.policy = make_policy(request.policy, request);
   out.grid = {.bits = request.bits, .symmetric = !request.asymmetric};
@@ -128,7 +129,7 @@ struct Comparison {
   }
 };
 
-Comparison compare(const StatisticsSet& statistics, const Request& request) {
+Comparison compare(const StatisticsSet& statistics, const DecideRequest& request) {
   const PlanOptions options = plan_options(request);
   Comparison out{make_plan(statistics.sites, options),
                  plan_with(statistics, options, PolicyKind::minmax),
@@ -139,7 +140,7 @@ Comparison compare(const StatisticsSet& statistics, const Request& request) {
 }
 
 /// Adds what was asked for here to what the statistics know about their origin.
-Json make_meta(Json meta, const Request& request, const Arguments& arguments) {
+Json make_meta(Json meta, const DecideRequest& request, const Arguments& arguments) {
   meta["policy"] = request.policy;
   const PlanOptions options = plan_options(request);
   meta["percentile_alpha"] = options.policy.alpha;
@@ -154,8 +155,6 @@ Json make_meta(Json meta, const Request& request, const Arguments& arguments) {
   meta["command"] = shell_command(command);
   return meta;
 }
-
-std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
 
 std::string table_of(const Comparison& all, size_t most) {
   std::vector<Table::Column> columns{{"site", Table::Align::left},
@@ -225,7 +224,7 @@ Summary summarize(const Comparison& all) {
   return out;
 }
 
-std::string summary_text(const Comparison& all) {
+std::string totals_text(const Comparison& all) {
   const Summary s = summarize(all);
   std::vector<std::string> policies;
   for (const auto& [name, count] : s.policies)
@@ -233,8 +232,8 @@ std::string summary_text(const Comparison& all) {
   std::string out =
       fmt::format("{}: {}; range reduced by {} % on average; worst SQNR {} dB at {}\n",
                   count_of(static_cast<int64_t>(all.plan.sites.size()), "site"),
-                  fmt::join(policies, ", "), fixed(100 * s.mean_reduction, 1),
-                  fixed(s.worst_sqnr, 1), s.worst_site.empty() ? "none" : s.worst_site);
+                  joined(policies, ", "), fixed(100 * s.mean_reduction, 1), fixed(s.worst_sqnr, 1),
+                  s.worst_site.empty() ? "none" : s.worst_site);
   out +=
       fmt::format("mean SQNR {} dB; min-max {} dB", fixed(s.mean_sqnr, 2), fixed(s.mean_minmax, 2));
   if (!all.asked_best)
@@ -284,35 +283,36 @@ std::string remarks(const Plan& plan, size_t most) {
     const std::vector<std::string> some(sites.begin(),
                                         sites.begin() + static_cast<std::ptrdiff_t>(shown));
     out +=
-        fmt::format("remark: {}: {}{}\n", text, fmt::join(some, ", "),
+        fmt::format("remark: {}: {}{}\n", text, joined(some, ", "),
                     shown < sites.size() ? fmt::format(" and {} more", sites.size() - shown) : "");
   }
   return out;
 }
 
-std::string default_text(const Request& request) {
+std::string default_text(const DecideRequest& request) {
   return request.policy_given
              ? ""
              : "buckets are decided by tail, the sites inside by auto; --policy takes another\n";
 }
 
-std::string written_text(const Request& request) {
+std::string written_text(const DecideRequest& request) {
   if (request.out.empty()) return "";
   return fmt::format("wrote {}, {}\n", request.out, bytes_text(file_size(request.out)));
 }
 
-std::string as_text(const Comparison& all, const BucketTables& buckets, const Request& request) {
+std::string as_text(const Comparison& all, const BucketTables& buckets,
+                    const DecideRequest& request) {
   const size_t sites = all.plan.sites.size();
   const bool cut = !request.all && ::isatty(STDOUT_FILENO) == 1 && sites > kRows;
   std::string out = table_of(all, cut ? kRows : sites);
   if (cut) out += fmt::format("… and {} more: --all shows them\n", sites - kRows);
-  out += "\n" + remarks(all.plan, 5) + summary_text(all);
+  out += "\n" + remarks(all.plan, 5) + totals_text(all);
   if (!buckets.empty()) out += bucket_lines(all.plan, buckets) + default_text(request);
   return out + written_text(request);
 }
 
 /// Writes the plan where it was asked for, in a folder that may be new.
-void write_plan(const Plan& plan, const Request& request) {
+void write_plan(const Plan& plan, const DecideRequest& request) {
   if (request.out.empty()) return;
   const HoldInterrupts hold;
   make_folder(std::filesystem::path(request.out).parent_path().string());
@@ -320,7 +320,7 @@ void write_plan(const Plan& plan, const Request& request) {
 }
 
 void write_answer(const Plan& plan, Json summary, const BucketTables& buckets,
-                  const Request& request, Output& out) {
+                  const DecideRequest& request, Output& out) {
   Json result;
   if (!request.out.empty()) result["file"] = request.out;
   summary["policy"] = request.policy;
@@ -331,7 +331,7 @@ void write_answer(const Plan& plan, Json summary, const BucketTables& buckets,
 }
 
 /// From percentiles that another tool wrote.
-void decide_tables(Request request, const Arguments& arguments, Output& out) {
+void decide_tables(DecideRequest request, const Arguments& arguments, Output& out) {
   if (request.per_side) {
     throw UsageError(fmt::format(
         "--per-side: expected statistics with counts, found {}, which has no percentiles of the "
@@ -349,7 +349,7 @@ void decide_tables(Request request, const Arguments& arguments, Output& out) {
             written_text(request));
 }
 
-void decide_statistics(Request request, const Arguments& arguments, Output& out) {
+void decide_statistics(DecideRequest request, const Arguments& arguments, Output& out) {
   StatisticsSet statistics = read_statistics(request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
@@ -373,7 +373,7 @@ void decide_statistics(Request request, const Arguments& arguments, Output& out)
 }  // namespace
 
 int run_decide(const Arguments& arguments, Output& out) {
-  Request request;
+  DecideRequest request;
   if (!parse(arguments, out, request)) return kDone;
   plan_options(request);  // wrong usage is found before a file is read
   refuse_same_files({request.out}, {request.statistics});

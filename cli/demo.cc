@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Request {
+struct DemoRequest {
   std::string examples, model_dir, out = "scute-demo";
   int threads = 0;
   bool quiet = false, json = false;
@@ -41,7 +41,7 @@ std::string find_examples() {
 /// Runs verbs, shows each as the command it is, and keeps their JSON answers.
 class Steps {
  public:
-  Steps(const Request& request, Output& out) : request_(request), out_(out) {}
+  Steps(const DemoRequest& request, Output& out) : request_(request), out_(out) {}
 
   Json run(Arguments words) const {
     say(fmt::format("\n$ {}\n", shell_command(words)));
@@ -67,7 +67,7 @@ class Steps {
   }
 
  private:
-  const Request& request_;
+  const DemoRequest& request_;
   Output& out_;
 };
 
@@ -85,7 +85,8 @@ struct Found {
 };
 
 /// From the plan to an 8-bit checkpoint, scored beside the float model on the same windows.
-void low_bit(const Steps& steps, const Request& request, const std::string& folder, Found& found) {
+void low_bit(const Steps& steps, const DemoRequest& request, const std::string& folder,
+             Found& found) {
   const fs::path text = fs::path(request.examples) / "text", out(request.out);
   const std::string checkpoint = (out / (found.model + "-w8a8")).string();
   found.quantize = steps.run(
@@ -104,7 +105,7 @@ void low_bit(const Steps& steps, const Request& request, const std::string& fold
                         duration_text(number(found.low_bit, "seconds"))));
 }
 
-Found one_model(const Steps& steps, const Request& request, const std::string& folder) {
+Found one_model(const Steps& steps, const DemoRequest& request, const std::string& folder) {
   const fs::path text = fs::path(request.examples) / "text", out(request.out);
   const std::string name = fs::path(folder).filename().string();
   const std::string statistics = (out / (name + ".safetensors")).string();
@@ -185,7 +186,7 @@ std::string table_of(const std::vector<Found>& all) {
   return table.text();
 }
 
-std::string next_steps(const Request& request, const std::string& model) {
+std::string next_steps(const DemoRequest& request, const std::string& model) {
   const fs::path out(request.out);
   const std::string statistics = (out / (model + ".safetensors")).string();
   Table table({{"", Table::Align::left}, {"", Table::Align::left}});
@@ -229,7 +230,7 @@ Json as_json(const std::vector<Found>& all) {
 }  // namespace
 
 int run_demo(const Arguments& arguments, Output& out) {
-  Request request;
+  DemoRequest request;
   Options options("demo");
   options.text("--model-dir", request.model_dir, "FOLDER",
                "one model; without it both bundled ones");

@@ -59,7 +59,7 @@ std::string as_text(const SiteList& list, const std::vector<Site>& sites) {
                {"other names", Table::Align::left}});
   for (const Site& site : sites) {
     table.add({site.name, to_string(site.shape), std::string(extent_words(site.extent)),
-               fmt::format("{}", fmt::join(aliases_of(list, site.name), " "))});
+               joined(aliases_of(list, site.name), " ")});
   }
   return table.text();
 }
@@ -107,7 +107,7 @@ int find_site(const SiteList& list, const std::string& model, const std::string&
     const auto near = names_with(list, name, 3);
     if (near.empty()) throw;  // it names those that are spelled alike
     fail(model, fmt::format("a site called \"{}\"", name),
-         fmt::format("none; names that contain it: {}, …", fmt::join(near, ", ")));
+         fmt::format("none; names that contain it: {}, …", joined(near, ", ")));
   }
   return answer(list, name, explanation(list, name, sites), sites, json, out);
 }

@@ -21,10 +21,11 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kForm{"bench", "speed and memory of vision towers and a projector on this machine",
-                     "scute bench --random tiny-cobra-vision --pictures 4\n"
-                     "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
-                     run_bench_pictures};
+constexpr Verb kBenchForm{"bench",
+                          "speed and memory of vision towers and a projector on this machine",
+                          "scute bench --random tiny-cobra-vision --pictures 4\n"
+                          "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
+                          run_bench_pictures};
 
 using Clock = std::chrono::steady_clock;
 
@@ -32,7 +33,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-struct Request {
+struct CobraBenchRequest {
   std::string size;
   Execution execution;
   int64_t pictures = 4, batches = 1;
@@ -40,8 +41,8 @@ struct Request {
   bool int8 = false, quiet = false, json = false;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
-  Options options(kForm);
+bool parse(const Arguments& arguments, Output& out, CobraBenchRequest& request) {
+  Options options(kBenchForm);
   options.choice("--random", request.size, named_vision_sizes(),
                  "random weights of the released model's towers and projector, or small ones");
   options.integer("--pictures", request.pictures, {1, 4096}, "pictures of a batch");
@@ -106,7 +107,7 @@ Tensor random_pixels(int64_t image, int64_t picture) {
 /// Pictures through the model, towers first, then the projector, each timed.
 class Passes {
  public:
-  Passes(const CobraModel& model, const Request& request)
+  Passes(const CobraModel& model, const CobraBenchRequest& request)
       : model_(model), request_(request), threads_(request.threads) {
     for (int i = 0; i < threads_.count(); ++i) {
       times_.push_back(std::make_unique<PartTimes>());
@@ -160,7 +161,7 @@ class Passes {
   }
 
   const CobraModel& model_;
-  const Request& request_;
+  const CobraBenchRequest& request_;
   Threads threads_;
   std::vector<std::unique_ptr<PartTimes>> times_;
   std::vector<std::unique_ptr<Run>> runs_;
@@ -192,12 +193,12 @@ struct Report {
   int64_t beyond() const { return peak - weights; }
 };
 
-std::string form_of(const Request& request) {
+std::string form_of(const CobraBenchRequest& request) {
   if (!request.int8) return compute_name(request.execution.compute);
   return request.execution.backend == Backend::integer ? "int8" : "int8, simulated";
 }
 
-Json as_json(const Report& r, const Request& request) {
+Json as_json(const Report& r, const CobraBenchRequest& request) {
   Json out;
   out["model"] = "random " + request.size;
   out["compute"] = form_of(request);
@@ -223,7 +224,7 @@ Json as_json(const Report& r, const Request& request) {
   return out;
 }
 
-std::string as_text(const Report& r, const Request& request) {
+std::string as_text(const Report& r, const CobraBenchRequest& request) {
   std::string out =
       fmt::format("model      random {}, {}, {} of {}, {}\n", request.size, form_of(request),
                   request.batches == 1 ? "1 batch" : grouped(request.batches) + " batches",
@@ -249,7 +250,7 @@ std::string as_text(const Report& r, const Request& request) {
   return out + "\n" + table.text();
 }
 
-CobraModel make_model(const Request& request) {
+CobraModel make_model(const CobraBenchRequest& request) {
   constexpr uint64_t kSeed = 42;
   const CobraConfig config = named_vision_config(request.size);
   const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;
@@ -267,7 +268,7 @@ bool benches_pictures(const Arguments& arguments) {
 }
 
 int run_bench_pictures(const Arguments& arguments, Output& out) {
-  Request request;
+  CobraBenchRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const CobraModel model = make_model(request);
   Report report;

@@ -15,6 +15,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/cobra/collect.h"
 #include "scute/cobra/percentile_tables.h"
 #include "scute/io/file.h"
@@ -23,7 +24,7 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kForm{
+constexpr Verb kCollectForm{
     "collect", "run pictures and texts through a Cobra once, keep exact statistics of its buckets",
     "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
     "outputs/percentile_stats.pt",
@@ -31,7 +32,7 @@ constexpr Verb kForm{
 constexpr const char* kConfig = "--config";
 constexpr int64_t kMostText = 1 << 20;
 
-struct Request {
+struct CobraCollectRequest {
   std::string model, config, export_json;
   PercentileOptions pct;
   CobraCollectOptions collect;
@@ -64,13 +65,13 @@ PercentileOptions before_flags(const Arguments& arguments) {
   return apply_environment(out, environment);
 }
 
-void declare_data(Options& options, Request& request) {
+void declare_data(Options& options, CobraCollectRequest& request) {
   PercentileOptions& pct = request.pct;
   options.text("--images", pct.images, "DIR",
                "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
   options.integer("--batches", pct.batches, {.least = 1}, "batches at most");
   options.integer("--batch-size", pct.batch_size, {.least = 1}, "pictures of a batch");
-  options.custom("--targets", "NAMES", fmt::format("{}", fmt::join(pct.targets, ",")),
+  options.custom("--targets", "NAMES", joined(pct.targets, ","),
                  "buckets to observe, separated by commas",
                  [&pct](const std::string& given) { pct.targets = parse_targets(given); });
   options.text("--sites", request.collect.sites, "GLOB",
@@ -99,11 +100,11 @@ void refuse_texts(const Arguments& arguments) {
   }
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, CobraCollectRequest& request) {
   refuse_texts(arguments);
   request.pct = before_flags(arguments);
   PercentileOptions& pct = request.pct;
-  Options options(kForm);
+  Options options(kCollectForm);
   options.model(request.model);
   declare_data(options, request);
   options.text("--out,--stats-out", pct.stats_out, "FILE",
@@ -130,7 +131,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-void check(const Request& request) {
+void check(const CobraCollectRequest& request) {
   const PercentileOptions& pct = request.pct;
   if (!pct.enabled) {
     throw UsageError(request.config + ": expected \"enabled\": true to collect, found false");
@@ -160,7 +161,7 @@ void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
   collect.text.seed = pct.seed;
 }
 
-void check_image_size(const Request& request, const CobraDescription& model) {
+void check_image_size(const CobraCollectRequest& request, const CobraDescription& model) {
   const int64_t image = model.config.towers.front().image;
   if (request.pct.img_size && *request.pct.img_size != image) {
     fail("img_size", fmt::format("{}, the pictures of {}", image, model.name),
@@ -197,7 +198,7 @@ std::string bucket_table(const StatisticsSet& statistics) {
   return table.text();
 }
 
-Json as_json(const Request& request, const CobraCollectResult& result, double seconds) {
+Json as_json(const CobraCollectRequest& request, const CobraCollectResult& result, double seconds) {
   Json out;
   out["file"] = request.pct.stats_out;
   out["bytes"] = file_size(request.pct.stats_out);
@@ -217,7 +218,8 @@ Json as_json(const Request& request, const CobraCollectResult& result, double se
   return out;
 }
 
-std::string as_text(const Request& request, const CobraCollectResult& result, double seconds) {
+std::string as_text(const CobraCollectRequest& request, const CobraCollectResult& result,
+                    double seconds) {
   std::string out = bucket_table(result.statistics) + "\n";
   out += fmt::format("pictures   {} measured of {} in {}; {} unused, {} could not be read\n",
                      result.pictures, result.listed, request.pct.images, result.unused,
@@ -251,7 +253,7 @@ std::string as_text(const Request& request, const CobraCollectResult& result, do
   return out;
 }
 
-CobraCollectResult measure(const Request& request, const CobraDescription& model,
+CobraCollectResult measure(const CobraCollectRequest& request, const CobraDescription& model,
                            const Interrupt& interrupt) {
   Progress progress("collect", "pictures", request.quiet);
   return collect_cobra(
@@ -262,7 +264,7 @@ CobraCollectResult measure(const Request& request, const CobraDescription& model
 }
 
 /// A bucket or site that was asked for and saw nothing is an error; the file holds the others.
-void refuse_silence(const Request& request, const CobraCollectResult& result) {
+void refuse_silence(const CobraCollectRequest& request, const CobraCollectResult& result) {
   std::vector<std::string> missed;
   for (const std::string& site : result.silent_sites) {
     if (!site.ends_with(":steps")) missed.push_back(site);
@@ -270,7 +272,7 @@ void refuse_silence(const Request& request, const CobraCollectResult& result) {
   if (missed.empty()) return;
   fail(request.pct.stats_out, "a value at every bucket and site asked for",
        fmt::format("none at {}: nothing passed there ({}); the file holds the others",
-                   fmt::join(missed, ", "), "look with scute sites, or leave it out of --targets"));
+                   joined(missed, ", "), "look with scute sites, or leave it out of --targets"));
 }
 
 }  // namespace
@@ -286,7 +288,7 @@ bool collects_pictures(const Arguments& arguments) {
 }
 
 int run_collect_pictures(const Arguments& arguments, Output& out) {
-  Request request;
+  CobraCollectRequest request;
   if (!parse(arguments, out, request)) return kDone;
   check(request);
   const CobraDescription model = describe_cobra(request.model);

@@ -1,7 +1,6 @@
 #include "cli/cobra/decide_tables.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,12 +9,11 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/cobra/percentile_config.h"
 
 namespace scute::cli {
 namespace {
-
-std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
 
 /// Which of tail's rules it was; nothing when the percentile was given or the policy is another.
 std::optional<int> rule_of(const std::string& bucket, const Decision& d,
@@ -37,7 +35,7 @@ std::string coverage_text(const Decision& d, const PercentileTable& table) {
   fail(file, fmt::format("the bucket {}", target),
        fmt::format("{}: {} was not recorded; collect again with scute collect --targets {}, or "
                    "name what is there",
-                   found.empty() ? "no bucket" : fmt::format("only {}", fmt::join(found, ", ")),
+                   found.empty() ? "no bucket" : fmt::format("only {}", joined(found, ", ")),
                    target, target));
 }
 

@@ -17,12 +17,12 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kForm{"eval", "how far a Cobra's values are from another's, stage by stage",
-                     "scute eval tests/golden/cobra/model --images tests/golden/cobra/pictures "
-                     "--against tests/golden/cobra/model",
-                     run_eval_pictures};
+constexpr Verb kEvalForm{"eval", "how far a Cobra's values are from another's, stage by stage",
+                         "scute eval tests/golden/cobra/model --images tests/golden/cobra/pictures "
+                         "--against tests/golden/cobra/model",
+                         run_eval_pictures};
 
-struct Request {
+struct CobraEvalRequest {
   std::string model, against, items_out;
   CobraCompareOptions compare;
   int64_t seed = 42;
@@ -30,7 +30,7 @@ struct Request {
   bool no_random_text = false, quiet = false, json = false;
 };
 
-void check(const Request& request) {
+void check(const CobraEvalRequest& request) {
   if (request.compare.images.empty()) {
     throw UsageError(
         fmt::format("expected --images DIR, the pictures that {} and the model of --against are "
@@ -45,8 +45,8 @@ void check(const Request& request) {
   }
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
-  Options options(kForm);
+bool parse(const Arguments& arguments, Output& out, CobraEvalRequest& request) {
+  Options options(kEvalForm);
   CobraCompareOptions& compare = request.compare;
   options.model(request.model);
   options.text("--images", compare.images, "DIR",
@@ -75,7 +75,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// "8 pictures of images, 1 could not be read; 16 random ids each, seed 42".
-std::string protocol_text(const Request& request, const PictureComparison& comparison) {
+std::string protocol_text(const CobraEvalRequest& request, const PictureComparison& comparison) {
   const TextOptions& text = request.compare.text;
   std::string out =
       fmt::format("{} of {} (sha256 {})", count_of(std::ssize(comparison.items), "picture"),
@@ -110,7 +110,7 @@ std::string table_text(const PictureComparison& comparison) {
   return table.text();
 }
 
-std::string as_text(const Request& request, const CobraDescription& model,
+std::string as_text(const CobraEvalRequest& request, const CobraDescription& model,
                     const CobraDescription& against, const PictureComparison& comparison,
                     double seconds) {
   const MeanAndError same = comparison.same_argmax(), divergence = comparison.divergence();
@@ -150,8 +150,8 @@ Json stage_json(const PictureComparison& comparison, size_t stage) {
   return out;
 }
 
-Json as_json(const Request& request, const CobraDescription& model, const CobraDescription& against,
-             const PictureComparison& comparison, double seconds) {
+Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
+             const CobraDescription& against, const PictureComparison& comparison, double seconds) {
   Json out;
   out["model"] = model.name;
   out["model_sha256"] = hash_cobra(model);
@@ -196,7 +196,7 @@ void refuse_nan(const CobraDescription& model, const PictureComparison& comparis
 }  // namespace
 
 int run_eval_pictures(const Arguments& arguments, Output& out) {
-  Request request;
+  CobraEvalRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);

@@ -26,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Verb kForm{
+constexpr Verb kQuantizeForm{
     "quantize", "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8 or W4A16",
     "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
     "outputs/percentile_stats.pt\n"
@@ -35,7 +35,7 @@ constexpr Verb kForm{
     "outputs/cobra-w8a8",
     run_quantize_pictures};
 
-struct Request {
+struct CobraQuantizeRequest {
   std::string model, statistics, out, w_bits = "8", a_bits = "8", hadamard = "on";
   std::vector<std::string> plans, bucket_formats;
   PolicyFlags rule;
@@ -44,7 +44,7 @@ struct Request {
   bool force = false, quiet = false, json = false;
 };
 
-void declare_formats(Options& options, Request& request) {
+void declare_formats(Options& options, CobraQuantizeRequest& request) {
   options.choice("--w-bits", request.w_bits, {"8", "4"}, "bits of a weight, in every bucket");
   options.choice("--a-bits", request.a_bits, {"8", "16"},
                  "bits of an input; 16: floats as they are, beside --w-bits 4");
@@ -71,7 +71,7 @@ LayerFormat read_format(const std::string& text, const std::string& where) {
   }
 }
 
-void read_formats(Request& request) {
+void read_formats(CobraQuantizeRequest& request) {
   CobraQuantizeOptions& options = request.options;
   options.format =
       read_format(fmt::format("W{}A{}", request.w_bits, request.a_bits), "--w-bits and --a-bits");
@@ -96,7 +96,7 @@ bool eight_bit_inputs(const CobraQuantizeOptions& options) {
          std::ranges::any_of(options.buckets, [&](const auto& own) { return eight(own.second); });
 }
 
-void check_together(const Request& request) {
+void check_together(const CobraQuantizeRequest& request) {
   const auto refuse = [](bool wrong, const char* text) {
     if (wrong) throw UsageError(text);
   };
@@ -108,8 +108,8 @@ void check_together(const Request& request) {
          "--policy: expected --stats FILE to decide from, found none");
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
-  Options options(kForm);
+bool parse(const Arguments& arguments, Output& out, CobraQuantizeRequest& request) {
+  Options options(kQuantizeForm);
   options.model(request.model);
   options.texts("--overrides,--plan", request.plans, "FILE...",
                 "ranges that decide wrote, or other tools; of a site in several the last counts");
@@ -134,7 +134,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// The files' ranges as one plan; without files an empty one that says what the statistics say.
-MergedPlans get_plan(const Request& request, const CobraDescription& model,
+MergedPlans get_plan(const CobraQuantizeRequest& request, const CobraDescription& model,
                      const std::optional<StatisticsSet>& statistics) {
   std::vector<PlanFile> files;
   for (const std::string& path : request.plans) files.push_back(read_plan_file(path));
@@ -149,7 +149,7 @@ MergedPlans get_plan(const Request& request, const CobraDescription& model,
 }
 
 /// What the merged plan came from.
-void record_files(const Request& request, const std::vector<std::string>& conflicts,
+void record_files(const CobraQuantizeRequest& request, const std::vector<std::string>& conflicts,
                   LowBitCobra& low) {
   low.recipe["overrides"] = Json::array();
   for (const std::string& path : request.plans) {
@@ -202,8 +202,8 @@ std::string clips_text(const LowBitCobra& low) {
   return out.empty() ? "nothing" : out;
 }
 
-std::string as_text(const Request& request, const LowBitCobra& low, const ProbeComparison& check,
-                    double seconds) {
+std::string as_text(const CobraQuantizeRequest& request, const LowBitCobra& low,
+                    const ProbeComparison& check, double seconds) {
   const int64_t bytes = tensor_bytes(request.out);
   std::string out = fmt::format("formats     {}\n", formats_text(low));
   out += fmt::format("clipped     {}\n", clips_text(low));
@@ -217,8 +217,8 @@ std::string as_text(const Request& request, const LowBitCobra& low, const ProbeC
   return out;
 }
 
-Json as_json(const Request& request, const LowBitCobra& low, const ProbeComparison& check,
-             double seconds) {
+Json as_json(const CobraQuantizeRequest& request, const LowBitCobra& low,
+             const ProbeComparison& check, double seconds) {
   const Json& scute = low.description.json.at("scute", "");
   Json out;
   out["folder"] = request.out;
@@ -234,7 +234,7 @@ Json as_json(const Request& request, const LowBitCobra& low, const ProbeComparis
 }  // namespace
 
 int run_quantize_pictures(const Arguments& arguments, Output& out) {
-  Request request;
+  CobraQuantizeRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const CobraDescription model = describe_cobra(request.model);
   if (fs::exists(request.out) && !request.force) {

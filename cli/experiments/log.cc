@@ -19,7 +19,7 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct LogRequest {
   std::string log = "logs/percentile_experiments.jsonl", mlflow;
   std::vector<std::string> what, filters, compare;
   std::vector<double> alphas;
@@ -40,7 +40,7 @@ int64_t milliseconds(const std::string& time) {
   return std::max<int64_t>(0, 1000 * int64_t{std::mktime(&parts)});
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, LogRequest& request) {
   Options options("log");
   options.texts("WHAT", request.what, "WHAT...",
                 "show N: one experiment; activations FILE: what any percentile would clip of saved "
@@ -76,7 +76,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return options.parse(arguments, out);
 }
 
-void check(const Request& r) {
+void check(const LogRequest& r) {
   const bool list = r.what.empty() && r.compare.empty();
   if (!list && !(r.is("show") && r.what.size() == 2) &&
       !(r.is("activations") && r.what.size() == 2) && !(r.what.empty() && !r.compare.empty())) {
@@ -107,7 +107,7 @@ ExperimentLog open_log(const std::string& path) {
   }
 }
 
-Entries selected(const ExperimentLog& log, const Request& request) {
+Entries selected(const ExperimentLog& log, const LogRequest& request) {
   Entries out;
   for (const LogEntry& entry : log.entries) {
     const bool all = std::ranges::all_of(
@@ -120,7 +120,7 @@ Entries selected(const ExperimentLog& log, const Request& request) {
   return out;
 }
 
-void list(const ExperimentLog& log, const Request& request, Output& out) {
+void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const Entries entries = selected(log, request);
   if (entries.empty()) {
     note(log.entries.empty()
@@ -144,7 +144,7 @@ void list(const ExperimentLog& log, const Request& request, Output& out) {
   }
 }
 
-void compare_two(const ExperimentLog& log, const Request& request, Output& out) {
+void compare_two(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const LogEntry &a = log.find(request.compare[0]), &b = log.find(request.compare[1]);
   if (request.json) {
     out.write_json(compare_json(log, a, b));
@@ -153,7 +153,7 @@ void compare_two(const ExperimentLog& log, const Request& request, Output& out) 
   }
 }
 
-void show(const ExperimentLog& log, const Request& request, Output& out) {
+void show(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const Json record = log.find(request.what[1]).record(log.path);
   if (request.json) {
     out.write_json(record);
@@ -165,7 +165,7 @@ void show(const ExperimentLog& log, const Request& request, Output& out) {
 }  // namespace
 
 int run_log(const Arguments& arguments, Output& out) {
-  Request request;
+  LogRequest request;
   if (!parse(arguments, out, request)) return kDone;
   check(request);
   if (request.is("activations")) {

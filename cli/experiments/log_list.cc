@@ -178,17 +178,16 @@ std::string no_match_text(const ExperimentLog& log, const std::vector<std::strin
       out += fmt::format("; no configuration has a key \"{}\"{}", key, did_you_mean(key, names));
       unknown = true;
     } else {
-      out += fmt::format("; {} is {}{} there", key,
-                         printable(fmt::format("{}", fmt::join(at->second, ", "))),
+      out += fmt::format("; {} is {}{} there", key, printable(joined(at->second, ", ")),
                          at->second.size() == 6 ? ", …" : "");
     }
   }
-  if (unknown || terms.empty()) out += fmt::format("; keys: {}", fmt::join(names, ", "));
+  if (unknown || terms.empty()) out += fmt::format("; keys: {}", joined(names, ", "));
   if (out.find(';') == std::string::npos) {
     out +=
         "; a bare word is looked for in model and command, \"KEY: VALUE\" in the configuration, "
         "whose keys are " +
-        fmt::format("{}", fmt::join(names, ", "));
+        joined(names, ", ");
   }
   return out;
 }

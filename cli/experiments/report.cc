@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kDefaultLog = "logs/percentile_experiments.jsonl";
 
-struct Request {
+struct ReportRequest {
   std::string log, checkpoint, out;
   std::vector<std::string> statistics, plans;
   int64_t last = 200;
@@ -28,7 +28,7 @@ struct Request {
   bool json = false;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, ReportRequest& request) {
   Options options("report");
   options.text("--log", request.log, "FILE",
                fmt::format("experiment log; without --stats and --checkpoint {} when it is there",
@@ -83,7 +83,7 @@ std::vector<std::string> statistics_of(const ExperimentLog& log) {
   return out;
 }
 
-Material read(const Request& request) {
+Material read(const ReportRequest& request) {
   Material out;
   std::string log = request.log;
   const bool nothing_named =
@@ -126,7 +126,7 @@ int64_t shown_experiments(const Material& material) {
   return std::min(all, material.options.most_experiments);
 }
 
-std::string as_text(const Request& request, const Material& material, int64_t bytes) {
+std::string as_text(const ReportRequest& request, const Material& material, int64_t bytes) {
   std::string out;
   for (const ReportStatistics& one : material.options.statistics) {
     out += fmt::format("statistics   {}, {}\n", one.name,
@@ -149,7 +149,7 @@ std::string as_text(const Request& request, const Material& material, int64_t by
   return out + fmt::format("wrote {}, {}\n", request.out, bytes_text(bytes));
 }
 
-Json as_json(const Request& request, const Material& material, int64_t bytes) {
+Json as_json(const ReportRequest& request, const Material& material, int64_t bytes) {
   Json out;
   out["file"] = request.out;
   out["bytes"] = bytes;
@@ -170,7 +170,7 @@ Json as_json(const Request& request, const Material& material, int64_t bytes) {
 }  // namespace
 
 int run_report(const Arguments& arguments, Output& out) {
-  Request request;
+  ReportRequest request;
   if (!parse(arguments, out, request)) return kDone;
   Material material = read(request);
   if (material.log) material.options.log = &*material.log;

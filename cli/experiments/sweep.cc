@@ -10,6 +10,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log.h"
 #include "scute/experiments/ranking.h"
@@ -21,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Request {
+struct SweepRequest {
   std::vector<std::string> models, alphas, policies;
   bool with_float = false;
   ExperimentFlags flags;
@@ -40,7 +41,7 @@ bool keeps_share(const std::string& policy) {
 }
 
 /// Rules that keep a share are combined with every alpha.
-std::vector<Rule> rules_of(const Request& request) {
+std::vector<Rule> rules_of(const SweepRequest& request) {
   std::vector<double> alphas;
   for (const std::string& word : words_of(request.alphas)) {
     try {
@@ -73,7 +74,7 @@ std::vector<Rule> rules_of(const Request& request) {
 }
 
 /// Every combination for one model; activations of 16 bits are decided by no rule.
-std::vector<Setting> settings_of(const Request& request, const std::string& command) {
+std::vector<Setting> settings_of(const SweepRequest& request, const std::string& command) {
   std::vector<Setting> out;
   std::vector<LayerFormat> formats = request.flags.quantize.formats();
   if (request.with_float) formats.insert(formats.begin(), LayerFormat{16, 16});
@@ -91,7 +92,7 @@ std::vector<Setting> settings_of(const Request& request, const std::string& comm
   return out;
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, SweepRequest& request) {
   Options options("sweep");
   options.texts("--models", request.models, "MODEL,...", "float model folders",
                 Options::Need::required);
@@ -136,7 +137,7 @@ struct Tally {
   std::vector<std::string> failures;  ///< what did not work; the others are run all the same
 };
 
-void run_model(const Request& request, const std::string& model, const std::string& command,
+void run_model(const SweepRequest& request, const std::string& model, const std::string& command,
                ExperimentWatch& watch, Output& out, Tally& tally) {
   const std::string& log = request.flags.shared.log;
   Subject subject(request.flags.subject(model), watch.how());
@@ -215,7 +216,7 @@ std::string verdicts_of(const Ranking& ranking) {
       verdicts.push_back((words ? "last word " : "perplexity ") + verdict_text(d));
     }
     if (verdicts.empty()) continue;
-    out += fmt::format("  {}: {}\n", setting_text(*ranked.entry), fmt::join(verdicts, "; "));
+    out += fmt::format("  {}: {}\n", setting_text(*ranked.entry), joined(verdicts, "; "));
   }
   return out;
 }
@@ -276,7 +277,7 @@ Json ranking_json(const Ranking& ranking) {
   return out;
 }
 
-void show(const Request& request, const Tally& tally, Output& out) {
+void show(const SweepRequest& request, const Tally& tally, Output& out) {
   if (!fs::exists(request.flags.shared.log)) return;  // nothing worked
   const ExperimentLog log = read_log(request.flags.shared.log);
   const auto rankings = rank_experiments(entries_of(log, tally.keys), log.folder());
@@ -304,7 +305,7 @@ void show(const Request& request, const Tally& tally, Output& out) {
 }  // namespace
 
 int run_sweep(const Arguments& arguments, Output& out) {
-  Request request;
+  SweepRequest request;
   if (!parse(arguments, out, request)) return kDone;
   Arguments words{"sweep"};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -329,7 +330,7 @@ int run_sweep(const Arguments& arguments, Output& out) {
   if (!tally.failures.empty()) {
     fail("sweep", "every experiment to work",
          fmt::format("{}: {}", count_of(std::ssize(tally.failures), "failure"),
-                     fmt::join(tally.failures, "; ")));
+                     joined(tally.failures, "; ")));
   }
   return kDone;
 }

@@ -28,7 +28,7 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct BenchRequest {
   std::string model, random = "mamba-130m", sites;
   Execution execution;
   int64_t seqlen = 512, samples = 4, repeat = 3;
@@ -42,22 +42,21 @@ void check_size(const std::string& given) {
   std::vector<std::string> known = named_sizes();
   for (const std::string& size : named_vision_sizes()) known.push_back(size);
   if (std::ranges::count(known, given) > 0) return;
-  fail("--random", fmt::format("one of {}", fmt::join(known, ", ")),
+  fail("--random", fmt::format("one of {}", joined(known, ", ")),
        fmt::format("\"{}\"{}", given, did_you_mean(given, known)));
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, BenchRequest& request) {
   Options options("bench");
   bool random_given = false;
   options.model(request.model, Options::Need::optional);
-  options.custom(
-      "--random", "SIZE", request.random,
-      fmt::format("random weights of a released size: {}", fmt::join(named_sizes(), " ")),
-      [&](const std::string& given) {
-        check_size(given);
-        request.random = given;
-        random_given = true;
-      });
+  options.custom("--random", "SIZE", request.random,
+                 fmt::format("random weights of a released size: {}", joined(named_sizes(), " ")),
+                 [&](const std::string& given) {
+                   check_size(given);
+                   request.random = given;
+                   random_given = true;
+                 });
   options.integer("--samples", request.samples, {.least = 1}, "sequences of a pass");
   options.integer("--seqlen", request.seqlen, {.least = 1}, "tokens of a sequence");
   options.integer(
@@ -89,13 +88,6 @@ double median(std::vector<double> values) {
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-template <class F>
-double seconds_of(const F& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 /// Of the clock on the wall, and of all processors together: on a machine that others use too, only
 /// the second says what the work costs.
 struct Time {
@@ -112,7 +104,7 @@ Time time_of(const F& work) {
 /// Passes over the same sequences, without and with recorders.
 class Passes {
  public:
-  Passes(const LanguageModel& model, const Request& request)
+  Passes(const LanguageModel& model, const BenchRequest& request)
       : model_(model), threads_(request.threads) {
     const std::vector<Site> all = observed_sites(model.sites(), request.sites);
     const std::vector<Site> counted = without_composites(all);
@@ -164,7 +156,7 @@ struct Speeds {
   double cost = 0;  ///< processor time with observation over that without, minus 1
 };
 
-Speeds measure(const Passes& passes, const Request& request) {
+Speeds measure(const Passes& passes, const BenchRequest& request) {
   Progress progress("bench", "passes", request.quiet);
   const auto tokens = static_cast<double>(request.samples * request.seqlen);
   const int64_t total = 2 * request.repeat + 2;
@@ -239,7 +231,7 @@ struct Report {
   int64_t sites = 0, bytes_per_site = 0, weights = 0, peak = 0, loading_peak = 0;
 };
 
-Json as_json(const Report& r, const Request& request) {
+Json as_json(const Report& r, const BenchRequest& request) {
   Json out;
   out["model"] = r.model;
   out["compute"] = compute_name(request.execution);
@@ -266,7 +258,7 @@ Json as_json(const Report& r, const Request& request) {
   return out;
 }
 
-std::string as_text(const Report& r, const Request& request) {
+std::string as_text(const Report& r, const BenchRequest& request) {
   std::string out = fmt::format(
       "model       {}, {}, {} of {} tokens, {}\n", r.model, compute_name(request.execution),
       count_of(request.samples, "sequence"), request.seqlen, count_of(r.threads, "thread"));
@@ -291,7 +283,7 @@ std::string as_text(const Report& r, const Request& request) {
 }
 
 /// The head is needed, and its memory taken, where tokens are chosen.
-LanguageModel make_model(const Request& request) {
+LanguageModel make_model(const BenchRequest& request) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
   if (!request.model.empty()) {
@@ -305,7 +297,7 @@ LanguageModel make_model(const Request& request) {
 
 int run_bench(const Arguments& arguments, Output& out) {
   if (benches_pictures(arguments)) return run_bench_pictures(arguments, out);
-  Request request;
+  BenchRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const LanguageModel model = make_model(request);
   Report report;

@@ -32,13 +32,6 @@ Spread spread_of(std::vector<double> seconds) {
   return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
 }
 
-template <class F>
-double seconds_of(const F& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 /// One sequence that goes on greedily, a token at a time.
 class Sequence {
  public:
@@ -156,9 +149,9 @@ Sizes sizes_of(const LanguageModel& model) {
 }
 
 /// Builds the two forms of the answer side by side.
-class Answer {
+class LatencyAnswer {
  public:
-  Answer(const LatencySetting& setting, const Latency& latency) : setting_(setting) {
+  LatencyAnswer(const LatencySetting& setting, const Latency& latency) : setting_(setting) {
     json_["model"] = setting.model;
     json_["compute"] = setting.compute;
     json_["batch"] = latency.batch();
@@ -250,7 +243,7 @@ void bench_latency(const LanguageModel& model, const LatencySetting& setting, Ou
   const Latency latency(model, setting);
   const LatencyRequest& request = setting.request;
   const std::string each = latency.batch() == 1 ? "" : " in each sequence, all of them at once";
-  Answer answer(setting, latency);
+  LatencyAnswer answer(setting, latency);
   if (request.size) answer.add_size(sizes_of(model));
   if (request.ttft) {
     answer.add_time("ttft", latency.ttft(),

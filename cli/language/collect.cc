@@ -12,6 +12,7 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/language/collect.h"
@@ -20,14 +21,14 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
   int threads = 0;
   bool quiet = false, json = false;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, CollectRequest& request) {
   Options options("collect");
   CollectOptions& collect = request.collect;
   options.model(request.model);
@@ -68,7 +69,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-std::string activations_path(const Request& request, const std::string& model) {
+std::string activations_path(const CollectRequest& request, const std::string& model) {
   const auto folder = std::filesystem::path(request.out).parent_path();
   return (folder / fmt::format("activations_{}_pa1_{}.npz", model, local_time("%Y%m%d_%H%M%S")))
       .string();
@@ -86,7 +87,7 @@ std::vector<std::string> nonfinite_sites(const CollectResult& result) {
 
 /// Sites whose silence is an error. States along the way are shown by windows that are long enough
 /// only, so for them it is one when --sites asks for them in words.
-std::vector<std::string> missed_sites(const Request& request, const CollectResult& result) {
+std::vector<std::string> missed_sites(const CollectRequest& request, const CollectResult& result) {
   const bool steps_wanted = request.collect.sites.find("steps") != std::string::npos;
   std::vector<std::string> out;
   for (const std::string& site : result.silent_sites) {
@@ -101,8 +102,8 @@ Json array_of(const std::vector<std::string>& words) {
   return out;
 }
 
-Json as_json(const Request& request, const CollectResult& result, const std::string& activations,
-             double seconds) {
+Json as_json(const CollectRequest& request, const CollectResult& result,
+             const std::string& activations, double seconds) {
   Json out;
   out["file"] = request.out;
   out["bytes"] = file_size(request.out);
@@ -133,7 +134,7 @@ std::string shortage(const CollectResult& result, const WindowOptions& windows) 
                      windows.windows_per_document * 2);
 }
 
-std::string as_text(const Request& request, const CollectResult& result,
+std::string as_text(const CollectRequest& request, const CollectResult& result,
                     const std::string& activations, double seconds) {
   std::string out =
       fmt::format("samples    {} of at most {} tokens, {} tokens in all\n", grouped(result.samples),
@@ -157,7 +158,7 @@ std::string as_text(const Request& request, const CollectResult& result,
 }
 
 /// What to type to do the rest: the same command line, with later flags that count instead.
-std::string how_to_continue(const Arguments& arguments, const Request& request,
+std::string how_to_continue(const Arguments& arguments, const CollectRequest& request,
                             const CollectResult& result, int64_t planned) {
   const WindowOptions& windows = request.collect.windows;
   if (request.collect.ema) {
@@ -191,7 +192,7 @@ std::string how_to_continue(const Arguments& arguments, const Request& request,
 
 int run_collect(const Arguments& arguments, Output& out) {
   if (collects_pictures(arguments)) return run_collect_pictures(arguments, out);
-  Request request;
+  CollectRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription model = describe_model(request.model);
   refuse_same_files({request.out}, request.collect.data);
@@ -235,7 +236,7 @@ int run_collect(const Arguments& arguments, Output& out) {
   }
   if (const auto missed = missed_sites(request, result); !missed.empty()) {
     fail(request.out, "a value at every site asked for",
-         fmt::format("none at {} (the file holds the others)", fmt::join(missed, ", ")));
+         fmt::format("none at {} (the file holds the others)", joined(missed, ", ")));
   }
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",

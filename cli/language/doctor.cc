@@ -33,7 +33,7 @@ std::string_view level_name(Level level) {
   return level == Level::ok ? "ok" : level == Level::warning ? "WARN" : "FAIL";
 }
 
-struct Request {
+struct DoctorRequest {
   std::string model, tokenizer;
   std::vector<std::string> data;
   Compute compute = Compute::f32;
@@ -44,7 +44,8 @@ struct Request {
 /// Looks at one thing after the other and notes what it finds.
 class Examination {
  public:
-  explicit Examination(const Request& request) : request_(request), threads_(request.threads) {}
+  explicit Examination(const DoctorRequest& request)
+      : request_(request), threads_(request.threads) {}
 
   const std::vector<Finding>& findings() const { return findings_; }
 
@@ -78,7 +79,7 @@ class Examination {
   void one_sample();
   std::vector<int32_t> sample() const;
 
-  const Request& request_;
+  const DoctorRequest& request_;
   Threads threads_;
   std::vector<Finding> findings_;
   std::optional<ModelDescription> description_;
@@ -255,7 +256,7 @@ std::string as_text(const std::vector<Finding>& findings) {
 }  // namespace
 
 int run_doctor(const Arguments& arguments, Output& out) {
-  Request request;
+  DoctorRequest request;
   Options options("doctor");
   options.model(request.model, Options::Need::optional);
   options.texts("--data", request.data, "FILE...", ".jsonl, .txt or .npy, as for collect");

@@ -19,14 +19,14 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct DumpRequest {
   std::string model, ids, text, sites, tokenizer, out;
   Execution execution;
   int threads = 0;
   bool stepwise = false, json = false;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, DumpRequest& request) {
   Options options("dump");
   options.model(request.model);
   options.text("--ids", request.ids, "FILE", "token ids as .npy: (L), or (B, L) sequences");
@@ -51,7 +51,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-Tensor read_ids(const Request& request, const ModelDescription& model) {
+Tensor read_ids(const DumpRequest& request, const ModelDescription& model) {
   if (!request.ids.empty()) {
     Tensor ids = read_npy(request.ids);
     if (ids.dtype() != DType::i32 && ids.dtype() != DType::i64) {
@@ -66,7 +66,7 @@ Tensor read_ids(const Request& request, const ModelDescription& model) {
   return Tensor::of<int32_t>({static_cast<int64_t>(ids.size())}, ids);
 }
 
-std::vector<Site> chosen_sites(const Request& request, const ModelDescription& model) {
+std::vector<Site> chosen_sites(const DumpRequest& request, const ModelDescription& model) {
   const SiteList list = list_sites(model);
   std::vector<Site> sites = list.match(request.sites.empty() ? "*" : request.sites, "--sites");
   if (request.sites.empty()) {
@@ -93,7 +93,7 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
 }  // namespace
 
 int run_dump(const Arguments& arguments, Output& out) {
-  Request request;
+  DumpRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription description = describe_model(request.model);
   const std::vector<Site> sites = chosen_sites(request, description);

@@ -23,7 +23,7 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct EvalRequest {
   std::string model, against, perplexity, last_word, tokenizer, items_out;
   int64_t window = 2048, context = 1;
   std::optional<int64_t> stride, max_windows, max_items;
@@ -51,7 +51,7 @@ void refuse_text_flags(const Arguments& arguments, const std::string& model) {
   }
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, EvalRequest& request) {
   Options options("eval");
   options.model(request.model);
   options.text("--perplexity", request.perplexity, "FILE",
@@ -106,7 +106,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-ScoreOptions score_options(const Request& request) {
+ScoreOptions score_options(const EvalRequest& request) {
   return {.perplexity = request.perplexity,
           .last_word = request.last_word,
           .windows = {.window = request.window,
@@ -118,7 +118,7 @@ ScoreOptions score_options(const Request& request) {
           .tokenizer = request.tokenizer};
 }
 
-Scores score(const Request& request, const ScoreWork& work, const ModelDescription& description,
+Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
              const Execution& execution) {
   const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
   StepProgress progress(request.quiet);
@@ -131,7 +131,7 @@ Scores score(const Request& request, const ScoreWork& work, const ModelDescripti
 }
 
 /// Says so when a low-bit model was calibrated on the very file it is scored on.
-void warn_of_calibration(const Request& request, const ModelDescription& model) {
+void warn_of_calibration(const EvalRequest& request, const ModelDescription& model) {
   for (const std::string& file : {request.perplexity, request.last_word}) {
     if (!file.empty() && calibrated_on(model, hash_file(file))) {
       note(false,
@@ -145,7 +145,7 @@ void warn_of_calibration(const Request& request, const ModelDescription& model) 
 
 int run_eval(const Arguments& arguments, Output& out) {
   if (names_cobra(arguments)) return run_eval_pictures(arguments, out);
-  Request request;
+  EvalRequest request;
   if (!parse(arguments, out, request)) return kDone;
   if (is_regressor(request.model)) {
     std::vector<std::string> words{"eval"};

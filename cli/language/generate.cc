@@ -6,10 +6,10 @@
 #include <chrono>
 #include <cstdio>
 
+#include "cli/cobra.h"
 #include "cli/cobra/generate.h"
 #include "cli/terminal/character_stream.h"
 #include "cli/terminal/interrupt.h"
-#include "cli/cobra.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kEndOfText = "<|endoftext|>";
 
-struct Request {
+struct GenerateRequest {
   std::string model, prompt_file, image, tokenizer;
   std::optional<std::string> prompt;
   std::optional<double> temperature;
@@ -34,7 +34,7 @@ struct Request {
   bool greedy = false, ignore_eos = false, quiet = false, json = false;
 };
 
-void add_sampling(Options& options, Request& request) {
+void add_sampling(Options& options, GenerateRequest& request) {
   SamplingOptions& sampling = request.options.sampling;
   options.number("--temperature", request.temperature, 0, 1000,
                  "logits are divided by it; 0: always the likeliest token; without it 1, but 0 for "
@@ -52,7 +52,7 @@ void add_sampling(Options& options, Request& request) {
 }
 
 /// Cobra is greedy, as its authors run it, until something about draws is said.
-double temperature_of(const Request& request) {
+double temperature_of(const GenerateRequest& request) {
   const SamplingOptions& sampling = request.options.sampling;
   if (request.greedy) return 0;
   if (request.temperature) return *request.temperature;
@@ -60,7 +60,7 @@ double temperature_of(const Request& request) {
   return is_cobra(request.model) && !draws ? 0 : 1;
 }
 
-void check(Request& request) {
+void check(GenerateRequest& request) {
   if (request.prompt && !request.prompt_file.empty()) {
     throw UsageError("expected either --prompt TEXT or --prompt-file FILE, found both");
   }
@@ -87,7 +87,7 @@ void check(Request& request) {
   }
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, GenerateRequest& request) {
   Options options("generate");
   options.model(request.model);
   options.custom("--prompt", "TEXT", "", "text to continue",
@@ -114,7 +114,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
   return true;
 }
 
-std::string message_of(const Request& request) {
+std::string message_of(const GenerateRequest& request) {
   return request.prompt ? *request.prompt : read_text(request.prompt_file);
 }
 
@@ -124,7 +124,7 @@ struct Prompt {
   std::vector<int32_t> ids;
 };
 
-Prompt read_prompt(const Request& request, const Tokenizer& tokenizer) {
+Prompt read_prompt(const GenerateRequest& request, const Tokenizer& tokenizer) {
   Prompt prompt;
   prompt.text = message_of(request);
   prompt.ids = tokenizer.encode(prompt.text);
@@ -137,7 +137,7 @@ Prompt read_prompt(const Request& request, const Tokenizer& tokenizer) {
 }
 
 /// What is said to Cobra.
-Prompt read_prompt(const Request& request, const Tokenizer& tokenizer,
+Prompt read_prompt(const GenerateRequest& request, const Tokenizer& tokenizer,
                    const CobraDescription& model) {
   const CobraPrompt prompt = cobra_prompt(model, tokenizer, message_of(request));
   if (prompt.cut > 0) {
@@ -148,7 +148,7 @@ Prompt read_prompt(const Request& request, const Tokenizer& tokenizer,
 }
 
 /// The id that ends a text, when the tokenizer has it.
-std::vector<int32_t> stop_ids(const Request& request, const Tokenizer& tokenizer) {
+std::vector<int32_t> stop_ids(const GenerateRequest& request, const Tokenizer& tokenizer) {
   const auto ids = tokenizer.encode(kEndOfText);
   const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
   return known && !request.ignore_eos ? ids : std::vector<int32_t>{};
@@ -202,7 +202,7 @@ class Stream {
   int64_t tokens_ = 0;
 };
 
-Json as_json(const Request& request, const Prompt& prompt, const Voice& voice,
+Json as_json(const GenerateRequest& request, const Prompt& prompt, const Voice& voice,
              const Generation& generation, const Stream& stream, const char* stopped) {
   Json out;
   std::string storage;
@@ -235,7 +235,7 @@ Json as_json(const Request& request, const Prompt& prompt, const Voice& voice,
   return out;
 }
 
-void say_how_it_went(const Request& request, const Prompt& prompt, const Voice& voice,
+void say_how_it_went(const GenerateRequest& request, const Prompt& prompt, const Voice& voice,
                      const Generation& generation, const Stream& stream, const char* stopped) {
   const auto tokens = static_cast<int64_t>(generation.ids.size());
   if (!request.image.empty()) {
@@ -256,7 +256,7 @@ void say_how_it_went(const Request& request, const Prompt& prompt, const Voice& 
 }  // namespace
 
 int run_generate(const Arguments& arguments, Output& out) {
-  Request request;
+  GenerateRequest request;
   if (!parse(arguments, out, request)) return kDone;
   std::optional<CobraDescription> cobra;
   if (is_cobra(request.model)) cobra = describe_cobra(request.model);

@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Request {
+struct QuantizeRequest {
   std::string model, plan, statistics, out, hybrid, save_hessians;
   QuantizeFlags flags;
   PolicyFlags rule;
@@ -40,7 +40,7 @@ struct Request {
   bool force = false, quiet = false, json = false;
 };
 
-void gptq_flags(Options& options, Request& request) {
+void gptq_flags(Options& options, QuantizeRequest& request) {
   CalibrationOptions& calibration = request.calibration;
   options.texts("--data", calibration.data, "FILE", "GPTQ: .jsonl, .txt or .npy to calibrate on");
   options.integer("--samples,--calib-data-num", calibration.windows.samples, {.least = 1},
@@ -53,7 +53,7 @@ void gptq_flags(Options& options, Request& request) {
                "keep them, so that bits and groups can be decided again without a pass");
 }
 
-void layer_flags(Options& options, Request& request) {
+void layer_flags(Options& options, QuantizeRequest& request) {
   options.text("--hybrid-blocks", request.hybrid, "FILE",
                "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
   options.custom(
@@ -68,7 +68,7 @@ void layer_flags(Options& options, Request& request) {
 }
 
 /// Options that would be ignored, or that need others, are wrong usage.
-void check_together(const Request& request) {
+void check_together(const QuantizeRequest& request) {
   const QuantizeOptions& q = request.options;
   const auto refuse = [](bool wrong, const char* text) {
     if (wrong) throw UsageError(text);
@@ -97,7 +97,7 @@ void check_together(const Request& request) {
          "--percentile-alpha: expected --policy percentile or quamba, found another");
 }
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, QuantizeRequest& request) {
   Options options("quantize");
   options.model(request.model);
   request.flags.declare(options, QuantizeFlags::Bits::low);
@@ -127,7 +127,7 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// The plan: as given, or decided from the statistics now.
-Plan get_plan(const Request& request, const std::optional<StatisticsSet>& statistics) {
+Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>& statistics) {
   if (!request.plan.empty()) {
     constexpr int64_t kLimit = int64_t{1} << 28;
     return Plan::from_json(Json::parse(read_text(request.plan, kLimit), request.plan),
@@ -146,7 +146,8 @@ Plan get_plan(const Request& request, const std::optional<StatisticsSet>& statis
   return plan;
 }
 
-std::optional<Hessians> get_hessians(const Request& request, const ModelDescription& model) {
+std::optional<Hessians> get_hessians(const QuantizeRequest& request,
+                                     const ModelDescription& model) {
   const CalibrationOptions& options = request.options.calibration;
   if (!request.options.gptq && request.save_hessians.empty()) return std::nullopt;
   if (!options.hessians.empty()) return read_hessians(options.hessians, model);
@@ -162,7 +163,7 @@ std::optional<Hessians> get_hessians(const Request& request, const ModelDescript
   return out;
 }
 
-SearchResult search(const Request& request, const ModelDescription& model, const Plan& plan,
+SearchResult search(const QuantizeRequest& request, const ModelDescription& model, const Plan& plan,
                     const StatisticsSet* statistics, const Hessians* hessians) {
   Progress progress("search", "layers", request.quiet);
   SearchOptions options{
@@ -198,7 +199,7 @@ struct Size {
   int64_t bytes = 0, bf16 = 0;
 };
 
-Size size_of(const Request& request, const ModelDescription& model) {
+Size size_of(const QuantizeRequest& request, const ModelDescription& model) {
   Size out;
   out.bytes = file_size((fs::path(request.out) / "model.safetensors").string());
   const Weights weights = read_weights(model);
@@ -244,7 +245,7 @@ std::string formats_text(const LowBitModel& low) {
   return out;
 }
 
-std::string as_text(const Request& request, const LowBitModel& low, const Size& size,
+std::string as_text(const QuantizeRequest& request, const LowBitModel& low, const Size& size,
                     const LogitComparison& check, double seconds) {
   std::string out = fmt::format("layers      {}\n", formats_text(low)) + gptq_text(low);
   for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
@@ -261,7 +262,7 @@ std::string as_text(const Request& request, const LowBitModel& low, const Size& 
 
 int run_quantize(const Arguments& arguments, Output& out) {
   if (names_cobra(arguments)) return run_quantize_pictures(arguments, out);
-  Request request;
+  QuantizeRequest request;
   if (!parse(arguments, out, request)) return kDone;
   const ModelDescription model = describe_model(request.model);
   if (fs::exists(request.out) && !request.force) {

@@ -15,13 +15,13 @@
 namespace scute::cli {
 namespace {
 
-struct Request {
+struct ScalesRequest {
   std::string target;
   std::vector<RangeEdit> edits;
   bool dry_run = false, json = false;
 };
 
-bool parse(const Arguments& arguments, Output& out, Request& request) {
+bool parse(const Arguments& arguments, Output& out, ScalesRequest& request) {
   std::vector<std::string> sets;
   Options options("scales");
   options.text("TARGET", request.target, "PATH", "plan (.json), or folder of a low-bit model",
@@ -46,17 +46,13 @@ bool parse(const Arguments& arguments, Output& out, Request& request) {
 }
 
 /// What was changed, and how the model computes after it.
-struct Answer {
+struct ScalesAnswer {
   std::vector<RangeChange> ranges;
   std::vector<TensorChange> tensors;
   LogitComparison check;
 };
 
-std::string range_text(double lo, double hi) {
-  return significant(lo, 4) + " .. " + significant(hi, 4);
-}
-
-std::string as_text(const Request& request, const Answer& answer) {
+std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {
   Table ranges({{"site", Table::Align::left},
                 {"edit", Table::Align::left},
                 {"range before"},
@@ -86,7 +82,7 @@ std::string as_text(const Request& request, const Answer& answer) {
   return out + fmt::format("wrote      {}\n", request.target);
 }
 
-Json as_json(const Request& request, const Answer& answer) {
+Json as_json(const ScalesRequest& request, const ScalesAnswer& answer) {
   Json out;
   out["target"] = request.target;
   out["written"] = !request.dry_run;
@@ -114,8 +110,8 @@ Json as_json(const Request& request, const Answer& answer) {
   return out;
 }
 
-Answer edit_target(const Request& request) {
-  Answer out;
+ScalesAnswer edit_target(const ScalesRequest& request) {
+  ScalesAnswer out;
   if (!std::filesystem::is_directory(request.target)) {
     const PlanFileEdit edit = edit_plan_file(request.target, request.edits);
     out.ranges = edit.changes;
@@ -136,9 +132,9 @@ Answer edit_target(const Request& request) {
 }  // namespace
 
 int run_scales(const Arguments& arguments, Output& out) {
-  Request request;
+  ScalesRequest request;
   if (!parse(arguments, out, request)) return kDone;
-  const Answer answer = edit_target(request);
+  const ScalesAnswer answer = edit_target(request);
   if (request.json) {
     out.write_json(as_json(request, answer));
   } else {

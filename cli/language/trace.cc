@@ -11,6 +11,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 
 namespace scute::cli {
 namespace {
@@ -22,7 +23,7 @@ std::string short_name(const std::string& name, std::string_view prefix) {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
-std::string range_text(double lo, double hi) {
+std::string short_range(double lo, double hi) {
   if (lo == -hi) return "±" + significant(hi, 4);
   return significant(lo, 3) + " .. " + significant(hi, 3);
 }
@@ -66,8 +67,9 @@ std::string ranges_text(const TracedLayer& layer) {
                {"SQNR dB"}});
   for (const TracedRange& range : layer.ranges) {
     table.add({short_name(range.site, sites), range.policy.empty() ? "-" : range.policy,
-               range.seen ? range_text(range.seen->first, range.seen->second) : "-",
-               range_text(range.lo, range.hi), range.clipped ? fixed(100 * *range.clipped, 4) : "-",
+               range.seen ? short_range(range.seen->first, range.seen->second) : "-",
+               short_range(range.lo, range.hi),
+               range.clipped ? fixed(100 * *range.clipped, 4) : "-",
                range.sqnr ? fixed(*range.sqnr, 1) : "-"});
   }
   return table.text();
@@ -117,7 +119,7 @@ std::string layer_text(const TracedLayer& layer) {
 std::string as_text(const Trace& trace, size_t most) {
   const bool one = trace.mixer == MixerKind::mamba1;
   std::string out = fmt::format("{}: {}, {}\n", trace.path, one ? "Mamba-1" : "Mamba-2",
-                                fmt::join(layer_chain(trace.mixer), " → "));
+                                joined(layer_chain(trace.mixer), " → "));
   for (const std::string& note : trace.notes) out += wrapped(note, "  ");
   if (trace.edits > 0) {
     out +=

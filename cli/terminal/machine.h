@@ -1,10 +1,19 @@
 // What this computer has: processors, memory, disk.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 namespace scute::cli {
+
+/// Of the clock on the wall.
+template <class Work>
+double seconds_of(const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 /// Bytes; what the control group of this process allows where that is less. 0: unknown.
 struct Memory {

@@ -192,11 +192,11 @@ void Options::flag(const std::string& names, bool& value, const std::string& hel
 
 void Options::choice(const std::string& names, std::string& value,
                      const std::vector<std::string>& known, const std::string& help) {
-  custom(names, fmt::format("{}", fmt::join(known, "|")), value, help,
+  custom(names, joined(known, "|"), value, help,
          [&value, known, flag = first_flag(names)](const std::string& given) {
            if (std::find(known.begin(), known.end(), given) == known.end()) {
-             throw UsageError(fmt::format("{}: expected {}, found \"{}\"", flag,
-                                          fmt::join(known, " or "), given));
+             throw UsageError(
+                 fmt::format("{}: expected {}, found \"{}\"", flag, joined(known, " or "), given));
            }
            value = given;
          });
@@ -267,7 +267,7 @@ void Options::json(bool& value) { flag("--json", value, "one JSON object instead
 std::string Options::help() const {
   std::string out =
       fmt::format("scute {}: {}\n\nusage: scute {}{}{} [options]\n\n", verb_.name, verb_.summary,
-                  verb_.name, positions_.empty() ? "" : " ", fmt::join(positions_, " "));
+                  verb_.name, positions_.empty() ? "" : " ", joined(positions_, " "));
   auto lines = lines_;
   lines.push_back({"-h, --help", "this text"});
   for (const Line& line : lines) {

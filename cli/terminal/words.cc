@@ -74,6 +74,8 @@ std::string fixed(double x, int digits) {
 
 std::string significant(double x, int digits) { return fmt::format("{:.{}g}", x, digits); }
 
+std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
+
 std::string short_hash(std::string_view hex) { return std::string(hex.substr(0, 12)); }
 
 std::string shell_word(std::string_view word) {

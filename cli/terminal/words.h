@@ -16,6 +16,7 @@ std::string bytes_text(int64_t bytes);                   ///< "74.2 KB", "1.3 GB
 std::string duration_text(double seconds);  ///< "0.42 s", "12.3 s", "4 min 10 s", "2 h 05 min"
 std::string fixed(double x, int digits);    ///< "-" for what is not a number
 std::string significant(double x, int digits = 4);  ///< shortest with that many digits
+std::string range_text(double lo, double hi);       ///< "-1.5 .. 2.25", four digits each
 std::string short_hash(std::string_view hex);       ///< its first 12 digits
 
 /// The words of texts that may be lists with commas themselves; empty ones are left out.

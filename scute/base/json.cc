@@ -206,6 +206,28 @@ struct Writer {
 
 }  // namespace
 
+Json::Json() = default;
+Json::Json(std::nullptr_t) {}
+Json::Json(bool value) : value_(value) {}
+Json::Json(int value) : value_(int64_t{value}) {}
+Json::Json(int64_t value) : value_(value) {}
+Json::Json(double value) : value_(value) {}
+Json::Json(const char* value) : value_(std::string(value)) {}
+Json::Json(std::string value) : value_(std::move(value)) {}
+Json::Json(std::string_view value) : value_(std::string(value)) {}
+Json::Json(Array value) : value_(std::move(value)) {}
+Json::Json(Object value) : value_(std::move(value)) {}
+Json::Json(const Json&) = default;
+Json::Json(Json&&) noexcept = default;
+Json& Json::operator=(const Json&) = default;
+Json& Json::operator=(Json&&) noexcept = default;
+Json::~Json() = default;
+
+bool Json::operator==(const Json&) const = default;
+
+Json Json::object() { return Json(Object{}); }
+Json Json::array() { return Json(Array{}); }
+
 Json Json::parse(std::string_view text, std::string_view where) {
   // No JSON text holds a NUL; the parser would take it for the end and accept what comes before.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {

@@ -77,6 +77,16 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+template <class Name>
+std::string join_all(std::span<const Name> names, std::string_view between) {
+  std::string out;
+  for (const Name& name : names) {
+    if (&name != names.data()) out += between;
+    out += name;
+  }
+  return out;
+}
+
 }  // namespace
 
 bool glob_match(std::string_view pattern, std::string_view name) {
@@ -116,6 +126,14 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
     out += near[i];
   }
   return out + "?";
+}
+
+std::string joined(std::span<const std::string> names, std::string_view between) {
+  return join_all(names, between);
+}
+
+std::string joined(std::span<const std::string_view> names, std::string_view between) {
+  return join_all(names, between);
 }
 
 std::string first_few(const std::vector<std::string>& names, size_t shown) {

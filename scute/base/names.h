@@ -1,6 +1,7 @@
 // Looking things up by name: globs, and the nearest names when nothing fits.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,11 @@ std::vector<std::string> closest_names(std::string_view name, const std::vector<
 
 /// "; did you mean A, B or C?" or "" when nothing is near: to end a sentence about a name.
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& names);
+
+/// "A, B, C": the names with `between` between them. (fmt::join does it too, and costs every file
+/// that uses it 11 KB of code.)
+std::string joined(std::span<const std::string> names, std::string_view between);
+std::string joined(std::span<const std::string_view> names, std::string_view between);
 
 /// "A, B, C and 2 more": the first `shown` of the names, and how many more.
 std::string first_few(const std::vector<std::string>& names, size_t shown = 3);

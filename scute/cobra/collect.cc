@@ -179,7 +179,7 @@ void check(const CobraCollectOptions& options) {
   }
   const Json* id = model.json.at("model", model.path).find("vision_backbone_id");
   fail("--targets " + target,
-       fmt::format("a bucket that {} has: {}", model.name, fmt::join(there, ", ")),
+       fmt::format("a bucket that {} has: {}", model.name, joined(there, ", ")),
        fmt::format("none{}; its vision backbone is {}. Leave it out of --targets, or look with "
                    "scute sites {} find NAME",
                    did_you_mean(target, there), id->dump(), model.path));

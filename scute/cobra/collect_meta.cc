@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -18,7 +19,7 @@ std::string canonical_command(const CobraDescription& model, const CobraCollectO
   std::string out =
       fmt::format("scute collect {} --images {} --batches {} --batch-size {} --targets {}",
                   model.name, base(o.images), sampled ? o.batches : pictures,
-                  sampled ? o.batch_size : 1, fmt::join(o.targets, ","));
+                  sampled ? o.batch_size : 1, joined(o.targets, ","));
   if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
   if (sampled) out += fmt::format(" --max-samples-per-batch {}", o.max_samples_per_batch);
   if (!o.text.prompts.empty()) {

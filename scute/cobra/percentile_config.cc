@@ -1,7 +1,6 @@
 #include "scute/cobra/percentile_config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -203,8 +202,7 @@ std::string normalize_target(std::string_view name) {
   for (const Alias& alias : kAliases) {
     if (alias.name == plain) return std::string(alias.bucket);
   }
-  fail("bucket", fmt::format("{}", fmt::join(kBuckets, ", ")),
-       fmt::format("\"{}\"{}", name, nearest_bucket(plain)));
+  fail("bucket", joined(kBuckets, ", "), fmt::format("\"{}\"{}", name, nearest_bucket(plain)));
 }
 
 std::vector<std::string> parse_targets(std::string_view csv) {
@@ -223,7 +221,7 @@ PercentileOptions percentile_options_from_json(const Json& json, std::string_vie
   for (const auto& [key, value] : json.as_object(where)) {
     const auto* field = std::ranges::find(kFields, key, &Field::key);
     if (field == kFields.end()) {
-      fail(where, fmt::format("known keys ({})", fmt::join(field_names(), ", ")),
+      fail(where, fmt::format("known keys ({})", joined(field_names(), ", ")),
            fmt::format("\"{}\"{}", key, did_you_mean(key, field_names())));
     }
     const bool empty = value.is_string() && value.as_string(where).empty();

@@ -1,7 +1,6 @@
 #include "scute/cobra/percentile_tables.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -91,7 +90,7 @@ class BucketReader {
     for (const auto& [name, item] : dict_) keys.push_back(name);
     fail(where_, fmt::format("the key \"{}\"", key),
          fmt::format("{}: this tool wrote another schema; {}",
-                     keys.empty() ? "none" : fmt::format("only {}", fmt::join(keys, ", ")),
+                     keys.empty() ? "none" : fmt::format("only {}", joined(keys, ", ")),
                      kCollectAgain));
   }
   double real(std::string_view key) const {
@@ -277,7 +276,7 @@ const double* PercentileTable::find(double percentile) const {
 std::string PercentileTable::recorded() const {
   std::vector<std::string> names;
   for (const auto& [number, value] : percentiles) names.push_back(fmt::format("p{:.10g}", number));
-  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+  return names.empty() ? "none" : joined(names, ", ");
 }
 
 PercentileTables percentile_tables_of(const TorchValue& root, const std::string& where) {
@@ -300,7 +299,7 @@ PercentileTables percentile_tables_of(const TorchValue& root, const std::string&
     read_buckets(*buckets, true, out);
   }
   if (out.buckets.empty()) {
-    fail(where, fmt::format("at least one of {}", fmt::join(kBuckets, ", ")),
+    fail(where, fmt::format("at least one of {}", joined(kBuckets, ", ")),
          fmt::format("none: no bucket was recorded (no image reached the model); {} --images DIR",
                      kCollectAgain));
   }

@@ -1,6 +1,5 @@
 // Ranges from percentiles alone.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -198,13 +197,13 @@ TailPercentiles tail_percentiles(std::string_view bucket, const PercentileTable&
          fmt::format("no {} (recorded: {}): the bucket was not recorded to the end; collect again "
                      "with scute collect --targets {}, or name a recorded percentile with "
                      "--percentile-override",
-                     fmt::join(missing, ", "), table.recorded(), bucket));
+                     joined(missing, ", "), table.recorded(), bucket));
   }
   if (!broken.empty()) {
     fail(bucket, kWanted,
          fmt::format("NaN or infinity at {}: the tensors held values that are not finite; find "
                      "where the model makes them, then collect again",
-                     fmt::join(broken, ", ")));
+                     joined(broken, ", ")));
   }
   return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]};
 }
@@ -299,12 +298,12 @@ Plan plan_from_tables(const PercentileTables& tables, const PlanOptions& options
         fmt::format("{}: expected what the file's targets promise, found nothing: the bucket was "
                     "never recorded; collect again with scute collect --targets {}, or leave it "
                     "out with --targets {}",
-                    bucket, bucket, fmt::join(names, ",")));
+                    bucket, bucket, joined(names, ",")));
   }
   if (!problems.empty()) {
     throw Error(fmt::format("{}: {} of {} buckets cannot be decided:\n  {}", tables.file,
                             problems.size(), names.size() + tables.missing.size(),
-                            fmt::join(problems, "\n  ")));
+                            joined(problems, "\n  ")));
   }
   return out;
 }
@@ -343,7 +342,7 @@ void check_buckets(const StatisticsSet& statistics, bool allow_nonfinite) {
     }
   }
   if (problems.empty()) return;
-  throw Error(fmt::format("{}", fmt::join(problems, "\n  ")));
+  throw Error(joined(problems, "\n  "));
 }
 
 void add_spread_remarks(const StatisticsSet& statistics, Plan& plan) {

@@ -63,7 +63,7 @@ CobraQuantizeJob::CobraQuantizeJob(const CobraDescription& model, const Plan& pl
   const std::vector<std::string> known = cobra_buckets(model.config);
   for (const auto& [bucket, format] : options.buckets) {
     if (std::ranges::find(known, bucket) == known.end()) {
-      fail("--bucket-format", fmt::format("one of {}", fmt::join(known, ", ")), bucket);
+      fail("--bucket-format", fmt::format("one of {}", joined(known, ", ")), bucket);
     }
   }
   for (const std::string& bucket : known) {

@@ -167,7 +167,7 @@ CobraConfig named_vision_config(std::string_view name) {
     out.language = named_config(size.language);
     return out;
   }
-  fail("--random", fmt::format("one of {}", fmt::join(named_vision_sizes(), ", ")),
+  fail("--random", fmt::format("one of {}", joined(named_vision_sizes(), ", ")),
        fmt::format("\"{}\"{}", name, did_you_mean(name, named_vision_sizes())));
 }
 

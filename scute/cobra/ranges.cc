@@ -218,7 +218,7 @@ void CobraRanges::finish() const {
   if (problems_.empty()) return;
   fail("plan", "ranges that give a scale and keep more than one value",
        fmt::format("{} problem{}: {}", problems_.size(), problems_.size() == 1 ? "" : "s",
-                   fmt::join(problems_, "; ")));
+                   joined(problems_, "; ")));
 }
 
 }  // namespace scute

@@ -39,7 +39,7 @@ const Architecture& find_architecture(TowerKind kind, std::string name, const st
     if (name == candidate.name) return candidate;
     known.emplace_back(candidate.name);
   }
-  fail(where + ": architecture", fmt::format("one of {}", fmt::join(known, ", ")),
+  fail(where + ": architecture", fmt::format("one of {}", joined(known, ", ")),
        fmt::format("\"{}\"", name));
 }
 

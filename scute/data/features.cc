@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/data/feature_parts.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
@@ -84,7 +85,7 @@ FeatureNormalization read_normalization(const std::string& path, int64_t feature
        fmt::format("the normalization of the training, {}; --no-normalize takes the features as "
                    "they are stored",
                    kStatistics),
-       fmt::format("none of {}", fmt::join(looked, ", ")));
+       fmt::format("none of {}", joined(looked, ", ")));
 }
 
 Tensor read_array(const std::string& file, std::string_view what) {
@@ -123,7 +124,7 @@ std::string describe(const std::map<std::string, int64_t>& roles) {
                                 role.empty() ? "without a role" : role.substr(0, 60), windows,
                                 windows == 1 ? "" : "s"));
   }
-  return fmt::format("{}", fmt::join(parts, ", "));
+  return joined(parts, ", ");
 }
 
 void check(const FeatureRequest& request) {

@@ -27,15 +27,15 @@ double keys_kernel(double x) {
 }
 
 /// What one output position is made of: weights[i] of input position first + i.
-struct Window {
+struct Taps {
   int64_t first = 0;
-  size_t weights = 0;  ///< where they begin in Windows::weights
+  size_t weights = 0;  ///< where they begin in TapTable::weights
   int64_t count = 0;
 };
 
 /// Of one axis, by output position; first and first + count never decrease.
-struct Windows {
-  std::vector<Window> all;
+struct TapTable {
+  std::vector<Taps> all;
   std::vector<int32_t> weights;
   int64_t longest = 0;
 };
@@ -45,13 +45,13 @@ int32_t quantized(double weight) {
   return static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 
-Windows make_windows(int64_t from, int64_t to) {
+TapTable make_windows(int64_t from, int64_t to) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);  // a shrunk picture is smoothed, a grown one is not
   // Multiplied with, not divided by, as Pillow does: the last bit of a weight may depend on it.
   const double shrink = 1 / stretch;
   const double support = kSupport * stretch;
-  Windows out;
+  TapTable out;
   std::vector<double> exact;
   for (int64_t i = 0; i < to; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
@@ -74,8 +74,8 @@ uint8_t to_byte(int32_t sum) {
   return static_cast<uint8_t>(std::clamp((sum + kHalf) >> kFraction, 0, 255));
 }
 
-void resize_row(const uint8_t* from, const Windows& windows, uint8_t* to) {
-  for (const Window& window : windows.all) {
+void resize_row(const uint8_t* from, const TapTable& windows, uint8_t* to) {
+  for (const Taps& window : windows.all) {
     const uint8_t* pixel = from + window.first * 3;
     const int32_t* weights = windows.weights.data() + window.weights;
     int32_t red = 0, green = 0, blue = 0;
@@ -115,7 +115,7 @@ class WideRows {
 
   const Picture& picture_;
   int64_t kept_, width_, next_ = 0;
-  Windows windows_;
+  TapTable windows_;
   std::vector<uint8_t> rows_;
 };
 
@@ -135,7 +135,8 @@ void check_sizes(const Picture& picture, int64_t width, int64_t height) {
 
 Picture resize_bicubic(const Picture& picture, int64_t width, int64_t height) {
   check_sizes(picture, width, height);
-  const Windows down = height == picture.height ? Windows{} : make_windows(picture.height, height);
+  const TapTable down =
+      height == picture.height ? TapTable{} : make_windows(picture.height, height);
   WideRows rows(picture, width, std::max<int64_t>(down.longest, 1));
   const auto row_bytes = static_cast<size_t>(width) * 3;
   Picture out{.width = width, .height = height};
@@ -146,7 +147,7 @@ Picture resize_bicubic(const Picture& picture, int64_t width, int64_t height) {
       std::memcpy(out.row(y), rows.row(y), row_bytes);
       continue;
     }
-    const Window& window = down.all[static_cast<size_t>(y)];
+    const Taps& window = down.all[static_cast<size_t>(y)];
     rows.skip_to(window.first);
     std::ranges::fill(sums, 0);
     for (int64_t i = 0; i < window.count; ++i) {

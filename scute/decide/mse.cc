@@ -9,7 +9,7 @@
 namespace scute {
 namespace {
 
-struct Best {
+struct Minimum {
   double at = 0, error = 0;
 };
 
@@ -22,8 +22,8 @@ struct Effort {
 /// around the best. The error has small local minima where codes meet buckets, so this keeps the
 /// best seen instead of trusting a slope.
 template <class F>
-Best search(double from, double to, Effort effort, const F& error) {
-  Best best{to, error(to)};
+Minimum search(double from, double to, Effort effort, const F& error) {
+  Minimum best{to, error(to)};
   double low = from, high = to;
   int places = effort.coarse;
   for (int round = 0; round <= effort.rounds && low < high; ++round) {
@@ -68,19 +68,19 @@ Choice choose_mse(const Question& question) {
       return errors.error(make_grid(range.lo, range.hi, question.grid));
     };
     const bool both = !question.grid.symmetric && d.min() < 0 && d.max() > 0;
-    const Best clip =
+    const Minimum clip =
         search(from, largest, both ? Effort{32, 8, 1} : Effort{64, 20, 3}, clip_error);
     const Choice range = range_of_magnitude(d, clip.at);
     consider(range.lo, range.hi, clip.error);
     // An asymmetric range has two ends: each in turn, the other one held.
     for (int turn = 0; turn < 2 && both; ++turn) {
       const double lo = out.lo;
-      const Best hi = search(std::min(from, d.max()), d.max(), {20, 8, 1}, [&](double at) {
+      const Minimum hi = search(std::min(from, d.max()), d.max(), {20, 8, 1}, [&](double at) {
         return errors.error(make_grid(lo, at, question.grid));
       });
       consider(lo, hi.at, hi.error);
       const double kept = out.hi;
-      const Best down = search(std::min(from, -d.min()), -d.min(), {20, 8, 1}, [&](double at) {
+      const Minimum down = search(std::min(from, -d.min()), -d.min(), {20, 8, 1}, [&](double at) {
         return errors.error(make_grid(-at, kept, question.grid));
       });
       consider(-down.at, kept, down.error);

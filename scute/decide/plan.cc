@@ -273,7 +273,7 @@ Plan make_plan(const std::map<std::string, Statistic>& statistics, const PlanOpt
   if (!problems.empty()) {
     std::ranges::sort(problems, natural_less);
     throw Error(fmt::format("{} of {} sites cannot be decided:\n  {}", problems.size(),
-                            sources.size(), fmt::join(problems, "\n  ")));
+                            sources.size(), joined(problems, "\n  ")));
   }
   return out;
 }

@@ -11,7 +11,7 @@
 namespace scute {
 namespace {
 
-constexpr int64_t kLogitRows = 64;
+constexpr int64_t kRowsAtOnce = 64;
 
 double row_divergence(const float* p_logits, const float* q_logits, int64_t n) {
   const double p_total = log_sum_exp(p_logits, n), q_total = log_sum_exp(q_logits, n);
@@ -34,11 +34,11 @@ double mean_of_sequence(const LanguageModel& model, const LanguageModel& referen
     return out;
   };
   const auto p_hidden = hidden(reference), q_hidden = hidden(model);
-  const int64_t rows = std::min(kLogitRows, length), V = model.config().vocabulary;
+  const int64_t rows = std::min(kRowsAtOnce, length), V = model.config().vocabulary;
   const auto p = run.matrix(rows, V), q = run.matrix(rows, V);
   double sum = 0;
-  for (int64_t t = 0; t < length; t += kLogitRows) {
-    const int64_t n = std::min(kLogitRows, length - t);
+  for (int64_t t = 0; t < length; t += kRowsAtOnce) {
+    const int64_t n = std::min(kRowsAtOnce, length - t);
     reference.logits(run, p_hidden.slice_rows(t, n), p.slice_rows(0, n));
     model.logits(run, q_hidden.slice_rows(t, n), q.slice_rows(0, n));
     for (int64_t r = 0; r < n; ++r) sum += row_divergence(p.row(r), q.row(r), V);

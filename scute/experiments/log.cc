@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/line_scanner.h"
 #include "scute/io/file.h"
@@ -192,14 +193,15 @@ const LogEntry& ExperimentLog::find(std::string_view which) const {
   if (which.size() < 4 || !is_hexadecimal(which)) refuse("none");
   const std::string prefix = lower(which);
   const LogEntry* found = nullptr;
-  std::set<std::string> ids;
+  std::vector<std::string> ids;
   for (const LogEntry& entry : entries) {
     if (!entry.id.starts_with(prefix)) continue;
     found = &entry;
-    ids.insert(entry.id);
+    if (std::ranges::find(ids, entry.id) == ids.end()) ids.push_back(entry.id);
   }
   if (found == nullptr) refuse("none");
-  if (ids.size() > 1) refuse(fmt::format("several: {}", fmt::join(ids, ", ")));
+  std::ranges::sort(ids);
+  if (ids.size() > 1) refuse(fmt::format("several: {}", joined(ids, ", ")));
   return *found;
 }
 

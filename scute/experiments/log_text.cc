@@ -32,7 +32,7 @@ constexpr std::array<std::string_view, 16> kFixed{"number",
                                                   "range_reduction_mean"};
 constexpr size_t kBeforeConfig = 4;
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   if (text.find_first_of("\",\r\n") == std::string_view::npos) return std::string(text);
   std::string out = "\"";
   for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
@@ -42,7 +42,7 @@ std::string quoted(std::string_view text) {
 std::string csv_value(const Json& value) {
   if (value.is_null()) return "";
   if (value.is_string()) return csv_text(value.as_string(""));
-  return value.is_array() ? csv_text(value.dump()) : quoted(value.dump());
+  return value.is_array() ? csv_text(value.dump()) : in_quotes(value.dump());
 }
 
 std::string csv_number(const std::optional<double>& x) { return x ? fmt::format("{}", *x) : ""; }
@@ -168,7 +168,7 @@ Json settings_of(const LogEntry& entry) {
 std::string csv_text(std::string_view text) {
   const bool formula =
       !text.empty() && std::string_view("=+-@\t\r").find(text[0]) != std::string_view::npos;
-  return quoted(formula ? "'" + std::string(text) : std::string(text));
+  return in_quotes(formula ? "'" + std::string(text) : std::string(text));
 }
 
 std::string log_csv(const std::vector<const LogEntry*>& entries) {

@@ -11,6 +11,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/torch_zip.h"
@@ -80,8 +81,7 @@ Listing find_torch_file(const std::string& folder) {
   if (error) fail(folder, "a model folder", error.message());
   std::sort(listing.files.begin(), listing.files.end());
   if (listing.files.size() > 1) {
-    fail(folder, "one .pt file (or name the one you mean)",
-         fmt::format("{}", fmt::join(listing.files, ", ")));
+    fail(folder, "one .pt file (or name the one you mean)", joined(listing.files, ", "));
   }
   if (listing.files.empty()) {
     fail(folder,

@@ -18,7 +18,7 @@ constexpr uint16_t kWith64 = 45;        // version 4.5: ZIP64
 constexpr uint16_t kUtf8 = 0x800;       // flag: names are UTF-8
 constexpr uint16_t kZip64Field = 1;     // extra field ids: ZIP64,
 constexpr uint16_t kPadField = 0x4246;  // and "FB", the padding that PyTorch writes too
-constexpr uint32_t kSee64 = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kInZip64 = std::numeric_limits<uint32_t>::max();
 
 /// Little-endian fields one after another.
 class Fields {
@@ -48,7 +48,7 @@ std::string zip64_field(const std::vector<int64_t>& values) {
 }
 
 uint32_t low(int64_t value, bool in_zip64) {
-  return in_zip64 ? kSee64 : static_cast<uint32_t>(value);
+  return in_zip64 ? kInZip64 : static_cast<uint32_t>(value);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace scute {
 namespace {
 
-constexpr const char* kFormat = "scute-hessians";
+constexpr const char* kHessianFormat = "scute-hessians";
 /// Sums that windows are dealt to in turn: fixed, so that the result does not depend on the number
 /// of threads, and as many threads can work.
 constexpr int64_t kSums = 4;
@@ -97,13 +97,13 @@ void write_hessians(const std::string& path, const Hessians& hessians) {
     tensors.push_back({name + "/hessian", Tensor::of<double>({gram.size, gram.size}, gram.values)});
   }
   write_safetensors(path, tensors,
-                    {{"format", kFormat}, {"version", "1"}, {"meta", hessians.meta.dump()}});
+                    {{"format", kHessianFormat}, {"version", "1"}, {"meta", hessians.meta.dump()}});
 }
 
 Hessians read_hessians(const std::string& path, const ModelDescription& model) {
   SafetensorsFile file = read_safetensors(path);
   if (const auto format = file.metadata.find("format");
-      format == file.metadata.end() || format->second != kFormat) {
+      format == file.metadata.end() || format->second != kHessianFormat) {
     fail(path, "Hessians that scute quantize --save-hessians wrote", "another file");
   }
   if (const auto version = file.metadata.find("version");

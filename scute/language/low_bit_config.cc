@@ -6,6 +6,7 @@
 #include <map>
 
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 
 namespace scute {
 namespace {
@@ -53,7 +54,7 @@ Json group(std::vector<std::string> targets, int bits, int64_t inputs, bool eigh
 
 /// "re:.*layers\.(0|3)\.mixer\.(in_proj|out_proj)$"
 std::string pattern(const std::vector<std::string>& layers, std::string_view modules) {
-  return fmt::format("re:.*layers\\.({})\\.mixer\\.({})$", fmt::join(layers, "|"), modules);
+  return fmt::format("re:.*layers\\.({})\\.mixer\\.({})$", joined(layers, "|"), modules);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ std::string listed(const std::vector<std::string>& names) {
   const auto shown = std::min(names.size(), kMostNamed);
   const std::vector<std::string> first(names.begin(),
                                        names.begin() + static_cast<std::ptrdiff_t>(shown));
-  return fmt::format("{}{}", fmt::join(first, ", "),
+  return fmt::format("{}{}", joined(first, ", "),
                      names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "");
 }
 

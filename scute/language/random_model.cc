@@ -122,7 +122,7 @@ MambaConfig named_config(std::string_view name) {
     }
     return c;
   }
-  fail("--random", fmt::format("one of {}", fmt::join(named_sizes(), ", ")),
+  fail("--random", fmt::format("one of {}", joined(named_sizes(), ", ")),
        fmt::format("\"{}\"{}", name, did_you_mean(name, named_sizes())));
 }
 

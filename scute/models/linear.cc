@@ -22,6 +22,13 @@ Tensor as_floats(const Tensor& codes) {
 
 }  // namespace
 
+LinearTensors::LinearTensors() = default;
+LinearTensors::LinearTensors(const LinearTensors&) = default;
+LinearTensors::LinearTensors(LinearTensors&&) noexcept = default;
+LinearTensors& LinearTensors::operator=(const LinearTensors&) = default;
+LinearTensors& LinearTensors::operator=(LinearTensors&&) noexcept = default;
+LinearTensors::~LinearTensors() = default;
+
 LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t outputs_,
                              int64_t inputs_)
     : name(std::move(name_)), outputs(outputs_), inputs(inputs_) {
@@ -88,6 +95,13 @@ QuantizedWeight LinearTensors::weight_codes() const {
   }
   return out;
 }
+
+Linear::Linear() = default;
+Linear::Linear(const Linear&) = default;
+Linear::Linear(Linear&&) noexcept = default;
+Linear& Linear::operator=(const Linear&) = default;
+Linear& Linear::operator=(Linear&&) noexcept = default;
+Linear::~Linear() = default;
 
 Linear::Linear(const LinearTensors& tensors, const Execution& execution)
     : outputs_(tensors.outputs) {

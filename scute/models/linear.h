@@ -22,8 +22,13 @@ namespace scute {
 /// bit), perhaps with `weight_channel_scale`; and `input_scale` when products are formed with 8-bit
 /// inputs.
 struct LinearTensors {
-  LinearTensors() = default;
+  LinearTensors();
   LinearTensors(WeightReader& reader, std::string name, int64_t outputs, int64_t inputs);
+  LinearTensors(const LinearTensors&);
+  LinearTensors(LinearTensors&&) noexcept;
+  LinearTensors& operator=(const LinearTensors&);
+  LinearTensors& operator=(LinearTensors&&) noexcept;
+  ~LinearTensors();
 
   bool quantized() const { return packed.size() > 0 || scale.size() > 0; }
   bool eight_bit_input() const { return input_scale.size() > 0; }
@@ -41,8 +46,13 @@ Tensor take_column_scales(WeightReader& reader, const std::string& name, int64_t
 /// y = x·Wᵀ. A closed choice of weight formats; who calls it neither knows nor asks which.
 class Linear {
  public:
-  Linear() = default;
+  Linear();
   Linear(const LinearTensors& tensors, const Execution& execution);
+  Linear(const Linear&);
+  Linear(Linear&&) noexcept;
+  Linear& operator=(const Linear&);
+  Linear& operator=(Linear&&) noexcept;
+  ~Linear();
 
   int64_t outputs() const { return outputs_; }
   /// x: L × inputs, y: L × outputs. With an input scale x is rounded to its grid first (values on

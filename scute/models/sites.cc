@@ -10,6 +10,13 @@
 
 namespace scute {
 
+SiteList::SiteList() = default;
+SiteList::SiteList(const SiteList&) = default;
+SiteList::SiteList(SiteList&&) noexcept = default;
+SiteList& SiteList::operator=(const SiteList&) = default;
+SiteList& SiteList::operator=(SiteList&&) noexcept = default;
+SiteList::~SiteList() = default;
+
 Site SiteList::add(std::string name, Shape shape, Site::Extent extent) {
   sites_.push_back({std::move(name), std::move(shape), extent, static_cast<int>(sites_.size())});
   return sites_.back();

@@ -13,6 +13,13 @@ namespace scute {
 /// All sites of one model in the order tensors reach them, and the other names some of them have.
 class SiteList {
  public:
+  SiteList();
+  SiteList(const SiteList&);
+  SiteList(SiteList&&) noexcept;
+  SiteList& operator=(const SiteList&);
+  SiteList& operator=(SiteList&&) noexcept;
+  ~SiteList();
+
   Site add(std::string name, Shape shape, Site::Extent extent = Site::Extent::per_token);
   /// The input of a product and its `NAME@rotated` twin. A plain model shows both, the twin only
   /// where a Hadamard transform of that width exists; one that works on rotated inputs has the twin

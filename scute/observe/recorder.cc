@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t kSmall = 4096;
 // A table beyond 2^(9+12)·4 = 8 MB misses every cache; then counting straight is as fast.
 constexpr int kFinestTable = 12;
+constexpr uint32_t kInfAndNanPage = 255;
 constexpr uint32_t kSignPage = 256;
-constexpr uint32_t kNonFinitePage = 255;
 
 /// The rows as one when nothing lies between them.
 MatView<const float> flattened(MatView<const float> x) {
@@ -149,7 +149,7 @@ void Recorder::flush(const ValueScan& scan, Histogram& histogram) {
     }
   }
   move_page(0);
-  if (scan.nans + scan.infs > 0) move_page(kNonFinitePage);
+  if (scan.nans + scan.infs > 0) move_page(kInfAndNanPage);
 }
 
 void Recorder::record_channels(Role role, const std::string& name, MatView<const float> x,

@@ -129,6 +129,14 @@ std::vector<Histogram::Bucket> Histogram::by_id() const {
   return out;
 }
 
+Statistic::Statistic(int fine) : histogram(fine) {}
+Statistic::Statistic(const Statistic&) = default;
+Statistic::Statistic(Statistic&&) noexcept = default;
+Statistic& Statistic::operator=(const Statistic&) = default;
+Statistic& Statistic::operator=(Statistic&&) noexcept = default;
+Statistic::~Statistic() = default;
+bool Statistic::operator==(const Statistic&) const = default;
+
 void Statistic::merge(const Statistic& other) {
   if (other.histogram.fine() != histogram.fine() || other.count == 0) {
     histogram.merge(other.histogram);

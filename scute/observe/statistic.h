@@ -66,13 +66,18 @@ struct Statistic {
   std::vector<float> channel_meanabs;  ///< max over samples of a channel's mean |x|; may be empty
   std::vector<float> element_absmax;   ///< max |x| per element of the state; may be empty
 
-  explicit Statistic(int fine = 8) : histogram(fine) {}
+  explicit Statistic(int fine = 8);
+  Statistic(const Statistic&);
+  Statistic(Statistic&&) noexcept;
+  Statistic& operator=(const Statistic&);
+  Statistic& operator=(Statistic&&) noexcept;
+  ~Statistic();
   uint64_t finite() const { return count - nans - infs; }
   /// Whether every value is the lower edge of its bucket, so that reading back is exact.
   bool exact() const { return (bits_or & ((uint32_t{1} << (23 - histogram.fine())) - 1)) == 0; }
   /// Error, and nothing merged, when fine or the vectors' lengths differ.
   void merge(const Statistic& other);
-  bool operator==(const Statistic&) const = default;
+  bool operator==(const Statistic&) const;
 };
 
 /// The statistic of values in memory, as one sample: plain loops, no vectors per channel. Recorder

@@ -28,8 +28,8 @@ bool is_language_config(const Json& config) {
   constexpr std::array<std::string_view, 9> kKeys{
       "model_type", "architectures",     "d_model", "n_layer", "hidden_size",
       "vocab_size", "num_hidden_layers", "ssm_cfg", "dim"};
-  return std::ranges::any_of(
-      kKeys, [&](std::string_view key) { return config.find(key) != nullptr; });
+  return std::ranges::any_of(kKeys,
+                             [&](std::string_view key) { return config.find(key) != nullptr; });
 }
 
 /// A file is a regressor's checkpoint, or part of a folder that should have been named.
@@ -42,6 +42,16 @@ ModelKind kind_of_file(const fs::path& path) {
   fail(path.string(), "a model: a folder with a config.json, or a regressor's checkpoint, .pt",
        inside ? fmt::format("a file; give its folder, {}", folder.string())
               : "a file; give its folder");
+}
+
+bool holds_weights(const fs::path& folder) {
+  constexpr std::array<std::string_view, 4> kEndings{".safetensors", ".bin", ".pt", ".pth"};
+  std::error_code ignored;
+  const fs::directory_iterator files(folder, ignored);
+  return std::any_of(begin(files), end(files), [&](const fs::directory_entry& entry) {
+    const std::string ending = entry.path().extension().string();
+    return std::ranges::find(kEndings, ending) != kEndings.end();
+  });
 }
 
 }  // namespace
@@ -64,8 +74,13 @@ ModelKind kind_of(const std::string& path) {
     fail(path, "a model folder, or a regressor's checkpoint, .pt", "no such folder");
   }
   if (!fs::is_directory(status)) return kind_of_file(path);
+  // What is missing in a folder of weights says the reader of language models, verb by verb.
+  const bool weights = holds_weights(path);
   const std::string file = (fs::path(path) / "config.json").string();
-  if (!fs::exists(file, error)) fail(path, "a model folder with a config.json", "none");
+  if (!fs::exists(file, error)) {
+    if (weights) return ModelKind::language;
+    fail(path, "a model folder with a config.json", "none");
+  }
   const Json config = Json::parse(read_text(file, kConfigLimit), file);
   const bool cobra = is_cobra_config(config), language = is_language_config(config);
   if (cobra && language) {
@@ -73,7 +88,7 @@ ModelKind kind_of(const std::string& path) {
          "a language model's keys beside Cobra's \"model\" with a \"vision_backbone_id\"; keep one "
          "of them (Cobra's language model has its own folder, llm/)");
   }
-  if (!cobra && !language) {
+  if (!cobra && !language && !weights) {
     fail(file,
          "a language model's config (\"model_type\", or \"d_model\" and \"n_layer\") or Cobra's (a "
          "\"model\" with a \"vision_backbone_id\")",

@@ -4,14 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
+#include "scute/io/testing.h"
 #include "scute/io/torch_zip.h"
-#include "scute/language/test_models.h"
 
 namespace scute {
 namespace {
 
+using scute::testing::Folder;
 using ::testing::HasSubstr;
-using testing_models::Folder;
 using Dict = TorchValue::Dict;
 
 std::string message_of(auto&& action) {
@@ -25,7 +25,7 @@ std::string message_of(auto&& action) {
 
 TEST(StatisticsPt, BucketsAloneAreTopLevelAndNothingIsLost) {
   const Folder folder;
-  const std::string path = folder.path("s.pt");
+  const std::string path = (folder / "s.pt");
   StatisticsSet set;
   for (const char* name :
        {"vision.dino", "llm", "vision.dino.blocks.0.attn.qkv:input", "layer_0.in_proj:input"}) {
@@ -50,7 +50,7 @@ TEST(StatisticsPt, BucketsAloneAreTopLevelAndNothingIsLost) {
 
 TEST(StatisticsPt, WithoutBucketsEverySiteIsTopLevel) {
   const Folder folder;
-  const std::string path = folder.path("s.pt");
+  const std::string path = (folder / "s.pt");
   StatisticsSet set;
   set.sites.emplace("layer_0.in_proj:input", statistic_of(std::vector<float>{1, 2}));
   set.sites.emplace("embedding:output", statistic_of(std::vector<float>{1, 2}));
@@ -63,7 +63,7 @@ TEST(StatisticsPt, WithoutBucketsEverySiteIsTopLevel) {
 
 TEST(StatisticsPt, ASiteInBothPlacesIsRefused) {
   const Folder folder;
-  const std::string path = folder.path("s.pt");
+  const std::string path = (folder / "s.pt");
   StatisticsSet set;
   set.sites.emplace("llm", statistic_of(std::vector<float>{1, 2}));
   set.sites.emplace("layer_0.in_proj:input", statistic_of(std::vector<float>{1, 2}));
@@ -72,8 +72,8 @@ TEST(StatisticsPt, ASiteInBothPlacesIsRefused) {
   auto& entries = std::get<Dict>(root.value);
   entries.emplace_back("layer_0.in_proj:input",
                        *root.find("meta")->find("inner_sites")->find("layer_0.in_proj:input"));
-  write_torch(folder.path("twice.pt"), root);
-  EXPECT_THAT(message_of([&] { read_statistics(folder.path("twice.pt")); }), HasSubstr("twice"));
+  write_torch((folder / "twice.pt"), root);
+  EXPECT_THAT(message_of([&] { read_statistics((folder / "twice.pt")); }), HasSubstr("twice"));
 }
 
 }  // namespace

@@ -13,11 +13,12 @@ namespace {
 using Dict = TorchValue::Dict;
 
 /// Values of the key `scute`; errors name the file and the place.
-class Part {
+class StoredPart {
  public:
-  Part(const TorchValue& value, std::string where) : value_(value), where_(std::move(where)) {}
+  StoredPart(const TorchValue& value, std::string where)
+      : value_(value), where_(std::move(where)) {}
 
-  Part at(std::string_view key) const {
+  StoredPart at(std::string_view key) const {
     const TorchValue* found = value_.find(key);
     if (found == nullptr) fail(where_, fmt::format("the key \"{}\"", key), "none");
     return {*found, fmt::format("{}.{}", where_, key)};
@@ -44,10 +45,10 @@ class Part {
   std::string where_;
 };
 
-RegressorFormats::Layer read_layer(const Part& part) {
+RegressorFormats::Layer read_layer(const StoredPart& part) {
   const int64_t bits = part.at("bits").get<int64_t>("an integer");
   if (bits != 8 && bits != 16) fail(part.where(), "8 or 16 bits", fmt::format("{}", bits));
-  const Part weight = part.at("weight");
+  const StoredPart weight = part.at("weight");
   const Tensor& scales = weight.get<Tensor>("a tensor");
   if (scales.dtype() != DType::f32 || scales.rank() != 1) {
     fail(weight.where(), "scales, a row of F32",
@@ -66,7 +67,7 @@ RegressorFormats::Layer read_layer(const Part& part) {
 }  // namespace
 
 void read_scute_part(const TorchValue& value, const std::string& path, RegressorCheckpoint& out) {
-  const Part part(value, path + ": scute");
+  const StoredPart part(value, path + ": scute");
   const auto& format = part.at("format").get<std::string>("a text");
   const int64_t version = part.at("version").get<int64_t>("an integer");
   if (format != "scute-regressor" || version != 1) {
@@ -77,12 +78,13 @@ void read_scute_part(const TorchValue& value, const std::string& path, Regressor
   out.quantization.backend = RegressorBackend::integer;
   if (!part.has("layers")) return;
   RegressorFormats formats;
-  const Part layers = part.at("layers"), values = part.at("values");
+  const StoredPart layers = part.at("layers"), values = part.at("values");
   for (const auto& [name, layer] : layers.get<Dict>("a dictionary")) {
-    formats.layers[name] = read_layer(Part(layer, fmt::format("{}.{}", layers.where(), name)));
+    formats.layers[name] =
+        read_layer(StoredPart(layer, fmt::format("{}.{}", layers.where(), name)));
   }
   for (const auto& [name, scale] : values.get<Dict>("a dictionary")) {
-    const Part one(scale, fmt::format("{}.{}", values.where(), name));
+    const StoredPart one(scale, fmt::format("{}.{}", values.where(), name));
     formats.values[name] = {{16, true}, one.scale(), 0};
   }
   // Whether they fit the model is for it to say: formats that are missing or senseless are named.

@@ -26,7 +26,12 @@ std::string to_string(const Shape& shape);
 /// type, and to 64 bytes when this tensor allocated it.
 class Tensor {
  public:
-  Tensor() = default;
+  Tensor();
+  Tensor(const Tensor&);
+  Tensor(Tensor&&) noexcept;
+  Tensor& operator=(const Tensor&);
+  Tensor& operator=(Tensor&&) noexcept;
+  ~Tensor();
   /// New memory, all zero.
   Tensor(DType dtype, Shape shape);
   /// Memory of someone else, kept alive by `owner`, read only. `data` must be aligned for `dtype`

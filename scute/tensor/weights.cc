@@ -7,6 +7,12 @@
 
 namespace scute {
 
+Weights::Weights(const Weights&) = default;
+Weights::Weights(Weights&&) noexcept = default;
+Weights& Weights::operator=(const Weights&) = default;
+Weights& Weights::operator=(Weights&&) noexcept = default;
+Weights::~Weights() = default;
+
 void Weights::add(std::string name, Tensor tensor) {
   const auto [where, fresh] = tensors_.emplace(std::move(name), std::move(tensor));
   if (!fresh) fail(source_, "each tensor once", fmt::format("\"{}\" twice", where->first));
@@ -81,8 +87,7 @@ void WeightReader::finish() const {
   }
   if (all.empty()) return;
   fail(weights_.source(), "exactly the tensors its config describes",
-       fmt::format("{} problem{}: {}", all.size(), all.size() == 1 ? "" : "s",
-                   fmt::join(all, "; ")));
+       fmt::format("{} problem{}: {}", all.size(), all.size() == 1 ? "" : "s", joined(all, "; ")));
 }
 
 }  // namespace scute

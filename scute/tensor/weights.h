@@ -15,6 +15,11 @@ class Weights {
  public:
   /// `source` is the file or folder named in errors.
   explicit Weights(std::string source = "weights") : source_(std::move(source)) {}
+  Weights(const Weights&);
+  Weights(Weights&&) noexcept;
+  Weights& operator=(const Weights&);
+  Weights& operator=(Weights&&) noexcept;
+  ~Weights();
 
   const std::string& source() const { return source_; }
   /// Error when the name is there already.

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "scute/recipe/kind.h"
 #include "tests/cobra/test_models.h"
 
 namespace scute {

@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "scute/io/checkpoint.h"
-#include "scute/recipe/kind.h"
 #include "scute/io/safetensors.h"
+#include "scute/recipe/kind.h"
 #include "scute/text/prompt.h"
 #include "tests/cobra/test_models.h"
 

@@ -151,10 +151,10 @@ Json activation_json(const RegressorEvaluation& evaluation) {
   return out;
 }
 
-std::string fixed(double x, int digits) { return fmt::format("{:.{}f}", x, digits); }
+std::string digits_of(double x, int digits) { return fmt::format("{:.{}f}", x, digits); }
 std::string shortest(double x) { return fmt::format("{:.3g}", x); }
 std::string whole(int64_t n) { return fmt::format("{}", n); }
-std::string db(double x) { return std::isfinite(x) ? fixed(x, 1) : "exact"; }
+std::string db(double x) { return std::isfinite(x) ? digits_of(x, 1) : "exact"; }
 
 }  // namespace
 
@@ -246,9 +246,9 @@ std::vector<PageTable> diagnosis_tables(const RegressorEvaluation& evaluation) {
       {}};
   for (const LayerSensitivity& layer : evaluation.sensitivity) {
     const PositionComparison& c = layer.against_float;
-    table.rows.push_back({layer.layer, whole(layer.bits), fixed(layer.errors.mean, 5),
-                          fixed(c.ratio, 4), fixed(c.ratio_standard_error, 4),
-                          fixed(c.rms_deviation * 1e3, 3)});
+    table.rows.push_back({layer.layer, whole(layer.bits), digits_of(layer.errors.mean, 5),
+                          digits_of(c.ratio, 4), digits_of(c.ratio_standard_error, 4),
+                          digits_of(c.rms_deviation * 1e3, 3)});
   }
   out.push_back(std::move(table));
   return out;

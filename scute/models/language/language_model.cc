@@ -64,6 +64,13 @@ bool is_twin(const Site& site, const SiteList& list) {
 
 }  // namespace
 
+LanguageModelSites::LanguageModelSites() = default;
+LanguageModelSites::LanguageModelSites(const LanguageModelSites&) = default;
+LanguageModelSites::LanguageModelSites(LanguageModelSites&&) noexcept = default;
+LanguageModelSites& LanguageModelSites::operator=(const LanguageModelSites&) = default;
+LanguageModelSites& LanguageModelSites::operator=(LanguageModelSites&&) noexcept = default;
+LanguageModelSites::~LanguageModelSites() = default;
+
 LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& scheme,
                                        SiteList before, const std::string& embedding)
     : list(std::move(before)) {
@@ -82,6 +89,13 @@ LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& 
   head_input = list.add_input("lm_head:input", config.width, input_of(scheme.folded_head));
   head_output = list.add("lm_head:output", {config.vocabulary});
 }
+
+LanguageModel::LanguageModel() = default;
+LanguageModel::LanguageModel(const LanguageModel&) = default;
+LanguageModel::LanguageModel(LanguageModel&&) noexcept = default;
+LanguageModel& LanguageModel::operator=(const LanguageModel&) = default;
+LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
+LanguageModel::~LanguageModel() = default;
 
 LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                              Head head, const Scheme& scheme)

@@ -24,7 +24,12 @@ struct LanguageModelSites {
   Site embedding_output, head_output;
   SiteList::InputSites head_input;
 
-  LanguageModelSites() = default;
+  LanguageModelSites();
+  LanguageModelSites(const LanguageModelSites&);
+  LanguageModelSites(LanguageModelSites&&) noexcept;
+  LanguageModelSites& operator=(const LanguageModelSites&);
+  LanguageModelSites& operator=(LanguageModelSites&&) noexcept;
+  ~LanguageModelSites();
   explicit LanguageModelSites(const MambaConfig& config, const Scheme& scheme = {})
       : LanguageModelSites(config, scheme, {}, "embedding:output") {}
   /// After the sites of whatever comes before the language model; `embedding` is the name of its
@@ -38,7 +43,12 @@ class LanguageModel {
   enum class Head { packed, absent };
 
   /// No model: none of its functions may be called.
-  LanguageModel() = default;
+  LanguageModel();
+  LanguageModel(const LanguageModel&);
+  LanguageModel(LanguageModel&&) noexcept;
+  LanguageModel& operator=(const LanguageModel&);
+  LanguageModel& operator=(LanguageModel&&) noexcept;
+  ~LanguageModel();
   /// Reads every tensor of `weights` under the state-spaces names (recipe renames other dialects),
   /// float or low-bit in any mixture; Error naming all that are missing, misshapen or left over, or
   /// the one whose scales make no sense. Weights are packed layer by layer and their checkpoint

@@ -29,6 +29,12 @@ IntegerBlock make_block(const OriginBlockTensors& tensors, const RegressorConfig
 
 }  // namespace
 
+IntegerRegressor::IntegerRegressor(const IntegerRegressor&) = default;
+IntegerRegressor::IntegerRegressor(IntegerRegressor&&) noexcept = default;
+IntegerRegressor& IntegerRegressor::operator=(const IntegerRegressor&) = default;
+IntegerRegressor& IntegerRegressor::operator=(IntegerRegressor&&) noexcept = default;
+IntegerRegressor::~IntegerRegressor() = default;
+
 IntegerRegressor::IntegerRegressor(const RegressorConfig& config, const RegressorTensors& tensors,
                                    const RegressorFormats& formats)
     : config_(config), formats_(formats) {

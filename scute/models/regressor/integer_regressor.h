@@ -26,6 +26,11 @@ class IntegerRegressor {
   /// Error naming the format that is missing or does not fit.
   IntegerRegressor(const RegressorConfig& config, const RegressorTensors& tensors,
                    const RegressorFormats& formats);
+  IntegerRegressor(const IntegerRegressor&);
+  IntegerRegressor(IntegerRegressor&&) noexcept;
+  IntegerRegressor& operator=(const IntegerRegressor&);
+  IntegerRegressor& operator=(IntegerRegressor&&) noexcept;
+  ~IntegerRegressor();
 
   const RegressorConfig& config() const { return config_; }
   const RegressorFormats& formats() const { return formats_; }

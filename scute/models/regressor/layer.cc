@@ -15,6 +15,13 @@ void add_to_rows(const std::vector<float>& bias, MatView<float> y) {
 
 }  // namespace
 
+RegressorLayer::RegressorLayer() = default;
+RegressorLayer::RegressorLayer(const RegressorLayer&) = default;
+RegressorLayer::RegressorLayer(RegressorLayer&&) noexcept = default;
+RegressorLayer& RegressorLayer::operator=(const RegressorLayer&) = default;
+RegressorLayer& RegressorLayer::operator=(RegressorLayer&&) noexcept = default;
+RegressorLayer::~RegressorLayer() = default;
+
 RegressorLayer::RegressorLayer(Site input, const Tensor& weight, const Tensor& bias,
                                const RegressorArithmetic& arithmetic)
     : input_(std::move(input)), outputs_(weight.dim(0)), bias_(to_vector(bias)) {

@@ -13,7 +13,12 @@ namespace scute {
 /// y = x·Wᵀ + b, and the site of x. Who calls it neither knows nor asks how W is stored.
 class RegressorLayer {
  public:
-  RegressorLayer() = default;
+  RegressorLayer();
+  RegressorLayer(const RegressorLayer&);
+  RegressorLayer(RegressorLayer&&) noexcept;
+  RegressorLayer& operator=(const RegressorLayer&);
+  RegressorLayer& operator=(RegressorLayer&&) noexcept;
+  ~RegressorLayer();
   /// weight: outputs × inputs; bias: outputs, or empty for none. Error when the rounding of this
   /// layer does not fit.
   RegressorLayer(Site input, const Tensor& weight, const Tensor& bias,

@@ -87,6 +87,12 @@ RegressorSites::RegressorSites(const RegressorConfig& config) {
   position = list.add("head:output", {RegressorConfig::outputs});
 }
 
+Regressor::Regressor(const Regressor&) = default;
+Regressor::Regressor(Regressor&&) noexcept = default;
+Regressor& Regressor::operator=(const Regressor&) = default;
+Regressor& Regressor::operator=(Regressor&&) noexcept = default;
+Regressor::~Regressor() = default;
+
 Regressor::Regressor(const RegressorConfig& config, const RegressorTensors& tensors,
                      const RegressorArithmetic& arithmetic)
     : config_(config),

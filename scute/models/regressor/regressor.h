@@ -53,6 +53,11 @@ class Regressor {
 
   Regressor(const RegressorConfig& config, const RegressorTensors& tensors,
             const RegressorArithmetic& arithmetic = {});
+  Regressor(const Regressor&);
+  Regressor(Regressor&&) noexcept;
+  Regressor& operator=(const Regressor&);
+  Regressor& operator=(Regressor&&) noexcept;
+  ~Regressor();
 
   const RegressorConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }

@@ -56,6 +56,12 @@ OriginBlockTensors origin_block(WeightReader& reader, const std::string& name,
 
 }  // namespace
 
+RegressorTensors::RegressorTensors(const RegressorTensors&) = default;
+RegressorTensors::RegressorTensors(RegressorTensors&&) noexcept = default;
+RegressorTensors& RegressorTensors::operator=(const RegressorTensors&) = default;
+RegressorTensors& RegressorTensors::operator=(RegressorTensors&&) noexcept = default;
+RegressorTensors::~RegressorTensors() = default;
+
 RegressorTensors::RegressorTensors(const RegressorConfig& config, Weights weights) {
   config.check(weights.source());
   const int64_t C = config.projected, D = config.width;

@@ -41,6 +41,11 @@ struct OriginBlockTensors {
 struct RegressorTensors {
   /// Reads all of `weights`; Error naming every tensor that is missing, misshapen or unknown.
   RegressorTensors(const RegressorConfig& config, Weights weights);
+  RegressorTensors(const RegressorTensors&);
+  RegressorTensors(RegressorTensors&&) noexcept;
+  RegressorTensors& operator=(const RegressorTensors&);
+  RegressorTensors& operator=(RegressorTensors&&) noexcept;
+  ~RegressorTensors();
 
   RegressorLayerTensors proj;             ///< C × Din
   RegressorLayerTensors patch_embedding;  ///< (D, C, P)

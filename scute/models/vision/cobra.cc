@@ -59,6 +59,12 @@ void CobraConfig::check(std::string_view where) const {
   language.check(where);
 }
 
+CobraSites::CobraSites(const CobraSites&) = default;
+CobraSites::CobraSites(CobraSites&&) noexcept = default;
+CobraSites& CobraSites::operator=(const CobraSites&) = default;
+CobraSites& CobraSites::operator=(CobraSites&&) noexcept = default;
+CobraSites::~CobraSites() = default;
+
 CobraSites::CobraSites(const CobraConfig& config, const Scheme& scheme) {
   SiteList before;
   std::vector<Site> outputs;
@@ -69,6 +75,12 @@ CobraSites::CobraSites(const CobraConfig& config, const Scheme& scheme) {
   projector = ProjectorSites(config.projector_config(), outputs, before);
   language = LanguageModelSites(config.language, scheme, std::move(before), "llm");
 }
+
+CobraModel::CobraModel(const CobraModel&) = default;
+CobraModel::CobraModel(CobraModel&&) noexcept = default;
+CobraModel& CobraModel::operator=(const CobraModel&) = default;
+CobraModel& CobraModel::operator=(CobraModel&&) noexcept = default;
+CobraModel::~CobraModel() = default;
 
 CobraModel::CobraModel(const CobraConfig& config, CobraWeights weights, const Execution& execution,
                        Parts parts, const Scheme& scheme)

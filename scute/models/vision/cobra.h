@@ -33,6 +33,11 @@ struct CobraSites {
   LanguageModelSites language;  ///< its list holds all sites
 
   explicit CobraSites(const CobraConfig& config, const Scheme& scheme = {});
+  CobraSites(const CobraSites&);
+  CobraSites(CobraSites&&) noexcept;
+  CobraSites& operator=(const CobraSites&);
+  CobraSites& operator=(CobraSites&&) noexcept;
+  ~CobraSites();
   const SiteList& list() const { return language.list; }
 };
 
@@ -49,6 +54,11 @@ class CobraModel {
 
   CobraModel(const CobraConfig& config, CobraWeights weights, const Execution& execution,
              Parts parts = Parts::all, const Scheme& scheme = {});
+  CobraModel(const CobraModel&);
+  CobraModel(CobraModel&&) noexcept;
+  CobraModel& operator=(const CobraModel&);
+  CobraModel& operator=(CobraModel&&) noexcept;
+  ~CobraModel();
 
   const CobraConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list(); }
