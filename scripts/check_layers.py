@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: the layers of scute point one way only.
+"""Checks who includes whom (the layers of scute point one way only), and that no two headers
+define a type of the same name.
 
   scripts/check_layers.py              checks the repository, prints every edge that must not be
   scripts/check_layers.py --self-test  proves that bad edges are found
@@ -8,6 +9,9 @@
 import pathlib
 import re
 import sys
+
+BELOW_PRODUCTS = ["base", "tensor", "io", "text", "data", "observe", "quantize", "decide", "models",
+                  "evaluate"]
 
 # layer -> the layers it may include. Tests (_test.cc) may include any.
 LAYERS = {
@@ -22,10 +26,17 @@ LAYERS = {
     "models": ["base", "tensor", "kernels", "quantize"],
     "data": ["base", "tensor", "io", "text"],
     "evaluate": ["base", "tensor", "kernels", "models"],
-    "recipe": ["base", "tensor", "io", "text", "data", "observe", "quantize", "decide", "models",
-               "evaluate"],
+    "recipe": BELOW_PRODUCTS,
+    # Three siblings: none knows another, but Cobra has a language model inside.
+    "language": [*BELOW_PRODUCTS, "recipe"],
+    "cobra": [*BELOW_PRODUCTS, "recipe", "language"],
+    "regressor": [*BELOW_PRODUCTS, "recipe"],
     "experiments": ["base", "io", "observe", "decide", "evaluate", "recipe"],
 }
+PRODUCTS = ["language", "cobra", "regressor"]
+# Where experiments may use the products whose experiments they run, or which they show.
+SHOWS_PRODUCTS = re.compile(
+    r"scute/experiments/(run|subject|record|difference|report/|positions/)")
 
 # decide works on statistics alone, so these are all it may know of two of its layers ...
 PURE = {"observe/statistic", "observe/distribution", "quantize/grid"}
@@ -65,6 +76,9 @@ def check_edge(path, layer, target):
         return f"scute/{target} is in no layer that scripts/check_layers.py knows"
     if layer == "cli" or to_layer == layer or is_test(path):
         return None
+    if layer == "experiments" and to_layer in PRODUCTS:
+        return None if SHOWS_PRODUCTS.match(path) else (
+            f"of experiments only {SHOWS_PRODUCTS.pattern} may use {to_layer}")
     if to_layer not in LAYERS[layer]:
         return f"{layer} may include {' '.join(LAYERS[layer]) or 'nothing'}, not {to_layer}"
     stem = target.rsplit(".", 1)[0]
@@ -83,6 +97,23 @@ def check_third_party(path, header):
         if path.startswith("scute/") and path.endswith(".h") and not inline_kernel:
             return f"<{header}> in a header: third-party code is included by .cc files only"
     return None
+
+
+# Types of a namespace stand at the beginning of a line (.clang-format sees to it); those inside
+# classes and template specializations do not count.
+TYPE = re.compile(r"^(?:template <.*>\n)?(?:class|struct|union|enum class|enum)\s+(\w+)\s*"
+                  r"(?:final\s*)?(?::(?!:)[^;{]*)?\{", re.MULTILINE)
+
+
+def check_types(files):
+    """Two types of one name are undefined behaviour in one program, whoever includes them."""
+    where = {}
+    for path, text in sorted(files.items()):
+        if path.endswith(".h") and not is_test(path):
+            for name in TYPE.findall(text):
+                where.setdefault(name, []).append(path)
+    return [f"{paths[0]}: the type {name} is also defined in {', '.join(paths[1:])}"
+            for name, paths in where.items() if len(paths) > 1]
 
 
 def check_pure(files):
@@ -108,8 +139,9 @@ def check_cmake(path, text):
     problems = []
     for name, rest in re.findall(r"scute_layer\(\s*(\w+)([^)]*)\)", text):
         depends = re.search(r"DEPENDS\s+([\w\s]*?)(?:\s+LIBRARIES|$)", rest.strip())
+        allowed = LAYERS.get(name, []) + (PRODUCTS if name == "experiments" else [])
         for other in depends.group(1).split() if depends else []:
-            if name not in LAYERS or other not in LAYERS[name]:
+            if other not in allowed:
                 problems.append(f"{path}: {name} must not depend on {other}")
     return problems
 
@@ -135,7 +167,7 @@ def check(files):
                 problem = None if is_test(path) else check_third_party(path, header)
             if problem:
                 problems.append(f"{path}: {problem}")
-    return problems + check_pure(files)
+    return problems + check_pure(files) + check_types(files)
 
 
 def repository_files(top):
@@ -156,6 +188,11 @@ def self_test():
         "scute/models/language/models_test.cc": '#include "scute/io/safetensors.h"\n',
         "cli/language/collect.cc": '#include "scute/language/collect.h"\n#include <CLI/CLI.hpp>\n',
         "scute/io/CMakeLists.txt": "scute_layer(io DEPENDS base tensor LIBRARIES fmt::fmt)\n",
+        "scute/cobra/folder.h": '#include "scute/language/model_folder.h"\n',
+        "scute/experiments/report/log.cc": '#include "scute/language/trace.h"\n',
+        "scute/observe/one.h": "class Tap {\n};\nstruct A;\nclass B {\n  struct Part {\n",
+        "scute/evaluate/test_two.h": "class Tap {\n",
+        "scute/evaluate/two.h": "class Tap;\nclass C {\n  struct Part {\n",
     }
     assert check(good) == [], check(good)
     bad = {
@@ -175,6 +212,13 @@ def self_test():
         "scute/kernels/gemm.cc": "#include <dnnl.hpp>\n",
         "scute/data/x.cc": "#include <nlohmann/json.hpp>\n",
         "scute/text/CMakeLists.txt": "scute_layer(text DEPENDS base io)\n",
+        "scute/recipe/y.h": '#include "scute/cobra/folder.h"\n',
+        "scute/language/x.cc": '#include "scute/cobra/folder.h"\n',
+        "scute/regressor/x.cc": '#include "scute/language/model_folder.h"\n',
+        "scute/cobra/x.cc": '#include "scute/regressor/checkpoint.h"\n',
+        "scute/experiments/ranking.cc": '#include "scute/language/scoring.h"\n',
+        "scute/evaluate/x.h": "struct Tap : Base {\n",
+        "scute/decide/z.h": "template <class T>\nclass Tap {\n",
     }
     for path, text in bad.items():
         found = check({**good, path: text})
