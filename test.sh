@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Installs what is missing (Debian 12), builds scute and runs every check, fastest first.
-#   ./test.sh         everything
+#   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
+#   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
 
-fast=no
+extent=usual
 case "${1:-}" in
   "") ;;
-  --fast) fast=yes ;;
+  --fast) extent=fast ;;
+  --all) extent=all ;;
   *)
-    echo "usage: ./test.sh [--fast]" >&2
+    echo "usage: ./test.sh [--fast|--all]" >&2
     exit 2
     ;;
 esac
@@ -172,15 +174,26 @@ layer_programs() {
   done
 }
 
-portable_path() {
-  # models_golden_test, which needs all layers, runs in the portable build of threads().
-  build_in build/plain "kernels_test models_test" -DCMAKE_BUILD_TYPE=Release -DSCUTE_PLAIN=ON \
-    -DSCUTE_WERROR=ON &&
-    run_tests build/plain scute/kernels/kernels_test scute/models/models_test
+layers=(base tensor io text kernels observe quantize decide models data evaluate recipe language cobra regressor
+  experiments)
+
+# Without oneDNN and SIMD (other processors), without optimization (what inlining hides), file by file (a
+# missing include): three things no other stage does, in one build.
+unoptimized() {
+  local targets="scute" layer programs
+  for layer in "${layers[@]}"; do targets+=" ${layer}_test"; done
+  mapfile -t programs < <(layer_programs "${layers[@]}")
+  build_in build/plain "$targets" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DSCUTE_PLAIN=ON \
+    -DSCUTE_UNITY=OFF -DSCUTE_WERROR=ON &&
+    run_tests build/plain "${programs[@]}" &&
+    quietly unoptimized tests/unoptimized_test.sh build/plain/cli/scute build/cli/scute &&
+    cat $logs/unoptimized.log
 }
 
 # Addresses, undefined behaviour and fuzzing share one build with Clang.
+# In the usual run the layers that read untrusted bytes or walk raw memory.
 sanitized_layers=(base tensor io text data observe quantize decide models experiments)
+if [ $extent = all ]; then sanitized_layers=("${layers[@]}"); fi
 sanitizer_build() {
   local targets=fuzz
   for layer in "${sanitized_layers[@]}"; do targets+=" ${layer}_test"; done
@@ -194,13 +207,16 @@ sanitizer_tests() {
   run_tests build/sanitize "${programs[@]}"
 }
 
-# One program for ten seconds.
+fuzz_seconds=10
+if [ $extent = all ]; then fuzz_seconds=60; fi
+
+# One program for that long.
 fuzz_one() {
   local seeds=$1 program=$2 name
   name=$(basename "$program")
   mkdir -p "$seeds/$name" "build/fuzz-found/$name"
   # The corpus found so far stays in build/, so that every run begins where the last one ended.
-  if "$program" -max_total_time=10 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+  if "$program" -max_total_time=$fuzz_seconds -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
     -artifact_prefix="build/fuzz-found/$name-" "build/fuzz-found/$name" "$seeds/$name" \
     >"$logs/$name.log" 2>&1; then
     echo "$name: $(sed -nE 's/^stat::number_of_executed_units: ([0-9]+)/\1/p' "$logs/$name.log") inputs, none breaks it"
@@ -237,6 +253,11 @@ older_machine() {
   ONEDNN_MAX_CPU_ISA=AVX2 run_tests build scute/kernels/kernels_test
 }
 
+case $extent in
+  usual) echo "test.sh: the usual run (--all: also every layer under the sanitizers, longer fuzzing)" ;;
+  fast) echo "test.sh: the fast run" ;;
+  all) echo "test.sh: the whole run" ;;
+esac
 stage "set-up" scripts/setup_debian.sh --test
 mkdir -p $logs
 stage "format" check_format
@@ -246,12 +267,12 @@ stage "golden data" golden_data
 stage "build (GCC, Release, warnings are errors)" build_in build "" -DCMAKE_BUILD_TYPE=Release \
   -DSCUTE_WERROR=ON -DSCUTE_TESTS=ON
 stage "tests" run_ctest
-if [ $fast = no ]; then
+if [ $extent != fast ]; then
   stage "kernels as on a machine with AVX2 only" older_machine
-  stage "portable path: kernels and models without oneDNN and SIMD" portable_path
+  stage "portable path, without optimization: every layer, and the main job" unoptimized
   stage "build with Clang, address and undefined-behaviour sanitizers" sanitizer_build
   stage "tests under the sanitizers" sanitizer_tests
-  stage "fuzzing, 10 seconds each" fuzz
+  stage "fuzzing, $fuzz_seconds seconds each" fuzz
   stage "threads under the thread sanitizer" threads
 fi
 

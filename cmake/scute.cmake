@@ -61,6 +61,10 @@ function(scute_precompiled target level)
   endif()
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O${level}>)
   target_link_libraries(${target} PRIVATE fmt::fmt)
+  if(target STREQUAL scute_kernels AND CMAKE_BUILD_TYPE STREQUAL Debug)
+    target_compile_options(${target} PRIVATE -O1)  # Highway's prefetch is a macro at -O0, and fails
+    return()
+  endif()
   target_precompile_headers(${target} REUSE_FROM scute_headers_${level})
   # Several files are compiled as one: what each instantiates of the same templates is then done
   # once. Names in anonymous namespaces must be unique in a layer. Not in kernels: Highway includes

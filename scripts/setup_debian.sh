@@ -2,16 +2,16 @@
 # Installs, with apt and only when something is missing, what scute needs on Debian 12.
 #   scripts/setup_debian.sh          to build and run
 #   scripts/setup_debian.sh --test   also what test.sh needs
-#   scripts/setup_debian.sh --dev    also benchmarks, clang-tidy and ccache
+#   scripts/setup_debian.sh --dev    also benchmarks and clang-tidy
 set -euo pipefail
 
 # ocl-icd-opencl-dev: oneDNN's CMake file asks for OpenCL, but its package only recommends it.
 packages=(cmake ninja-build g++ pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy-dev
   nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev zlib1g-dev libssl-dev libutf8proc-dev
-  libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js)
+  libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
   clang-format-14 chromium chromium-driver)
-dev_packages=(libbenchmark-dev clang-tidy-14 ccache)
+dev_packages=(libbenchmark-dev clang-tidy-14)
 
 case "${1:-}" in
   "") ;;
