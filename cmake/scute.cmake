@@ -62,7 +62,9 @@ function(scute_precompiled target level)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O${level}>)
   target_link_libraries(${target} PRIVATE fmt::fmt)
   if(target STREQUAL scute_kernels AND CMAKE_BUILD_TYPE STREQUAL Debug)
-    target_compile_options(${target} PRIVATE -O1)  # Highway's prefetch is a macro at -O0, and fails
+    # Highway's vectors are functions that must be inlined, and GCC 12 takes the wrong form of a
+    # prefetch at -O0 when a precompiled header comes first.
+    target_compile_options(${target} PRIVATE -O1)
     return()
   endif()
   target_precompile_headers(${target} REUSE_FROM scute_headers_${level})
