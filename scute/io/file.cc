@@ -194,7 +194,7 @@ void append_line(const std::string& path, std::string_view line) {
   char last = '\n';
   if (status.st_size > 0 && ::pread(file.get(), &last, 1, status.st_size - 1) == 1 &&
       last != '\n') {
-    text = "\n";
+    text.push_back('\n');
   }
   text.append(line).append("\n");
   int error = write_all(file.get(), text);

@@ -72,7 +72,7 @@ void Prompt::add_assistant(std::string_view message) {
                      : "a second answer in a row; join the two");
   }
   std::string words = cleaned(message);
-  if (words.empty() && style_ == PromptStyle::zephyr) words = " ";
+  if (words.empty() && style_ == PromptStyle::zephyr) words.push_back(' ');
   text_ += words;
   text_ += kEnd;
   ++turns_;
