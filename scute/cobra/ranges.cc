@@ -3,115 +3,46 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "scute/base/error.h"
-#include "scute/base/names.h"
 #include "scute/cobra/percentile_tables.h"
-#include "scute/language/plan_scales.h"
 
 namespace scute {
 namespace {
 
-constexpr const char* kCause = "a constant slice, or too few samples";
-constexpr const char* kRemedy =
-    "collect more batches, or look at what passes there with scute report";
-
-void check_origin(const Json& meta, const char* what, const CobraDescription& model,
-                  const std::string& hash) {
-  const Json* recorded = meta.find("model_sha256");
-  if (recorded == nullptr || !recorded->is_string()) return;
-  const std::string& theirs = recorded->as_string(what);
-  if (theirs == hash) return;
-  fail(what, fmt::format("one of {} (SHA-256 {})", model.name, hash.substr(0, 12)),
-       fmt::format("one of a model with SHA-256 {}", theirs.substr(0, 12)));
-}
-
-/// The plan with aliases replaced by names; Error naming sites that the model does not have.
-Plan with_own_names(const Plan& plan, const SiteList& sites, const std::string& model) {
-  std::vector<std::string> unknown, known;
-  for (const Site& site : sites.sites()) known.push_back(site.name);
-  for (const auto& [alias, name] : sites.aliases()) known.push_back(alias);
-  Plan out;
-  out.meta = plan.meta;
-  for (const auto& [name, decision] : plan.sites) {
-    const Site* site = sites.find(name);
-    if (site == nullptr) {
-      unknown.push_back(name);
-    } else if (!out.sites.emplace(site->name, decision).second) {
-      fail("plan", "one range for " + site->name, fmt::format("another for its alias {}", name));
-    }
-  }
-  if (!unknown.empty()) {
-    fail("plan", "sites of " + model,
-         first_few(unknown) + did_you_mean(unknown.front(), known) +
-             " (scute sites MODEL lists them)");
-  }
-  return out;
-}
-
-bool one_value(const Decision& decision) {
-  return !decision.policy.empty() && decision.before_lo == decision.before_hi;
-}
-
-double magnitude(const Decision& decision) {
-  return std::max(std::abs(decision.lo), std::abs(decision.hi));
-}
+constexpr std::string_view kHint =
+    "a constant slice, or too few samples: collect more batches, or look at what passes there with "
+    "scute report";
 
 }  // namespace
 
 CobraRanges::CobraRanges(const CobraDescription& model, const Plan& plan,
                          const StatisticsSet* statistics, const std::optional<Policy>& policy,
                          const std::string& hash)
-    : sites_(CobraSites(model.config).list()),
-      plan_(with_own_names(plan, sites_, model.name)),
+    : ranges_(model.name, CobraSites(model.config).list(), plan, statistics),
       statistics_(statistics),
       policy_(policy) {
-  check_origin(plan.meta, "plan", model, hash);
-  if (statistics != nullptr) check_origin(statistics->meta, "statistics", model, hash);
-  used_.meta = plan.meta;
-}
-
-void CobraRanges::problem(std::string text) {
-  // A range may be asked for twice.
-  if (std::ranges::find(problems_, text) == problems_.end()) problems_.push_back(std::move(text));
-}
-
-bool CobraRanges::note_constant(const std::string& site, const Decision& decision) {
-  if (!one_value(decision)) return false;
-  const std::string text = fmt::format("{} ({:.6g})", site, decision.before_lo);
-  if (std::ranges::find(constants_, text) == constants_.end()) constants_.push_back(text);
-  return true;
-}
-
-std::optional<Decision> CobraRanges::from_statistics(const std::string& site) {
-  if (statistics_ == nullptr) return std::nullopt;
-  const auto found = statistics_->sites.find(site);
-  if (found == statistics_->sites.end()) return std::nullopt;
-  try {
-    return decide(policy_.value_or(default_policy(site)), site, found->second, GridSpec{});
-  } catch (const Error& error) {
-    problem(error.what());
-    return std::nullopt;
+  check_recorded_model(plan.meta, "plan", model.name, hash);
+  if (statistics != nullptr) {
+    check_recorded_model(statistics->meta, "statistics", model.name, hash);
   }
 }
 
 std::optional<Decision> CobraRanges::find(const std::string& site) {
-  const auto found = plan_.sites.find(site);
-  return found == plan_.sites.end() ? from_statistics(site) : std::optional(found->second);
+  return ranges_.find(site, policy_.value_or(default_policy(site)));
 }
 
-std::optional<Decision> CobraRanges::from_buckets(const CobraMatrix& matrix) {
-  const Site* site = sites_.find(matrix.site());
+std::optional<Decision> CobraRanges::from_buckets(const CobraMatrix& matrix) const {
+  const Site* site = ranges_.sites().find(matrix.site());
   if (site == nullptr || site->parts.empty()) return std::nullopt;
   std::optional<Decision> out;
   std::string names;
   for (const int part : site->parts) {
-    const std::string& bucket = sites_.sites()[static_cast<size_t>(part)].name;
-    const auto found = plan_.sites.find(bucket);
-    if (found == plan_.sites.end()) return std::nullopt;
-    const Decision& one = found->second;
+    const std::string& bucket = ranges_.sites().sites()[static_cast<size_t>(part)].name;
+    const Decision* found = ranges_.planned(bucket);
+    if (found == nullptr) return std::nullopt;
+    const Decision& one = *found;
     names += (names.empty() ? "" : " and ") + bucket;
     if (!out) out = one;
     out->lo = std::min(out->lo, one.lo);
@@ -129,18 +60,18 @@ std::optional<Decision> CobraRanges::from_buckets(const CobraMatrix& matrix) {
 }
 
 std::optional<std::pair<float, float>> CobraRanges::clip(const std::string& bucket) {
-  const bool planned = plan_.sites.contains(bucket);
-  if (!planned && !plan_.sites.empty()) return std::nullopt;
+  const bool any = !ranges_.plan().sites.empty();
+  if (any && ranges_.planned(bucket) == nullptr) return std::nullopt;
   const std::optional<Decision> found = find(bucket);
   if (!found) return std::nullopt;
   const auto lo = static_cast<float>(found->lo), hi = static_cast<float>(found->hi);
-  const bool constant = note_constant(bucket, *found);
-  used_.sites.insert_or_assign(bucket, *found);
+  const bool constant = ranges_.note_constant(bucket, *found);
+  ranges_.use(bucket, *found);
   if (lo < hi) return std::pair(lo, hi);
   // Kept within a point, every picture would look the same.
   if (!constant) {
-    problem(fmt::format("{}: the range {:.6g} .. {:.6g} keeps one value ({}: {})", bucket,
-                        found->lo, found->hi, kCause, kRemedy));
+    ranges_.note(fmt::format("{}: the range {:.6g} .. {:.6g} keeps one value ({})", bucket,
+                             found->lo, found->hi, kHint));
   }
   return std::nullopt;
 }
@@ -148,35 +79,25 @@ std::optional<std::pair<float, float>> CobraRanges::clip(const std::string& buck
 std::optional<float> CobraRanges::input_scale(const CobraMatrix& matrix) {
   const std::string site = matrix.site();
   std::optional<Decision> found;
-  if (!plan_.sites.contains(site)) found = from_buckets(matrix);
+  if (ranges_.planned(site) == nullptr) found = from_buckets(matrix);
   if (!found) found = find(site);
   if (!found) return std::nullopt;
-  if (found->grid.bits != 8) {
-    problem(fmt::format("{} was decided for {} bits; inputs have 8 (scute decide --bits 8)", site,
-                        found->grid.bits));
-    return 1.0F;
-  }
-  const bool constant = note_constant(site, *found);
-  const double range = magnitude(*found);
-  // Nothing but zeros was seen: any scale represents them.
-  const bool zeros = constant && range == 0 && found->before_lo == 0;
-  if (!zeros && !std::isnormal(static_cast<float>(range / 127))) {
-    problem(fmt::format("{}: the range {:.6g} .. {:.6g} leaves no scale ({}: {})", site, found->lo,
-                        found->hi, kCause, kRemedy));
-    return 1.0F;
-  }
-  used_.sites.insert_or_assign(site, *found);
-  return scale_of_range(range);
+  const auto range = ranges_.magnitude(
+      site, *found, {.symmetric = false, .reason = "inputs have 8", .hint = kHint});
+  if (!range) return 1.0F;
+  ranges_.note_constant(site, *found);
+  ranges_.use(site, *found);
+  return scale_of_range(*range);
 }
 
 bool CobraRanges::of_language(const std::string& name) const {
-  const Site* site = sites_.find(name);
-  return site != nullptr && site->index > sites_.find("llm")->index;
+  const Site* site = ranges_.sites().find(name);
+  return site != nullptr && site->index > ranges_.sites().find("llm")->index;
 }
 
 Plan CobraRanges::language() {
   Plan out;
-  for (const auto& [name, decision] : plan_.sites) {
+  for (const auto& [name, decision] : ranges_.plan().sites) {
     if (of_language(name)) out.sites.emplace(name, decision);
   }
   if (statistics_ != nullptr) {
@@ -189,7 +110,7 @@ Plan CobraRanges::language() {
     try {
       out.sites.merge(make_plan(left, options).sites);
     } catch (const Error& error) {
-      problem(error.what());
+      ranges_.note(error.what());
     }
   }
   const bool any = std::ranges::any_of(
@@ -207,18 +128,14 @@ std::optional<StatisticsSet> CobraRanges::language_statistics() const {
 }
 
 std::vector<std::string> CobraRanges::unused() const {
-  std::vector<std::string> out;
-  for (const auto& [name, decision] : plan_.sites) {
-    if (!of_language(name) && !used_.sites.contains(name)) out.push_back(name);
-  }
+  std::vector<std::string> out = ranges_.unused();
+  std::erase_if(out, [this](const std::string& name) { return of_language(name); });
   return out;
 }
 
 void CobraRanges::finish() const {
-  if (problems_.empty()) return;
-  fail("plan", "ranges that give a scale and keep more than one value",
-       fmt::format("{} problem{}: {}", problems_.size(), problems_.size() == 1 ? "" : "s",
-                   joined(problems_, "; ")));
+  constexpr size_t kAll = std::numeric_limits<size_t>::max();
+  ranges_.finish("ranges that give a scale and keep more than one value", kAll);
 }
 
 }  // namespace scute

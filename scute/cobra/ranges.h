@@ -9,8 +9,7 @@
 
 #include "scute/cobra/folder.h"
 #include "scute/cobra/matrices.h"
-#include "scute/decide/plan.h"
-#include "scute/observe/statistics_file.h"
+#include "scute/recipe/ranges.h"
 
 namespace scute {
 
@@ -37,9 +36,9 @@ class CobraRanges {
   /// Sites of the towers and the projector that the plan has and nobody asked for.
   std::vector<std::string> unused() const;
   /// Sites that saw one value only, in words.
-  const std::vector<std::string>& constants() const { return constants_; }
+  const std::vector<std::string>& constants() const { return ranges_.constants(); }
   /// Those asked for, with the plan's meta.
-  const Plan& used() const { return used_; }
+  const Plan& used() const { return ranges_.used(); }
   /// Throws one Error that lists every problem.
   void finish() const;
 
@@ -47,18 +46,11 @@ class CobraRanges {
   bool of_language(const std::string& site) const;
   /// Of the plan or decided; nothing where neither knows the site.
   std::optional<Decision> find(const std::string& site);
-  std::optional<Decision> from_buckets(const CobraMatrix& matrix);
-  std::optional<Decision> from_statistics(const std::string& site);
-  /// Notes a decision's data when they were constant; whether they were.
-  bool note_constant(const std::string& site, const Decision& decision);
-  void problem(std::string text);
+  std::optional<Decision> from_buckets(const CobraMatrix& matrix) const;
 
-  SiteList sites_;
-  Plan plan_;  ///< under the sites' own names
+  ModelRanges ranges_;
   const StatisticsSet* statistics_;
   std::optional<Policy> policy_;
-  Plan used_;
-  std::vector<std::string> problems_, constants_;
 };
 
 }  // namespace scute

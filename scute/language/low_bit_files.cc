@@ -1,5 +1,4 @@
 #include "scute/language/low_bit_files.h"
-#include "scute/recipe/kind.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +10,8 @@
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/language/low_bit_config.h"
-#include "scute/language/plan_scales.h"
+#include "scute/recipe/kind.h"
+#include "scute/recipe/ranges.h"
 #include "scute/recipe/statistics_io.h"
 #include "scute/tensor/tensor.h"
 

@@ -1,11 +1,11 @@
-// The ranges of a plan as the scales of 8-bit grids, for one model: internal to this folder.
+// The ranges of a plan as the scales of 8-bit grids, for one language model: internal to this
+// folder.
 #pragma once
 
 #include <string>
-#include <vector>
 
-#include "scute/decide/plan.h"
 #include "scute/language/model_folder.h"
+#include "scute/recipe/ranges.h"
 
 namespace scute {
 
@@ -19,24 +19,19 @@ class PlanScales {
   /// other bits than 8, is noted, and 1 returned: call finish() before using any.
   double range(const std::string& site);
   /// The scale of the 8-bit grid of that range.
-  float scale(const std::string& site);
+  float scale(const std::string& site) { return scale_of_range(range(site)); }
   /// Notes that the site was decided otherwise than the plan says.
   void decided(const std::string& site, Decision decision) {
-    used_.sites.insert_or_assign(site, std::move(decision));
+    ranges_.replace(site, std::move(decision));
   }
   /// Throws one Error that lists every problem.
   void finish() const;
   /// The sites that were asked for.
-  const Plan& used() const { return used_; }
+  const Plan& used() const { return ranges_.used(); }
 
  private:
-  const Plan& plan_;
   std::string model_;
-  Plan used_;
-  std::vector<std::string> problems_;
+  ModelRanges ranges_;
 };
-
-/// The scale of an 8-bit grid that keeps ±range.
-float scale_of_range(double range);
 
 }  // namespace scute

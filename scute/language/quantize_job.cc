@@ -36,13 +36,8 @@ bool any_eight_bit(const QuantizeOptions& options, int64_t layers) {
 /// Statistics come from a file of their own: they must be of this model (by hash, where they have
 /// one), and hold as many channels and elements as its sites have.
 void check_statistics(const StatisticsSet& statistics, const ModelDescription& model) {
-  const Json* recorded = statistics.meta.find("model_sha256");
-  if (recorded != nullptr && recorded->is_string()) {
-    const std::string &hash = recorded->as_string("statistics"), own = hash_model(model);
-    if (hash != own) {
-      fail("statistics", fmt::format("those of {} (SHA-256 {})", model.name, own.substr(0, 12)),
-           fmt::format("those of a model with SHA-256 {}", hash.substr(0, 12)));
-    }
+  if (recorded_model(statistics.meta, "statistics") != nullptr) {
+    check_recorded_model(statistics.meta, "statistics", model.name, hash_model(model));
   }
   const SiteList sites = list_sites(model);
   for (const auto& [name, seen] : statistics.sites) {
