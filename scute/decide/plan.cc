@@ -16,10 +16,10 @@ namespace {
 constexpr std::string_view kState = "ssm_state_act:input";
 constexpr std::string_view kSteps = "ssm_state_act:steps";
 constexpr std::string_view kMeta = "meta";
-constexpr std::array<std::string_view, 16> kKeys{
-    "percentile", "lo",     "hi",       "policy",         "bits",    "symmetric",
-    "scale",      "zero",   "coverage", "clipped",        "sqnr_db", "range_before",
-    "because",    "remark", "comment",  "range_reduction"};
+constexpr std::array<std::string_view, 17> kKeys{
+    "percentile", "lo",     "hi",       "policy",          "bits",    "symmetric",
+    "scale",      "zero",   "coverage", "clipped",         "sqnr_db", "range_before",
+    "because",    "remark", "comment",  "range_reduction", "headroom"};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -46,6 +46,7 @@ Json entry_json(const Decision& d) {
   out["lo"] = d.lo;
   out["hi"] = d.hi;
   out["policy"] = d.policy;
+  if (d.headroom != 1) out["headroom"] = d.headroom;
   out["bits"] = d.grid.bits;
   out["symmetric"] = d.grid.symmetric;
   out["scale"] = d.scale;
@@ -77,6 +78,8 @@ class EntryReader {
     if (out.percentile < 0 || out.percentile > 100) {
       fail(at("percentile"), "0 … 100", fmt::to_string(out.percentile));
     }
+    if (has("headroom")) out.headroom = finite("headroom");
+    if (!(out.headroom > 0)) fail(at("headroom"), "above 0", fmt::to_string(out.headroom));
     if (has("bits")) {
       const int64_t bits = json_.at("bits", where_).as_int(at("bits"));
       if (bits < 2 || bits > 16) fail(at("bits"), "2 … 16", fmt::to_string(bits));
@@ -201,12 +204,25 @@ void check_globs(const PlanOptions& options, const std::map<std::string, Source>
   }
 }
 
-const Policy& policy_for(const PlanOptions& options, const std::string& name) {
-  const Policy* out = &options.policy;
-  for (const auto& [glob, policy] : options.per_site) {
-    if (glob_match(glob, name)) out = &policy;
+/// How one site is decided.
+struct SiteAnswer {
+  Policy policy;
+  GridSpec grid;
+  double headroom;
+};
+
+SiteAnswer answer_for(const PlanOptions& options, const std::string& name) {
+  SiteAnswer out{options.policy, options.grid, options.headroom};
+  for (const SiteRule& rule : options.rules) {
+    if (!glob_match(rule.glob, name)) continue;
+    out.policy = rule.policy.value_or(out.policy);
+    out.grid = rule.grid.value_or(out.grid);
+    out.headroom = rule.headroom.value_or(out.headroom);
   }
-  return *out;
+  for (const auto& [glob, policy] : options.per_site) {
+    if (glob_match(glob, name)) out.policy = policy;
+  }
+  return out;
 }
 
 }  // namespace
@@ -260,8 +276,9 @@ Plan make_plan(const std::map<std::string, Statistic>& statistics, const PlanOpt
   std::vector<std::string> problems;
   for (const auto& [name, source] : sources) {
     try {
-      Decision decision = decide(policy_for(options, name), name, *source.statistic, options.grid,
-                                 options.allow_nonfinite);
+      const SiteAnswer how = answer_for(options, name);
+      Decision decision = decide(how.policy, name, *source.statistic, how.grid,
+                                 options.allow_nonfinite, how.headroom);
       if (source.steps) {
         decision.because += fmt::format("; from the states along the way, {}", kSteps);
       }

@@ -139,6 +139,52 @@ TEST(MakePlan, LaterGlobsWinAndUnusedOnesAreErrors) {
               ThrowsMessage<Error>(AllOf(HasSubstr("lm_haed"), HasSubstr("lm_head:input"))));
 }
 
+TEST(MakePlan, HeadroomWidensEveryRangeAndIsRecorded) {
+  const Plan plain = make_plan(statistics(), with("percentile:0.99"));
+  PlanOptions options = with("percentile:0.99");
+  options.headroom = 1.25;
+  const Plan wide = make_plan(statistics(), options);
+  for (const auto& [site, decision] : wide.sites) {
+    EXPECT_EQ(decision.lo, 1.25 * plain.sites.at(site).lo) << site;
+    EXPECT_EQ(decision.hi, 1.25 * plain.sites.at(site).hi) << site;
+    EXPECT_EQ(decision.headroom, 1.25);
+    EXPECT_LT(decision.clipped, plain.sites.at(site).clipped) << "measured of the wider range";
+    EXPECT_THAT(decision.because, HasSubstr("1.25 times as wide"));
+  }
+  const Json json = wide.to_json();
+  EXPECT_EQ(Plan::from_json(json, "f").to_json(), json);
+  EXPECT_EQ(json.at("lm_head:input", "").at("headroom", ""), Json(1.25));
+  EXPECT_EQ(plain.to_json().at("lm_head:input", "").find("headroom"), nullptr);
+  for (const double wrong : {0.0, -1.0, std::numeric_limits<double>::infinity()}) {
+    options.headroom = wrong;
+    EXPECT_THAT([&] { make_plan(statistics(), options); },
+                ThrowsMessage<Error>(HasSubstr("a factor above 0")));
+  }
+  Json edited = json;
+  edited["lm_head:input"]["headroom"] = 0;
+  EXPECT_THAT([&] { Plan::from_json(edited, "f"); },
+              ThrowsMessage<Error>(HasSubstr("f: lm_head:input/headroom")));
+}
+
+TEST(MakePlan, RulesDecideTheirSitesMemberByMemberUnlessTheUserSaysOtherwise) {
+  PlanOptions options = with("mse");
+  options.headroom = 1.5;
+  options.rules = {{"*x_proj*", Policy::parse("minmax"), GridSpec{16, true}, 2.0},
+                   {"layer_2.*", {}, {}, 3.0},
+                   {"nowhere", Policy::parse("minmax"), {}, {}}};
+  options.per_site = {{"layer_10.x_proj:input", Policy::parse("percentile")}};
+  const auto sites = make_plan(statistics(), options).sites;
+  const auto expect = [&](const char* site, const char* policy, int bits, double headroom) {
+    EXPECT_EQ(sites.at(site).policy, policy) << site;
+    EXPECT_EQ(sites.at(site).grid.bits, bits) << site;
+    EXPECT_EQ(sites.at(site).headroom, headroom) << site;
+  };
+  expect("layer_0.x_proj:input", "minmax", 16, 2);
+  expect("layer_2.x_proj:input", "minmax", 16, 3);
+  expect("layer_10.x_proj:input", "percentile", 16, 2);
+  expect("lm_head:input", "mse", 8, 1.5);
+}
+
 TEST(MakePlan, TheStatesAlongTheWayDecideTheState) {
   std::map<std::string, Statistic> all{
       {"layer_1.ssm_state_act:input", statistic_of(std::vector<float>{-1, 1})},

@@ -144,17 +144,22 @@ Decider::~Decider() = default;
 Decider::Decider(Decider&&) noexcept = default;
 Decider& Decider::operator=(Decider&&) noexcept = default;
 
-Decision Decider::operator()(const Policy& policy, GridSpec grid) const {
+Decision Decider::operator()(const Policy& policy, GridSpec grid, double headroom) const {
   check(policy);
+  if (!(headroom > 0) || !std::isfinite(headroom)) {
+    fail("headroom", "a factor above 0", fmt::to_string(headroom));
+  }
   const auto& [site, nans, infs, distribution, errors] = *prepared_;
   Choice choice = choose(policy, site, {distribution, errors, grid});
 
   Decision out;
-  out.lo = choice.lo;
-  out.hi = choice.hi;
+  out.lo = headroom * choice.lo;
+  out.hi = headroom * choice.hi;
   out.policy = std::move(choice.policy);
   out.because = std::move(choice.because);
   out.remark = std::move(choice.remark);
+  out.headroom = headroom;
+  if (headroom != 1) out.because += fmt::format("; {} times as wide", to_text(headroom));
   out.grid = grid;
   const Grid chosen = make_grid(out.lo, out.hi, grid);
   out.scale = static_cast<double>(chosen.scale);
@@ -176,8 +181,8 @@ Decision Decider::operator()(const Policy& policy, GridSpec grid) const {
 }
 
 Decision decide(const Policy& policy, std::string_view site, const Statistic& statistic,
-                GridSpec grid, bool allow_nonfinite) {
-  return Decider(std::string(site), statistic, allow_nonfinite)(policy, grid);
+                GridSpec grid, bool allow_nonfinite, double headroom) {
+  return Decider(std::string(site), statistic, allow_nonfinite)(policy, grid, headroom);
 }
 
 double expected_error(const Distribution& distribution, double lo, double hi, GridSpec grid) {

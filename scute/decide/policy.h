@@ -41,6 +41,7 @@ struct Decision {
   std::string policy;       ///< what produced the range, e.g. "mse" (chosen by auto)
   std::string because;      ///< one sentence
   std::string remark;       ///< constant data, no data, choice does not matter; may be empty
+  double headroom = 1;      ///< factor on the policy's range; lo and hi have it
   GridSpec grid;
   double scale = 0;
   double before_lo = 0, before_hi = 0;  ///< min and max seen
@@ -52,8 +53,10 @@ struct Decision {
 
 /// Decides one site. `site` matters to quamba only (its percentile sites) and to errors. Error when
 /// the statistic holds NaN or Inf and `allow_nonfinite` is not set, or has no finite value.
+/// `headroom`: widens the policy's range by this factor, because what comes later may exceed what
+/// was seen; a finite number above 0.
 Decision decide(const Policy& policy, std::string_view site, const Statistic& statistic,
-                GridSpec grid, bool allow_nonfinite = false);
+                GridSpec grid, bool allow_nonfinite = false, double headroom = 1);
 
 /// One site prepared once (about 0.2 ms) and decided as often as wanted (a percentile: about 30
 /// µs).
@@ -65,7 +68,7 @@ class Decider {
   Decider(Decider&&) noexcept;
   Decider& operator=(Decider&&) noexcept;
 
-  Decision operator()(const Policy& policy, GridSpec grid) const;
+  Decision operator()(const Policy& policy, GridSpec grid, double headroom = 1) const;
 
  private:
   struct Prepared;
