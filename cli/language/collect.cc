@@ -205,13 +205,13 @@ int run_collect(const Arguments& arguments, Output& out) {
   CollectResult result;
   {
     Progress progress("collect", "samples", request.quiet);
-    const CollectRun run{.threads = request.threads,
-                         .progress =
-                             [&](int64_t done, int64_t total) {
-                               planned = total;
-                               progress.update(done, total);
-                             },
-                         .cancelled = &interrupt.flag()};
+    const PassControl run{.threads = request.threads,
+                          .progress =
+                              [&](int64_t done, int64_t total) {
+                                planned = total;
+                                progress.update(done, total);
+                              },
+                          .cancelled = &interrupt.flag()};
     try {
       result = collect(model, request.collect, run);
     } catch (const Error& error) {

@@ -3,17 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
-#include "scute/base/threads.h"
 #include "scute/cobra/collect_meta.h"
 #include "scute/cobra/picture_reader.h"
-#include "scute/observe/composite.h"
-#include "scute/observe/recorder.h"
-#include "scute/observe/subsample_tap.h"
 
 namespace scute {
 namespace {
@@ -124,39 +119,16 @@ class Pass {
   int64_t width_ = 0, vocabulary_ = 0;
 };
 
-/// A recorder, perhaps behind a tap that shows it a part, and a run for each thread.
-class Observers {
- public:
-  Observers(int workers, const std::vector<Site>& sites, const CobraCollectOptions& options) {
-    // Rounded up, so that a batch keeps at least what was asked for of each picture.
-    const int64_t share =
-        (options.max_samples_per_batch + options.batch_size - 1) / options.batch_size;
-    for (int i = 0; i < workers; ++i) {
-      recorders_.push_back(std::make_unique<Recorder>(
-          sites, RecorderOptions{.fine = options.fine, .per_channel = options.per_channel}));
-      Tap* tap = recorders_.back().get();
-      if (share > 0) {
-        subsamples_.push_back(std::make_unique<SubsampleTap>(*tap, share, options.text.seed));
-        tap = subsamples_.back().get();
-      }
-      runs_.push_back(std::make_unique<Run>(tap, options.state_every));
-    }
-  }
-  Run& begin(int worker, int64_t picture) {
-    const auto i = static_cast<size_t>(worker);
-    if (!subsamples_.empty()) subsamples_[i]->begin(picture);
-    return *runs_[i];
-  }
-  const Recorder& merged() {
-    for (size_t i = 1; i < recorders_.size(); ++i) recorders_.front()->merge(*recorders_[i]);
-    return *recorders_.front();
-  }
-
- private:
-  std::vector<std::unique_ptr<Recorder>> recorders_;
-  std::vector<std::unique_ptr<SubsampleTap>> subsamples_;
-  std::vector<std::unique_ptr<Run>> runs_;
-};
+MeasureOptions measure_options(const CobraCollectOptions& options) {
+  // Rounded up, so that a batch keeps at least what was asked for of each picture.
+  const int64_t share =
+      (options.max_samples_per_batch + options.batch_size - 1) / options.batch_size;
+  return {.fine = options.fine,
+          .per_channel = options.per_channel,
+          .state_every = options.state_every,
+          .most_values = share,
+          .seed = options.text.seed};
+}
 
 void check(const CobraCollectOptions& options) {
   const auto at_least = [](const char* name, int64_t value, int64_t least) {
@@ -215,7 +187,7 @@ std::vector<Site> cobra_collection_sites(const CobraDescription& model,
 }
 
 CobraCollectResult collect_cobra(const CobraDescription& description,
-                                 const CobraCollectOptions& options, const CollectRun& how) {
+                                 const CobraCollectOptions& options, const PassControl& control) {
   check(options);
   const std::vector<Site> sites = cobra_collection_sites(description, options);
   PictureReader reader(description, options.images);
@@ -229,35 +201,34 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
          "none");
   }
 
-  const Threads threads(how.threads);
-  Observers observers(threads.count(), without_composites(sites), options);
   const int64_t wanted =
       checked_mul(options.batches, options.batch_size, "--batches × --batch-size");
-  const int64_t planned = std::min(wanted, result.listed);
-  std::atomic<int64_t> done{0};
+  Measurement measurement(sites, measure_options(options), control,
+                          std::min(wanted, result.listed));
   while (result.pictures < wanted) {
-    result.interrupted = how.cancelled != nullptr && how.cancelled->load();
-    if (result.interrupted) break;
-    const auto loaded = reader.next_few(wanted - result.pictures, threads);
+    const auto loaded = reader.next_few(wanted - result.pictures, measurement.threads());
     if (loaded.empty()) break;
-    threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
+    std::vector<Sample> samples;
+    for (const auto& picture : loaded) samples.push_back({.number = picture.number});
+    const int64_t finished = measurement.run(samples, [&](int64_t i, Run& run) {
       const auto& picture = loaded[static_cast<size_t>(i)];
-      pass(observers.begin(worker, picture.number), picture.pixels, texts.of(picture.number));
-      if (how.progress) how.progress(done.fetch_add(1) + 1, planned);
+      pass(run, picture.pixels, texts.of(picture.number));
     });
-    for (const auto& picture : loaded) {
+    for (const auto& picture : std::span(loaded).first(static_cast<size_t>(finished))) {
       if (pass.needs().text) result.text_tokens += std::ssize(texts.of(picture.number));
     }
-    result.pictures += std::ssize(loaded);
+    result.pictures += finished;
+    if (!measurement.interrupted()) continue;
+    reader.forget(std::ssize(loaded) - finished);
+    break;
   }
+  result.interrupted = measurement.interrupted();
   result.corrupt = reader.corrupt();
   result.unused = reader.left();
   reader.require_one();
-  const Recorder& all = observers.merged();
-  result.silent_sites = all.silent_sites();
+  result.silent_sites = measurement.silent_sites();
   result.statistics.fine = options.fine;
-  result.statistics.sites = all.statistics();
-  add_composites(sites, result.statistics.sites);
+  result.statistics.sites = measurement.take();
   result.statistics.meta =
       cobra_collection_meta(description, options, result, reader.used(), texts);
   return result;

@@ -2,18 +2,15 @@
 // of the sites inside them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "scute/cobra/folder.h"
 #include "scute/cobra/percentile_config.h"
 #include "scute/cobra/picture_texts.h"
-#include "scute/language/collect.h"
 #include "scute/observe/statistics_file.h"
+#include "scute/recipe/measure.h"
 
 namespace scute {
 
@@ -51,6 +48,6 @@ std::vector<Site> cobra_collection_sites(const CobraDescription& model,
 /// The result does not depend on threads or, without max_samples_per_batch, on how pictures are
 /// split into batches. Error when no picture can be read.
 CobraCollectResult collect_cobra(const CobraDescription& model, const CobraCollectOptions& options,
-                                 const CollectRun& run);
+                                 const PassControl& control);
 
 }  // namespace scute

@@ -13,8 +13,9 @@ PictureReader::PictureReader(const CobraDescription& model, const std::string& f
 
 std::vector<PictureReader::Loaded> PictureReader::next(int64_t count, const Threads& threads) {
   std::vector<Loaded> out;
-  while (std::ssize(out) < count && left() > 0) {
-    const int64_t piece = std::min(count - std::ssize(out), left());
+  const auto not_read = [this] { return std::ssize(paths_) - next_; };
+  while (std::ssize(out) < count && not_read() > 0) {
+    const int64_t piece = std::min(count - std::ssize(out), not_read());
     std::vector<Loaded> read(static_cast<size_t>(piece));
     std::vector<std::string> problems(static_cast<size_t>(piece));
     threads.for_each(piece, [&](int64_t i, int) {
@@ -44,11 +45,17 @@ std::vector<PictureReader::Loaded> PictureReader::next_few(int64_t left, const T
   return next(std::min<int64_t>(left, 2 * threads.count()), threads);
 }
 
+void PictureReader::forget(int64_t count) {
+  used_.resize(used_.size() - static_cast<size_t>(count));
+  forgotten_ += count;
+}
+
 void PictureReader::require_one() const {
   if (!used_.empty()) return;
   fail(folder_, "a picture that can be read",
-       corrupt_.empty() ? std::string("an interruption")
-                        : fmt::format("none of {}; the first: {}", listed(), corrupt_.front()));
+       corrupt_.empty() || forgotten_ > 0
+           ? std::string("an interruption")
+           : fmt::format("none of {}; the first: {}", listed(), corrupt_.front()));
 }
 
 }  // namespace scute

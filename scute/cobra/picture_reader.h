@@ -27,8 +27,12 @@ class PictureReader {
   /// Two for each thread and at most `left`: few enough to stop soon, and in memory at once.
   std::vector<Loaded> next_few(int64_t left, const Threads& threads);
 
+  /// The last `count` that were given are not used after all.
+  void forget(int64_t count);
+
   int64_t listed() const { return std::ssize(paths_); }
-  int64_t left() const { return std::ssize(paths_) - next_; }           ///< not looked at
+  /// Not looked at, or forgotten.
+  int64_t left() const { return std::ssize(paths_) - next_ + forgotten_; }
   const std::vector<std::string>& used() const { return used_; }        ///< paths
   const std::vector<std::string>& corrupt() const { return corrupt_; }  ///< path and reason
   /// Error when none could be read.
@@ -38,7 +42,7 @@ class PictureReader {
   const CobraDescription& model_;
   std::string folder_;
   std::vector<std::string> paths_, used_, corrupt_;
-  int64_t next_ = 0;
+  int64_t next_ = 0, forgotten_ = 0;
 };
 
 }  // namespace scute

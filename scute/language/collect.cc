@@ -3,17 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
-#include <mutex>
+#include <functional>
+#include <map>
 
 #include "scute/base/error.h"
-#include "scute/base/threads.h"
 #include "scute/language/calibration.h"
 #include "scute/language/collect_meta.h"
-#include "scute/observe/composite.h"
 #include "scute/observe/ema.h"
-#include "scute/observe/recorder.h"
-#include "scute/recipe/collect_taps.h"
 
 namespace scute {
 namespace {
@@ -27,53 +23,38 @@ std::vector<Site> chosen_sites(const SiteList& list, const CollectOptions& optio
   return out;
 }
 
-/// Hands out the windows in order; after a cancellation none, so that those handed out are always
-/// the first ones.
-class Queue {
+/// The pass, and beside it, if asked for, the moving average.
+class WindowObserver {
  public:
-  Queue(int64_t count, const std::atomic<bool>* cancelled) : count_(count), cancelled_(cancelled) {}
-  std::optional<int64_t> next() {
-    const std::lock_guard lock(guard_);
-    if (next_ == count_ || (cancelled_ != nullptr && cancelled_->load())) return std::nullopt;
-    return next_++;
-  }
-  int64_t handed_out() const { return next_; }
+  WindowObserver(const std::vector<Site>& sites, const CollectOptions& options,
+                 const PassControl& control, int64_t windows)
+      : ema_(sites, {.sigma = options.sigma, .alpha = options.alpha}),
+        progress_(control.progress),
+        measurement_(sites,
+                     {.fine = options.fine,
+                      .per_channel = options.per_channel,
+                      .state_every = options.state_every,
+                      .also = options.ema ? &ema_ : nullptr},
+                     {control.threads, [this](int64_t done, int64_t total) { note(done, total); },
+                      control.cancelled},
+                     windows) {}
+  WindowObserver(const WindowObserver&) = delete;
+  WindowObserver& operator=(const WindowObserver&) = delete;
+
+  Measurement& measurement() { return measurement_; }
+  const std::map<std::string, EmaResult>& averages() const { return averages_; }
 
  private:
-  std::mutex guard_;
-  int64_t next_ = 0, count_;
-  const std::atomic<bool>* cancelled_;
-};
-
-/// A recorder and a run for each thread; recorders are merged at the end.
-class Pool {
- public:
-  Pool(int workers, const std::vector<Site>& sites, const CollectOptions& options)
-      : ema_(sites, {.sigma = options.sigma, .alpha = options.alpha}) {
-    const std::vector<Site> counted = without_composites(sites);
-    for (int i = 0; i < workers; ++i) {
-      recorders_.push_back(std::make_unique<Recorder>(
-          counted, RecorderOptions{.fine = options.fine, .per_channel = options.per_channel}));
-      runs_.push_back(std::make_unique<Run>(recorders_.back().get(), options.state_every));
-    }
-    if (options.ema) {
-      both_ = std::make_unique<Tee>(std::vector<Tap*>{recorders_.front().get(), &ema_});
-      runs_.front() = std::make_unique<Run>(both_.get(), options.state_every);
-    }
-  }
-  Run& run(int worker) { return *runs_[static_cast<size_t>(worker)]; }
-  const EmaObserver& ema() const { return ema_; }
-  const Recorder& merged() {
-    for (size_t i = 1; i < recorders_.size(); ++i) recorders_.front()->merge(*recorders_[i]);
-    recorders_.resize(1);
-    return *recorders_.front();
+  /// An average cannot forget a sample that is given up later: what counts is kept.
+  void note(int64_t done, int64_t total) {
+    averages_ = ema_.results();
+    if (progress_) progress_(done, total);
   }
 
- private:
   EmaObserver ema_;
-  std::vector<std::unique_ptr<Recorder>> recorders_;
-  std::unique_ptr<Tee> both_;
-  std::vector<std::unique_ptr<Run>> runs_;
+  std::map<std::string, EmaResult> averages_;
+  std::function<void(int64_t, int64_t)> progress_;
+  Measurement measurement_;
 };
 
 void forward(const LanguageModel& model, Run& run, const Window& window, bool with_logits) {
@@ -87,12 +68,12 @@ void forward(const LanguageModel& model, Run& run, const Window& window, bool wi
   }
 }
 
-Json ema_results(const EmaObserver& ema, const CollectOptions& options) {
+Json ema_json(const std::map<std::string, EmaResult>& results, const CollectOptions& options) {
   Json out = Json::object();
   out["sigma"] = options.sigma;
   out["alpha"] = options.alpha;
   out["order"] = "depends on the order of the samples; not mergeable";
-  for (const auto& [name, result] : ema.results()) {
+  for (const auto& [name, result] : results) {
     Json site;
     site["percentile"] = static_cast<double>(result.percentile);
     site["max"] = static_cast<double>(result.max);
@@ -109,7 +90,7 @@ SiteList list_sites(const ModelDescription& model) {
 }
 
 CollectResult collect(const ModelDescription& description, const CollectOptions& options,
-                      const CollectRun& how) {
+                      const PassControl& control) {
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
@@ -118,46 +99,33 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   const LanguageModel model =
       load_model(description, options.compute,
                  with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);
+  const auto show = [&](int64_t index, Run& run) {
+    forward(model, run, windows.windows[static_cast<size_t>(index)], with_logits);
+  };
 
   CollectResult result;
   if (options.save_activations > 0) {
-    FirstValues first(sites, options.save_activations);
-    Run run(&first, options.state_every);
-    forward(model, run, windows.windows.front(), with_logits);
-    result.activations = first.take();
+    result.activations = first_values(sites, options.save_activations, options.state_every, control,
+                                      [&](Run& run) { show(0, run); });
   }
-
-  const auto planned = static_cast<int64_t>(windows.windows.size());
-  // The moving average depends on the order of the samples, so it needs them one after the other.
-  const Threads threads(options.ema ? 1 : how.threads);
-  Pool pool(static_cast<int>(std::min<int64_t>(threads.count(), planned)), sites, options);
-  Queue queue(planned, how.cancelled);
-  std::atomic<int64_t> done{0};
-  threads.for_each(planned, [&](int64_t, int worker) {
-    const auto index = queue.next();
-    if (!index) return;
-    forward(model, pool.run(worker), windows.windows[static_cast<size_t>(*index)], with_logits);
-    if (how.progress) how.progress(done.fetch_add(1) + 1, planned);
-  });
-
-  result.interrupted = queue.handed_out() < planned;
-  windows.windows.resize(static_cast<size_t>(queue.handed_out()));
+  WindowObserver observer(sites, options, control, std::ssize(windows.windows));
+  const std::vector<Sample> samples(windows.windows.size());
+  windows.windows.resize(static_cast<size_t>(observer.measurement().run(samples, show)));
   if (windows.windows.empty()) fail("collect", "at least one finished sample", "an interruption");
   for (const Window& window : windows.windows) {
     result.tokens += static_cast<int64_t>(window.ids.size());
   }
+  result.interrupted = observer.measurement().interrupted();
   result.samples = static_cast<int64_t>(windows.windows.size());
   result.samples_wanted = options.windows.samples;
   result.short_documents = windows.short_documents;
   result.empty_documents = windows.empty_documents;
   result.documents = windows.documents;
-  const Recorder& all = pool.merged();
-  result.silent_sites = all.silent_sites();
+  result.silent_sites = observer.measurement().silent_sites();
   result.statistics.fine = options.fine;
-  result.statistics.sites = all.statistics();
-  add_composites(sites, result.statistics.sites);
+  result.statistics.sites = observer.measurement().take();
   result.statistics.meta = collection_meta(description, options, windows, result.tokens);
-  if (options.ema) result.statistics.meta["ema"] = ema_results(pool.ema(), options);
+  if (options.ema) result.statistics.meta["ema"] = ema_json(observer.averages(), options);
   return result;
 }
 

@@ -1,16 +1,14 @@
 // Collect: run documents through a model once and keep exact statistics of every site.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "scute/data/documents.h"
 #include "scute/language/model_folder.h"
 #include "scute/observe/statistics_file.h"
+#include "scute/recipe/measure.h"
 
 namespace scute {
 
@@ -30,13 +28,6 @@ struct CollectOptions {
   std::string tokenizer;         ///< file; empty: the model's own
 };
 
-/// What does not influence the result.
-struct CollectRun {
-  int threads = 0;
-  std::function<void(int64_t done, int64_t total)> progress = {};  ///< from any thread
-  const std::atomic<bool>* cancelled = nullptr;  ///< set: finish the samples begun, then stop
-};
-
 struct CollectResult {
   StatisticsSet statistics;
   std::vector<std::string> silent_sites;  ///< asked for, saw no value
@@ -48,7 +39,7 @@ struct CollectResult {
 };
 
 CollectResult collect(const ModelDescription& model, const CollectOptions& options,
-                      const CollectRun& run);
+                      const PassControl& control);
 
 /// The sites of a description without reading its weights.
 SiteList list_sites(const ModelDescription& model);

@@ -178,7 +178,12 @@ void Recorder::record_channels(Role role, const std::string& name, MatView<const
 
 void Recorder::merge(const Recorder& other) {
   if (other.names_ != names_) fail("recorder", "the same sites in both", "others");
-  for (const auto& [name, statistic] : other.statistics_) {
+  merge(other.statistics_);
+}
+
+void Recorder::merge(std::map<std::string, Statistic> taken) {
+  for (auto& [name, statistic] : taken) {
+    if (!roles_.contains(name)) fail(name, "a site this recorder was made for", "another");
     try {
       statistics_.try_emplace(name, Statistic(options_.fine)).first->second.merge(statistic);
     } catch (const Error& error) {

@@ -35,9 +35,12 @@ class Recorder : public Tap {
 
   /// Error, naming the site, when fine or the recorded vectors differ.
   void merge(const Recorder& other);
+  /// What another one took of these sites.
+  void merge(std::map<std::string, Statistic> taken);
   /// Of the sites that saw a value.
   const std::map<std::string, Statistic>& statistics() const { return statistics_; }
-  std::map<std::string, Statistic> take() { return std::move(statistics_); }
+  /// The same, and begins anew.
+  std::map<std::string, Statistic> take() { return std::exchange(statistics_, {}); }
   /// The sites asked for that saw no value, in the order asked for.
   std::vector<std::string> silent_sites() const;
 

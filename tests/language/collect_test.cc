@@ -159,9 +159,9 @@ TEST_P(Collect, FilesRoundTripInBothFormats) {
 
 TEST_P(Collect, AnInterruptionKeepsTheFirstSamples) {
   std::atomic<bool> stop{false};
-  CollectRun run{.threads = 2,
-                 .progress = [&](int64_t done, int64_t) { stop = stop || done >= 2; },
-                 .cancelled = &stop};
+  PassControl run{.threads = 2,
+                  .progress = [&](int64_t done, int64_t) { stop = stop || done >= 2; },
+                  .cancelled = &stop};
   const auto part = collect(describe_model(GetParam()), small_options(), run);
   EXPECT_TRUE(part.interrupted);
   EXPECT_LT(part.samples, 6);

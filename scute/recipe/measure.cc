@@ -1,0 +1,254 @@
+#include "scute/recipe/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <optional>
+
+#include "scute/observe/composite.h"
+#include "scute/observe/subsample_tap.h"
+
+namespace scute {
+namespace {
+
+using Seen = std::map<std::string, Statistic>;
+
+/// Thrown through a model that is in the middle of a sample.
+struct SampleGivenUp {};
+
+bool is_set(const std::atomic<bool>* flag) {
+  return flag != nullptr && flag->load(std::memory_order_relaxed);
+}
+
+/// Models ask at every site whether it is wanted: that is where a cancellation is noticed.
+class CancellingTap : public Tap {
+ public:
+  CancellingTap(std::vector<Tap*> to, const std::atomic<bool>* cancelled)
+      : to_(std::move(to)), cancelled_(cancelled) {}
+  bool wants(const Site& site) const override {
+    if (is_set(cancelled_)) throw SampleGivenUp{};
+    return std::ranges::any_of(to_, [&](const Tap* tap) { return tap->wants(site); });
+  }
+  void see(const Site& site, MatView<const float> x) override {
+    for (Tap* tap : to_) {
+      if (tap->wants(site)) tap->see(site, x);
+    }
+  }
+
+ private:
+  std::vector<Tap*> to_;
+  const std::atomic<bool>* cancelled_;
+};
+
+/// Keeps the first values of each site of one sample.
+class FirstValues : public Tap {
+ public:
+  FirstValues(const std::vector<Site>& sites, int64_t most) : sites_(sites), most_(most) {
+    for (const Site& site : sites_) {
+      if (site.index >= static_cast<int>(kept_.size())) {
+        kept_.resize(static_cast<size_t>(site.index) + 1);
+      }
+    }
+  }
+  bool wants(const Site& site) const override {
+    return site.index >= 0 && site.index < static_cast<int>(kept_.size());
+  }
+  void see(const Site& site, MatView<const float> x) override {
+    auto& values = kept_[static_cast<size_t>(site.index)];
+    for (int64_t r = 0; r < x.rows; ++r) {
+      const int64_t room = most_ - static_cast<int64_t>(values.size());
+      values.insert(values.end(), x.row(r), x.row(r) + std::clamp<int64_t>(room, 0, x.cols));
+    }
+  }
+  std::vector<NamedTensor> take() const {
+    std::vector<NamedTensor> out;
+    for (const Site& site : sites_) {
+      const auto& values = kept_[static_cast<size_t>(site.index)];
+      out.push_back({site.name, Tensor::of<float>({static_cast<int64_t>(values.size())}, values)});
+    }
+    return out;
+  }
+
+ private:
+  const std::vector<Site>& sites_;
+  int64_t most_;
+  std::vector<std::vector<float>> kept_;
+};
+
+/// Consecutive samples that one worker does before their statistics are added.
+struct Stretch {
+  int64_t first, end;
+};
+
+// What a cancellation may cost of finished work, and how often statistics are added: adding those
+// of 400 sites takes about as long as 5 ms of a model's work.
+constexpr double kStretchSeconds = 0.25;
+
+}  // namespace
+
+/// The samples of one run(): handed out in order, and added in order.
+class Measurement::Queue {
+ public:
+  Queue(int64_t count, int workers, const std::atomic<bool>* cancelled)
+      : count_(count), workers_(workers), cancelled_(cancelled) {}
+
+  /// Each sample lately took the worker so long (0: not known). Waits where others are so far
+  /// behind that what is finished would pile up.
+  std::optional<Stretch> next(double seconds_each) {
+    std::unique_lock lock(guard_);
+    added_or_stopped_.wait(lock, [&] { return stopped_ || std::ssize(finished_) < 2 * workers_; });
+    if (stopped_ || next_ == count_ || is_set(cancelled_)) return std::nullopt;
+    const int64_t fair = (count_ - next_) / (2 * workers_);
+    const double most = seconds_each > 0 ? kStretchSeconds / seconds_each : 1;
+    const auto length = static_cast<int64_t>(std::min(most, static_cast<double>(fair)));
+    const int64_t first = next_;
+    next_ += std::max<int64_t>(length, 1);
+    return Stretch{first, next_};
+  }
+  /// Calls add(stretch, seen) for what is now complete from the beginning on, one at a time.
+  template <class Add>
+  void finish(Stretch stretch, Seen seen, const Add& add) {
+    const std::lock_guard lock(guard_);
+    finished_.emplace(stretch.first, std::pair(stretch, std::move(seen)));
+    for (auto at = finished_.begin(); at != finished_.end() && at->first == added_;
+         at = finished_.erase(at)) {
+      add(at->second.first, std::move(at->second.second));
+      added_ = at->second.first.end;
+    }
+    added_or_stopped_.notify_all();
+  }
+  /// No further sample is handed out. `failure`: of this sample; null: it was given up.
+  void stop(int64_t sample, std::exception_ptr failure) {
+    const std::lock_guard lock(guard_);
+    stopped_ = true;
+    if (failure != nullptr && sample < failed_) {
+      failed_ = sample;
+      failure_ = std::move(failure);
+    }
+    added_or_stopped_.notify_all();
+  }
+  /// When all workers are done.
+  int64_t added() const {
+    if (failure_ != nullptr) std::rethrow_exception(failure_);
+    return added_;
+  }
+
+ private:
+  std::mutex guard_;
+  std::condition_variable added_or_stopped_;
+  int64_t count_, workers_;
+  const std::atomic<bool>* cancelled_;
+  int64_t next_ = 0, added_ = 0;
+  std::map<int64_t, std::pair<Stretch, Seen>> finished_;  ///< not added yet, by their first
+  bool stopped_ = false;
+  int64_t failed_ = std::numeric_limits<int64_t>::max();
+  std::exception_ptr failure_;
+};
+
+/// What a worker needs: a recorder, perhaps behind a tap that shows it a part, and a run.
+class Measurement::Lane {
+ public:
+  Lane(const std::vector<Site>& sites, const MeasureOptions& options,
+       const std::atomic<bool>* cancelled)
+      : recorder_(sites, {.fine = options.fine, .per_channel = options.per_channel}) {
+    Tap* tap = &recorder_;
+    if (options.most_values > 0) {
+      tap = &subsample_.emplace(recorder_, options.most_values, options.seed);
+    }
+    std::vector<Tap*> taps{tap};
+    if (options.also != nullptr) taps.push_back(options.also);
+    tap_.emplace(std::move(taps), cancelled);
+    run_.emplace(&*tap_, options.state_every);
+  }
+  Run& begin(const Sample& sample) {
+    if (subsample_) subsample_->begin(sample.number);
+    return *run_;
+  }
+  Seen take() { return recorder_.take(); }
+
+ private:
+  Recorder recorder_;
+  std::optional<SubsampleTap> subsample_;
+  std::optional<CancellingTap> tap_;
+  std::optional<Run> run_;
+};
+
+Measurement::Measurement(const std::vector<Site>& sites, const MeasureOptions& options,
+                         const PassControl& control, int64_t total)
+    : sites_(sites),
+      options_(options),
+      control_(control),
+      threads_(options.also != nullptr ? 1 : control.threads),
+      counted_(without_composites(sites)),
+      sum_(counted_, {.fine = options.fine, .per_channel = options.per_channel}),
+      lanes_(static_cast<size_t>(threads_.count())),
+      total_(total) {}
+
+Measurement::~Measurement() = default;
+
+int64_t Measurement::run(std::span<const Sample> samples, const ShowSample& show) {
+  const int64_t count = std::ssize(samples);
+  const int64_t workers = std::min<int64_t>(threads_.count(), count);
+  Queue queue(count, static_cast<int>(workers), control_.cancelled);
+  threads_.for_each(workers, [&](int64_t worker, int) {
+    auto& lane = lanes_[static_cast<size_t>(worker)];
+    if (lane == nullptr) lane = std::make_unique<Lane>(counted_, options_, control_.cancelled);
+    work(samples, show, queue, *lane);
+  });
+  const int64_t added = queue.added();
+  interrupted_ = interrupted_ || added < count;
+  return added;
+}
+
+void Measurement::work(std::span<const Sample> samples, const ShowSample& show, Queue& queue,
+                       Lane& lane) {
+  using Clock = std::chrono::steady_clock;
+  double seconds_each = 0;
+  while (const auto stretch = queue.next(seconds_each)) {
+    const auto start = Clock::now();
+    int64_t i = stretch->first;
+    try {
+      for (; i < stretch->end; ++i) show(i, lane.begin(samples[static_cast<size_t>(i)]));
+      const std::chrono::duration<double> time = Clock::now() - start;
+      seconds_each = time.count() / static_cast<double>(stretch->end - stretch->first);
+      queue.finish(*stretch, lane.take(), [&](Stretch done, Seen seen) {
+        sum_.merge(std::move(seen));
+        for (int64_t d = done.first; d < done.end; ++d) {
+          done_ += samples[static_cast<size_t>(d)].units;
+        }
+        if (control_.progress) control_.progress(done_, total_);
+      });
+    } catch (const SampleGivenUp&) {
+      lane.take();
+      return queue.stop(i, nullptr);
+    } catch (...) {
+      lane.take();
+      return queue.stop(i, std::current_exception());
+    }
+  }
+}
+
+Seen Measurement::take() {
+  Seen out = sum_.take();
+  add_composites(sites_, out);
+  return out;
+}
+
+std::vector<NamedTensor> first_values(const std::vector<Site>& sites, int64_t most,
+                                      int64_t state_every, const PassControl& control,
+                                      const std::function<void(Run&)>& show) {
+  FirstValues first(sites, most);
+  CancellingTap tap({&first}, control.cancelled);
+  Run run(&tap, state_every);
+  try {
+    show(run);
+  } catch (const SampleGivenUp&) {
+    return {};
+  }
+  return first.take();
+}
+
+}  // namespace scute

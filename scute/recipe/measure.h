@@ -1,0 +1,98 @@
+// One pass: samples through a model, exact statistics of what its sites show. A product says what a
+// sample is.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/models/run.h"
+#include "scute/observe/recorder.h"
+
+namespace scute {
+
+/// What does not influence the result.
+struct PassControl {
+  int threads = 0;  ///< 0: all processors
+  /// Called with the units that count for sure and all of them, ascending, from any thread.
+  std::function<void(int64_t done, int64_t total)> progress = {};
+  const std::atomic<bool>* cancelled = nullptr;  ///< set: stop, also inside a sample
+};
+
+/// What does.
+struct MeasureOptions {
+  int fine = 8;              ///< mantissa bits of a bucket
+  bool per_channel = false;  ///< also max |x| per channel
+  int64_t state_every = 64;  ///< as Run
+  /// At most so many values of each tensor are counted, as SubsampleTap picks them; 0: every one.
+  int64_t most_values = 0;
+  uint64_t seed = 0;  ///< of that choice
+  /// Shown everything too, sample after sample on one thread, before progress is told. What a
+  /// sample that was interrupted showed is not taken back. May be null.
+  Tap* also = nullptr;
+};
+
+struct Sample {
+  int64_t number = 0;  ///< decides, with the seed, which of its values are counted
+  int64_t units = 1;   ///< of progress
+};
+/// Runs one sample, all of it on this thread.
+using ShowSample = std::function<void(int64_t index, Run& run)>;
+
+/// The statistics of samples, the same bytes for any number of threads.
+///
+/// Samples are handed out in order and added in order: those that count are always the first ones.
+/// A cancellation is noticed at the next site that any sample reaches, wanted or not; samples begun
+/// and not finished are given up and leave no trace. From the flag to the end of run() it takes as
+/// long as the longest way between two sites: one product (0.1 s for 512 × 2560 × 10240 on one
+/// core of 2020), never a sample.
+class Measurement {
+ public:
+  /// Of these sites; those that are others side by side are added up, not counted. `total`: the
+  /// units of all samples of all calls of run(). `options.also` and `control.cancelled` must live
+  /// as long as this.
+  Measurement(const std::vector<Site>& sites, const MeasureOptions& options,
+              const PassControl& control, int64_t total);
+  ~Measurement();
+
+  /// Shows these samples, on several threads; returns how many were finished: all, or after a
+  /// cancellation the first ones, and then no further one is begun by any call. What show() throws
+  /// is thrown here: of the lowest sample that failed.
+  int64_t run(std::span<const Sample> samples, const ShowSample& show);
+
+  const Threads& threads() const { return threads_; }
+  /// Whether a run() ended before its last sample.
+  bool interrupted() const { return interrupted_; }
+  /// Sites asked for that saw no value, in the order asked for.
+  std::vector<std::string> silent_sites() const { return sum_.silent_sites(); }
+  /// Of the sites that saw a value, composites among them; begins anew.
+  std::map<std::string, Statistic> take();
+
+ private:
+  class Lane;
+  class Queue;
+  void work(std::span<const Sample> samples, const ShowSample& show, Queue& queue, Lane& lane);
+
+  std::vector<Site> sites_;
+  MeasureOptions options_;
+  PassControl control_;
+  Threads threads_;
+  std::vector<Site> counted_;
+  Recorder sum_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  ///< of the workers, made when they begin
+  int64_t total_, done_ = 0;                  ///< units
+  bool interrupted_ = false;
+};
+
+/// The first `most` values that each of the sites shows of one sample; none after a cancellation.
+std::vector<NamedTensor> first_values(const std::vector<Site>& sites, int64_t most,
+                                      int64_t state_every, const PassControl& control,
+                                      const std::function<void(Run&)>& show);
+
+}  // namespace scute
