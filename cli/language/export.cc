@@ -18,7 +18,7 @@ int export_plain(const ExportTarget& request, const std::string& dtype, Output& 
   const auto& [model, target, force, json] = request;
   const ModelDescription description = describe_model(model);
   const HoldInterrupts hold;
-  const LogitComparison comparison =
+  const ProbeComparison comparison =
       export_dequantized(description, dtype == "f32" ? DType::f32 : DType::bf16, target, force);
   const std::string file = (std::filesystem::path(target) / "model.safetensors").string();
   if (json) {

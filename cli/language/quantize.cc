@@ -246,7 +246,7 @@ std::string formats_text(const LowBitModel& low) {
 }
 
 std::string as_text(const QuantizeRequest& request, const LowBitModel& low, const Size& size,
-                    const LogitComparison& check, double seconds) {
+                    const ProbeComparison& check, double seconds) {
   std::string out = fmt::format("layers      {}\n", formats_text(low)) + gptq_text(low);
   for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
   out += fmt::format("size        {}, {} of the {} in bf16\n", bytes_text(size.bytes),
@@ -286,7 +286,7 @@ int run_quantize(const Arguments& arguments, Output& out) {
   }
   LowBitModel low = quantize(model, plan, seen, grams, request.options);
   if (found) low.recipe["search"] = found->to_json();
-  LogitComparison check;
+  ProbeComparison check;
   {
     const HoldInterrupts hold;
     check = write_low_bit(low, request.out, request.force);

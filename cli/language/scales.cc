@@ -49,7 +49,7 @@ bool parse(const Arguments& arguments, Output& out, ScalesRequest& request) {
 struct ScalesAnswer {
   std::vector<RangeChange> ranges;
   std::vector<TensorChange> tensors;
-  LogitComparison check;
+  ProbeComparison check;
 };
 
 std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "scute/base/error.h"
@@ -20,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kVectors = 32, kTokens = 16;  // enough of a sequence to reach every tensor
-constexpr uint64_t kSeed = 1;
 
 void write_tensors(const FolderWriter& folder, const std::string& part,
                    const std::vector<NamedTensor>& tensors) {
@@ -73,13 +71,6 @@ Tensor logits_of(const CobraModel& model, Run& run, MatView<const float> picture
   return out;
 }
 
-void check_values(const NamedTensor& item) {
-  const auto values = item.tensor.values<float>();
-  if (!std::ranges::all_of(values, [](float x) { return std::isfinite(x); })) {
-    fail(item.name, "finite values for a random picture", "NaN or infinity");
-  }
-}
-
 }  // namespace
 
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
@@ -105,28 +96,7 @@ std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
   std::vector<NamedTensor> out{{"features", std::move(features)},
                                {"projector", std::move(projected)},
                                {"logits", std::move(logits)}};
-  std::ranges::for_each(out, check_values);
-  return out;
-}
-
-ProbeComparison compare_probes(const std::vector<NamedTensor>& a,
-                               const std::vector<NamedTensor>& b) {
-  ProbeComparison out;
-  if (a.size() != b.size()) fail("probe", fmt::format("{} tensors", a.size()), "another number");
-  for (size_t i = 0; i < a.size(); ++i) {
-    const Tensor &x = a[i].tensor, &y = b[i].tensor;
-    if (x.shape() != y.shape()) fail(a[i].name, to_string(x.shape()), to_string(y.shape()));
-    const auto u = x.values<float>(), v = y.values<float>();
-    double difference = 0, magnitude = 0;
-    for (size_t k = 0; k < u.size(); ++k) {
-      difference =
-          std::max(difference, std::abs(static_cast<double>(u[k]) - static_cast<double>(v[k])));
-      magnitude = std::max(magnitude, std::abs(static_cast<double>(u[k])));
-    }
-    out.values += x.size();
-    out.identical = out.identical && std::ranges::equal(x.bytes(), y.bytes());
-    out.largest = std::max(out.largest, magnitude > 0 ? difference / magnitude : difference);
-  }
+  require_finite(out);
   return out;
 }
 
@@ -147,14 +117,10 @@ ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, b
   constexpr auto kAll = CobraModel::Parts::all;
   const Execution execution;
   // One after the other: a model of this kind fills memory.
-  const auto here = probe_cobra(build_cobra(model, execution), kSeed);
+  const auto here = probe_cobra(build_cobra(model, execution), kProbeSeed);
   const auto stored =
-      probe_cobra(load_cobra(describe_cobra(folder.path()), execution, kAll), kSeed);
-  const ProbeComparison comparison = compare_probes(here, stored);
-  if (!comparison.identical) {
-    fail(path, "a model whose outputs are those of the one in memory",
-         fmt::format("a difference of {:.3g} of the largest", comparison.largest));
-  }
+      probe_cobra(load_cobra(describe_cobra(folder.path()), execution, kAll), kProbeSeed);
+  const ProbeComparison comparison = require_same_bits(here, stored, path);
   folder.commit();
   return comparison;
 }

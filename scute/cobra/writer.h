@@ -14,15 +14,6 @@ namespace scute {
 /// ids behind them). Error when one is not finite.
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed);
 
-struct ProbeComparison {
-  int64_t values = 0;     ///< compared
-  bool identical = true;  ///< every bit
-  double largest = 0;     ///< |difference| / largest magnitude, the most of any tensor
-};
-/// Error when shapes differ.
-ProbeComparison compare_probes(const std::vector<NamedTensor>& a,
-                               const std::vector<NamedTensor>& b);
-
 /// Writes config.json, vision/T/{config.json,model.safetensors}, projector/model.safetensors, llm/
 /// (a language model's folder of its own, with tokenizer.json), plan.json, statistics.safetensors,
 /// recipe.json: complete without the original. Then loads it again and compares what both make of a

@@ -157,7 +157,7 @@ PlainModel dequantized(const ModelDescription& model, DType type) {
   return out;
 }
 
-LogitComparison export_dequantized(const ModelDescription& model, DType type,
+ProbeComparison export_dequantized(const ModelDescription& model, DType type,
                                    const std::string& path, bool replace) {
   const std::string target = checked_target(path, model.path, replace);
   const PlainModel plain = dequantized(model, type);
@@ -173,9 +173,9 @@ LogitComparison export_dequantized(const ModelDescription& model, DType type,
 
   const Execution execution;
   constexpr auto kHead = LanguageModel::Head::packed;
-  const LogitComparison out =
+  const ProbeComparison out =
       compare_logits(load_model(model, execution, kHead),
-                     load_model(describe_model(folder.path()), execution, kHead), 1);
+                     load_model(describe_model(folder.path()), execution, kHead), kProbeSeed);
   folder.commit();
   return out;
 }

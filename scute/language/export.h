@@ -27,7 +27,7 @@ PlainModel dequantized(const ModelDescription& model, DType type);
 /// Writes the folder, loads it again and compares its logits with the low-bit model's: equal but
 /// for rounding where activations are floats in both, else apart by what rounding activations does.
 /// Nothing is left under `path` on an Error; `replace` as in write_low_bit.
-LogitComparison export_dequantized(const ModelDescription& model, DType type,
+ProbeComparison export_dequantized(const ModelDescription& model, DType type,
                                    const std::string& path, bool replace);
 
 }  // namespace scute

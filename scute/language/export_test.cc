@@ -56,7 +56,7 @@ constexpr double kSame = 1e-4;
 TEST_P(Export, ThePlainModelComputesWhatTheLowBitOneDoes) {
   const ModelDescription low = low_bit();
   ASSERT_TRUE(low.scheme.rotated_stream && low.scheme.rotated_out_proj);
-  const LogitComparison comparison =
+  const ProbeComparison comparison =
       export_dequantized(low, DType::f32, folder_.path("plain"), false);
   EXPECT_LT(comparison.largest, kSame);
   EXPECT_EQ(comparison.tokens, 64);
@@ -64,7 +64,7 @@ TEST_P(Export, ThePlainModelComputesWhatTheLowBitOneDoes) {
   const auto load = [](const std::string& path) {
     return load_model(describe_model(path), {}, LanguageModel::Head::packed);
   };
-  const LogitComparison rounded =
+  const ProbeComparison rounded =
       compare_logits(load(folder_.path("float")), load(folder_.path("plain")), 1);
   EXPECT_GT(rounded.largest, 10 * kSame);
 }

@@ -11,6 +11,7 @@
 #include "scute/language/model_folder.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/quantize/gptq.h"
+#include "scute/recipe/probe.h"
 #include "scute/recipe/quantize_options.h"
 
 namespace scute {
@@ -39,18 +40,14 @@ LowBitModel quantize(const ModelDescription& model, const Plan& plan,
 /// The model that these tensors are.
 LanguageModel build_model(const LowBitModel& model, const Execution& execution);
 
-/// How two models' logits compare on the same tokens.
-struct LogitComparison {
-  int64_t tokens = 0;
-  bool identical = true;  ///< every bit
-  double largest = 0;     ///< |difference| / largest |logit|
-};
-LogitComparison compare_logits(const LanguageModel& a, const LanguageModel& b, uint64_t seed);
+/// The logits of 64 seeded random tokens, F32 (64, V): "logits".
+std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t seed);
+ProbeComparison compare_logits(const LanguageModel& a, const LanguageModel& b, uint64_t seed);
 
 /// Writes the folder (tokenizer.json copied from the original), loads it again, runs it, and
 /// compares its logits with those of the model in memory, bit for bit; Error when they differ, and
 /// nothing is left under `path`. `path` must not exist unless `replace`; then what was there is
 /// replaced at once, and stays if writing fails.
-LogitComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace);
+ProbeComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace);
 
 }  // namespace scute

@@ -74,6 +74,6 @@ FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& 
 /// Writes the folder anew beside itself, loads it, runs it and only then renames it; on an Error
 /// the folder is as before. The comparison is with the model before; of a folder without a "scute"
 /// object only the tensors are read again, and `tokens` is 0.
-LogitComparison write_folder_edit(const FolderEdit& edit);
+ProbeComparison write_folder_edit(const FolderEdit& edit);
 
 }  // namespace scute

@@ -148,7 +148,7 @@ void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
 }
 
 /// What the edited folder computes beside what it did before.
-LogitComparison check(const FolderEdit& edit, const FolderWriter& folder) {
+ProbeComparison check(const FolderEdit& edit, const FolderWriter& folder) {
   const LowBitFiles after = read_low_bit_files(folder.path());
   for (const auto& [name, tensor] : edit.tensors) {
     if (!std::ranges::equal(after.tensors.at(name).bytes(), tensor.bytes())) {
@@ -159,7 +159,7 @@ LogitComparison check(const FolderEdit& edit, const FolderWriter& folder) {
   const Execution execution;
   constexpr auto kHead = LanguageModel::Head::packed;
   const LanguageModel now = load_model(describe_model(folder.path()), execution, kHead);
-  return compare_logits(load_model(describe_model(edit.path), execution, kHead), now, 1);
+  return compare_logits(load_model(describe_model(edit.path), execution, kHead), now, kProbeSeed);
 }
 
 }  // namespace
@@ -192,13 +192,13 @@ FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& 
   return out;
 }
 
-LogitComparison write_folder_edit(const FolderEdit& edit) {
+ProbeComparison write_folder_edit(const FolderEdit& edit) {
   FolderWriter folder(edit.path);
   write_tensors(edit, folder);
   if (!edit.plan.is_null()) write_file(folder.file("plan.json"), edit.plan.dump(2) + "\n");
   write_file(folder.file("recipe.json"), edit.recipe.dump(2) + "\n");
   copy_rest(edit, folder);
-  const LogitComparison out = check(edit, folder);
+  const ProbeComparison out = check(edit, folder);
   folder.commit();
   return out;
 }

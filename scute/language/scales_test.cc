@@ -141,7 +141,7 @@ class EditFolder : public testing::TestWithParam<MixerKind> {
     testing_models::make_low_bit(model, statistics, options, low());
   }
   std::string low() const { return folder_.path("low"); }
-  LogitComparison edit(const char* text) {
+  ProbeComparison edit(const char* text) {
     return write_folder_edit(edit_folder(low(), {RangeEdit::parse(text)}));
   }
   std::map<std::string, std::vector<float>> scales() const {
@@ -178,7 +178,7 @@ TEST_P(EditFolder, EveryTensorThatRepeatsTheScaleFollows) {
                                      mixer + "selective_scan.u_scale"}
           : std::vector<std::string>{mixer + "selective_scan.u_scale"};
   const auto before = scales();
-  const LogitComparison check =
+  const ProbeComparison check =
       edit(mamba1() ? "layer_1.x_proj:input*=1.5" : "layer_1.x_conv_out:input*=1.5");
   EXPECT_EQ(check.tokens, 64);
   EXPECT_FALSE(check.identical);

@@ -71,7 +71,7 @@ TEST_P(RotatedSizes, TheRotatedFloatModelGivesTheSameLogits) {
   EXPECT_EQ(rotated.description.scheme.folded_head, !size.tied);
   EXPECT_THAT(rotated.remarks, IsEmpty());
   // In its folder too: a float32 matrix is stored as one.
-  const LogitComparison stored = write_low_bit(rotated, folder.path("low"), false);
+  const ProbeComparison stored = write_low_bit(rotated, folder.path("low"), false);
   EXPECT_TRUE(stored.identical);
   const auto compared = compare_logits(plain(model), build_model(rotated, Execution{}), 1);
   EXPECT_LT(compared.largest, kSame);
