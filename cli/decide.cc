@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "cli/cobra/decide_tables.h"
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -36,45 +37,43 @@ struct DecideRequest {
   int bits = 8;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
   std::vector<std::string> per_site;
+
+  void declare(Options& options);
 };
 
-bool parse(const Arguments& arguments, Output& out, DecideRequest& request) {
-  Options options("decide");
-  options.text("STATS,--stats", request.statistics, "FILE", "statistics that collect wrote",
+void DecideRequest::declare(Options& options) {
+  options.text("STATS,--stats", statistics, "FILE", "statistics that collect wrote",
                Options::Need::required);
-  options.custom("--policy", "POLICY", request.policy,
+  options.custom("--policy", "POLICY", policy,
                  "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
                  "the share too; without it, statistics with buckets (vision.siglip, vision.dino, "
                  "llm, projector) are decided by tail, the sites inside them by auto",
-                 [&request](const std::string& given) {
+                 [this](const std::string& given) {
                    Policy::parse(given);
-                   request.policy = given;
-                   request.policy_given = true;
+                   policy = given;
+                   policy_given = true;
                  });
-  options.custom("--percentile-alpha", "A", "0.9995",
-                 "share of values that percentile and quamba keep; 50 to 100: in percent",
-                 [&request](const std::string& given) {
-                   request.alpha = Policy::parse("percentile:" + given).alpha;
-                 });
-  options.number("--percentile-override", request.percentile_override, 50, 100,
+  options.custom(
+      "--percentile-alpha", "A", "0.9995",
+      "share of values that percentile and quamba keep; 50 to 100: in percent",
+      [this](const std::string& given) { alpha = Policy::parse("percentile:" + given).alpha; });
+  options.number("--percentile-override", percentile_override, 50, 100,
                  "tail: this percentile instead of what its rules pick");
   options.custom("--targets", "BUCKET,...", "", "only these buckets, e.g. vision.dino,projector",
-                 [&request](const std::string& given) { request.targets = parse_targets(given); });
-  options.integer("--bits", request.bits, {2, 16}, "bits of a code");
-  options.flag("--asymmetric", request.asymmetric, "ranges with a zero point");
-  options.flag("--per-side", request.per_side,
+                 [this](const std::string& given) { targets = parse_targets(given); });
+  options.integer("--bits", bits, {2, 16}, "bits of a code");
+  options.flag("--asymmetric", asymmetric, "ranges with a zero point");
+  options.flag("--per-side", per_side,
                "with --asymmetric percentiles: cut that share on each side");
-  options.texts("--per-site", request.per_site, "SITE=POLICY...",
+  options.texts("--per-site", per_site, "SITE=POLICY...",
                 "another policy for the sites that match, e.g. '*.z_act:input=minmax'; the last "
                 "match counts");
-  options.flag("--allow-nonfinite", request.allow_nonfinite,
+  options.flag("--allow-nonfinite", allow_nonfinite,
                "decide sites with NaN or infinite values by their finite ones");
-  options.text("--out,--plan,--overrides", request.out, "FILE",
+  options.text("--out,--plan,--overrides", out, "FILE",
                "plan to write (.json); without it the table alone");
-  options.flag("--all", request.all,
-               fmt::format("all rows, also more than {} on a terminal", kRows));
-  options.json(request.json);
-  return options.parse(arguments, out);
+  options.flag("--all", all, fmt::format("all rows, also more than {} on a terminal", kRows));
+  options.json(json);
 }
 
 /// The flags' alpha and override where the policy has a use for them.
@@ -140,7 +139,7 @@ Comparison compare(const StatisticsSet& statistics, const DecideRequest& request
 }
 
 /// Adds what was asked for here to what the statistics know about their origin.
-Json make_meta(Json meta, const DecideRequest& request, const Arguments& arguments) {
+Json make_meta(Json meta, const DecideRequest& request, const Call& call) {
   meta["policy"] = request.policy;
   const PlanOptions options = plan_options(request);
   meta["percentile_alpha"] = options.policy.alpha;
@@ -150,9 +149,7 @@ Json make_meta(Json meta, const DecideRequest& request, const Arguments& argumen
   meta["per_side"] = request.per_side;
   for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
   for (const std::string& target : request.targets) meta["targets"].push_back(target);
-  Arguments command{"decide"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  meta["command"] = shell_command(command);
+  meta["command"] = call.command();
   return meta;
 }
 
@@ -331,7 +328,7 @@ void write_answer(const Plan& plan, Json summary, const BucketTables& buckets,
 }
 
 /// From percentiles that another tool wrote.
-void decide_tables(DecideRequest request, const Arguments& arguments, Output& out) {
+void decide_tables(DecideRequest& request, const Call& call, Output& out) {
   if (request.per_side) {
     throw UsageError(fmt::format(
         "--per-side: expected statistics with counts, found {}, which has no percentiles of the "
@@ -342,14 +339,14 @@ void decide_tables(DecideRequest request, const Arguments& arguments, Output& ou
   if (!request.targets.empty()) keep_targets(request.targets, tables);
   if (!request.policy_given) request.policy = "tail";
   Plan plan = plan_from_tables(tables, plan_options(request));
-  plan.meta = make_meta(table_meta(tables, hash_file(request.statistics)), request, arguments);
+  plan.meta = make_meta(table_meta(tables, hash_file(request.statistics)), request, call);
   write_plan(plan, request);
   if (request.json) return write_answer(plan, tables_summary(plan), tables.buckets, request, out);
   out.write(tables_text(plan, tables) + remarks(plan, 5) + default_text(request) +
             written_text(request));
 }
 
-void decide_statistics(DecideRequest request, const Arguments& arguments, Output& out) {
+void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   StatisticsSet statistics = read_statistics(request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
@@ -363,26 +360,30 @@ void decide_statistics(DecideRequest request, const Arguments& arguments, Output
   }
   Comparison all = compare(statistics, request);
   add_spread_remarks(statistics, all.plan);
-  all.plan.meta =
-      make_meta(plan_meta(statistics, hash_file(request.statistics)), request, arguments);
+  all.plan.meta = make_meta(plan_meta(statistics, hash_file(request.statistics)), request, call);
   write_plan(all.plan, request);
   if (request.json) return write_answer(all.plan, summary_json(all), buckets, request, out);
   out.write(as_text(all, buckets, request));
 }
 
-}  // namespace
-
-int run_decide(const Arguments& arguments, Output& out) {
-  DecideRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(DecideRequest& request, const Call& call, Output& out) {
   plan_options(request);  // wrong usage is found before a file is read
   refuse_same_files({request.out}, {request.statistics});
   if (holds_percentile_tables(request.statistics)) {
-    decide_tables(std::move(request), arguments, out);
+    decide_tables(request, call, out);
   } else {
-    decide_statistics(std::move(request), arguments, out);
+    decide_statistics(request, call, out);
   }
   return kDone;
+}
+
+}  // namespace
+
+Form decide_form() {
+  return form<DecideRequest>(
+      {.example = "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl "
+                  "--samples 32 --out stats.safetensors\n"
+                  "scute decide stats.safetensors --policy auto --out plan.json"});
 }
 
 }  // namespace scute::cli

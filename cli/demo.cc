@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/form.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -20,6 +21,16 @@ struct DemoRequest {
   std::string examples, model_dir, out = "scute-demo";
   int threads = 0;
   bool quiet = false, json = false;
+
+  void declare(Options& options) {
+    options.text("--model-dir", model_dir, "FOLDER", "one model; without it both bundled ones");
+    options.text("--examples", examples, "FOLDER",
+                 "where text/ and the models are; without it examples/ here or near the program");
+    options.text("--out", out, "FOLDER", "where statistics and plans go");
+    options.machine(threads);
+    options.quiet(quiet);
+    options.json(json);
+  }
 };
 
 /// The folder "examples" here, or beside the folders that hold this program.
@@ -45,17 +56,16 @@ class Steps {
 
   Json run(Arguments words) const {
     say(fmt::format("\n$ {}\n", shell_command(words)));
-    const Verb& verb = find_verb(words.front());
-    Arguments rest(words.begin() + 1, words.end());
-    rest.push_back("--json");
-    if (verb.name == "collect" || verb.name == "eval" || verb.name == "quantize") {
-      rest.insert(rest.end(), {"--threads", fmt::format("{}", request_.threads)});
-      if (request_.quiet) rest.push_back("--quiet");
+    const std::string verb = words.front();
+    words.push_back("--json");
+    if (verb == "collect" || verb == "eval" || verb == "quantize") {
+      words.insert(words.end(), {"--threads", fmt::format("{}", request_.threads)});
+      if (request_.quiet) words.push_back("--quiet");
     }
     Output answer(Output::To::text);
-    const int code = verb.run(rest, answer);
+    const int code = run_command(words, answer);
     if (code != kDone) {
-      fail("demo", fmt::format("success of {}", verb.name), fmt::format("exit code {}", code));
+      fail("demo", fmt::format("success of {}", verb), fmt::format("exit code {}", code));
     }
     return Json::parse(answer.text(), "demo");
   }
@@ -227,20 +237,7 @@ Json as_json(const std::vector<Found>& all) {
   return out;
 }
 
-}  // namespace
-
-int run_demo(const Arguments& arguments, Output& out) {
-  DemoRequest request;
-  Options options("demo");
-  options.text("--model-dir", request.model_dir, "FOLDER",
-               "one model; without it both bundled ones");
-  options.text("--examples", request.examples, "FOLDER",
-               "where text/ and the models are; without it examples/ here or near the program");
-  options.text("--out", request.out, "FOLDER", "where statistics and plans go");
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return kDone;
+int run(DemoRequest& request, const Call&, Output& out) {
   if (request.examples.empty()) request.examples = find_examples();
   make_folder(request.out);
 
@@ -259,5 +256,9 @@ int run_demo(const Arguments& arguments, Output& out) {
   }
   return kDone;
 }
+
+}  // namespace
+
+Form demo_form() { return form<DemoRequest>({.example = "scute demo --out scute-demo"}); }
 
 }  // namespace scute::cli

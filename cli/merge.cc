@@ -1,6 +1,7 @@
 // scute merge: statistics files into one, as if collected at once.
 #include <fmt/format.h>
 
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
@@ -9,24 +10,32 @@
 
 namespace scute::cli {
 
-int run_merge(const Arguments& arguments, Output& out) {
+namespace {
+
+struct MergeRequest {
   std::vector<std::string> files;
   std::string target;
   bool json = false;
-  Options options("merge");
-  options.texts("STATS", files, "FILE...", "statistics files of one model and one kind",
-                Options::Need::required);
-  options.text("--out", target, "FILE", "a name ending in .safetensors or .pt",
-               Options::Need::required);
-  options.json(json);
-  if (!options.parse(arguments, out)) return kDone;
-  if (!target.ends_with(".safetensors") && !target.ends_with(".pt")) {
+
+  void declare(Options& options) {
+    options.texts("STATS", files, "FILE...", "statistics files of one model and one kind",
+                  Options::Need::required);
+    options.text("--out", target, "FILE", "a name ending in .safetensors or .pt",
+                 Options::Need::required);
+    options.json(json);
+  }
+  void check() const {
+    if (target.ends_with(".safetensors") || target.ends_with(".pt")) return;
     throw UsageError(
         fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", target));
   }
+};
+
+int run(MergeRequest& request, const Call&, Output& out) {
+  const std::string& target = request.target;
   { const AtomicFile probe(target); }
 
-  const StatisticsSet all = merge_statistics(files);
+  const StatisticsSet all = merge_statistics(request.files);
   const HoldInterrupts hold;
   write_statistics(target, all);
 
@@ -34,23 +43,35 @@ int run_merge(const Arguments& arguments, Output& out) {
     const Json* value = all.meta.find(key);
     return value != nullptr && value->is_int() ? value->as_int(target) : int64_t{0};
   };
-  if (json) {
+  if (request.json) {
     Json result;
     result["file"] = target;
     result["bytes"] = file_size(target);
-    result["files"] = static_cast<int64_t>(files.size());
+    result["files"] = static_cast<int64_t>(request.files.size());
     result["samples"] = number("samples");
     result["tokens"] = number("tokens");
     result["sites"] = static_cast<int64_t>(all.sites.size());
     out.write_json(result);
   } else {
     out.write(fmt::format("merged     {}: {}, {} tokens, {}\nfile       {}, {}\n",
-                          count_of(static_cast<int64_t>(files.size()), "file"),
+                          count_of(static_cast<int64_t>(request.files.size()), "file"),
                           count_of(number("samples"), "sample"), grouped(number("tokens")),
                           count_of(static_cast<int64_t>(all.sites.size()), "site"), target,
                           bytes_text(file_size(target))));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form merge_form() {
+  return form<MergeRequest>(
+      {.example =
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --take 16 "
+           "--out part1.safetensors\n"
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --skip 16 "
+           "--take 16 --out part2.safetensors\n"
+           "scute merge part1.safetensors part2.safetensors --out stats.safetensors"});
 }
 
 }  // namespace scute::cli

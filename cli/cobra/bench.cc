@@ -1,4 +1,4 @@
-#include "cli/cobra/bench.h"
+// scute bench for Cobra: pictures through vision towers and projector.
 
 #include <fmt/format.h>
 
@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 
+#include "cli/form.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
+#include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
 #include "scute/cobra/random.h"
@@ -21,12 +23,6 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kBenchForm{"bench",
-                          "speed and memory of vision towers and a projector on this machine",
-                          "scute bench --random tiny-cobra-vision --pictures 4\n"
-                          "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
-                          run_bench_pictures};
-
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
@@ -34,30 +30,37 @@ double seconds_since(Clock::time_point start) {
 }
 
 struct CobraBenchRequest {
-  std::string size;
+  std::string model;
+  std::optional<std::string> random;
   Execution execution;
   int64_t pictures = 4, batches = 1;
   int threads = 0;
   bool int8 = false, quiet = false, json = false;
+
+  void declare(Options& options);
+  void check() const {
+    if (model.empty() && random) return;
+    throw UsageError(
+        "expected --random SIZE, of which towers and projector are measured, and no MODEL");
+  }
 };
 
-bool parse(const Arguments& arguments, Output& out, CobraBenchRequest& request) {
-  Options options(kBenchForm);
-  options.choice("--random", request.size, named_vision_sizes(),
-                 "random weights of the released model's towers and projector, or small ones");
-  options.integer("--pictures", request.pictures, {1, 4096}, "pictures of a batch");
-  options.integer("--batches", request.batches, {1, 1 << 20}, "batches timed");
-  options.flag("--int8", request.int8, "weights and inputs of all products in 8 bits (W8A8)");
-  options.compute(request.execution.compute);
-  options.backend(request.execution.backend);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
+void CobraBenchRequest::declare(Options& options) {
+  options.model(model, Options::Need::optional);
+  options.random(random, "");
+  options.integer("--pictures", pictures, {1, 4096}, "pictures of a batch");
+  options.integer("--batches", batches, {1, 1 << 20}, "batches timed");
+  options.flag("--int8", int8, "weights and inputs of all products in 8 bits (W8A8)");
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note(fmt::format("Sizes: {}", joined(named_vision_sizes(), ", ")));
   options.note(
       "Random pixels, already resized; each picture on one thread. Peak memory is that of the "
       "whole "
       "process, weights included.");
-  return options.parse(arguments, out);
 }
 
 /// "vision.dino.blocks.3.attn.qkv:input" to what has been done when the next site is reached.
@@ -200,7 +203,7 @@ std::string form_of(const CobraBenchRequest& request) {
 
 Json as_json(const Report& r, const CobraBenchRequest& request) {
   Json out;
-  out["model"] = "random " + request.size;
+  out["model"] = "random " + *request.random;
   out["compute"] = form_of(request);
   out["pictures"] = request.pictures;
   out["batches"] = request.batches;
@@ -226,7 +229,7 @@ Json as_json(const Report& r, const CobraBenchRequest& request) {
 
 std::string as_text(const Report& r, const CobraBenchRequest& request) {
   std::string out =
-      fmt::format("model      random {}, {}, {} of {}, {}\n", request.size, form_of(request),
+      fmt::format("model      random {}, {}, {} of {}, {}\n", *request.random, form_of(request),
                   request.batches == 1 ? "1 batch" : grouped(request.batches) + " batches",
                   count_of(request.pictures, "picture"), count_of(r.threads, "thread"));
   out += fmt::format("machine    {}; Highway {}, oneDNN {}\n", processor_name(), highway_target(),
@@ -252,24 +255,13 @@ std::string as_text(const Report& r, const CobraBenchRequest& request) {
 
 CobraModel make_model(const CobraBenchRequest& request) {
   constexpr uint64_t kSeed = 42;
-  const CobraConfig config = named_vision_config(request.size);
+  const CobraConfig config = named_vision_config(*request.random);
   const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;
   return {config, random_vision_weights(config, form, kSeed), request.execution,
           CobraModel::Parts::vision};
 }
 
-}  // namespace
-
-bool benches_pictures(const Arguments& arguments) {
-  return std::ranges::any_of(arguments, [](const std::string& argument) {
-    const std::string value = argument.substr(argument.find('=') + 1);  // all of it without "="
-    return std::ranges::count(named_vision_sizes(), value) > 0;
-  });
-}
-
-int run_bench_pictures(const Arguments& arguments, Output& out) {
-  CobraBenchRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(CobraBenchRequest& request, const Call&, Output& out) {
   const CobraModel model = make_model(request);
   Report report;
   report.weights = model.size().total();
@@ -290,6 +282,17 @@ int run_bench_pictures(const Arguments& arguments, Output& out) {
     out.write(as_text(report, request));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form cobra_bench_form() {
+  return form<CobraBenchRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "speed and memory of vision towers and a projector on this machine",
+       .example = "scute bench --random tiny-cobra-vision --pictures 4\n"
+                  "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
+       .sizes = named_vision_sizes});
 }
 
 }  // namespace scute::cli

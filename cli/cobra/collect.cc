@@ -1,4 +1,4 @@
-#include "cli/cobra/collect.h"
+// scute collect for Cobra: pictures and texts.
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "cli/cobra.h"
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -24,13 +24,7 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kCollectForm{
-    "collect", "run pictures and texts through a Cobra once, keep exact statistics of its buckets",
-    "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
-    "outputs/percentile_stats.pt",
-    run_collect_pictures};
 constexpr const char* kConfig = "--config";
-constexpr int64_t kMostText = 1 << 20;
 
 struct CobraCollectRequest {
   std::string model, config, export_json;
@@ -38,6 +32,10 @@ struct CobraCollectRequest {
   CobraCollectOptions collect;
   int threads = 0;
   bool no_random_text = false, quiet = false, json = false;
+
+  void prepare(const Arguments& arguments);
+  void declare(Options& options);
+  void check();
 };
 
 std::optional<std::string> environment(const std::string& name) {
@@ -65,22 +63,18 @@ PercentileOptions before_flags(const Arguments& arguments) {
   return apply_environment(out, environment);
 }
 
+void CobraCollectRequest::prepare(const Arguments& arguments) { pct = before_flags(arguments); }
+
 void declare_data(Options& options, CobraCollectRequest& request) {
   PercentileOptions& pct = request.pct;
-  options.text("--images", pct.images, "DIR",
-               "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
+  options.images(pct.images);
   options.integer("--batches", pct.batches, {.least = 1}, "batches at most");
   options.integer("--batch-size", pct.batch_size, {.least = 1}, "pictures of a batch");
   options.custom("--targets", "NAMES", joined(pct.targets, ","),
                  "buckets to observe, separated by commas",
                  [&pct](const std::string& given) { pct.targets = parse_targets(given); });
-  options.text("--sites", request.collect.sites, "GLOB",
-               "further sites, e.g. 'layer_*': the language model's blocks run only for these");
-  options.text("--prompts", pct.prompts, "FILE",
-               "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; "
-               "without it random ids");
-  options.flag("--no-random-text", request.no_random_text, "without --prompts: no text at all");
-  options.integer("--text-len", pct.text_len, {1, kMostText}, "random ids of a picture");
+  options.sites(request.collect.sites, "the buckets alone");
+  options.prompts(pct.prompts, request.no_random_text, pct.text_len);
   request.collect.text.seed = pct.seed;
   options.custom("--seed", "N", fmt::format("{}", pct.seed), "of random ids and of sampling",
                  [&pct](const std::string& given) {
@@ -90,58 +84,40 @@ void declare_data(Options& options, CobraCollectRequest& request) {
                   "count only so many values of a batch at each site, seeded; 0: every value");
 }
 
-/// Flags of the form for language models, which would only be unknown here.
-void refuse_texts(const Arguments& arguments) {
-  for (const std::string& argument : arguments) {
-    if (argument != "--data" && !argument.starts_with("--data=")) continue;
-    throw UsageError(
-        "--data: Cobra is measured on pictures, expected --images DIR; texts go with them by "
-        "--prompts FILE");
-  }
-}
-
-bool parse(const Arguments& arguments, Output& out, CobraCollectRequest& request) {
-  refuse_texts(arguments);
-  request.pct = before_flags(arguments);
-  PercentileOptions& pct = request.pct;
-  Options options(kCollectForm);
-  options.model(request.model);
-  declare_data(options, request);
-  options.text("--out,--stats-out", pct.stats_out, "FILE",
-               "statistics: a name ending in .pt or .safetensors; its folder is made");
-  options.text("--export-best-json", request.export_json, "FILE",
-               "also what scute decide says of them");
+void CobraCollectRequest::declare(Options& options) {
+  options.model(model);
+  declare_data(options, *this);
+  options.statistics_out(pct.stats_out);
+  options.text("--export-best-json", export_json, "FILE", "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
                  "for --export-best-json: this percentile instead of what the tail's rules pick");
-  options.text(kConfig, request.config, "FILE",
+  options.text(kConfig, config, "FILE",
                "the same options as JSON (\"batches\": 8, …); the environment's SCUTE_PCT_BATCHES "
                "and so on count more, flags most");
-  options.integer("--fine", request.collect.fine, {1, 16}, "mantissa bits of a histogram bucket");
-  options.flag("--per-channel", request.collect.per_channel,
-               "also the largest magnitude of each channel");
-  options.integer("--state-every", request.collect.state_every, {.least = 0},
-                  "show ssm_state_act:steps after so many tokens; 0: never");
-  options.compute(request.collect.compute);
-  options.tokenizer(request.collect.text.tokenizer);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return false;
-  if (request.no_random_text) pct.random_text = false;
-  return true;
+  options.fine(collect.fine);
+  options.per_channel(collect.per_channel);
+  options.state_every(collect.state_every);
+  options.compute(collect.compute);
+  options.tokenizer(collect.text.tokenizer);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note(
+      "Buckets are measured beside --sites; the blocks of llm run only for sites inside it. The "
+      "folder of --out is made.");
 }
 
-void check(const CobraCollectRequest& request) {
-  const PercentileOptions& pct = request.pct;
+void CobraCollectRequest::check() {
+  if (no_random_text) pct.random_text = false;
   if (!pct.enabled) {
-    throw UsageError(request.config + ": expected \"enabled\": true to collect, found false");
+    throw UsageError(config + ": expected \"enabled\": true to collect, found false");
   }
   if (pct.images.empty()) {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
-  if (!request.export_json.empty() && !request.export_json.ends_with(".json")) {
+  if (!export_json.empty() && !export_json.ends_with(".json")) {
     throw UsageError(fmt::format(
-        "--export-best-json: expected a name ending in .json, found \"{}\"", request.export_json));
+        "--export-best-json: expected a name ending in .json, found \"{}\"", export_json));
   }
   if (!pct.stats_out.ends_with(".safetensors") && !pct.stats_out.ends_with(".pt")) {
     throw UsageError(fmt::format(
@@ -275,22 +251,7 @@ void refuse_silence(const CobraCollectRequest& request, const CobraCollectResult
                    joined(missed, ", "), "look with scute sites, or leave it out of --targets"));
 }
 
-}  // namespace
-
-bool collects_pictures(const Arguments& arguments) {
-  const bool flagged = std::ranges::any_of(arguments, [](const std::string& argument) {
-    for (const char* flag : {"--images", kConfig}) {
-      if (argument == flag || argument.starts_with(std::string(flag) + "=")) return true;
-    }
-    return false;
-  });
-  return flagged || names_cobra(arguments);
-}
-
-int run_collect_pictures(const Arguments& arguments, Output& out) {
-  CobraCollectRequest request;
-  if (!parse(arguments, out, request)) return kDone;
-  check(request);
+int run(CobraCollectRequest& request, const Call&, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   check_image_size(request, model);
   use(request.pct, request.collect);
@@ -332,6 +293,17 @@ int run_collect_pictures(const Arguments& arguments, Output& out) {
   note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",
                           count_of(result.pictures, "picture"), request.pct.stats_out));
   return interrupt.exit_code();
+}
+
+}  // namespace
+
+Form cobra_collect_form() {
+  return form<CobraCollectRequest>(
+      {.kind = ModelKind::cobra,
+       .summary =
+           "run pictures and texts through a Cobra once, keep exact statistics of its buckets",
+       .example = "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures "
+                  "--out outputs/percentile_stats.pt"});
 }
 
 }  // namespace scute::cli

@@ -1,10 +1,11 @@
-#include "cli/cobra/eval.h"
+// scute eval for Cobra: how far its values are from those of another.
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cmath>
 
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
@@ -17,61 +18,48 @@
 namespace scute::cli {
 namespace {
 
-constexpr Verb kEvalForm{"eval", "how far a Cobra's values are from another's, stage by stage",
-                         "scute eval tests/golden/cobra/model --images tests/golden/cobra/pictures "
-                         "--against tests/golden/cobra/model",
-                         run_eval_pictures};
-
 struct CobraEvalRequest {
   std::string model, against, items_out;
   CobraCompareOptions compare;
   int64_t seed = 42;
   Execution execution;
   bool no_random_text = false, quiet = false, json = false;
+
+  void declare(Options& options);
+  void check();
 };
 
-void check(const CobraEvalRequest& request) {
-  if (request.compare.images.empty()) {
+void CobraEvalRequest::declare(Options& options) {
+  options.model(model);
+  options.images(compare.images);
+  options.against(against);
+  options.integer("--max-pictures", compare.max_pictures, {.least = 1}, "all", "pictures compared");
+  options.prompts(compare.text.prompts, no_random_text, compare.text.length);
+  options.integer("--seed", seed, {.least = 0}, "of random ids");
+  options.items_out(items_out);
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.tokenizer(compare.text.tokenizer);
+  options.machine(compare.threads);
+  options.quiet(quiet);
+  options.json(json);
+}
+
+void CobraEvalRequest::check() {
+  if (compare.images.empty()) {
     throw UsageError(
         fmt::format("expected --images DIR, the pictures that {} and the model of --against are "
                     "compared on (see scute eval {} --help)",
-                    request.model, request.model));
+                    model, model));
   }
-  if (request.against.empty()) {
+  if (against.empty()) {
     throw UsageError(
         fmt::format("expected --against MODEL, what the values of {} are compared with, e.g. the "
                     "float model that it was made from",
-                    request.model));
+                    model));
   }
-}
-
-bool parse(const Arguments& arguments, Output& out, CobraEvalRequest& request) {
-  Options options(kEvalForm);
-  CobraCompareOptions& compare = request.compare;
-  options.model(request.model);
-  options.text("--images", compare.images, "DIR",
-               "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
-  options.text("--against", request.against, "MODEL", "the reference, e.g. low-bit against float");
-  options.integer("--max-pictures", compare.max_pictures, {.least = 1}, "all", "pictures compared");
-  options.text("--prompts", compare.text.prompts, "FILE",
-               "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; "
-               "without it random ids");
-  options.flag("--no-random-text", request.no_random_text, "without --prompts: no text at all");
-  options.integer("--text-len", compare.text.length, {1, 1 << 20}, "random ids of a picture");
-  options.integer("--seed", request.seed, {.least = 0}, "of random ids");
-  options.text("--items-out", request.items_out, "FILE",
-               "errors of each picture, one JSON object a line");
-  options.compute(request.execution.compute);
-  options.backend(request.execution.backend);
-  options.tokenizer(compare.text.tokenizer);
-  options.machine(compare.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return false;
-  check(request);
-  compare.text.seed = static_cast<uint64_t>(request.seed);
-  compare.text.random = !request.no_random_text;
-  return true;
+  compare.text.seed = static_cast<uint64_t>(seed);
+  compare.text.random = !no_random_text;
 }
 
 /// "8 pictures of images, 1 could not be read; 16 random ids each, seed 42".
@@ -193,11 +181,7 @@ void refuse_nan(const CobraDescription& model, const PictureComparison& comparis
   }
 }
 
-}  // namespace
-
-int run_eval_pictures(const Arguments& arguments, Output& out) {
-  CobraEvalRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(CobraEvalRequest& request, const Call&, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
@@ -229,6 +213,16 @@ int run_eval_pictures(const Arguments& arguments, Output& out) {
   if (!request.items_out.empty()) out.write(fmt::format("wrote {}\n", request.items_out));
   refuse_nan(model, comparison);
   return kDone;
+}
+
+}  // namespace
+
+Form cobra_eval_form() {
+  return form<CobraEvalRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "how far a Cobra's values are from another's, stage by stage",
+       .example = "scute eval tests/golden/cobra/model --images tests/golden/cobra/pictures "
+                  "--against tests/golden/cobra/model"});
 }
 
 }  // namespace scute::cli

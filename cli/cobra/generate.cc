@@ -1,32 +1,94 @@
-#include "cli/cobra/generate.h"
+// scute generate for Cobra: an answer, about a picture when one is given.
+#include "scute/cobra/generate.h"
+
+#include <fmt/format.h>
 
 #include <chrono>
 
+#include "cli/form.h"
+#include "cli/language/generate.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
+
 namespace scute::cli {
+namespace {
 
-Voice::Voice(const ModelDescription& model, const Execution& execution)
-    : plain_(load_model(model, execution, LanguageModel::Head::packed)) {}
+struct CobraGenerateRequest : GenerateFlags {
+  std::string image;
 
-Voice::Voice(const CobraDescription& model, const Execution& execution, const std::string& image) {
-  using Senses = CobraSpeaker::Senses;
-  if (image.empty()) {
-    cobra_.emplace(model, execution, Senses::text);
-    return;
+  void declare(Options& options) {
+    GenerateFlags::declare(options, "0; 1 with --top-k, --top-p or --min-p");
+    options.text("--image", image, "FILE",
+                 "a picture that the text is about (JPEG, PNG, WebP, BMP)");
+    options.note("The text is what a human says; it is wrapped as the model was trained.");
   }
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  const Picture picture = read_picture(image);  // what cannot be read is found out at once
-  const auto decoded = Clock::now();
-  cobra_.emplace(model, execution, Senses::pictures);
-  const auto loaded = Clock::now();
-  picture_ = cobra_->look(picture);
-  seconds_ = std::chrono::duration<double>((decoded - start) + (Clock::now() - loaded)).count();
+  /// Greedy, as its authors run it, until something about draws is said.
+  void check() {
+    const SamplingOptions& sampling = how.sampling;
+    const bool draws = sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0;
+    GenerateFlags::check(draws ? 1 : 0);
+  }
+};
+
+/// The model that answers, and what it saw.
+class CobraVoice {
+ public:
+  /// `image`: a file; empty: the language model alone, the towers are not loaded.
+  CobraVoice(const CobraDescription& model, const Execution& execution, const std::string& image) {
+    using Senses = CobraSpeaker::Senses;
+    if (image.empty()) {
+      speaker_.emplace(model, execution, Senses::text);
+      return;
+    }
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    const Picture picture = read_picture(image);  // what cannot be read is found out at once
+    const auto decoded = Clock::now();
+    speaker_.emplace(model, execution, Senses::pictures);
+    const auto loaded = Clock::now();
+    picture_ = speaker_->look(picture);
+    seconds_ = std::chrono::duration<double>((decoded - start) + (Clock::now() - loaded)).count();
+  }
+
+  const LanguageModel& language() const { return speaker_->language(); }
+  /// A row for each vector that a picture became; none without one.
+  MatView<const float> before() const {
+    return picture_.rank() == 2 ? picture_.matrix<float>() : MatView<const float>();
+  }
+  /// What it took to look at the picture, decoding included.
+  double seconds() const { return seconds_; }
+
+ private:
+  std::optional<CobraSpeaker> speaker_;
+  Tensor picture_;
+  double seconds_ = 0;
+};
+
+int run(CobraGenerateRequest& request, const Call&, Output& out) {
+  const CobraDescription model = describe_cobra(request.model);
+  const Tokenizer tokenizer = request.read_tokenizer(model.language);
+  const CobraPrompt prompt = cobra_prompt(model, tokenizer, request.message());
+  if (prompt.cut > 0) {
+    note(false, fmt::format("scute: warning: the model reads {}; the prompt's last {} are cut off",
+                            count_of(model.text_length, "token"), prompt.cut));
+  }
+  const CobraVoice voice(model, request.execution, request.image);
+  const Beginning begin{.text = prompt.text,
+                        .ids = prompt.ids,
+                        .picture = voice.before(),
+                        .image = request.image,
+                        .picture_seconds = voice.seconds()};
+  return go_on(request, voice.language(), tokenizer, begin, out);
 }
 
-const LanguageModel& Voice::language() const { return cobra_ ? cobra_->language() : *plain_; }
+}  // namespace
 
-MatView<const float> Voice::before() const {
-  return picture_.rank() == 2 ? picture_.matrix<float>() : MatView<const float>();
+Form cobra_generate_form() {
+  return form<CobraGenerateRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "answer a text, token by token, with --image about a picture",
+       .example = "scute generate tests/golden/cobra/model --image "
+                  "tests/golden/cobra/pictures/1_wide.png --prompt 'What is it?' --max-tokens 8"});
 }
 
 }  // namespace scute::cli

@@ -1,4 +1,4 @@
-#include "cli/cobra/quantize.h"
+// scute quantize for Cobra.
 
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 
+#include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
@@ -26,41 +27,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Verb kQuantizeForm{
-    "quantize", "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8 or W4A16",
-    "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
-    "outputs/percentile_stats.pt\n"
-    "scute decide outputs/percentile_stats.pt --out outputs/percentile_overrides.json\n"
-    "scute quantize tests/golden/cobra/model --overrides outputs/percentile_overrides.json --out "
-    "outputs/cobra-w8a8",
-    run_quantize_pictures};
-
 struct CobraQuantizeRequest {
   std::string model, statistics, out, w_bits = "8", a_bits = "8", hadamard = "on";
   std::vector<std::string> plans, bucket_formats;
   PolicyFlags rule;
-  CobraQuantizeOptions options;
+  CobraQuantizeOptions how;
+  std::optional<int64_t> group;
   int threads = 0;
   bool force = false, quiet = false, json = false;
+
+  void declare(Options& options);
+  void check();
 };
 
 void declare_formats(Options& options, CobraQuantizeRequest& request) {
-  options.choice("--w-bits", request.w_bits, {"8", "4"}, "bits of a weight, in every bucket");
-  options.choice("--a-bits", request.a_bits, {"8", "16"},
-                 "bits of an input; 16: floats as they are, beside --w-bits 4");
+  declare_low_bits(options, request.w_bits, request.a_bits);
   options.texts("--bucket-format", request.bucket_formats, "BUCKET=FORMAT...",
                 "another format for vision.dino, vision.siglip, projector or llm: W8A8, W4A8, "
                 "W4A16 or FP");
-  options.texts("--include", request.options.include, "GLOB...",
+  options.texts("--include", request.how.include, "GLOB...",
                 "matrices that are rounded, e.g. 'vision.dino.blocks.*', projector.2, 'layer_*'; "
                 "without it all");
-  options.texts("--exclude", request.options.exclude, "GLOB...",
+  options.texts("--exclude", request.how.exclude, "GLOB...",
                 "matrices that stay in floats, also of those included");
-  options.integer("--group-size,--group", request.options.group, {.least = 1},
-                  "inputs that share a 4-bit scale; where it does not divide, the nearest that "
-                  "does");
-  options.choice("--hadamard", request.hadamard, {"on", "off"},
-                 "llm: rotate inputs so that outliers spread");
+  declare_group_size(options, request.group);
+  declare_hadamard(options, request.hadamard);
 }
 
 LayerFormat read_format(const std::string& text, const std::string& where) {
@@ -72,7 +63,8 @@ LayerFormat read_format(const std::string& text, const std::string& where) {
 }
 
 void read_formats(CobraQuantizeRequest& request) {
-  CobraQuantizeOptions& options = request.options;
+  CobraQuantizeOptions& options = request.how;
+  options.group = request.group.value_or(options.group);
   options.format =
       read_format(fmt::format("W{}A{}", request.w_bits, request.a_bits), "--w-bits and --a-bits");
   for (const std::string& pair : words_of(request.bucket_formats)) {
@@ -101,36 +93,36 @@ void check_together(const CobraQuantizeRequest& request) {
     if (wrong) throw UsageError(text);
   };
   const bool planned = !request.plans.empty(), measured = !request.statistics.empty();
-  refuse(eight_bit_inputs(request.options) && !planned && !measured,
+  refuse(eight_bit_inputs(request.how) && !planned && !measured,
          "expected --stats FILE or --overrides FILE, the ranges of 8-bit inputs (scute collect "
          "MODEL --images DIR measures them), found neither; --w-bits 4 --a-bits 16 needs none");
   refuse((request.rule.policy || request.rule.alpha) && !measured,
          "--policy: expected --stats FILE to decide from, found none");
 }
 
-bool parse(const Arguments& arguments, Output& out, CobraQuantizeRequest& request) {
-  Options options(kQuantizeForm);
-  options.model(request.model);
-  options.texts("--overrides,--plan", request.plans, "FILE...",
-                "ranges that decide wrote, or other tools; of a site in several the last counts");
-  options.text("--stats", request.statistics, "FILE",
-               "statistics: what the overrides lack is decided from them; kept in the checkpoint");
-  request.rule.declare(options, "tail for buckets, auto inside them");
-  declare_formats(options, request);
-  options.text("--out,--output", request.out, "DIR", "the folder to write",
-               Options::Need::required);
-  options.flag("--force", request.force, "replace the folder if it exists");
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return false;
-  read_formats(request);
-  check_together(request);
-  if (request.rule.policy) request.options.policy = Policy::parse(*request.rule.policy);
-  if (request.rule.alpha && request.options.policy) {
-    request.options.policy->alpha = *request.rule.alpha;
+void CobraQuantizeRequest::declare(Options& options) {
+  options.model(model);
+  options.texts("--plan,--overrides", plans, "FILE...", kPlanHelp);
+  declare_statistics(options, statistics);
+  rule.declare(options, "tail for buckets, auto inside them");
+  declare_formats(options, *this);
+  options.out_folder(out, force);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note(
+      "Of a site in several plans the last counts; what plans lack is decided from --stats. Where "
+      "--group-size does not divide a matrix, the nearest that does is taken. --hadamard is "
+      "llm's.");
+}
+
+void CobraQuantizeRequest::check() {
+  read_formats(*this);
+  check_together(*this);
+  if (rule.policy) how.policy = Policy::parse(*rule.policy);
+  if (rule.alpha && how.policy) {
+    how.policy->alpha = *rule.alpha;
   }
-  return true;
 }
 
 /// The files' ranges as one plan; without files an empty one that says what the statistics say.
@@ -231,11 +223,7 @@ Json as_json(const CobraQuantizeRequest& request, const LowBitCobra& low,
   return out;
 }
 
-}  // namespace
-
-int run_quantize_pictures(const Arguments& arguments, Output& out) {
-  CobraQuantizeRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   if (fs::exists(request.out) && !request.force) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
@@ -245,7 +233,7 @@ int run_quantize_pictures(const Arguments& arguments, Output& out) {
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
-                                   request.options, request.threads);
+                                   request.how, request.threads);
   record_files(request, merged.remarks, low);
   ProbeComparison check;
   {
@@ -259,6 +247,20 @@ int run_quantize_pictures(const Arguments& arguments, Output& out) {
     out.write(as_text(request, low, check, time.count()));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form cobra_quantize_form() {
+  return form<CobraQuantizeRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8 or W4A16",
+       .example =
+           "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
+           "outputs/percentile_stats.pt\n"
+           "scute decide outputs/percentile_stats.pt --out outputs/percentile_overrides.json\n"
+           "scute quantize tests/golden/cobra/model --overrides outputs/percentile_overrides.json "
+           "--out outputs/cobra-w8a8"});
 }
 
 }  // namespace scute::cli

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "cli/experiments/experiment_text.h"
+#include "cli/form.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -27,6 +28,9 @@ struct LogRequest {
   bool csv = false, json = false, markdown = false;
 
   bool is(std::string_view word) const { return !what.empty() && what[0] == word; }
+
+  void declare(Options& options);
+  void check() const;
 };
 
 void note(const std::string& text) { std::fputs((printable(text) + "\n").c_str(), stderr); }
@@ -40,62 +44,59 @@ int64_t milliseconds(const std::string& time) {
   return std::max<int64_t>(0, 1000 * int64_t{std::mktime(&parts)});
 }
 
-bool parse(const Arguments& arguments, Output& out, LogRequest& request) {
-  Options options("log");
-  options.texts("WHAT", request.what, "WHAT...",
+void LogRequest::declare(Options& options) {
+  options.texts("WHAT", what, "WHAT...",
                 "show N: one experiment; activations FILE: what any percentile would clip of saved "
                 "activations (.npz); nothing: the list");
-  options.text("--log,--log-file", request.log, "FILE", "the experiment log");
-  options.integer("--last", request.last, {1}, "all", "the newest ones, after filtering");
-  options.texts("--filter", request.filters, "TERM...",
+  options.text("--log,--log-file", log, "FILE", "the experiment log");
+  options.integer("--last", last, {1}, "all", "the newest ones, after filtering");
+  options.texts("--filter", filters, "TERM...",
                 "only those with this in model or command, or with this \"KEY: VALUE\" in the "
                 "configuration, e.g. 'percentile_alpha: 1.0'; of several, all must match");
   options.custom("--compare", "I,J", "",
                  "two experiments, by number (-1: the last) or the first digits of an id: what "
                  "differs, and whether it is more than noise",
-                 [&](const std::string& given) {
-                   request.compare = words_of({given});
-                   if (request.compare.size() != 2) {
+                 [this](const std::string& given) {
+                   compare = words_of({given});
+                   if (compare.size() != 2) {
                      fail("--compare", "two experiments, I,J", fmt::format("\"{}\"", given));
                    }
                  });
-  options.custom(
-      "--percentile-alpha", "A,B...", "that of the file's name, or 0.9995,0.99999,1",
-      "with activations: shares of values kept; 50 to 100: in percent",
-      [&](const std::string& given) {
-        for (const std::string& one : words_of({given})) {
-          request.alphas.push_back(share_of(parse_number("--percentile-alpha", one, 0, 100)));
-        }
-      });
-  options.flag("--csv", request.csv, "a line an experiment, comma-separated, a title line first");
-  options.flag("--markdown", request.markdown, "the list as a table for GitHub");
-  options.text("--mlflow", request.mlflow, "DIR",
+  options.custom("--percentile-alpha", "A,B...", "that of the file's name, or 0.9995,0.99999,1",
+                 "with activations: shares of values kept; 50 to 100: in percent",
+                 [this](const std::string& given) {
+                   for (const std::string& one : words_of({given})) {
+                     alphas.push_back(share_of(parse_number("--percentile-alpha", one, 0, 100)));
+                   }
+                 });
+  options.flag("--csv", csv, "a line an experiment, comma-separated, a title line first");
+  options.flag("--markdown", markdown, "the list as a table for GitHub");
+  options.text("--mlflow", mlflow, "DIR",
                "write the list as runs of an MLflow file store; an experiment folder there that "
                "lacks scute's tag scute.log is never touched");
-  options.json(request.json);
-  return options.parse(arguments, out);
+  options.json(json);
 }
 
-void check(const LogRequest& r) {
-  const bool list = r.what.empty() && r.compare.empty();
-  if (!list && !(r.is("show") && r.what.size() == 2) &&
-      !(r.is("activations") && r.what.size() == 2) && !(r.what.empty() && !r.compare.empty())) {
+void LogRequest::check() const {
+  const bool list = what.empty() && compare.empty();
+  if (!list && !(is("show") && what.size() == 2) && !(is("activations") && what.size() == 2) &&
+      !(what.empty() && !compare.empty())) {
     throw UsageError(
         "expected scute log, scute log show N, scute log --compare I,J or scute log activations "
         "FILE (see scute log --help)");
   }
-  if (!r.what.empty() && !r.compare.empty()) {
-    throw UsageError(fmt::format("expected {} or --compare, found both", r.what[0]));
+  if (!what.empty() && !compare.empty()) {
+    throw UsageError(fmt::format("expected {} or --compare, found both", what[0]));
   }
-  if (!list && (r.csv || r.markdown || !r.mlflow.empty() || !r.filters.empty() || r.last)) {
+  if (!list && (csv || markdown || !mlflow.empty() || !filters.empty() || last)) {
     throw UsageError(
         "--csv, --markdown, --mlflow, --filter and --last go with the list; numbers of experiments "
         "are those of the whole log");
   }
-  if (!r.alphas.empty() && !r.is("activations")) {
+  if (!alphas.empty() && !is("activations")) {
     throw UsageError("--percentile-alpha goes with activations FILE");
   }
-  const int forms = int{r.csv} + int{r.json} + int{r.markdown};
+  const int forms = int{csv} + int{json} + int{markdown};
   if (forms > 1) throw UsageError("expected one of --csv, --json and --markdown, found several");
 }
 
@@ -162,12 +163,7 @@ void show(const ExperimentLog& log, const LogRequest& request, Output& out) {
   }
 }
 
-}  // namespace
-
-int run_log(const Arguments& arguments, Output& out) {
-  LogRequest request;
-  if (!parse(arguments, out, request)) return kDone;
-  check(request);
+int run(LogRequest& request, const Call&, Output& out) {
   if (request.is("activations")) {
     show_activations(request.what[1], request.alphas, request.json, out);
     return kDone;
@@ -182,6 +178,15 @@ int run_log(const Arguments& arguments, Output& out) {
     list(log, request, out);
   }
   return kDone;
+}
+
+}  // namespace
+
+Form log_form() {
+  return form<LogRequest>(
+      {.example = "scute run examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples "
+                  "32 --percentile-alpha 0.9995 --log logs/percentile_experiments.jsonl\n"
+                  "scute log --last 5"});
 }
 
 }  // namespace scute::cli

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
@@ -26,28 +27,28 @@ struct ReportRequest {
   int64_t last = 200;
   int threads = 0;
   bool json = false;
+
+  void declare(Options& options);
 };
 
-bool parse(const Arguments& arguments, Output& out, ReportRequest& request) {
-  Options options("report");
-  options.text("--log", request.log, "FILE",
+void ReportRequest::declare(Options& options) {
+  options.text("--log", log, "FILE",
                fmt::format("experiment log; without --stats and --checkpoint {} when it is there",
                            kDefaultLog));
   options.texts(
-      "--stats", request.statistics, "FILE...",
+      "--stats", statistics, "FILE...",
       "statistics that collect wrote: distributions, heat map, sensitivity; without it those "
       "stored beside the log");
-  options.texts("--plan,--overrides", request.plans, "FILE...",
+  options.texts("--plan,--overrides", plans, "FILE...",
                 "plans that decide wrote, or others of (percentile, lo, hi): drawn beside the "
                 "policies' ranges, measured on the statistics");
-  options.text("--checkpoint", request.checkpoint, "DIR",
+  options.text("--checkpoint", checkpoint, "DIR",
                "low-bit model that quantize wrote: its scales and ranges");
-  options.integer("--last", request.last, {.least = 1, .most = 2000},
+  options.integer("--last", last, {.least = 1, .most = 2000},
                   "so many of the newest experiments; each pair of them is compared");
-  options.text("--out", request.out, "FILE", "page to write (.html)", Options::Need::required);
-  options.machine(request.threads);
-  options.json(request.json);
-  return options.parse(arguments, out);
+  options.text("--out", out, "FILE", "page to write (.html)", Options::Need::required);
+  options.machine(threads);
+  options.json(json);
 }
 
 /// What was read; the report points into it.
@@ -167,11 +168,7 @@ Json as_json(const ReportRequest& request, const Material& material, int64_t byt
   return out;
 }
 
-}  // namespace
-
-int run_report(const Arguments& arguments, Output& out) {
-  ReportRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(ReportRequest& request, const Call&, Output& out) {
   Material material = read(request);
   if (material.log) material.options.log = &*material.log;
   const std::string page = make_report(material.options);
@@ -186,6 +183,15 @@ int run_report(const Arguments& arguments, Output& out) {
     out.write(as_text(request, material, bytes));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form report_form() {
+  return form<ReportRequest>(
+      {.example = "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl "
+                  "--samples 32 --out stats.safetensors\n"
+                  "scute report --stats stats.safetensors --out report.html"});
 }
 
 }  // namespace scute::cli

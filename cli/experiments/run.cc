@@ -5,6 +5,7 @@
 
 #include "cli/experiments/experiment_flags.h"
 #include "cli/experiments/experiment_text.h"
+#include "cli/form.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 
@@ -37,22 +38,22 @@ Json array_of(const std::vector<std::string>& words) {
   return out;
 }
 
-}  // namespace
-
-int run_run(const Arguments& arguments, Output& out) {
+struct RunRequest {
   std::string model;
   ExperimentFlags flags;
   PolicyFlags rule;
-  Options options("run");
-  options.model(model);
-  rule.declare(options, "quamba with --percentile-alpha, else auto");
-  flags.declare(options, QuantizeFlags::Bits::any);
-  if (!options.parse(arguments, out)) return kDone;
-  flags.check();
 
-  Arguments command{"run"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  Setting setting = flags.setting(shell_command(command));
+  void declare(Options& options) {
+    options.model(model);
+    rule.declare(options, "quamba with --percentile-alpha, else auto");
+    flags.declare(options, QuantizeFlags::Bits::any);
+  }
+  void check() const { flags.check(); }
+};
+
+int run(RunRequest& request, const Call& call, Output& out) {
+  const auto& [model, flags, rule] = request;
+  Setting setting = flags.setting(call.command());
   set_rule(setting, rule.policy.value_or(rule.alpha ? "quamba" : "auto"), rule.alpha);
   if ((rule.policy || rule.alpha) && !setting.quantize.format.eight_bit_activations()) {
     throw UsageError(
@@ -85,6 +86,17 @@ int run_run(const Arguments& arguments, Output& out) {
   answer["warnings"] = array_of(experiment.warnings);
   out.write_json(answer);
   return kDone;
+}
+
+}  // namespace
+
+Form language_run_form() {
+  return form<RunRequest>(
+      {.kind = ModelKind::language,
+       .example =
+           "scute run examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+           "--percentile-alpha 0.9995 --tasks perplexity --eval-data examples/text/heldout.txt "
+           "--window 512 --max-windows 8"});
 }
 
 }  // namespace scute::cli

@@ -7,6 +7,7 @@
 
 #include "cli/experiments/experiment_flags.h"
 #include "cli/experiments/experiment_text.h"
+#include "cli/form.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -26,6 +27,9 @@ struct SweepRequest {
   std::vector<std::string> models, alphas, policies;
   bool with_float = false;
   ExperimentFlags flags;
+
+  void declare(Options& options);
+  void check() const;
 };
 
 /// Rule and share of one combination.
@@ -92,24 +96,23 @@ std::vector<Setting> settings_of(const SweepRequest& request, const std::string&
   return out;
 }
 
-bool parse(const Arguments& arguments, Output& out, SweepRequest& request) {
-  Options options("sweep");
-  options.texts("--models", request.models, "MODEL,...", "float model folders",
-                Options::Need::required);
-  options.texts("--percentile-alphas", request.alphas, "A,...",
+void SweepRequest::declare(Options& options) {
+  options.models(models);
+  options.texts("--percentile-alphas", alphas, "A,...",
                 "shares of values to keep; rules that keep a share are tried with each");
-  options.texts("--policies", request.policies, "POLICY,...",
+  options.texts("--policies", policies, "POLICY,...",
                 "rules to try; without it quamba with --percentile-alphas, else auto");
-  options.flag("--with-float", request.with_float, "score the float model too");
-  request.flags.declare(options, QuantizeFlags::Bits::lists);
-  if (!options.parse(arguments, out)) return false;
-  request.flags.check();
-  rules_of(request);
-  if (words_of(request.models).empty()) throw UsageError("--models: expected folders, found none");
-  if (!request.alphas.empty() && words_of(request.alphas).empty()) {
+  options.flag("--with-float", with_float, "score the float model too");
+  flags.declare(options, QuantizeFlags::Bits::lists);
+}
+
+void SweepRequest::check() const {
+  flags.check();
+  rules_of(*this);
+  if (words_of(models).empty()) throw UsageError("--models: expected folders, found none");
+  if (!alphas.empty() && words_of(alphas).empty()) {
     throw UsageError("--percentile-alphas: expected numbers, found none");
   }
-  return true;
 }
 
 /// Whether the log holds the experiment with everything that is asked for now.
@@ -302,14 +305,8 @@ void show(const SweepRequest& request, const Tally& tally, Output& out) {
       "(Holm).\n");
 }
 
-}  // namespace
-
-int run_sweep(const Arguments& arguments, Output& out) {
-  SweepRequest request;
-  if (!parse(arguments, out, request)) return kDone;
-  Arguments words{"sweep"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  const std::string command = shell_command(words);
+int run(SweepRequest& request, const Call& call, Output& out) {
+  const std::string command = call.command();
   make_folder(fs::path(request.flags.shared.log).parent_path());
   { const AtomicFile probe(request.flags.shared.log); }  // a sweep without a log is lost work
   ExperimentWatch watch(request.flags);
@@ -333,6 +330,17 @@ int run_sweep(const Arguments& arguments, Output& out) {
                      joined(tally.failures, "; ")));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form language_sweep_form() {
+  return form<SweepRequest>(
+      {.kind = ModelKind::language,
+       .example =
+           "scute sweep --models examples/tiny-mamba1,examples/tiny-mamba2 --percentile-alphas "
+           "0.9995,1.0 --data examples/text/calibration.jsonl --tasks last-word,perplexity "
+           "--eval-data examples/text/last_word.jsonl examples/text/heldout.txt --window 512"});
 }
 
 }  // namespace scute::cli

@@ -6,7 +6,7 @@
 #include <ctime>
 #include <memory>
 
-#include "cli/cobra/bench.h"
+#include "cli/form.h"
 #include "cli/language/bench_latency.h"
 #include "cli/language/forward.h"
 #include "cli/terminal/machine.h"
@@ -17,7 +17,6 @@
 #include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
-#include "scute/cobra/random.h"
 #include "scute/decide/policy.h"
 #include "scute/kernels/histogram.h"
 #include "scute/language/model_folder.h"
@@ -28,58 +27,48 @@
 namespace scute::cli {
 namespace {
 
+/// Of random weights, unless asked otherwise.
+constexpr const char* kSize = "mamba-130m";
+
 struct BenchRequest {
-  std::string model, random = "mamba-130m", sites;
+  std::string model, sites;
+  std::optional<std::string> random;
   Execution execution;
   int64_t seqlen = 512, samples = 4, repeat = 3;
   int threads = 0, fine = 8;
   bool quiet = false, json = false;
   LatencyRequest latency;
+
+  void declare(Options& options);
+  std::string size() const { return random.value_or(kSize); }
+  void check() const;
 };
 
-/// Error naming all sizes that --random knows, those of towers too.
-void check_size(const std::string& given) {
-  std::vector<std::string> known = named_sizes();
-  for (const std::string& size : named_vision_sizes()) known.push_back(size);
-  if (std::ranges::count(known, given) > 0) return;
-  fail("--random", fmt::format("one of {}", joined(known, ", ")),
-       fmt::format("\"{}\"{}", given, did_you_mean(given, known)));
-}
-
-bool parse(const Arguments& arguments, Output& out, BenchRequest& request) {
-  Options options("bench");
-  bool random_given = false;
-  options.model(request.model, Options::Need::optional);
-  options.custom("--random", "SIZE", request.random,
-                 fmt::format("random weights of a released size: {}", joined(named_sizes(), " ")),
-                 [&](const std::string& given) {
-                   check_size(given);
-                   request.random = given;
-                   random_given = true;
-                 });
-  options.integer("--samples", request.samples, {.least = 1}, "sequences of a pass");
-  options.integer("--seqlen", request.seqlen, {.least = 1}, "tokens of a sequence");
+void BenchRequest::declare(Options& options) {
+  options.model(model, Options::Need::optional);
+  options.random(random, kSize);
+  options.integer("--samples", samples, {.least = 1}, "sequences of a pass");
+  options.integer("--seqlen", seqlen, {.least = 1}, "tokens of a sequence");
   options.integer(
-      "--repeat,--repeats", request.repeat, {.least = 1},
+      "--repeat,--repeats", repeat, {.least = 1},
       "timed passes, without observation and with, or of each figure below; the medians "
       "are shown");
-  options.text("--sites", request.sites, "GLOB",
-               "sites observed; without it all but lm_head:output");
-  options.integer("--fine", request.fine, {1, 16}, "mantissa bits of a histogram bucket");
-  request.latency.add_to(options);
-  options.compute(request.execution.compute);
-  options.backend(request.execution.backend);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  options.note(
-      "Vision towers have flags of their own: scute bench --random cobra+3b-vision --help");
-  if (!options.parse(arguments, out)) return false;
-  if (random_given && !request.model.empty()) {
+  options.text("--sites", sites, "GLOB", "sites observed; without it all but lm_head:output");
+  options.fine(fine);
+  latency.add_to(options);
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note(fmt::format("Sizes: {}", joined(named_sizes(), ", ")));
+}
+
+void BenchRequest::check() const {
+  if (random && !model.empty()) {
     throw UsageError("expected either MODEL or --random SIZE, found both");
   }
-  request.latency.check();
-  return true;
+  latency.check();
 }
 
 double median(std::vector<double> values) {
@@ -289,19 +278,14 @@ LanguageModel make_model(const BenchRequest& request) {
   if (!request.model.empty()) {
     return load_model(describe_model(request.model), request.execution, head);
   }
-  const MambaConfig config = named_config(request.random);
+  const MambaConfig config = named_config(request.size());
   return {config, random_weights(config, 42), request.execution, head};
 }
 
-}  // namespace
-
-int run_bench(const Arguments& arguments, Output& out) {
-  if (benches_pictures(arguments)) return run_bench_pictures(arguments, out);
-  BenchRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(BenchRequest& request, const Call&, Output& out) {
   const LanguageModel model = make_model(request);
   Report report;
-  report.model = request.model.empty() ? "random " + request.random : request.model;
+  report.model = request.model.empty() ? "random " + request.size() : request.model;
   if (request.latency.asked()) {
     bench_latency(model,
                   {.model = report.model,
@@ -336,6 +320,16 @@ int run_bench(const Arguments& arguments, Output& out) {
     out.write(as_text(report, request));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form language_bench_form() {
+  return form<BenchRequest>(
+      {.kind = ModelKind::language,
+       .example = "scute bench --random mamba-130m --samples 2 --repeat 1\n"
+                  "scute bench --random mamba-130m --size --ttft --tpot --ttlt --gen-len 32",
+       .sizes = named_sizes});
 }
 
 }  // namespace scute::cli

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <filesystem>
 
-#include "cli/cobra/collect.h"
+#include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
@@ -26,47 +26,42 @@ struct CollectRequest {
   CollectOptions collect;
   int threads = 0;
   bool quiet = false, json = false;
+
+  void declare(Options& options);
+  void check();
 };
 
-bool parse(const Arguments& arguments, Output& out, CollectRequest& request) {
-  Options options("collect");
-  CollectOptions& collect = request.collect;
-  options.model(request.model);
+void CollectRequest::declare(Options& options) {
+  options.model(model);
   options.texts(
       "--data", collect.data, "FILE...",
       ".jsonl (a document a line, \"text\" or \"ids\"), .txt (a document a paragraph block) "
       "or .npy (token ids, a document a row)",
       Options::Need::required);
-  options.text("--out", request.out, "FILE", "statistics: a name ending in .safetensors or .pt",
-               Options::Need::required);
+  options.statistics_out(out, Options::Need::required);
   declare_windows(options, collect.windows, "--shuffle,--seed");
-  options.text("--sites", collect.sites, "GLOB",
-               "sites to observe, e.g. '*.x_proj:input'; without it all but lm_head:output");
-  options.integer("--fine", collect.fine, {1, 16},
-                  "mantissa bits of a histogram bucket; 8 tells values apart to 0.2%");
-  options.flag("--per-channel", collect.per_channel, "also the largest magnitude of each channel");
-  options.integer("--state-every", collect.state_every, {.least = 0},
-                  "show ssm_state_act:steps after so many tokens; 0: never");
+  options.sites(collect.sites, "all but lm_head:output");
+  options.fine(collect.fine);
+  options.per_channel(collect.per_channel);
+  options.state_every(collect.state_every);
   options.integer("--save-activations", collect.save_activations, {.least = 0},
                   "keep the first N values a site shows in the first sample, as .npz beside --out");
-  options.choice("--observer", request.observer, {"histogram", "ema"},
+  options.choice("--observer", observer, {"histogram", "ema"},
                  "ema: also the order-dependent moving average of each sample's percentile");
   options.number("--sigma", collect.sigma, 0, 1, "weight of a new sample in that average");
   options.compute(collect.compute);
   options.tokenizer(collect.tokenizer);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  options.note(
-      "Cobra, a vision-language model, is measured on pictures: scute collect MODEL --images "
-      "DIR --help");
-  if (!options.parse(arguments, out)) return false;
-  if (!request.out.ends_with(".safetensors") && !request.out.ends_with(".pt")) {
-    throw UsageError(fmt::format(
-        "--out: expected a name ending in .safetensors or .pt, found \"{}\"", request.out));
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+}
+
+void CollectRequest::check() {
+  if (!out.ends_with(".safetensors") && !out.ends_with(".pt")) {
+    throw UsageError(
+        fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", out));
   }
-  collect.ema = request.observer == "ema";
-  return true;
+  collect.ema = observer == "ema";
 }
 
 std::string activations_path(const CollectRequest& request, const std::string& model) {
@@ -158,7 +153,7 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
 }
 
 /// What to type to do the rest: the same command line, with later flags that count instead.
-std::string how_to_continue(const Arguments& arguments, const CollectRequest& request,
+std::string how_to_continue(const Call& call, const CollectRequest& request,
                             const CollectResult& result, int64_t planned) {
   const WindowOptions& windows = request.collect.windows;
   if (request.collect.ema) {
@@ -174,7 +169,7 @@ std::string how_to_continue(const Arguments& arguments, const CollectRequest& re
     return (file.parent_path() / name).string();
   };
   Arguments rest{"collect"};
-  rest.insert(rest.end(), arguments.begin(), arguments.end());
+  rest.insert(rest.end(), call.arguments.begin(), call.arguments.end());
   for (const std::string& word :
        {std::string("--skip"), fmt::format("{}", windows.skip + result.samples),
         std::string("--samples"), fmt::format("{}", planned - result.samples), std::string("--out"),
@@ -188,12 +183,7 @@ std::string how_to_continue(const Arguments& arguments, const CollectRequest& re
          shell_command({"merge", request.out, beside("-rest"), "--out", beside("-all")});
 }
 
-}  // namespace
-
-int run_collect(const Arguments& arguments, Output& out) {
-  if (collects_pictures(arguments)) return run_collect_pictures(arguments, out);
-  CollectRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(CollectRequest& request, const Call& call, Output& out) {
   const ModelDescription model = describe_model(request.model);
   refuse_same_files({request.out}, request.collect.data);
   refuse_to_replace(request.out);
@@ -205,7 +195,7 @@ int run_collect(const Arguments& arguments, Output& out) {
   CollectResult result;
   {
     Progress progress("collect", "samples", request.quiet);
-    const PassControl run{.threads = request.threads,
+    const PassControl how{.threads = request.threads,
                           .progress =
                               [&](int64_t done, int64_t total) {
                                 planned = total;
@@ -213,7 +203,7 @@ int run_collect(const Arguments& arguments, Output& out) {
                               },
                           .cancelled = &interrupt.flag()};
     try {
-      result = collect(model, request.collect, run);
+      result = collect(model, request.collect, how);
     } catch (const Error& error) {
       if (interrupt.exit_code() == 0) throw;
       note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
@@ -241,8 +231,19 @@ int run_collect(const Arguments& arguments, Output& out) {
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
                           grouped(result.samples), count_of(planned, "sample"), request.out,
-                          how_to_continue(arguments, request, result, planned)));
+                          how_to_continue(call, request, result, planned)));
   return interrupt.exit_code();
+}
+
+}  // namespace
+
+Form language_collect_form() {
+  return form<CollectRequest>(
+      {.kind = ModelKind::language,
+       .summary =
+           "run documents through a language model once, keep exact statistics of every site",
+       .example = "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl "
+                  "--samples 32 --out stats.safetensors"});
 }
 
 }  // namespace scute::cli

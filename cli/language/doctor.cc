@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 
+#include "cli/form.h"
 #include "cli/language/forward.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
@@ -39,6 +40,15 @@ struct DoctorRequest {
   Compute compute = Compute::f32;
   int threads = 0;
   bool json = false;
+
+  void declare(Options& options) {
+    options.model(model, Options::Need::optional);
+    options.texts("--data", data, "FILE...", ".jsonl, .txt or .npy, as for collect");
+    options.compute(compute);
+    options.tokenizer(tokenizer);
+    options.machine(threads);
+    options.json(json);
+  }
 };
 
 /// Looks at one thing after the other and notes what it finds.
@@ -253,18 +263,7 @@ std::string as_text(const std::vector<Finding>& findings) {
   return out;
 }
 
-}  // namespace
-
-int run_doctor(const Arguments& arguments, Output& out) {
-  DoctorRequest request;
-  Options options("doctor");
-  options.model(request.model, Options::Need::optional);
-  options.texts("--data", request.data, "FILE...", ".jsonl, .txt or .npy, as for collect");
-  options.compute(request.compute);
-  options.tokenizer(request.tokenizer);
-  options.machine(request.threads);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return kDone;
+int run(DoctorRequest& request, const Call&, Output& out) {
   Examination examination(request);
   examination.all();
   const auto& findings = examination.findings();
@@ -277,6 +276,15 @@ int run_doctor(const Arguments& arguments, Output& out) {
     out.write(as_text(findings));
   }
   return failed ? kFailed : kDone;
+}
+
+}  // namespace
+
+Form language_doctor_form() {
+  return form<DoctorRequest>(
+      {.kind = ModelKind::language,
+       .example = "scute doctor examples/tiny-mamba1 --data examples/text/calibration.jsonl",
+       .of_no_kind = true});
 }
 
 }  // namespace scute::cli

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
@@ -24,31 +25,34 @@ struct DumpRequest {
   Execution execution;
   int threads = 0;
   bool stepwise = false, json = false;
+
+  void declare(Options& options);
+  void check() const;
 };
 
-bool parse(const Arguments& arguments, Output& out, DumpRequest& request) {
-  Options options("dump");
-  options.model(request.model);
-  options.text("--ids", request.ids, "FILE", "token ids as .npy: (L), or (B, L) sequences");
-  options.text("--text", request.text, "FILE", "any text file, tokenized as one sequence");
-  options.text("--out", request.out, "FILE", "a .safetensors", Options::Need::required);
-  options.text("--sites", request.sites, "GLOB",
+void DumpRequest::declare(Options& options) {
+  options.model(model);
+  options.text("--ids", ids, "FILE", "token ids as .npy: (L), or (B, L) sequences");
+  options.text("--text", text, "FILE", "any text file, tokenized as one sequence");
+  options.text("--out", out, "FILE", "a .safetensors", Options::Need::required);
+  options.text("--sites", sites, "GLOB",
                "sites whose tensors are written; without it all but lm_head:output");
-  options.flag("--stepwise", request.stepwise, "one token at a time from a state");
-  options.compute(request.execution.compute);
-  options.backend(request.execution.backend);
-  options.tokenizer(request.tokenizer);
-  options.machine(request.threads);
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return false;
-  if (request.ids.empty() == request.text.empty()) {
+  options.flag("--stepwise", stepwise, "one token at a time from a state");
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.tokenizer(tokenizer);
+  options.machine(threads);
+  options.json(json);
+}
+
+void DumpRequest::check() const {
+  if (ids.empty() == text.empty()) {
     throw UsageError("expected either --ids FILE or --text FILE (see scute dump --help)");
   }
-  if (!request.out.ends_with(".safetensors")) {
+  if (!out.ends_with(".safetensors")) {
     throw UsageError(
-        fmt::format("--out: expected a name ending in .safetensors, found \"{}\"", request.out));
+        fmt::format("--out: expected a name ending in .safetensors, found \"{}\"", out));
   }
-  return true;
 }
 
 Tensor read_ids(const DumpRequest& request, const ModelDescription& model) {
@@ -90,11 +94,7 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
   }
 }
 
-}  // namespace
-
-int run_dump(const Arguments& arguments, Output& out) {
-  DumpRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(DumpRequest& request, const Call& call, Output& out) {
   const ModelDescription description = describe_model(request.model);
   const std::vector<Site> sites = chosen_sites(request, description);
   const Tensor ids = read_ids(request, description);
@@ -107,8 +107,8 @@ int run_dump(const Arguments& arguments, Output& out) {
   const HoldInterrupts hold;
   Arguments command{"dump"};
   // Without what does not influence the tensors, so that equal ones are equal files.
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
+  for (size_t i = 0; i < call.arguments.size(); ++i) {
+    const std::string& word = call.arguments[i];
     const bool flag = word == "--threads" || word == "--out";
     if (!flag && !word.starts_with("--threads=") && !word.starts_with("--out=")) {
       command.push_back(word);
@@ -134,6 +134,15 @@ int run_dump(const Arguments& arguments, Output& out) {
                           grouped(ids.size()), bytes_text(file_size(request.out))));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form language_dump_form() {
+  return form<DumpRequest>(
+      {.kind = ModelKind::language,
+       .example = "scute dump examples/tiny-mamba1 --text examples/text/README.md --sites "
+                  "'layer_0.*:input' --out dump.safetensors"});
 }
 
 }  // namespace scute::cli

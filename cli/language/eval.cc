@@ -1,16 +1,10 @@
 // scute eval: perplexity and last-word accuracy, with protocol and standard error.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
-#include <cmath>
-#include <string_view>
 
-#include "cli/cobra.h"
-#include "cli/cobra/eval.h"
+#include "cli/form.h"
 #include "cli/language/eval_answer.h"
-#include "cli/regressor/eval.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
@@ -31,79 +25,46 @@ struct EvalRequest {
   Backend backend = Backend::integer;
   int threads = 0;
   bool stepwise = false, quiet = false, json = false;
-  PositionFlags positions;
+
+  void declare(Options& options);
+  void check() const;
 };
 
-/// The flags of language models change nothing about a regressor: UsageError for the first one.
-void refuse_text_flags(const Arguments& arguments, const std::string& model) {
-  constexpr std::array<std::string_view, 13> kFlags{
-      "--perplexity", "--last-word", "--window",   "--stride",  "--max-windows",
-      "--max-items",  "--context",   "--stepwise", "--against", "--items-out",
-      "--compute",    "--backend",   "--tokenizer"};
-  for (const std::string& argument : arguments) {
-    std::string flag = argument.substr(0, argument.find('='));
-    std::ranges::replace(flag, '_', '-');
-    if (std::ranges::find(kFlags, flag) == kFlags.end()) continue;
-    throw UsageError(
-        fmt::format("{}: expected a language model, found the regressor {} (its flags: "
-                    "scute eval --help)",
-                    flag, model));
-  }
+void EvalRequest::declare(Options& options) {
+  options.model(model);
+  options.text("--perplexity", perplexity, "FILE",
+               ".txt, .jsonl or .npy, read as one stream of tokens");
+  options.text("--last-word", last_word, "FILE",
+               ".jsonl of passages, \"text\" or \"ids\" and \"target\"");
+  options.integer("--window", window, {.least = 2}, "tokens the model sees at a time");
+  options.integer("--stride", stride, {.least = 1}, "window", "tokens from one window to the next");
+  options.integer("--max-windows", max_windows, {.least = 1}, "all", "windows scored");
+  options.integer("--max-items", max_items, {.least = 1}, "all", "passages scored");
+  options.integer("--context", context, {.least = 1},
+                  "tokens at a window's start that are read but not scored");
+  options.flag("--stepwise", stepwise, "feed tokens one by one from a state, as in generation");
+  options.against(against);
+  options.items_out(items_out);
+  options.compute(compute);
+  options.backend(backend);
+  options.tokenizer(tokenizer);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
 }
 
-bool parse(const Arguments& arguments, Output& out, EvalRequest& request) {
-  Options options("eval");
-  options.model(request.model);
-  options.text("--perplexity", request.perplexity, "FILE",
-               ".txt, .jsonl or .npy, read as one stream of tokens");
-  options.text("--last-word", request.last_word, "FILE",
-               ".jsonl of passages, \"text\" or \"ids\" and \"target\"");
-  options.integer("--window", request.window, {.least = 2}, "tokens the model sees at a time");
-  options.integer("--stride", request.stride, {.least = 1}, "window",
-                  "tokens from one window to the next");
-  options.integer("--max-windows", request.max_windows, {.least = 1}, "all", "windows scored");
-  options.integer("--max-items", request.max_items, {.least = 1}, "all", "passages scored");
-  options.integer("--context", request.context, {.least = 1},
-                  "tokens at a window's start that are read but not scored");
-  options.flag("--stepwise", request.stepwise,
-               "feed tokens one by one from a state, as in generation");
-  options.text("--against", request.against, "MODEL",
-               "score this model too and compare item by item, e.g. low-bit against float");
-  options.text("--items-out", request.items_out, "FILE",
-               "score of each window and passage, one JSON object a line, for paired comparison");
-  options.compute(request.compute);
-  options.backend(request.backend);
-  options.tokenizer(request.tokenizer);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  request.positions.declare(options);
-  options.note(
-      "Cobra, a vision-language model, is compared with another on pictures: scute eval MODEL "
-      "--images DIR --against MODEL --help");
-  if (!options.parse(arguments, out)) return false;
-  if (is_regressor(request.model)) {
-    refuse_text_flags(arguments, request.model);
-    return true;
-  }
-  if (request.positions.any()) {
-    throw UsageError(
-        fmt::format("--feat-root and the other flags of regressors: expected a "
-                    "checkpoint, FILE.pt, found {}",
-                    request.model));
-  }
-  if (request.perplexity.empty() && request.last_word.empty()) {
+void EvalRequest::check() const {
+  if (perplexity.empty() && last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");
   }
-  if (request.context >= request.window) {
-    throw UsageError(fmt::format("--context: expected less than the window, {}, found \"{}\"",
-                                 request.window, request.context));
+  if (context >= window) {
+    throw UsageError(
+        fmt::format("--context: expected less than the window, {}, found \"{}\"", window, context));
   }
-  if (request.stride && *request.stride > request.window) {
-    throw UsageError(fmt::format("--stride: expected at most the window, {}, found \"{}\"",
-                                 request.window, *request.stride));
+  if (stride && *stride > window) {
+    throw UsageError(
+        fmt::format("--stride: expected at most the window, {}, found \"{}\"", window, *stride));
   }
-  return true;
 }
 
 ScoreOptions score_options(const EvalRequest& request) {
@@ -141,19 +102,7 @@ void warn_of_calibration(const EvalRequest& request, const ModelDescription& mod
   }
 }
 
-}  // namespace
-
-int run_eval(const Arguments& arguments, Output& out) {
-  if (names_cobra(arguments)) return run_eval_pictures(arguments, out);
-  EvalRequest request;
-  if (!parse(arguments, out, request)) return kDone;
-  if (is_regressor(request.model)) {
-    std::vector<std::string> words{"eval"};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    return run_eval_positions(
-        {request.model, shell_command(words), request.threads, request.quiet, request.json},
-        request.positions, out);
-  }
+int run(EvalRequest& request, const Call&, Output& out) {
   const ModelDescription description = describe_model(request.model);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);
@@ -199,6 +148,16 @@ int run_eval(const Arguments& arguments, Output& out) {
                           duration_text(time.count())));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form language_eval_form() {
+  return form<EvalRequest>(
+      {.kind = ModelKind::language,
+       .summary = "perplexity and last-word accuracy, alone or paired with another model's",
+       .example = "scute eval examples/tiny-mamba1 --perplexity examples/text/heldout.txt --window "
+                  "512 --max-windows 8"});
 }
 
 }  // namespace scute::cli

@@ -1,13 +1,12 @@
 // scute generate: continues a text, token by token.
-#include "scute/evaluate/generate.h"
+#include "cli/language/generate.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cstdio>
 
-#include "cli/cobra.h"
-#include "cli/cobra/generate.h"
+#include "cli/form.h"
 #include "cli/terminal/character_stream.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
@@ -23,132 +22,8 @@ namespace {
 
 constexpr const char* kEndOfText = "<|endoftext|>";
 
-struct GenerateRequest {
-  std::string model, prompt_file, image, tokenizer;
-  std::optional<std::string> prompt;
-  std::optional<double> temperature;
-  GenerateOptions options;
-  int64_t seed = 0;
-  Execution execution;
-  int threads = 0;
-  bool greedy = false, ignore_eos = false, quiet = false, json = false;
-};
-
-void add_sampling(Options& options, GenerateRequest& request) {
-  SamplingOptions& sampling = request.options.sampling;
-  options.number("--temperature", request.temperature, 0, 1000,
-                 "logits are divided by it; 0: always the likeliest token; without it 1, but 0 for "
-                 "Cobra unless --top-k, --top-p or --min-p is given");
-  options.integer("--top-k,--topk", sampling.top_k, {.least = 0},
-                  "draw among the N likeliest tokens; 0: all");
-  options.number("--top-p,--topp", sampling.top_p, 0, 1,
-                 "draw among the fewest tokens whose probabilities reach X");
-  options.number("--min-p,--minp", sampling.min_p, 0, 1,
-                 "draw among tokens with at least X times the largest probability");
-  options.number("--repetition-penalty", sampling.repetition_penalty, 0, 1000,
-                 "logits of tokens seen are divided by it, negative ones multiplied; 1: none");
-  options.integer("--seed", request.seed, {.least = 0}, "of the draws");
-  options.flag("--greedy", request.greedy, "the same as --temperature 0");
-}
-
-/// Cobra is greedy, as its authors run it, until something about draws is said.
-double temperature_of(const GenerateRequest& request) {
-  const SamplingOptions& sampling = request.options.sampling;
-  if (request.greedy) return 0;
-  if (request.temperature) return *request.temperature;
-  const bool draws = sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0;
-  return is_cobra(request.model) && !draws ? 0 : 1;
-}
-
-void check(GenerateRequest& request) {
-  if (request.prompt && !request.prompt_file.empty()) {
-    throw UsageError("expected either --prompt TEXT or --prompt-file FILE, found both");
-  }
-  if (!request.prompt && request.prompt_file.empty()) {
-    throw UsageError("expected --prompt TEXT or --prompt-file FILE (see scute generate --help)");
-  }
-  if (request.prompt && request.prompt->empty()) {
-    throw UsageError(fmt::format(
-        "--prompt: expected at least one character to continue, found none; --prompt '{}' begins a "
-        "new text where the tokenizer has that token",
-        kEndOfText));
-  }
-  if (!request.image.empty() && !is_cobra(request.model)) {
-    throw UsageError(fmt::format("--image: expected Cobra, a model that sees pictures, found {}",
-                                 request.model));
-  }
-  SamplingOptions& sampling = request.options.sampling;
-  sampling.seed = static_cast<uint64_t>(request.seed);
-  sampling.temperature = temperature_of(request);
-  try {
-    sampling.check();
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-}
-
-bool parse(const Arguments& arguments, Output& out, GenerateRequest& request) {
-  Options options("generate");
-  options.model(request.model);
-  options.custom("--prompt", "TEXT", "", "text to continue",
-                 [&](const std::string& given) { request.prompt = given; });
-  options.text("--prompt-file", request.prompt_file, "FILE", "file with the text to continue");
-  options.text("--image", request.image, "FILE",
-               "Cobra: a picture that the text is about (JPEG, PNG, WebP, BMP)");
-  options.integer("--max-tokens,--genlen", request.options.max_tokens, {.least = 1},
-                  "tokens at most");
-  add_sampling(options, request);
-  options.flag("--ignore-eos", request.ignore_eos,
-               fmt::format("go on after {}, which otherwise ends the text", kEndOfText));
-  options.compute(request.execution.compute);
-  options.backend(request.execution.backend);
-  options.tokenizer(request.tokenizer);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  options.note(
-      "To Cobra the text is what a human says, wrapped as it was trained: scute generate MODEL "
-      "--image FILE --prompt 'What is this?'");
-  if (!options.parse(arguments, out)) return false;
-  check(request);
-  return true;
-}
-
-std::string message_of(const GenerateRequest& request) {
-  return request.prompt ? *request.prompt : read_text(request.prompt_file);
-}
-
-/// Words to continue, and their ids.
-struct Prompt {
-  std::string text;
-  std::vector<int32_t> ids;
-};
-
-Prompt read_prompt(const GenerateRequest& request, const Tokenizer& tokenizer) {
-  Prompt prompt;
-  prompt.text = message_of(request);
-  prompt.ids = tokenizer.encode(prompt.text);
-  if (prompt.ids.empty()) {
-    fail(request.prompt ? "--prompt" : request.prompt_file,
-         "text of at least one token to continue",
-         fmt::format("none; the text {} would begin a new one", kEndOfText));
-  }
-  return prompt;
-}
-
-/// What is said to Cobra.
-Prompt read_prompt(const GenerateRequest& request, const Tokenizer& tokenizer,
-                   const CobraDescription& model) {
-  const CobraPrompt prompt = cobra_prompt(model, tokenizer, message_of(request));
-  if (prompt.cut > 0) {
-    note(false, fmt::format("scute: warning: the model reads {}; the prompt's last {} are cut off",
-                            count_of(model.text_length, "token"), prompt.cut));
-  }
-  return {prompt.text, prompt.ids};
-}
-
 /// The id that ends a text, when the tokenizer has it.
-std::vector<int32_t> stop_ids(const GenerateRequest& request, const Tokenizer& tokenizer) {
+std::vector<int32_t> stop_ids(const GenerateFlags& request, const Tokenizer& tokenizer) {
   const auto ids = tokenizer.encode(kEndOfText);
   const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
   return known && !request.ignore_eos ? ids : std::vector<int32_t>{};
@@ -202,17 +77,17 @@ class Stream {
   int64_t tokens_ = 0;
 };
 
-Json as_json(const GenerateRequest& request, const Prompt& prompt, const Voice& voice,
-             const Generation& generation, const Stream& stream, const char* stopped) {
+Json as_json(const GenerateFlags& request, const Beginning& begin, const Generation& generation,
+             const Stream& stream, const char* stopped) {
   Json out;
   std::string storage;
-  if (!request.image.empty()) {
-    out["image"] = with_valid_utf8(request.image, storage);
-    out["image_tokens"] = voice.before().rows;
-    out["image_seconds"] = voice.seconds();
+  if (!begin.image.empty()) {
+    out["image"] = with_valid_utf8(begin.image, storage);
+    out["image_tokens"] = begin.picture.rows;
+    out["image_seconds"] = begin.picture_seconds;
   }
-  out["prompt"] = with_valid_utf8(prompt.text, storage);
-  out["prompt_tokens"] = static_cast<int64_t>(prompt.ids.size());
+  out["prompt"] = with_valid_utf8(begin.text, storage);
+  out["prompt_tokens"] = static_cast<int64_t>(begin.ids.size());
   out["text"] = stream.text();
   out["ids"] = Json::array();
   for (const int32_t id : generation.ids) out["ids"].push_back(int64_t{id});
@@ -221,9 +96,9 @@ Json as_json(const GenerateRequest& request, const Prompt& prompt, const Voice& 
   out["seconds"] = stream.seconds_in_all();
   out["tokens_per_second"] = stream.tokens_per_second();
   Json& options = out["options"];
-  const SamplingOptions& sampling = request.options.sampling;
+  const SamplingOptions& sampling = request.how.sampling;
   options["model"] = request.model;
-  options["max_tokens"] = request.options.max_tokens;
+  options["max_tokens"] = request.how.max_tokens;
   options["temperature"] = sampling.temperature;
   options["top_k"] = sampling.top_k;
   options["top_p"] = sampling.top_p;
@@ -235,17 +110,17 @@ Json as_json(const GenerateRequest& request, const Prompt& prompt, const Voice& 
   return out;
 }
 
-void say_how_it_went(const GenerateRequest& request, const Prompt& prompt, const Voice& voice,
+void say_how_it_went(const GenerateFlags& request, const Beginning& begin,
                      const Generation& generation, const Stream& stream, const char* stopped) {
   const auto tokens = static_cast<int64_t>(generation.ids.size());
-  if (!request.image.empty()) {
+  if (!begin.image.empty()) {
     note(request.quiet,
-         fmt::format("{} seen in {}: {} before the prompt", request.image,
-                     duration_text(voice.seconds()), count_of(voice.before().rows, "vector")));
+         fmt::format("{} seen in {}: {} before the prompt", begin.image,
+                     duration_text(begin.picture_seconds), count_of(begin.picture.rows, "vector")));
   }
   std::string line =
       fmt::format("{} after a prompt of {}, ended by {}; ", count_of(tokens, "token"),
-                  static_cast<int64_t>(prompt.ids.size()), stopped);
+                  static_cast<int64_t>(begin.ids.size()), stopped);
   if (tokens > 0) line += fmt::format("first after {}", duration_text(stream.seconds_to_first()));
   if (tokens > 1) {
     line += fmt::format(", then {} tokens a second", fixed(stream.tokens_per_second(), 1));
@@ -253,43 +128,133 @@ void say_how_it_went(const GenerateRequest& request, const Prompt& prompt, const
   note(request.quiet, line);
 }
 
+/// The text to continue, as it is.
+Beginning read_beginning(const GenerateFlags& request, const Tokenizer& tokenizer) {
+  Beginning out;
+  out.text = request.message();
+  out.ids = tokenizer.encode(out.text);
+  if (out.ids.empty()) {
+    fail(request.prompt ? "--prompt" : request.prompt_file,
+         "text of at least one token to continue",
+         fmt::format("none; the text {} would begin a new one", kEndOfText));
+  }
+  return out;
+}
+
+struct GenerateRequest : GenerateFlags {
+  void declare(Options& options) { GenerateFlags::declare(options, "1"); }
+  void check() { GenerateFlags::check(1); }
+};
+
+int run(GenerateRequest& request, const Call&, Output& out) {
+  const ModelDescription description = describe_model(request.model);
+  const Tokenizer tokenizer = request.read_tokenizer(description);
+  const Beginning begin = read_beginning(request, tokenizer);
+  const LanguageModel model =
+      load_model(description, request.execution, LanguageModel::Head::packed);
+  return go_on(request, model, tokenizer, begin, out);
+}
+
 }  // namespace
 
-int run_generate(const Arguments& arguments, Output& out) {
-  GenerateRequest request;
-  if (!parse(arguments, out, request)) return kDone;
-  std::optional<CobraDescription> cobra;
-  if (is_cobra(request.model)) cobra = describe_cobra(request.model);
-  const ModelDescription description = cobra ? cobra->language : describe_model(request.model);
-  const auto tokenizer = load_tokenizer(description, request.tokenizer);
-  if (!tokenizer) fail(description.path, "a tokenizer.json (or --tokenizer FILE)", "none");
-  const Prompt prompt =
-      cobra ? read_prompt(request, *tokenizer, *cobra) : read_prompt(request, *tokenizer);
-  request.options.stop = stop_ids(request, *tokenizer);
-  request.options.limit = std::min(tokenizer->size(), description.config.vocabulary);
-  if (request.threads > 1) {
-    note(request.quiet, "one text is computed by one thread: --threads changes nothing");
-  }
-  const Voice voice = cobra ? Voice(*cobra, request.execution, request.image)
-                            : Voice(description, request.execution);
+void GenerateFlags::declare(Options& options, const std::string& temperature_otherwise) {
+  options.model(model);
+  options.custom("--prompt", "TEXT", "", "text to continue",
+                 [this](const std::string& given) { prompt = given; });
+  options.text("--prompt-file", prompt_file, "FILE", "file with the text to continue");
+  options.integer("--max-tokens,--genlen", how.max_tokens, {.least = 1}, "tokens at most");
+  declare_sampling(options, temperature_otherwise);
+  options.flag("--ignore-eos", ignore_eos,
+               fmt::format("go on after {}, which otherwise ends the text", kEndOfText));
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.tokenizer(tokenizer);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+}
 
+void GenerateFlags::declare_sampling(Options& options, const std::string& otherwise) {
+  SamplingOptions& sampling = how.sampling;
+  options.custom("--temperature", "X", otherwise,
+                 "logits are divided by it; 0: always the likeliest token",
+                 [this](const std::string& given) {
+                   temperature = parse_number("--temperature", given, 0, 1000);
+                 });
+  options.integer("--top-k,--topk", sampling.top_k, {.least = 0},
+                  "draw among the N likeliest tokens; 0: all");
+  options.number("--top-p,--topp", sampling.top_p, 0, 1,
+                 "draw among the fewest tokens whose probabilities reach X");
+  options.number("--min-p,--minp", sampling.min_p, 0, 1,
+                 "draw among tokens with at least X times the largest probability");
+  options.number("--repetition-penalty", sampling.repetition_penalty, 0, 1000,
+                 "logits of tokens seen are divided by it, negative ones multiplied; 1: none");
+  options.integer("--seed", seed, {.least = 0}, "of the draws");
+  options.flag("--greedy", greedy, "the same as --temperature 0");
+}
+
+void GenerateFlags::check(double otherwise) {
+  if (prompt && !prompt_file.empty()) {
+    throw UsageError("expected either --prompt TEXT or --prompt-file FILE, found both");
+  }
+  if (!prompt && prompt_file.empty()) {
+    throw UsageError("expected --prompt TEXT or --prompt-file FILE (see scute generate --help)");
+  }
+  if (prompt && prompt->empty()) {
+    throw UsageError(fmt::format(
+        "--prompt: expected at least one character to continue, found none; --prompt '{}' begins a "
+        "new text where the tokenizer has that token",
+        kEndOfText));
+  }
+  SamplingOptions& sampling = how.sampling;
+  sampling.seed = static_cast<uint64_t>(seed);
+  sampling.temperature = greedy ? 0 : temperature.value_or(otherwise);
+  try {
+    sampling.check();
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
+std::string GenerateFlags::message() const { return prompt ? *prompt : read_text(prompt_file); }
+
+Tokenizer GenerateFlags::read_tokenizer(const ModelDescription& description) const {
+  auto out = load_tokenizer(description, tokenizer);
+  if (!out) fail(description.path, "a tokenizer.json (or --tokenizer FILE)", "none");
+  return std::move(*out);
+}
+
+int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenizer& tokenizer,
+          const Beginning& begin, Output& out) {
+  GenerateOptions options = flags.how;
+  options.stop = stop_ids(flags, tokenizer);
+  options.limit = std::min(tokenizer.size(), model.config().vocabulary);
+  if (flags.threads > 1) {
+    note(flags.quiet, "one text is computed by one thread: --threads changes nothing");
+  }
   const Interrupt interrupt;
-  Stream stream(*tokenizer, request.json ? nullptr : &out);
+  Stream stream(tokenizer, flags.json ? nullptr : &out);
   bool read = true;
   const auto each = [&](int32_t id) {
     read = stream.add(id);
     return read && !interrupt.flag();
   };
-  const Generation generation =
-      generate(voice.language(), voice.before(), prompt.ids, request.options, each);
+  const Generation generation = generate(model, begin.picture, begin.ids, options, each);
   stream.finish();
   const char* stopped = generation.stopped           ? "end-of-text"
                         : interrupt.exit_code() != 0 ? "interruption"
                         : !read                      ? "closed-output"
                                                      : "max-tokens";
-  if (request.json) out.write_json(as_json(request, prompt, voice, generation, stream, stopped));
-  say_how_it_went(request, prompt, voice, generation, stream, stopped);
+  if (flags.json) out.write_json(as_json(flags, begin, generation, stream, stopped));
+  say_how_it_went(flags, begin, generation, stream, stopped);
   return interrupt.exit_code();
+}
+
+Form language_generate_form() {
+  return form<GenerateRequest>(
+      {.kind = ModelKind::language,
+       .example =
+           "scute generate examples/tiny-mamba1 --prompt 'The sea was calm' --max-tokens 40"});
 }
 
 }  // namespace scute::cli

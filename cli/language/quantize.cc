@@ -9,8 +9,7 @@
 #include <map>
 #include <optional>
 
-#include "cli/cobra.h"
-#include "cli/cobra/quantize.h"
+#include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
@@ -35,9 +34,12 @@ struct QuantizeRequest {
   std::optional<double> search;
   int64_t search_samples = 16;
   CalibrationOptions calibration;
-  QuantizeOptions options;
+  QuantizeOptions how;
   int threads = 0;
   bool force = false, quiet = false, json = false;
+
+  void declare(Options& options);
+  void check();
 };
 
 void gptq_flags(Options& options, QuantizeRequest& request) {
@@ -69,7 +71,7 @@ void layer_flags(Options& options, QuantizeRequest& request) {
 
 /// Options that would be ignored, or that need others, are wrong usage.
 void check_together(const QuantizeRequest& request) {
-  const QuantizeOptions& q = request.options;
+  const QuantizeOptions& q = request.how;
   const auto refuse = [](bool wrong, const char* text) {
     if (wrong) throw UsageError(text);
   };
@@ -97,33 +99,27 @@ void check_together(const QuantizeRequest& request) {
          "--percentile-alpha: expected --policy percentile or quamba, found another");
 }
 
-bool parse(const Arguments& arguments, Output& out, QuantizeRequest& request) {
-  Options options("quantize");
-  options.model(request.model);
-  request.flags.declare(options, QuantizeFlags::Bits::low);
-  gptq_flags(options, request);
-  options.text("--plan,--overrides", request.plan, "FILE", "ranges that decide wrote");
-  options.text("--stats", request.statistics, "FILE",
-               "statistics: decided here without --plan; kept in the checkpoint; needed by "
-               "--group-heads and by scales per state channel");
-  request.rule.declare(options, "auto");
-  layer_flags(options, request);
-  options.text("--out,--output", request.out, "DIR", "the folder to write",
-               Options::Need::required);
-  options.flag("--force", request.force, "replace the folder if it exists");
-  options.tokenizer(request.calibration.tokenizer);
-  options.machine(request.threads);
-  options.quiet(request.quiet);
-  options.json(request.json);
-  options.note(
-      "Cobra, a vision-language model, is quantized by bucket: scute quantize COBRA_DIR --help");
-  if (!options.parse(arguments, out)) return false;
+void QuantizeRequest::declare(Options& options) {
+  options.model(model);
+  flags.declare(options, QuantizeFlags::Bits::low);
+  gptq_flags(options, *this);
+  options.text("--plan,--overrides", plan, "FILE", kPlanHelp);
+  declare_statistics(options, statistics);
+  rule.declare(options, "auto");
+  layer_flags(options, *this);
+  options.out_folder(out, force);
+  options.tokenizer(calibration.tokenizer);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note("--group-heads and scales per state channel need --stats, also beside --plan.");
+}
 
-  request.options = request.flags.read(!request.hybrid.empty() || request.search);
-  request.options.calibration = request.calibration;
-  request.options.calibration.windows.shuffle = request.options.seed;
-  check_together(request);
-  return true;
+void QuantizeRequest::check() {
+  how = flags.read(!hybrid.empty() || search);
+  how.calibration = calibration;
+  how.calibration.windows.shuffle = how.seed;
+  check_together(*this);
 }
 
 /// The plan: as given, or decided from the statistics now.
@@ -148,8 +144,8 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
 
 std::optional<Hessians> get_hessians(const QuantizeRequest& request,
                                      const ModelDescription& model) {
-  const CalibrationOptions& options = request.options.calibration;
-  if (!request.options.gptq && request.save_hessians.empty()) return std::nullopt;
+  const CalibrationOptions& options = request.how.calibration;
+  if (!request.how.gptq && request.save_hessians.empty()) return std::nullopt;
   if (!options.hessians.empty()) return read_hessians(options.hessians, model);
   Progress progress("hessians", "windows", request.quiet);
   Hessians out = measure_hessians(
@@ -168,11 +164,11 @@ SearchResult search(const QuantizeRequest& request, const ModelDescription& mode
   Progress progress("search", "layers", request.quiet);
   SearchOptions options{
       .bits = *request.search,
-      .calibration = request.options.calibration,
+      .calibration = request.how.calibration,
       .threads = request.threads,
       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }};
   options.calibration.windows.samples = request.search_samples;
-  return search_formats(model, plan, statistics, hessians, request.options, options);
+  return search_formats(model, plan, statistics, hessians, request.how, options);
 }
 
 /// Each layer's loss in each format, and what was chosen.
@@ -258,12 +254,7 @@ std::string as_text(const QuantizeRequest& request, const LowBitModel& low, cons
   return out;
 }
 
-}  // namespace
-
-int run_quantize(const Arguments& arguments, Output& out) {
-  if (names_cobra(arguments)) return run_quantize_pictures(arguments, out);
-  QuantizeRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(QuantizeRequest& request, const Call&, Output& out) {
   const ModelDescription model = describe_model(request.model);
   if (fs::exists(request.out) && !request.force) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
@@ -271,7 +262,7 @@ int run_quantize(const Arguments& arguments, Output& out) {
   if (!request.save_hessians.empty()) const AtomicFile probe(request.save_hessians);
   const auto start = std::chrono::steady_clock::now();
   if (!request.hybrid.empty()) {
-    request.options.hybrid = read_hybrid(request.hybrid, model.config.layers);
+    request.how.hybrid = read_hybrid(request.hybrid, model.config.layers);
   }
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
@@ -282,9 +273,9 @@ int run_quantize(const Arguments& arguments, Output& out) {
   std::optional<SearchResult> found;
   if (request.search) {
     found = search(request, model, plan, seen, grams);
-    request.options.hybrid = found->layers;
+    request.how.hybrid = found->layers;
   }
-  LowBitModel low = quantize(model, plan, seen, grams, request.options);
+  LowBitModel low = quantize(model, plan, seen, grams, request.how);
   if (found) low.recipe["search"] = found->to_json();
   ProbeComparison check;
   {
@@ -310,6 +301,18 @@ int run_quantize(const Arguments& arguments, Output& out) {
   answer["seconds"] = time.count();
   out.write_json(answer);
   return kDone;
+}
+
+}  // namespace
+
+Form language_quantize_form() {
+  return form<QuantizeRequest>(
+      {.kind = ModelKind::language,
+       .summary = "write a low-bit language model: W8A8, W4A8 or W4A16, by layer",
+       .example =
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+           "--out stats.safetensors\n"
+           "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-mamba1-w8a8"});
 }
 
 }  // namespace scute::cli

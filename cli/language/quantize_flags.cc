@@ -9,6 +9,31 @@
 #include "scute/decide/policy.h"
 
 namespace scute::cli {
+namespace {
+
+constexpr const char* kActivationBits = "bits of activations; 16: floats, with 4-bit weights only";
+
+}  // namespace
+
+void declare_low_bits(Options& options, std::string& weights, std::string& activations) {
+  options.choice("--w-bits", weights, {"8", "4"}, "bits of weights");
+  options.choice("--a-bits", activations, {"8", "16"}, kActivationBits);
+}
+
+void declare_group_size(Options& options, std::optional<int64_t>& inputs) {
+  options.integer("--group-size,--group", inputs, {.least = 1}, "128",
+                  "inputs that share a 4-bit scale");
+}
+
+void declare_hadamard(Options& options, std::string& value) {
+  options.choice("--hadamard", value, {"on", "off"},
+                 "fold norms and rotate residual stream and out_proj's input");
+}
+
+void declare_statistics(Options& options, std::string& file) {
+  options.text("--stats", file, "FILE",
+               "statistics, kept in the checkpoint; without --plan ranges are decided from them");
+}
 
 void QuantizeFlags::declare_bits(Options& options, Bits bits) {
   if (bits == Bits::lists) {
@@ -16,21 +41,17 @@ void QuantizeFlags::declare_bits(Options& options, Bits bits) {
     options.text("--a-bits", a_bits_, "BITS,...", "bits of activations: 8, or 16, floats");
     return;
   }
-  const bool any = bits == Bits::any;
-  std::vector<std::string> known{"8", "4"};
-  if (any) known.emplace_back("16");
-  options.choice(
-      "--w-bits", w_bits_, known,
-      any ? "bits of weights; 16 with --a-bits 16: the float model itself" : "bits of weights");
-  options.choice("--a-bits", a_bits_, {"8", "16"},
-                 "bits of activations; 16: floats, with 4-bit weights only");
+  if (bits == Bits::low) return declare_low_bits(options, w_bits_, a_bits_);
+  options.choice("--w-bits", w_bits_, {"8", "4", "16"},
+                 "bits of weights; 16 with --a-bits 16: the float model itself");
+  options.choice("--a-bits", a_bits_, {"8", "16"}, kActivationBits);
 }
 
 void QuantizeFlags::declare(Options& options, Bits bits) {
   declare_bits(options, bits);
   options.flag("--gptq,--apply-gptq", options_.gptq,
                "round in_proj, x_proj, out_proj and the head by GPTQ, from texts");
-  options.integer("--group-size", group_, {.least = 1}, "128", "inputs that share a 4-bit scale");
+  declare_group_size(options, group_);
   options.flag("--per-tensor", options_.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
   options.flag("--quantize-embedding", options_.embedding, "quantize the table of token vectors");
   options.flag("--quantize-lm-head", options_.head, "quantize the head and its input");
@@ -38,8 +59,7 @@ void QuantizeFlags::declare(Options& options, Bits bits) {
 }
 
 void QuantizeFlags::declare_activations(Options& options, bool order_too) {
-  options.choice("--hadamard", hadamard_, {"on", "off"},
-                 "fold norms and rotate residual stream and out_proj's input");
+  declare_hadamard(options, hadamard_);
   options.custom("--fold", "on|off", "as --hadamard",
                  "fold norms into the matrices behind them; without rotation for floats only",
                  [this](const std::string& given) {

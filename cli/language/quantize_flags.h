@@ -44,6 +44,14 @@ struct PolicyFlags {
   void declare(Options& options, const std::string& otherwise);
 };
 
+/// --w-bits and --a-bits of a low-bit model; --group-size; --hadamard; --stats of `quantize`.
+void declare_low_bits(Options& options, std::string& weights, std::string& activations);
+void declare_group_size(Options& options, std::optional<int64_t>& inputs);
+void declare_hadamard(Options& options, std::string& value);
+void declare_statistics(Options& options, std::string& file);
+/// What --plan takes, in words.
+constexpr const char* kPlanHelp = "ranges that decide wrote, or other tools";
+
 /// --samples, --seqlen, --skip, --take, --windows-per-document, and the flag of the order.
 void declare_windows(Options& options, WindowOptions& windows,
                      const std::string& order = "--shuffle");

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
@@ -17,32 +18,36 @@ namespace {
 
 struct ScalesRequest {
   std::string target;
-  std::vector<RangeEdit> edits;
+  std::vector<std::string> sets;
+  std::vector<RangeEdit> edits;  ///< of `sets`
   bool dry_run = false, json = false;
+
+  void declare(Options& options);
+  void check();
 };
 
-bool parse(const Arguments& arguments, Output& out, ScalesRequest& request) {
-  std::vector<std::string> sets;
-  Options options("scales");
-  options.text("TARGET", request.target, "PATH", "plan (.json), or folder of a low-bit model",
+void ScalesRequest::declare(Options& options) {
+  options.text("TARGET", target, "PATH", "plan (.json), or folder of a low-bit model",
                Options::Need::required);
+  options.last_means(FlagInfo::Means::model);
   options.texts("--set", sets, "EDIT...",
                 "'GLOB*=1.5' multiplies the range of the sites that match, 'GLOB=3' makes it "
                 "-3 .. 3 (a side of 0 stays 0), 'GLOB+=0.5' widens both sides; the value is of the "
                 "range, of which the 8-bit scale is 1/127; 'GLOB* =3' with a blank where a glob "
                 "ends in *",
                 Options::Need::required);
-  options.flag("--dry-run", request.dry_run, "show what would change, write nothing");
-  options.json(request.json);
-  if (!options.parse(arguments, out)) return false;
+  options.flag("--dry-run", dry_run, "show what would change, write nothing");
+  options.json(json);
+}
+
+void ScalesRequest::check() {
   for (const std::string& set : sets) {
     try {
-      request.edits.push_back(RangeEdit::parse(set));
+      edits.push_back(RangeEdit::parse(set));
     } catch (const Error& error) {
       throw UsageError(error.what());
     }
   }
-  return true;
 }
 
 /// What was changed, and how the model computes after it.
@@ -129,11 +134,7 @@ ScalesAnswer edit_target(const ScalesRequest& request) {
   return out;
 }
 
-}  // namespace
-
-int run_scales(const Arguments& arguments, Output& out) {
-  ScalesRequest request;
-  if (!parse(arguments, out, request)) return kDone;
+int run(ScalesRequest& request, const Call&, Output& out) {
   const ScalesAnswer answer = edit_target(request);
   if (request.json) {
     out.write_json(as_json(request, answer));
@@ -141,6 +142,29 @@ int run_scales(const Arguments& arguments, Output& out) {
     out.write(as_text(request, answer));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form scales_plan_form() {
+  return form<ScalesRequest>(
+      {.summary = "change ranges of a plan (.json)",
+       .example =
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+           "--out stats.safetensors\n"
+           "scute decide stats.safetensors --out edited-plan.json\n"
+           "scute scales edited-plan.json --set 'layer_*.x_proj:input*=1.5'"});
+}
+
+Form language_scales_form() {
+  return form<ScalesRequest>(
+      {.kind = ModelKind::language,
+       .summary = "change ranges of a low-bit language model, and the scales that follow from them",
+       .example =
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+           "--out stats.safetensors\n"
+           "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-edited\n"
+           "scute scales tiny-edited --set 'layer_0.x_proj:input*=1.5' 'layer_1.z_act:input=6'"});
 }
 
 }  // namespace scute::cli

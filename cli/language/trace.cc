@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/form.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -146,33 +147,48 @@ void keep_layer(Trace& trace, int64_t layer) {
   }
 }
 
-}  // namespace
-
-int run_trace(const Arguments& arguments, Output& out) {
+struct TraceRequest {
   std::string model;
   std::optional<int64_t> layer;
   bool csv = false, json = false, all = false;
-  Options options("trace");
-  options.text("MODEL,--model,--ckpt", model, "FOLDER", "low-bit model, of any version",
-               Options::Need::required);
-  options.integer("--layer", layer, {}, "all", "this layer alone");
-  options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
-  options.flag("--all", all, fmt::format("every layer, also more than {} on a terminal", kLayers));
-  options.json(json);
-  if (!options.parse(arguments, out)) return kDone;
-  if (csv && json) throw UsageError("expected --csv or --json, found both");
 
-  Trace trace = trace_scales(model);
-  if (layer) keep_layer(trace, *layer);
-  if (json) {
+  void declare(Options& options) {
+    options.model(model);
+    options.integer("--layer", layer, {}, "all", "this layer alone");
+    options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
+    options.flag("--all", all,
+                 fmt::format("every layer, also more than {} on a terminal", kLayers));
+    options.json(json);
+  }
+  void check() const {
+    if (csv && json) throw UsageError("expected --csv or --json, found both");
+  }
+};
+
+int run(TraceRequest& request, const Call&, Output& out) {
+  Trace trace = trace_scales(request.model);
+  if (request.layer) keep_layer(trace, *request.layer);
+  if (request.json) {
     out.write_json(trace.to_json());
-  } else if (csv) {
+  } else if (request.csv) {
     out.write(trace.to_csv());
   } else {
-    const bool cut = !all && ::isatty(STDOUT_FILENO) == 1;
+    const bool cut = !request.all && ::isatty(STDOUT_FILENO) == 1;
     out.write(as_text(trace, cut ? kLayers : trace.layers.size()));
   }
   return kDone;
+}
+
+}  // namespace
+
+Form language_trace_form() {
+  return form<TraceRequest>(
+      {.kind = ModelKind::language,
+       .example =
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
+           "--out stats.safetensors\n"
+           "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-traced\n"
+           "scute trace tiny-traced --layer 0"});
 }
 
 }  // namespace scute::cli

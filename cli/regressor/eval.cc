@@ -1,4 +1,5 @@
-#include "cli/regressor/eval.h"
+// scute eval on a regressor: errors in metres, float and quantized.
+#include "scute/regressor/evaluation.h"
 
 #include <fmt/format.h>
 
@@ -6,6 +7,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "cli/form.h"
+#include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
@@ -35,6 +38,64 @@ Mode parse_mode(const std::string& text) {
   if (text == "fixed88" || text == "fixed") return Mode::fixed;
   if (text == "per-layer") return Mode::per_layer;
   fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
+}
+
+struct RegressorEvalRequest {
+  std::string model, target = "eval", save_calibrated, out_dir, log;
+  std::optional<double> break_jump;
+  FeatureFlags features;
+  CalibrationFlags calibration;
+  RegressorEvalOptions how;  ///< complete after check()
+  bool quiet = false, json = false;
+
+  void declare(Options& options);
+  void check();
+};
+
+void RegressorEvalRequest::declare(Options& options) {
+  RegressorFlags& f = how.flags;
+  options.model(model);
+  features.declare(options);
+  declare_target(options, target);
+  options.flag("--quantize-all", f.all, "round every layer that the backend rounds");
+  options.flag("--q-proj", f.proj, "round proj");
+  options.flag("--q-head", f.head, "round head");
+  options.flag("--q-block-linear", f.block_linear, "round in_proj and out_proj");
+  options.flag("--q-backbone-linear", f.backbone_linear,
+               "round patch_embedding and the pooled output layer");
+  options.custom("--quant-backend", "NAME", "the checkpoint's, or integer",
+                 "lsq or extension (fake quantization of the originals), or integer",
+                 [&f](const std::string& text) { f.backend = parse_backend(text); });
+  options.custom("--quant-mode", "MODE", "dynamic",
+                 "dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
+                 [&f](const std::string& text) { f.mode = parse_mode(text); });
+  calibration.declare(options, "the checkpoint's");
+  options.text("--save-calib-ckpt", save_calibrated, "FILE",
+               "write the quantized stage as a checkpoint");
+  options.flag("--sensitivity", how.sensitivity, "also each layer alone at 8 and at 16 bits");
+  options.text("--out-dir", out_dir, "DIR", "predictions, figures, tables and a page");
+  options.number("--break-thresh", break_jump, 0, 1e6,
+                 "paths are broken at jumps beyond this, metres; by the data without");
+  options.text("--log", log, "FILE", "add a record to this experiment log");
+  options.machine(how.threads);
+  options.quiet(quiet);
+  options.json(json);
+}
+
+void RegressorEvalRequest::check() {
+  if (features.root.empty()) {
+    throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
+  }
+  how.features = features.root;
+  how.normalize = !features.no_normalize;
+  how.target = parse_feature_role(target);
+  RegressorFlags& f = how.flags;
+  if (calibration.bits) f.bits = static_cast<int>(*calibration.bits);
+  if (calibration.method) f.method = parse_regressor_method(*calibration.method);
+  if (calibration.role) f.role = parse_feature_role(*calibration.role);
+  f.headroom = calibration.headroom;
+  f.batches = calibration.batches;
+  how.batch = calibration.batch_size.value_or(CalibrationFlags::kBatchSize);
 }
 
 std::string millimetres(double metres) { return fmt::format("{:.2f} mm", metres * 1e3); }
@@ -157,112 +218,40 @@ Json machine_json(int threads) {
 }
 
 /// A failure to write the log warns; the results are not lost for it.
-void record(const PositionRequest& request, const PositionFlags& flags,
-            const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
-            const RegressorEvaluation& evaluation, double seconds) {
+void record(const RegressorEvalRequest& request, const std::string& command,
+            const RegressorCheckpoint& checkpoint, const RegressorEvaluation& evaluation,
+            double seconds) {
   try {
     namespace fs = std::filesystem;
-    const fs::path folder = fs::path(flags.log).parent_path();
+    const fs::path folder = fs::path(request.log).parent_path();
     const std::string beside =
-        flags.out_dir.empty()
+        request.out_dir.empty()
             ? ""
-            : fs::proximate(flags.out_dir, folder.empty() ? "." : folder).string();
-    append_record(flags.log, position_record(checkpoint, options, evaluation,
-                                             {request.command, local_time("%Y-%m-%d %H:%M:%S"),
-                                              machine_json(request.threads),
-                                              hash_file(checkpoint.path), seconds, beside}));
-    note(request.quiet, fmt::format("recorded in {}", flags.log));
+            : fs::proximate(request.out_dir, folder.empty() ? "." : folder).string();
+    append_record(request.log, position_record(checkpoint, request.how, evaluation,
+                                               {command, local_time("%Y-%m-%d %H:%M:%S"),
+                                                machine_json(request.how.threads),
+                                                hash_file(checkpoint.path), seconds, beside}));
+    note(request.quiet, fmt::format("recorded in {}", request.log));
   } catch (const Error& error) {
     note(false, fmt::format("scute: warning: not recorded: {}", error.what()));
   }
 }
 
-}  // namespace
-
-void PositionFlags::declare(Options& options) {
-  RegressorFlags& f = options_.flags;
-  options.text("--feat-root", options_.features, "DIR",
-               "regressor: folder of features, json/*.json and npy/*.npy");
-  options.custom("--target", "ROLE", "eval",
-                 "regressor: windows that are scored: train, eval, test or auto",
-                 [this](const std::string& text) { target_ = parse_feature_role(text); });
-  options.flag("--no-normalize", no_normalize_, "regressor: features are normalized already");
-  options.flag("--quantize-all", f.all, "regressor: round every layer that the backend rounds");
-  options.flag("--q-proj", f.proj, "regressor: round proj");
-  options.flag("--q-head", f.head, "regressor: round head");
-  options.flag("--q-block-linear", f.block_linear, "regressor: round in_proj and out_proj");
-  options.flag("--q-backbone-linear", f.backbone_linear,
-               "regressor: round patch_embedding and the pooled output layer");
-  options.custom("--quant-backend", "NAME", "the checkpoint's, or integer",
-                 "regressor: lsq or extension (fake quantization of the originals), or integer",
-                 [&f](const std::string& text) { f.backend = parse_backend(text); });
-  options.integer("--quant-bits", bits_, {.least = 1}, "the checkpoint's", "regressor: 8 or 16");
-  options.custom("--quant-mode", "MODE", "dynamic",
-                 "regressor: dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
-                 [&f](const std::string& text) { f.mode = parse_mode(text); });
-  options.custom("--calib-method", "METHOD", "maxabs", "regressor: maxabs, p99 or mse",
-                 [&f](const std::string& text) { f.method = parse_regressor_method(text); });
-  options.number("--calib-headroom", f.headroom, 1, 16,
-                 "regressor: factor on measured ranges (1.25); at 16 bits its margin is fourfold");
-  options.integer("--quant-calib-batches", batches_, {.least = 0}, "50",
-                  "regressor: batches that are measured; 0: all");
-  options.integer("--batch-size", batch_, {.least = 1}, "64",
-                  "regressor: windows of a batch; results do not depend on it");
-  options.custom("--calib-target", "ROLE", "train", "regressor: windows that are measured",
-                 [&f](const std::string& text) { f.role = parse_feature_role(text); });
-  options.text("--save-calib-ckpt", save_calibrated, "FILE",
-               "regressor: write the quantized stage as a checkpoint");
-  options.flag("--sensitivity", sensitivity_,
-               "regressor: also each layer alone at 8 and at 16 bits");
-  options.text("--out-dir", out_dir, "DIR", "regressor: predictions, figures, tables and a page");
-  options.number("--break-thresh", break_jump, 0, 1e6,
-                 "regressor: paths are broken at jumps beyond this, metres; by the data without");
-  options.text("--log", log, "FILE", "regressor: add a record to this experiment log");
-}
-
-bool PositionFlags::any() const {
-  return !options_.features.empty() || options_.flags.any() || target_ || break_jump || bits_ ||
-         batches_ || batch_ || no_normalize_ || sensitivity_ || !save_calibrated.empty() ||
-         !out_dir.empty() || !log.empty();
-}
-
-RegressorEvalOptions PositionFlags::request(int threads) const {
-  RegressorEvalOptions out = options_;
-  if (out.features.empty()) {
-    throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
-  }
-  if (bits_ && *bits_ != 8 && *bits_ != 16) {
-    throw UsageError(fmt::format("--quant-bits: expected 8 or 16, found \"{}\"", *bits_));
-  }
-  if (bits_) out.flags.bits = static_cast<int>(*bits_);
-  out.flags.batches = batches_;
-  out.target = target_.value_or(out.target);
-  out.batch = batch_.value_or(out.batch);
-  out.normalize = !no_normalize_;
-  out.sensitivity = sensitivity_;
-  out.threads = threads;
-  return out;
-}
-
-bool is_regressor(const std::string& model) {
-  std::error_code unreadable;
-  return model.ends_with(".pt") && !std::filesystem::is_directory(model, unreadable);
-}
-
-int run_eval_positions(const PositionRequest& request, const PositionFlags& flags, Output& out) {
-  const RegressorEvalOptions options = flags.request(request.threads);
+int run(RegressorEvalRequest& request, const Call& call, Output& out) {
+  const RegressorEvalOptions& options = request.how;
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
   const bool quantizes = options.flags.any() || !checkpoint.scales.empty() || checkpoint.formats;
-  if (!flags.save_calibrated.empty() && !quantizes) {
+  if (!request.save_calibrated.empty() && !quantizes) {
     throw UsageError(
         "--save-calib-ckpt: expected a quantization flag, e.g. --quant-bits 8: "
         "nothing is quantized");
   }
   // What cannot be written is found out before the work, not after it.
-  if (!flags.save_calibrated.empty()) const AtomicFile probe(flags.save_calibrated);
-  if (!flags.out_dir.empty()) {
-    make_folder(flags.out_dir);
-    const AtomicFile probe((std::filesystem::path(flags.out_dir) / "report.html").string());
+  if (!request.save_calibrated.empty()) const AtomicFile probe(request.save_calibrated);
+  if (!request.out_dir.empty()) {
+    make_folder(request.out_dir);
+    const AtomicFile probe((std::filesystem::path(request.out_dir) / "report.html").string());
   }
   const auto start = std::chrono::steady_clock::now();
   StepProgress bars(request.quiet);
@@ -277,22 +266,32 @@ int run_eval_positions(const PositionRequest& request, const PositionFlags& flag
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   std::string text = answer_text(checkpoint, evaluation);
   const HoldInterrupts hold;
-  if (!flags.save_calibrated.empty()) {
-    write_calibrated_regressor(flags.save_calibrated, checkpoint, *evaluation.calibrated);
-    text += fmt::format("wrote {}\n", flags.save_calibrated);
+  if (!request.save_calibrated.empty()) {
+    write_calibrated_regressor(request.save_calibrated, checkpoint, *evaluation.calibrated);
+    text += fmt::format("wrote {}\n", request.save_calibrated);
   }
-  if (!flags.out_dir.empty()) {
-    write_folder(flags.out_dir, checkpoint, options, evaluation, flags.break_jump);
-    text +=
-        fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n", flags.out_dir);
+  if (!request.out_dir.empty()) {
+    write_folder(request.out_dir, checkpoint, options, evaluation, request.break_jump);
+    text += fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n",
+                        request.out_dir);
   }
-  if (!flags.log.empty()) record(request, flags, checkpoint, options, evaluation, time.count());
+  if (!request.log.empty()) record(request, call.command(), checkpoint, evaluation, time.count());
   if (request.json) {
     out.write_json(evaluation_json(checkpoint, options, evaluation));
   } else {
     out.write(text);
   }
   return kDone;
+}
+
+}  // namespace
+
+Form regressor_eval_form() {
+  return form<RegressorEvalRequest>(
+      {.kind = ModelKind::regressor,
+       .summary = "a regressor's errors in metres, float and quantized",
+       .example = "scute eval tests/golden/regressor/slim.pt --feat-root "
+                  "tests/golden/regressor_features --quant-bits 8"});
 }
 
 }  // namespace scute::cli

@@ -1,11 +1,13 @@
-#include "cli/regressor/export.h"
+// scute export CKPT.pt: a regressor for hardware.
+#include "scute/regressor/export/export.h"
 
 #include <fmt/format.h>
 
+#include "cli/form.h"
+#include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
-#include "scute/regressor/export/export.h"
 #include "scute/regressor/export/steps.h"
 #include "scute/regressor/export/vectors.h"
 #include "scute/regressor/predict.h"
@@ -15,44 +17,80 @@ namespace {
 
 using Mode = RegressorQuantization::Mode;
 
-void check(const PositionExport& request) {
-  if (request.q88 == request.per_layer) {
+struct RegressorExportRequest {
+  std::string model, folder, target = "eval";
+  bool q88 = false, per_layer = false, force = false, quiet = false, json = false;
+  FeatureFlags features;
+  CalibrationFlags calibration;
+  int64_t vectors = 8;
+  int threads = 0;
+
+  std::string method() const { return calibration.method.value_or(CalibrationFlags::kMethod); }
+  std::string role() const { return calibration.role.value_or(CalibrationFlags::kRole); }
+  double headroom() const { return calibration.headroom.value_or(CalibrationFlags::kHeadroom); }
+  int64_t batches() const { return calibration.batches.value_or(CalibrationFlags::kBatches); }
+  int64_t batch_size() const {
+    return calibration.batch_size.value_or(CalibrationFlags::kBatchSize);
+  }
+
+  void declare(Options& options);
+  void check() const;
+};
+
+void RegressorExportRequest::declare(Options& options) {
+  options.model(model);
+  options.flag("--q8.8", q88, "every code Q8.8");
+  options.flag("--per-layer", per_layer, "a power of two as the scale of each layer");
+  options.out_folder(folder, force);
+  features.declare(options);
+  calibration.declare(options, "16, or the checkpoint's own");
+  options.integer("--vectors", vectors, {.least = 1, .most = 4096},
+                  "windows in the test vectors, spread over the role");
+  declare_target(options, target);
+  options.machine(threads);
+  options.quiet(quiet);
+  options.json(json);
+  options.note(
+      "--feat-root: --per-layer is calibrated on it, and test vectors are its frames; without it "
+      "they are random numbers.");
+}
+
+void RegressorExportRequest::check() const {
+  if (q88 == per_layer) {
     throw UsageError("expected one of --q8.8 and --per-layer for a regressor's checkpoint");
   }
-  if (!request.bits) return;
-  if (*request.bits != 8 && *request.bits != 16) {
-    throw UsageError(fmt::format("--bits: expected 8 or 16, found \"{}\"", *request.bits));
-  }
-  if (request.q88 && *request.bits != 16) {
+  if (q88 && calibration.bits.value_or(16) != 16) {
     throw UsageError("--bits: expected 16, which is what Q8.8 has (or --per-layer), found \"8\"");
   }
 }
 
-FeatureFolder read_features(const PositionExport& request, const RegressorConfig& config,
+FeatureFolder read_features(const RegressorExportRequest& request, const RegressorConfig& config,
                             const std::string& role) {
-  return read_feature_folder(request.feat_root, {.role = parse_feature_role(role),
-                                                 .features = config.features,
-                                                 .window = config.window,
-                                                 .normalize = !request.no_normalize});
+  return read_feature_folder(request.features.root, {.role = parse_feature_role(role),
+                                                     .features = config.features,
+                                                     .window = config.window,
+                                                     .normalize = !request.features.no_normalize});
 }
 
 /// Qm.n of every layer from what the float network does on the calibration role.
-RegressorStatistics measure(const PositionExport& request, const RegressorCheckpoint& checkpoint) {
-  const FeatureFolder folder = read_features(request, checkpoint.config, request.calibration);
+RegressorStatistics measure(const RegressorExportRequest& request,
+                            const RegressorCheckpoint& checkpoint) {
+  const FeatureFolder folder = read_features(request, checkpoint.config, request.role());
   StepProgress progress(request.quiet);
   return measure_regressor(
-      build_regressor(checkpoint), folder, request.batches * request.batch_size,
+      build_regressor(checkpoint), folder, request.batches() * request.batch_size(),
       Threads(request.threads),
       [&](int64_t done, int64_t total) { progress.update("calibration", "windows", done, total); });
 }
 
-RegressorFormats formats_of(const PositionExport& request, const RegressorCheckpoint& checkpoint) {
+RegressorFormats formats_of(const RegressorExportRequest& request,
+                            const RegressorCheckpoint& checkpoint) {
   if (request.per_layer && checkpoint.formats && all_powers_of_two(*checkpoint.formats)) {
     const int stored = checkpoint.formats->layer("proj").input.spec.bits;
-    if (request.bits && *request.bits != stored) {
+    if (request.calibration.bits && *request.calibration.bits != stored) {
       throw UsageError(
           fmt::format("--bits: expected {}, those of the checkpoint's own formats, found \"{}\"",
-                      stored, *request.bits));
+                      stored, *request.calibration.bits));
     }
     note(request.quiet, "scute: the checkpoint's own formats are used; nothing is calibrated");
     return *checkpoint.formats;
@@ -61,47 +99,46 @@ RegressorFormats formats_of(const PositionExport& request, const RegressorCheckp
   how.backend = RegressorBackend::integer;
   how.all = true;
   how.mode = request.q88 ? Mode::fixed : Mode::per_layer;
-  how.bits = static_cast<int>(request.bits.value_or(16));
+  how.bits = static_cast<int>(request.calibration.bits.value_or(16));
   const RegressorTensors tensors(checkpoint.config, checkpoint.weights);
   if (request.q88) return decide_formats(checkpoint.config, tensors, how, {}, {});
-  if (request.feat_root.empty()) {
+  if (request.features.root.empty()) {
     throw UsageError(
         "--per-layer: expected --feat-root DIR, whose train role the formats are decided from");
   }
   return decide_formats(checkpoint.config, tensors, how, measure(request, checkpoint),
-                        {parse_regressor_method(request.method), request.headroom});
+                        {parse_regressor_method(request.method()), request.headroom()});
 }
 
 /// In canonical form, without what does not influence the result.
-std::string command_of(const PositionExport& request, const std::string& model) {
+std::string command_of(const RegressorExportRequest& request, const std::string& model) {
   std::vector<std::string> words{"export", model, request.q88 ? "--q8.8" : "--per-layer"};
   const auto add = [&](const char* flag, std::string value) {
     words.emplace_back(flag);
     words.push_back(std::move(value));
   };
-  if (request.bits) add("--bits", fmt::format("{}", *request.bits));
-  if (!request.feat_root.empty()) add("--feat-root", request.feat_root);
-  if (request.per_layer && !request.feat_root.empty()) {
-    add("--calib-headroom", fmt::format("{}", request.headroom));
-    add("--calib-method", request.method);
-    add("--calib-target", request.calibration);
-    add("--quant-calib-batches", fmt::format("{}", request.batches));
-    add("--batch-size", fmt::format("{}", request.batch_size));
+  if (request.calibration.bits) add("--bits", fmt::format("{}", *request.calibration.bits));
+  if (!request.features.root.empty()) add("--feat-root", request.features.root);
+  if (request.per_layer && !request.features.root.empty()) {
+    add("--calib-headroom", fmt::format("{}", request.headroom()));
+    add("--calib-method", request.method());
+    add("--calib-target", request.role());
+    add("--quant-calib-batches", fmt::format("{}", request.batches()));
+    add("--batch-size", fmt::format("{}", request.batch_size()));
   }
-  if (!request.feat_root.empty()) add("--target", request.target);
+  if (!request.features.root.empty()) add("--target", request.target);
   add("--vectors", fmt::format("{}", request.vectors));
-  if (request.no_normalize) words.emplace_back("--no-normalize");
+  if (request.features.no_normalize) words.emplace_back("--no-normalize");
   return shell_command(words);
 }
 
-void answer(const PositionExport& request, const ExportTarget& target,
-            const RegressorExport& written, Output& out) {
+void answer(const RegressorExportRequest& request, const RegressorExport& written, Output& out) {
   int64_t bytes = 0;
   for (const ExportedFile& file : written.files) bytes += std::ssize(file.text);
   const char* mode = request.q88 ? "q8.8" : "per-layer";
-  if (target.json) {
+  if (request.json) {
     Json result;
-    result["folder"] = target.folder;
+    result["folder"] = request.folder;
     result["mode"] = mode;
     result["files"] = std::ssize(written.files);
     result["bytes"] = bytes;
@@ -110,57 +147,39 @@ void answer(const PositionExport& request, const ExportTarget& target,
     return out.write_json(result);
   }
   out.write(fmt::format("wrote      {}: {} files, {}, {}\nvectors    {}, at {} sites each\n",
-                        target.folder, written.files.size(), bytes_text(bytes), mode,
+                        request.folder, written.files.size(), bytes_text(bytes), mode,
                         count_of(written.windows, "window"), written.sites));
 }
 
-}  // namespace
-
-void PositionExport::add_to(Options& options) {
-  options.flag("--q8.8", q88, "a regressor (CKPT.pt) for hardware, every code Q8.8");
-  options.flag("--per-layer", per_layer,
-               "a regressor for hardware, a power of two as the scale of each layer");
-  options.integer("--bits", bits, {.least = 8, .most = 16}, "16, or the checkpoint's own",
-                  "of the layers' inputs and weights, 8 or 16 (--per-layer)");
-  options.text("--feat-root", feat_root, "DIR",
-               "feature folder: calibration of --per-layer, frames of the test vectors");
-  options.number("--calib-headroom", headroom, 1, 16, "factor on the calibrated ranges");
-  options.choice("--calib-method", method, {"maxabs", "p99", "mse"}, "range of a layer's input");
-  options.choice("--calib-target", calibration, {"train", "eval", "test", "auto"},
-                 "role that --per-layer is calibrated on");
-  options.integer("--quant-calib-batches", batches, {.least = 0, .most = 1 << 20},
-                  "batches calibrated on; 0: all");
-  options.integer("--batch-size", batch_size, {.least = 1, .most = 1 << 20}, "windows in a batch");
-  options.integer("--vectors", vectors, {.least = 1, .most = 4096},
-                  "windows in the test vectors, spread over the role");
-  options.choice("--target", target, {"train", "eval", "test", "auto"},
-                 "role of the test vectors; without --feat-root they are random numbers");
-  options.flag("--no-normalize", no_normalize, "features as stored, without stats_train.npz");
-  options.machine(threads);
-  options.quiet(quiet);
-}
-
-int export_positions(const PositionExport& request, const ExportTarget& target, Output& out) {
-  check(request);
-  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(target.model);
+int run(RegressorExportRequest& request, const Call&, Output& out) {
+  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
   const RegressorFormats formats = formats_of(request, checkpoint);
   RegressorExportNotes notes;
-  notes.command = command_of(request, target.model);
+  notes.command = command_of(request, request.model);
   notes.mode = request.q88 ? "q8.8" : "per-layer";
   notes.windows = "standard normal numbers";
   Tensor windows;
-  if (request.feat_root.empty()) {
+  if (request.features.root.empty()) {
     windows = normal_windows(checkpoint.config, request.vectors);
   } else {
     const FeatureFolder folder = read_features(request, checkpoint.config, request.target);
     windows = spread_windows(folder, checkpoint.config.window, request.vectors);
-    notes.windows = fmt::format("{}, role {}", request.feat_root, request.target);
+    notes.windows = fmt::format("{}, role {}", request.features.root, request.target);
   }
   const RegressorExport made = make_regressor_export(checkpoint, formats, windows, notes);
   const HoldInterrupts hold;
-  write_regressor_export(made, target.folder, target.model, target.force);
-  answer(request, target, made, out);
+  write_regressor_export(made, request.folder, request.model, request.force);
+  answer(request, made, out);
   return kDone;
+}
+
+}  // namespace
+
+Form regressor_export_form() {
+  return form<RegressorExportRequest>(
+      {.kind = ModelKind::regressor,
+       .summary = "a regressor for hardware: .mem files, tables, a C header, test vectors",
+       .example = "scute export tests/golden/regressor/slim_dwconv.pt --q8.8 --out regressor-q88"});
 }
 
 }  // namespace scute::cli

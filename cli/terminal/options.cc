@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "cli/choose.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 
@@ -18,10 +20,8 @@ constexpr size_t kColumn = 36, kWidth = 100;
 /// "--calib_data_num=4" to "--calib-data-num=4"; values stay as they are.
 std::string with_hyphens(const std::string& argument) {
   if (!argument.starts_with("--")) return argument;
-  std::string out = argument;
-  const size_t end = std::min(out.find('='), out.size());
-  std::replace(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
-  return out;
+  const size_t end = std::min(argument.find('='), argument.size());
+  return flag_name(argument) + argument.substr(end);
 }
 
 std::string first_flag(const std::string& names) {
@@ -85,46 +85,38 @@ double parse_number(const std::string& flag, const std::string& text, double lea
   return value;
 }
 
-Options::Options(std::string_view verb) : Options(find_verb(verb)) {}
+std::string flag_name(const std::string& argument) {
+  std::string out = argument.substr(0, argument.find('='));
+  if (out.starts_with("--")) std::ranges::replace(out, '_', '-');
+  return out;
+}
 
-Options::Options(const Verb& form) : verb_(form), parser_(new Parser) {
+Options::Options(const Call& call) : call_(call), parser_(new Parser) {
   parser_->app.set_help_flag("-h,--help");
-  flags_ = {"--help"};
 }
 
 Options::~Options() = default;
 
-void Options::add_line(const std::string& names, const std::string& label, const std::string& help,
-                       const std::string& otherwise, Need need) {
-  std::string shown, aliases;
-  for (const std::string& name : CLI::detail::split(names, ',')) {
-    if (name.starts_with("-")) flags_.push_back(name);
-    if (!name.starts_with("-")) {
-      const bool list = label.ends_with("...");
-      const std::string position = name + (list ? "..." : "");
-      positions_.push_back(need == Need::required ? position : "[" + position + "]");
-    }
-    (shown.empty() ? shown : aliases) += (aliases.empty() ? "" : ", ") + name;
-  }
-  if (shown.starts_with("-") && !label.empty()) shown += " " + label;
-  if (shown.starts_with("-") && need == Need::required) positions_.push_back(shown);
-  std::string text = help;
-  if (!aliases.empty()) text += fmt::format(" (also {})", aliases);
-  if (need == Need::required) text += " (required)";
-  if (!otherwise.empty()) text += fmt::format(" [{}]", otherwise);
-  lines_.push_back({shown, text});
+void Options::add(const std::string& names, const std::string& label, const std::string& help,
+                  const std::string& otherwise, Need need, FlagInfo::Takes takes) {
+  flags_.push_back({.names = CLI::detail::split(names, ','),
+                    .label = label,
+                    .help = help,
+                    .otherwise = otherwise,
+                    .takes = takes,
+                    .required = need == Need::required});
 }
 
 void Options::text(const std::string& names, std::string& value, const std::string& label,
                    const std::string& help, Need need) {
-  add_line(names, label, help, value, need);
+  add(names, label, help, value, need, FlagInfo::Takes::one);
   parser_->add(
       names, [&value](const std::string& given) { value = given; }, need);
 }
 
 void Options::texts(const std::string& names, std::vector<std::string>& values,
                     const std::string& label, const std::string& help, Need need) {
-  add_line(names, label, help, "", need);
+  add(names, label, help, "", need, FlagInfo::Takes::several);
   parser_->app.add_option(names, values)->required(need == Need::required);
 }
 
@@ -159,7 +151,8 @@ void Options::integer(const std::string& names, std::optional<int64_t>& value, L
 
 void Options::optional_integer(const std::string& names, std::optional<int64_t>& value,
                                Limits limits, int64_t alone, const std::string& help) {
-  add_line(names, "[N]", fmt::format("{}; {} when N is left out", help, alone), "", Need::optional);
+  add(names, "[N]", fmt::format("{}; {} when N is left out", help, alone), "", Need::optional,
+      FlagInfo::Takes::one_or_nothing);
   CLI::Option* option = parser_->add(
       names,
       [&value, limits, alone, flag = first_flag(names)](const std::string& given) {
@@ -186,7 +179,7 @@ void Options::number(const std::string& names, std::optional<double>& value, dou
 }
 
 void Options::flag(const std::string& names, bool& value, const std::string& help) {
-  add_line(names, "", help, value ? "on" : "off", Need::optional);
+  add(names, "", help, value ? "on" : "off", Need::optional, FlagInfo::Takes::nothing);
   parser_->app.add_flag(names, value);
 }
 
@@ -205,7 +198,7 @@ void Options::choice(const std::string& names, std::string& value,
 void Options::custom(const std::string& names, const std::string& label,
                      const std::string& otherwise, const std::string& help,
                      std::function<void(const std::string&)> read) {
-  add_line(names, label, help, otherwise, Need::optional);
+  add(names, label, help, otherwise, Need::optional, FlagInfo::Takes::one);
   parser_->add(
       names,
       [flag = first_flag(names), read = std::move(read)](const std::string& given) {
@@ -220,83 +213,77 @@ void Options::custom(const std::string& names, const std::string& label,
       Need::optional);
 }
 
-void Options::model(std::string& value, Need need) {
-  text("MODEL,--model,--ckpt", value, "FOLDER", "model folder: config.json and weights", need);
+std::string Options::usage() const {
+  std::string out = fmt::format("usage: scute {}", call_.verb);
+  for (const FlagInfo& flag : flags_) {
+    const std::string& name = flag.names.front();
+    const bool position = !name.starts_with("-"), list = flag.label.ends_with("...");
+    if (position) {
+      const std::string shown = name + (list ? "..." : "");
+      out += flag.required ? " " + shown : fmt::format(" [{}]", shown);
+    } else if (flag.required) {
+      out += fmt::format(" {} {}", name, flag.label);
+    }
+  }
+  return out + " [options]\n";
 }
-
-void Options::backend(Backend& value) {
-  custom("--backend", "integer|simulate", "integer",
-         "of low-bit models: 8-bit products in integers, or float arithmetic on rounded values",
-         [&value](const std::string& given) {
-           if (given != "integer" && given != "simulate") {
-             throw UsageError(
-                 fmt::format("--backend: expected integer or simulate, found \"{}\"", given));
-           }
-           value = given == "integer" ? Backend::integer : Backend::simulate;
-         });
-}
-
-void Options::compute(Compute& value) {
-  custom("--compute", "f32|bf16", value == Compute::f32 ? "f32" : "bf16",
-         "precision of matrix products", [&value](const std::string& given) {
-           if (given != "f32" && given != "bf16") {
-             throw UsageError(fmt::format("--compute: expected f32 or bf16, found \"{}\"", given));
-           }
-           value = given == "f32" ? Compute::f32 : Compute::bf16;
-         });
-}
-
-void Options::tokenizer(std::string& value) {
-  text("--tokenizer", value, "FILE", "tokenizer.json to use instead of the model's own");
-}
-
-void Options::machine(int& threads) {
-  integer("--threads", threads, {0, 4096}, "threads; 0: all processors");
-  custom("--device", "cpu", "cpu", "scute computes on the processor", [](const std::string& given) {
-    if (given == "cpu") return;
-    throw UsageError(fmt::format(
-        "--device: expected cpu, found \"{}\"; scute runs on the processor and needs no GPU",
-        given));
-  });
-}
-
-void Options::quiet(bool& value) { flag("--quiet,-q", value, "no progress on standard error"); }
-
-void Options::json(bool& value) { flag("--json", value, "one JSON object instead of words"); }
 
 std::string Options::help() const {
-  std::string out =
-      fmt::format("scute {}: {}\n\nusage: scute {}{}{} [options]\n\n", verb_.name, verb_.summary,
-                  verb_.name, positions_.empty() ? "" : " ", joined(positions_, " "));
-  auto lines = lines_;
-  lines.push_back({"-h, --help", "this text"});
-  for (const Line& line : lines) {
-    const std::string left = "  " + line.left;
+  const std::string_view summary =
+      call_.form->summary.empty() ? find_verb(call_.verb).summary : call_.form->summary;
+  std::string out = fmt::format("scute {}: {}\n\n{}\n", call_.verb, summary, usage());
+  const auto add_line = [&out](const std::string& left, const std::string& text) {
     const bool beside = left.size() + 2 <= kColumn;
     out += beside ? fmt::format("{:<{}}", left, kColumn) : left + "\n" + std::string(kColumn, ' ');
-    out += wrapped(line.help) + "\n";
+    out += wrapped(text) + "\n";
+  };
+  for (const FlagInfo& flag : flags_) {
+    const std::string& name = flag.names.front();
+    const bool labelled = name.starts_with("-") && !flag.label.empty();
+    std::string text = flag.help;
+    if (flag.names.size() > 1) {
+      const std::vector<std::string> aliases(flag.names.begin() + 1, flag.names.end());
+      text += fmt::format(" (also {})", joined(aliases, ", "));
+    }
+    if (flag.required) text += " (required)";
+    if (!flag.otherwise.empty()) text += fmt::format(" [{}]", flag.otherwise);
+    add_line("  " + name + (labelled ? " " + flag.label : ""), text);
   }
+  add_line("  -h, --help", "this text");
   for (const std::string& sentence : notes_) out += "\n" + sentence + "\n";
   out += "\nexample:\n";
-  for (const std::string& line : CLI::detail::split(std::string(verb_.example), '\n')) {
+  for (const std::string& line : CLI::detail::split(std::string(call_.form->example), '\n')) {
     out += "  " + line + "\n";
   }
   return out;
 }
 
-void Options::refuse_extra(const std::string& argument) const {
-  if (!argument.starts_with("-")) {
-    throw UsageError(
-        fmt::format("unexpected argument \"{}\" (see scute {} --help)", argument, verb_.name));
-  }
-  const std::string name = argument.substr(0, argument.find('='));
-  throw UsageError(fmt::format("unknown flag {}{} (see scute {} --help)", name,
-                               did_you_mean(name, flags_), verb_.name));
+std::string Options::where_help() const {
+  const std::string model = call_.model.empty() ? "" : " " + shell_word(call_.model);
+  return fmt::format("scute {}{} --help", call_.verb, model);
 }
 
-bool Options::parse(const Arguments& arguments, Output& out) {
+void Options::refuse_extra(const std::string& argument) const {
+  if (!argument.starts_with("-")) {
+    throw UsageError(fmt::format("unexpected argument \"{}\" (see {})", argument, where_help()));
+  }
+  const std::string name = flag_name(argument);
+  if (const std::string foreign = foreign_flag(call_, name); !foreign.empty()) {
+    throw UsageError(foreign);
+  }
+  std::vector<std::string> known{"--help"};
+  for (const FlagInfo& flag : flags_) {
+    for (const std::string& one : flag.names) {
+      if (one.starts_with("-")) known.push_back(one);
+    }
+  }
+  throw UsageError(
+      fmt::format("unknown flag {}{} (see {})", name, did_you_mean(name, known), where_help()));
+}
+
+bool Options::parse(Output& out) {
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
-  for (const std::string& argument : arguments) reversed.push_back(with_hyphens(argument));
+  for (const std::string& argument : call_.arguments) reversed.push_back(with_hyphens(argument));
   std::reverse(reversed.begin(), reversed.end());
   CLI::App& app = parser_->app;
   const auto refuse_unknown_flags = [&] {
@@ -314,7 +301,7 @@ bool Options::parse(const Arguments& arguments, Output& out) {
     refuse_unknown_flags();  // a mistyped flag explains more than the required one it was to be
     std::string what = error.what();
     std::replace(what.begin(), what.end(), '\n', ' ');
-    throw UsageError(fmt::format("{} (see scute {} --help)", what, verb_.name));
+    throw UsageError(fmt::format("{} (see {})", what, where_help()));
   }
   refuse_unknown_flags();
   if (!app.remaining().empty()) refuse_extra(app.remaining().front());

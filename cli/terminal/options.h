@@ -32,10 +32,8 @@ class Options {
     int64_t most = std::numeric_limits<int64_t>::max();
   };
 
-  /// Summary and example come from the table of verbs.
-  explicit Options(std::string_view verb);
-  /// A verb's form for another kind of model, with a summary and an example of its own.
-  explicit Options(const Verb& form);
+  /// Summary and example come from the table of verbs. An empty call: to list the flags.
+  explicit Options(const Call& call);
   ~Options();
 
   void text(const std::string& names, std::string& value, const std::string& label,
@@ -62,7 +60,16 @@ class Options {
   void custom(const std::string& names, const std::string& label, const std::string& otherwise,
               const std::string& help, std::function<void(const std::string&)> read);
 
+  // What several verbs or kinds declare, written once.
+
+  /// MODEL; main.cc has asked for its kind when the form begins.
   void model(std::string& value, Need need = Need::required);
+  /// --models: several of one kind.
+  void models(std::vector<std::string>& values);
+  /// --against: another model of that kind.
+  void against(std::string& value);
+  /// --random: the form's `sizes` say which there are.
+  void random(std::optional<std::string>& value, const std::string& otherwise);
   void compute(Compute& value);
   void backend(Backend& value);
   void tokenizer(std::string& value);
@@ -70,31 +77,51 @@ class Options {
   void machine(int& threads);
   void quiet(bool& value);
   void json(bool& value);
+  /// --out and --force: a folder that is replaced only when told to.
+  void out_folder(std::string& value, bool& force);
+  void items_out(std::string& value);
+  /// --out of a collection, with the name that Cobra's tools have for it.
+  void statistics_out(std::string& value, Need need = Need::optional);
+  /// --sites of a collection; `otherwise` as the help shows it.
+  void sites(std::string& value, const std::string& otherwise);
+  /// --fine, --per-channel, --state-every of a collection.
+  void fine(int& value);
+  void per_channel(bool& value);
+  void state_every(int64_t& value);
+  /// --images, --prompts, --no-random-text, --text-len: what a Cobra sees and reads.
+  void images(std::string& value);
+  void prompts(std::string& value, bool& no_random_text, int64_t& length);
 
   /// A line of the help below the flags.
   void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
 
+  /// Everything declared so far, in order.
+  const std::vector<FlagInfo>& flags() const { return flags_; }
+  /// What the flag declared last is to the choice of a form.
+  void last_means(FlagInfo::Means means) { flags_.back().means = means; }
+
   /// False when help was asked for and written to `out`. UsageError otherwise, in one line.
-  bool parse(const Arguments& arguments, Output& out);
+  bool parse(Output& out);
 
  private:
   struct Parser;
-  struct Line {
-    std::string left, help;
-  };
-  void add_line(const std::string& names, const std::string& label, const std::string& help,
-                const std::string& otherwise, Need need);
+  void add(const std::string& names, const std::string& label, const std::string& help,
+           const std::string& otherwise, Need need, FlagInfo::Takes takes);
+  std::string usage() const;
   std::string help() const;
-  /// Names the flags nearest to one that does not exist.
+  /// "scute VERB MODEL --help" of this call.
+  std::string where_help() const;
+  /// Names the flags nearest to one that does not exist, or the kinds that have it.
   [[noreturn]] void refuse_extra(const std::string& argument) const;
 
-  const Verb& verb_;
+  const Call call_;
   std::unique_ptr<Parser> parser_;
-  std::vector<std::string> positions_;  ///< and required flags, as the usage line shows them
-  std::vector<Line> lines_;
-  std::vector<std::string> flags_;  ///< every --name
+  std::vector<FlagInfo> flags_;
   std::vector<std::string> notes_;
 };
+
+/// "--calib-data-num" of "--calib_data_num=4": underscores in a flag equal hyphens.
+std::string flag_name(const std::string& argument);
 
 /// Reads a whole number or a number from all of `text`; UsageError naming `flag` otherwise.
 int64_t parse_integer(const std::string& flag, const std::string& text, Options::Limits limits);

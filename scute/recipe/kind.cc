@@ -71,7 +71,8 @@ ModelKind kind_of(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) {
-    fail(path, "a model folder, or a regressor's checkpoint, .pt", "no such folder");
+    fail(path, "a model folder, or a regressor's checkpoint, .pt",
+         path.ends_with(".pt") ? "no such file" : "no such folder");
   }
   if (!fs::is_directory(status)) return kind_of_file(path);
   // What is missing in a folder of weights says the reader of language models, verb by verb.

@@ -116,12 +116,12 @@ TEST_F(CobraProgram, WrongUsageSaysWhatWasExpected) {
   refused(collect({"--targets", "vision.clip", "--out", stats()}), 2, "vision.clip");
   refused(collect({"--percentile-override", "0.999", "--out", stats()}), 2, "50 to 100");
   refused(scute_program({"collect", kModel, "--data", "x.jsonl", "--out", stats()}), 2,
-          "Cobra is measured on pictures");
+          "--data: a flag of language models; " + kModel + " is a Cobra");
   refused(scute_program({"collect", kModel, "--images", folder.path("none"), "--out", stats()}), 1,
           "none");
   refused(
       scute_program({"collect", "examples/tiny-mamba1", "--images", kPictures, "--out", stats()}),
-      1, "vision_backbone_id");
+      2, "--images: a flag of Cobra; examples/tiny-mamba1 is a language model");
 }
 
 TEST_F(CobraProgram, ASilentBucketIsNamedAndTheOthersAreWritten) {
@@ -175,7 +175,7 @@ TEST_F(CobraProgram, OtherVerbsSayThatCobraIsNotForThem) {
   const Ended ended = scute_program({"dump", kModel, "--text", "examples/text/README.md", "--sites",
                                      "*", "--out", folder.path("x.safetensors")});
   EXPECT_EQ(ended.code, 1);
-  EXPECT_THAT(ended.err, AllOf(HasSubstr("Cobra"), HasSubstr("collect, sites, quantize")));
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("Cobra"), HasSubstr("collect, quantize, eval, sites")));
 }
 
 TEST_F(CobraProgram, SitesExplainsABucketAndNamesTheNearest) {

@@ -198,7 +198,7 @@ TEST(CobraGenerate, RefusesWhatIsNoPicture) {
       1, "6_broken.png");
   expect_error(scute_program({"generate", "examples/tiny-mamba1", "--image",
                               kPictures + "/1_wide.png", "--prompt", "x"}),
-               2, "--image: expected Cobra");
+               2, "--image: a flag of Cobra");
   expect_error(scute_program({"generate", kModel, "--image", kPictures + "/1_wide.png"}), 2,
                "--prompt");
 }

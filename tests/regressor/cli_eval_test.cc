@@ -217,11 +217,12 @@ TEST(EvalRegressor, WrongUsageIsExplained) {
   expect(evaluate(slim, {"--quant-mode", "q8"}), 2, "fixed88 or per-layer");
   expect(evaluate(slim, {"--save-calib-ckpt", "x.pt"}), 2, "nothing is quantized");
   expect(evaluate(slim, {"--perplexity", "examples/text/heldout.txt"}), 2, "language model");
-  expect(evaluate(slim, {"--compute=bf16"}), 2, "--compute: expected a language model");
-  expect(evaluate("examples/tiny-mamba1", {}), 2, "FILE.pt");
-  expect(scute_program({"eval", "examples/tiny-mamba1", "--target", "test"}), 2, "FILE.pt");
+  expect(evaluate(slim, {"--compute=bf16"}), 2, "--compute: a flag of language models and Cobra");
+  expect(evaluate("examples/tiny-mamba1", {}), 2, "--feat-root: a flag of regressors");
+  expect(scute_program({"eval", "examples/tiny-mamba1", "--target", "test"}), 2,
+         "--target: a flag of regressors; examples/tiny-mamba1 is a language model");
   expect(evaluate("nowhere.pt", {}), 1, "nowhere.pt");
-  expect(scute_program({"sites", slim}), 1, "scute eval and scute export");
+  expect(scute_program({"sites", slim}), 1, "export, eval");
   expect(evaluate(slim, {"--out-dir", "CMakeLists.txt/out"}), 1, "CMakeLists.txt/out");
   expect(evaluate(slim, {"--calib-headroom", "0.5"}), 2, "--calib-headroom");
   expect(evaluate(slim, {}, "tests/golden"), 1, "json");

@@ -318,8 +318,8 @@ TEST_F(RegressorExports, WrongUsageIsExplained) {
       {{slim, "--q8.8", "--bits", "8"}, "16, which is what Q8.8 has"},
       {{slim, "--per-layer", "--bits", "12"}, "8 or 16"},
       {{slim, "--per-layer"}, "--feat-root DIR"},
-      {{slim, "--dequantized"}, "CKPT.pt, with --q8.8 or --per-layer"},
-      {{"examples/tiny-mamba1", "--q8.8"}, "CKPT.pt, with --q8.8 or --per-layer"},
+      {{slim, "--dequantized"}, "--dequantized: a flag of language models"},
+      {{"examples/tiny-mamba1", "--q8.8"}, "--q8.8: a flag of regressors"},
       {{slim, "--q8.8", "--vectors", "0"}, "--vectors"},
       {{slim, "--per-layer", "--calib-headroom", "0.5"}, "--calib-headroom"}};
   for (const auto& [words, message] : wrong) {

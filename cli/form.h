@@ -1,0 +1,36 @@
+// A cell of the table of verbs, made from a struct that holds what its command line asks for.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "cli/terminal/options.h"
+#include "cli/verbs.h"
+
+namespace scute::cli {
+
+/// `words` with what runs the form and what lists its flags. Request has `void declare(Options&)`,
+/// may have `void prepare(const Arguments&)`, which is called before it with what holds before any
+/// flag, and `void check()`, after it: UsageError on flags that do not go together. The work is
+/// `int run(Request&, const Call&, Output&)`, declared before the form.
+template <class Request>
+Form form(Form words) {
+  words.run = [](const Call& call, Output& out) {
+    Request request;
+    if constexpr (requires { request.prepare(call.arguments); }) request.prepare(call.arguments);
+    Options options(call);
+    request.declare(options);
+    if (!options.parse(out)) return kDone;
+    if constexpr (requires { request.check(); }) request.check();
+    return run(request, call, out);
+  };
+  words.flags = [] {
+    Request request;
+    Options options(Call{});
+    request.declare(options);
+    return options.flags();
+  };
+  return words;
+}
+
+}  // namespace scute::cli

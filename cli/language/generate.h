@@ -1,0 +1,52 @@
+// How a language model goes on with a text, whatever came before it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/terminal/options.h"
+#include "scute/evaluate/generate.h"
+#include "scute/language/model_folder.h"
+
+namespace scute::cli {
+
+/// The flags of `generate` that every kind has.
+struct GenerateFlags {
+  std::string model, prompt_file, tokenizer;
+  std::optional<std::string> prompt;
+  std::optional<double> temperature;
+  GenerateOptions how;
+  int64_t seed = 0;
+  Execution execution;
+  int threads = 0;
+  bool greedy = false, ignore_eos = false, quiet = false, json = false;
+
+  /// `temperature_otherwise`: the default, as the help shows it.
+  void declare(Options& options, const std::string& temperature_otherwise);
+  /// After parsing; `otherwise`: the temperature when none was given. UsageError on flags that do
+  /// not go together.
+  void check(double otherwise);
+  /// What is to be continued.
+  std::string message() const;
+  /// Error when the model has none.
+  Tokenizer read_tokenizer(const ModelDescription& description) const;
+
+ private:
+  void declare_sampling(Options& options, const std::string& otherwise);
+};
+
+/// What a model is shown before it goes on.
+struct Beginning {
+  std::string text;  ///< its words
+  std::vector<int32_t> ids;
+  MatView<const float> picture = {};  ///< a row for each vector before the text; may have none
+  std::string image = {};             ///< the picture's file; empty without one
+  double picture_seconds = 0;         ///< what it took to look at it, decoding included
+};
+
+/// Writes the text token by token, or one JSON object, until its end, Ctrl-C or a closed output.
+int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenizer& tokenizer,
+          const Beginning& begin, Output& out);
+
+}  // namespace scute::cli

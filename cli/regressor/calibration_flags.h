@@ -1,0 +1,38 @@
+// What verbs ask about a regressor's features and its calibration: declared once for all of them.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/terminal/options.h"
+
+namespace scute::cli {
+
+/// Where windows come from. --feat-root, --no-normalize.
+struct FeatureFlags {
+  std::string root;  ///< folder; empty: not given
+  bool no_normalize = false;
+
+  void declare(Options& options);
+};
+
+/// --target: "train", "eval", "test" or "auto", the role of the windows that a verb is about.
+void declare_target(Options& options, std::string& role);
+
+/// Bits, and how ranges are measured on the float network; nothing where no flag was given.
+struct CalibrationFlags {
+  std::optional<int64_t> bits = {};  ///< 8 or 16
+  std::optional<std::string> method = {}, role = {};
+  std::optional<double> headroom = {};
+  std::optional<int64_t> batches = {};  ///< that are measured; 0: all
+  std::optional<int64_t> batch_size = {};
+
+  static constexpr const char *kMethod = "maxabs", *kRole = "train";
+  static constexpr double kHeadroom = 1.25;
+  static constexpr int64_t kBatches = 50, kBatchSize = 64;
+
+  /// `bits_otherwise`: the default, as the help shows it.
+  void declare(Options& options, const std::string& bits_otherwise);
+};
+
+}  // namespace scute::cli
