@@ -14,6 +14,7 @@
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
+#include "scute/io/test_npy.h"
 #include "scute/recipe/statistics_io.h"
 #include "tests/program.h"
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "scute/base/error.h"
-#include "scute/base/names.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -46,12 +45,6 @@ void merge_meta(const std::vector<PlanFile>& files, MergedPlans& out) {
   }
 }
 
-std::vector<std::string> names_of(const SiteList& list) {
-  std::vector<std::string> out;
-  for (const Site& site : list.sites()) out.push_back(site.name);
-  return out;
-}
-
 }  // namespace
 
 PlanFile read_plan_file(const std::string& path) {
@@ -77,36 +70,6 @@ MergedPlans merge_plans(const std::vector<PlanFile>& files, const SiteList& site
     }
   }
   merge_meta(files, out);
-  return out;
-}
-
-AppliedOverrides apply_overrides(CobraModel& model, const std::string& file) {
-  const Plan plan = read_plan_file(file).plan;
-  for (const auto& [name, decision] : plan.sites) {
-    if (model.sites().find(name) == nullptr) {
-      fail(file, "sites of the model", name + did_you_mean(name, names_of(model.sites())));
-    }
-    if (!(static_cast<float>(decision.lo) < static_cast<float>(decision.hi))) {
-      fail(fmt::format("{}: {}", file, name), "a range with lo < hi",
-           range_text(decision.lo, decision.hi) +
-               " (a constant slice, or too few samples: collect more batches, or look at what "
-               "passes there with scute report)");
-    }
-  }
-  AppliedOverrides out;
-  for (const auto& [name, decision] : plan.sites) {
-    const std::string own = model.sites().find(name)->name;
-    const auto lo = static_cast<float>(decision.lo), hi = static_cast<float>(decision.hi);
-    const auto before = model.ranges().find(own);
-    if (before != model.ranges().end() && before->second != std::pair(lo, hi)) {
-      const auto [first, last] = before->second;
-      out.remarks.push_back(conflict(
-          own, "set before", range_text(static_cast<double>(first), static_cast<double>(last)),
-          "in " + file, range_text(decision.lo, decision.hi)));
-    }
-    model.set_range(own, lo, hi);
-    out.sites.push_back(own);
-  }
   return out;
 }
 

@@ -1,11 +1,11 @@
-// Ranges from several plans, and onto a model in memory.
+// Several plans of one model as one.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "scute/cobra/folder.h"
 #include "scute/decide/plan.h"
+#include "scute/models/sites.h"
 
 namespace scute {
 
@@ -25,16 +25,5 @@ struct MergedPlans {
 /// Of a site that several have, the last one's range counts. Error naming both files when they are
 /// of different models (by hash).
 MergedPlans merge_plans(const std::vector<PlanFile>& files, const SiteList& sites);
-
-/// What apply_overrides() did.
-struct AppliedOverrides {
-  std::vector<std::string> sites;    ///< whose range was set
-  std::vector<std::string> remarks;  ///< a sentence for each range that was replaced by another
-};
-/// CobraModel::set_range for every site of a plan file: what was set before by hand or by another
-/// file loses, and is reported. Error, and nothing set, when the model lacks a site or a range has
-/// no width; as set_range() for sites inside a low-bit language model. The file's model is not
-/// checked: a model in memory has no hash.
-AppliedOverrides apply_overrides(CobraModel& model, const std::string& file);
 
 }  // namespace scute

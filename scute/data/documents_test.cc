@@ -9,7 +9,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
-#include "scute/io/npy.h"
+#include "scute/io/test_npy.h"
 #include "scute/text/testing.h"
 
 namespace scute {

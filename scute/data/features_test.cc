@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "scute/io/npy.h"
+#include "scute/io/test_npy.h"
 #include "scute/io/testing.h"
 
 namespace scute {

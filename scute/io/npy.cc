@@ -316,14 +316,6 @@ Tensor read_npy(const std::string& path) {
   return map_tensor(path, static_cast<int64_t>(header.data), dtype, header.shape);
 }
 
-void write_npy(const std::string& path, const Tensor& tensor) {
-  const std::string header = header_bytes(tensor, path);
-  AtomicFile file(path);
-  file.write(header);
-  file.write(tensor.bytes());
-  file.commit();
-}
-
 std::vector<NamedTensor> read_npz(const std::string& path) {
   const ZipReader zip(path);
   std::vector<NamedTensor> arrays;

@@ -16,13 +16,11 @@ namespace scute {
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where);
 /// Memory-mapped when its data is aligned, as NumPy writes it, and in C order.
 Tensor read_npy(const std::string& path);
-/// Atomic; Error for bf16, which NumPy lacks.
-void write_npy(const std::string& path, const Tensor& tensor);
 
 /// Arrays of an .npz, stored or deflated, checksums checked; names without ".npy". Arrays of text
 /// (NumPy's U and S types: notes beside the numbers) are left out.
 std::vector<NamedTensor> read_npz(const std::string& path);
-/// Deflated; atomic.
+/// Deflated; atomic. Error for bf16, which NumPy lacks.
 void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays);
 
 }  // namespace scute

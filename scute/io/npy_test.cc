@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "scute/io/test_npy.h"
 #include "scute/io/testing.h"
 #include "scute/io/zip.h"
 
@@ -54,21 +55,32 @@ TEST(Npy, RoundTripKeepsEveryTypeAndShape) {
         EXPECT_EQ(read.shape(), shape);
         EXPECT_TRUE(std::ranges::equal(read.bytes(), data));
       }
+      write_npz(folder / "a.npz", {{"a", read_npy(folder / "a.npy")}});
+      const std::vector<NamedTensor> again = read_npz(folder / "a.npz");
+      ASSERT_EQ(again.size(), 1u);
+      EXPECT_EQ(again[0].tensor.dtype(), dtype);
+      EXPECT_EQ(again[0].tensor.shape(), shape);
+      EXPECT_TRUE(std::ranges::equal(again[0].tensor.bytes(), data));
     }
   }
 }
 
 TEST(Npy, WrittenDataBeginsAtAMultipleOf64) {
   const Folder folder;
-  write_npy(folder / "a.npy", floats({2}, {1, 2}));
-  const std::string file = get(folder / "a.npy");
+  write_npz(folder / "a.npz", {{"a", floats({2}, {1, 2})}});
+  const ZipReader zip(folder / "a.npz");
+  const Tensor entry = zip.read(zip.entries().at(0));
+  const std::string_view file(reinterpret_cast<const char*>(entry.bytes().data()),
+                              entry.bytes().size());
   EXPECT_EQ((file.size() - 8) % 64, 0u);
   EXPECT_EQ(file[file.size() - 9], '\n');
 }
 
 TEST(Npy, RefusesToWriteBf16) {
   const Folder folder;
-  EXPECT_THAT(error_of([&] { write_npy(folder / "a.npy", Tensor(DType::bf16, {1})); }),
+  EXPECT_THAT(error_of([&] {
+                write_npz(folder / "a.npz", {{"a", Tensor(DType::bf16, {1})}});
+              }),
               HasSubstr("BF16"));
   EXPECT_EQ(folder.files(), 0u);
 }

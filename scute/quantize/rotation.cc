@@ -140,18 +140,6 @@ MatrixEdit& MatrixEdit::unrotate_outputs() {
   return *this;
 }
 
-MatrixEdit& MatrixEdit::permute_outputs(std::span<const int32_t> order) {
-  check_order(order, outputs_, "matrix edit");
-  std::vector<double> out;
-  out.reserve(values_.size());
-  for (const int32_t from : order) {
-    const auto row = values_.begin() + from * inputs_;
-    out.insert(out.end(), row, row + inputs_);
-  }
-  values_ = std::move(out);
-  return *this;
-}
-
 MatrixEdit& MatrixEdit::permute_inputs(std::span<const int32_t> order) {
   check_order(order, inputs_, "matrix edit");
   std::vector<double> row(order.size());

@@ -29,8 +29,7 @@ class MatrixEdit {
   MatrixEdit& rotate_outputs();
   MatrixEdit& unrotate_inputs();
   MatrixEdit& unrotate_outputs();
-  /// Row i becomes what row order[i] was; the same for columns.
-  MatrixEdit& permute_outputs(std::span<const int32_t> order);
+  /// Column i becomes what column order[i] was.
   MatrixEdit& permute_inputs(std::span<const int32_t> order);
 
   /// f32, outputs × inputs.

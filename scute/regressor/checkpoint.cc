@@ -176,11 +176,6 @@ std::vector<RegressorScales> read_scales(const Sorted& sorted, const std::string
 
 }  // namespace
 
-const RegressorScales* RegressorCheckpoint::scales_of(std::string_view layer) const {
-  const auto found = std::ranges::find(scales, layer, &RegressorScales::layer);
-  return found == scales.end() ? nullptr : &*found;
-}
-
 RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std::string& path) {
   const auto dict = [&](std::string_view key) -> const TorchValue& {
     const TorchValue* found = root.find(key);

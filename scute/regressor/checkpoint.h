@@ -61,8 +61,6 @@ struct RegressorCheckpoint {
   RegressorTraining training;
   TorchValue cfg, arch;  ///< as stored, for whoever writes the checkpoint again
   Weights weights;       ///< under the names of models/regressor_tensors.h, all there and no other
-
-  const RegressorScales* scales_of(std::string_view layer) const;
 };
 
 /// Error naming what is wrong: another file, a pickled module (its class), a config that makes no

@@ -9,8 +9,9 @@
 
 #include "scute/base/error.h"
 #include "scute/io/testing.h"
-#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/checkpoint_keys.h"
+#include "scute/regressor/test_scales.h"
 
 namespace scute {
 namespace {
@@ -71,7 +72,7 @@ TEST(RegressorCheckpoint, TheReaderKnowsAllOfAFloatFile) {
   EXPECT_EQ(got.training.best_metric, "epe_mean");
   EXPECT_EQ(got.training.best_value, 0.125);
   EXPECT_TRUE(got.scales.empty());
-  EXPECT_EQ(got.scales_of("proj"), nullptr);
+  EXPECT_EQ(scales_of(got, "proj"), nullptr);
   RegressorQuantization none;
   none.mode = Mode::fixed;
   EXPECT_EQ(got.quantization, none);
@@ -89,7 +90,7 @@ TEST(RegressorCheckpoint, ScalesOfEveryKeyStyleAreKept) {
     return testing::elements<float>(
         std::get<Tensor>(content.root.find("state_dict")->find(key)->value));
   };
-  const RegressorScales* in_proj = a.scales_of("blocks.0.in_proj");
+  const RegressorScales* in_proj = scales_of(a, "blocks.0.in_proj");
   ASSERT_NE(in_proj, nullptr);
   EXPECT_EQ(in_proj->backend, Backend::lsq);
   EXPECT_EQ(in_proj->input, stored(python, "backbone.blocks.0.in_proj.qconv.qa.scale"));
@@ -101,14 +102,14 @@ TEST(RegressorCheckpoint, ScalesOfEveryKeyStyleAreKept) {
   EXPECT_EQ(a.quantization.backend, Backend::lsq);
   EXPECT_TRUE(a.quantization.all);
 
-  const RegressorScales* patches = b.scales_of("patch_embedding");  // its keys have no "impl"
+  const RegressorScales* patches = scales_of(b, "patch_embedding");  // its keys have no "impl"
   ASSERT_NE(patches, nullptr);
   EXPECT_EQ(patches->backend, Backend::extension);
   EXPECT_EQ(patches->input, stored(extension, "backbone.patch_embedding.qconv.a_scale"));
   EXPECT_EQ(patches->weight, stored(extension, "backbone.patch_embedding.qconv.w_scale"));
   EXPECT_FALSE(patches->weight_zero.has_value());
-  EXPECT_EQ(b.scales_of("proj")->input, stored(extension, "proj.qconv.impl.a_scale"));
-  EXPECT_EQ(b.scales_of("head")->input_zero, 3.0F);
+  EXPECT_EQ(scales_of(b, "proj")->input, stored(extension, "proj.qconv.impl.a_scale"));
+  EXPECT_EQ(scales_of(b, "head")->input_zero, 3.0F);
   EXPECT_EQ(b.quantization.backend, Backend::extension);
   EXPECT_EQ(b.quantization.mode, Mode::dynamic);
   EXPECT_EQ(b.quantization.bits, 8);
@@ -117,9 +118,9 @@ TEST(RegressorCheckpoint, ScalesOfEveryKeyStyleAreKept) {
 TEST(RegressorCheckpoint, OldFilesHaveScalarScalesAndOneFlagForProjAndHead) {
   const RegressorCheckpoint got = Content("calibrated_old").parse();
   EXPECT_EQ(got.scales.size(), 5U);
-  EXPECT_EQ(got.scales_of("patch_embedding"), nullptr);
-  EXPECT_EQ(got.scales_of("proj")->input.size(), 1U);
-  EXPECT_EQ(got.scales_of("proj")->weight.size(), 5U);  // stored as (5, 1)
+  EXPECT_EQ(scales_of(got, "patch_embedding"), nullptr);
+  EXPECT_EQ(scales_of(got, "proj")->input.size(), 1U);
+  EXPECT_EQ(scales_of(got, "proj")->weight.size(), 5U);  // stored as (5, 1)
   EXPECT_TRUE(got.quantization.proj);
   EXPECT_TRUE(got.quantization.head);
   EXPECT_FALSE(got.quantization.mode.has_value());
@@ -279,7 +280,7 @@ TEST(RegressorCheckpoint, HalfPrecisionWeightsAreWidened) {
   }
   const RegressorCheckpoint got = content.parse();
   const Tensor window(DType::f32, {1, 9, 7});
-  const Tensor y = predict_windows(build_regressor(got), window, Threads(1));
+  const Tensor y = testing_regressors::predict_windows(build_regressor(got), window, Threads(1));
   EXPECT_TRUE(std::isfinite(y.values<float>()[0]));
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/test_scales.h"
 
 namespace scute {
 namespace {
@@ -284,7 +285,7 @@ TEST(StoredRounding, IsWhatTheFileHolds) {
     EXPECT_FALSE(got.contains("output_layer_pool"));
     EXPECT_EQ(got.contains("patch_embedding"), own);
     for (const auto& [layer, rounding] : got) {
-      const RegressorScales* scales = checkpoint.scales_of(layer);
+      const RegressorScales* scales = scales_of(checkpoint, layer);
       ASSERT_NE(scales, nullptr) << layer;
       EXPECT_EQ(rounding.backend, backend) << layer;
       EXPECT_EQ(rounding.bits, checkpoint.quantization.bits) << layer;

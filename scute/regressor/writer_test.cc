@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/io/testing.h"
-#include "scute/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 
 namespace scute {
 namespace {
@@ -58,7 +58,9 @@ CalibratedRegressor calibrate(const RegressorCheckpoint& checkpoint, RegressorBa
 }
 
 Tensor positions(const AnyRegressor& model, const Tensor& windows) {
-  return std::visit([&](const auto& m) { return predict_windows(m, windows, Threads(1)); }, model);
+  return std::visit(
+      [&](const auto& m) { return testing_regressors::predict_windows(m, windows, Threads(1)); },
+      model);
 }
 
 std::vector<std::string> keys_of(const std::string& path) {

@@ -118,7 +118,7 @@ TEST(WeightReader, PassesWhenEverythingIsRead) {
   Weights weights;
   weights.add("a", Tensor(DType::bf16, {2}));
   WeightReader reader(weights);
-  EXPECT_EQ(reader.take_f32("a", {2}).dtype(), DType::f32);
+  EXPECT_EQ(reader.take("a", {2}).dtype(), DType::bf16);
   EXPECT_NO_THROW(reader.finish());
 }
 

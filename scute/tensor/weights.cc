@@ -76,10 +76,6 @@ const Tensor* WeightReader::peek(std::string_view name) const {
   return weights_.contains(name) ? &weights_.at(name) : nullptr;
 }
 
-Tensor WeightReader::take_f32(const std::string& name, const Shape& shape) {
-  return take(name, shape).to_f32();
-}
-
 void WeightReader::finish() const {
   std::vector<std::string> all = problems_;
   for (const std::string& name : weights_.names()) {

@@ -49,8 +49,6 @@ class WeightReader {
   /// Takes a float tensor (f32, f16, bf16, f64) of exactly this shape, in its own precision. On a
   /// problem it is noted and an empty tensor is returned: call finish() before using any.
   Tensor take(const std::string& name, const Shape& shape);
-  /// As take(), widened to f32.
-  Tensor take_f32(const std::string& name, const Shape& shape);
   /// As take(), of exactly this type.
   Tensor take(const std::string& name, const Shape& shape, DType type);
   /// The tensor of this name without taking it, or null: to see which form something is stored in.

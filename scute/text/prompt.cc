@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cctype>
 
-#include "scute/base/error.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
@@ -52,36 +51,10 @@ PromptStyle prompt_style(std::string_view llm_backbone_id) {
   return lower.find("zephyr") == std::string::npos ? PromptStyle::plain : PromptStyle::zephyr;
 }
 
-void Prompt::add_human(std::string_view message) {
-  if (turns_ % 2 != 0) {
-    fail("prompt", fmt::format("the assistant's answer as turn {}", turns_ + 1),
-         "a second human turn in a row; join the two messages, or add the answer between them");
-  }
-  if (turns_ > 0) text_ += '\n';
-  const std::string words = cleaned(message);
-  text_ += style_ == PromptStyle::zephyr
-               ? fmt::format("<|user|>\n{}{}\n<|assistant|>\n", words, kEnd)
-               : fmt::format("In: {}\nOut: ", words);
-  ++turns_;
-}
-
-void Prompt::add_assistant(std::string_view message) {
-  if (turns_ % 2 == 0) {
-    fail("prompt", fmt::format("a human turn as turn {}", turns_ + 1),
-         turns_ == 0 ? "an answer before anything was asked; begin with the human's message"
-                     : "a second answer in a row; join the two");
-  }
-  std::string words = cleaned(message);
-  if (words.empty() && style_ == PromptStyle::zephyr) words.push_back(' ');
-  text_ += words;
-  text_ += kEnd;
-  ++turns_;
-}
-
 std::string first_prompt(PromptStyle style, std::string_view message) {
-  Prompt prompt(style);
-  prompt.add_human(message);
-  return prompt.text();
+  const std::string words = cleaned(message);
+  return style == PromptStyle::zephyr ? fmt::format("<|user|>\n{}{}\n<|assistant|>\n", words, kEnd)
+                                      : fmt::format("In: {}\nOut: ", words);
 }
 
 }  // namespace scute

@@ -9,7 +9,7 @@
 #include <span>
 
 #include "scute/base/error.h"
-#include "scute/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/writer.h"
 
 namespace {
@@ -204,7 +204,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (config.window * config.features > 1 << 16) return 0;
     const Tensor window(DType::f32, {1, config.window, config.features});
     const auto positions = std::visit(
-        [&](const auto& model) { return scute::predict_windows(model, window, scute::Threads(1)); },
+        [&](const auto& model) {
+          return scute::testing_regressors::predict_windows(model, window, scute::Threads(1));
+        },
         scute::build_stored_regressor(checkpoint));
     if (positions.size() != 2) std::abort();
   } catch (const scute::Error&) {

@@ -11,8 +11,8 @@
 
 #include "cli/terminal/character_stream.h"
 #include "scute/base/json.h"
-#include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
+#include "scute/io/test_npy.h"
 #include "scute/language/model_folder.h"
 #include "tests/program.h"
 

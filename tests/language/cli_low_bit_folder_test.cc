@@ -10,8 +10,8 @@
 
 #include "scute/base/json.h"
 #include "scute/io/file.h"
-#include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
+#include "scute/io/test_npy.h"
 #include "tests/program.h"
 
 namespace scute {

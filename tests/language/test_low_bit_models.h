@@ -11,8 +11,8 @@
 
 #include "scute/base/random.h"
 #include "scute/io/file.h"
-#include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
+#include "scute/io/test_npy.h"
 #include "scute/language/collect.h"
 #include "scute/language/quantize.h"
 #include "scute/language/random_model.h"

@@ -8,6 +8,7 @@
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
+#include "scute/io/test_npy.h"
 #include "tests/program.h"
 
 namespace scute {

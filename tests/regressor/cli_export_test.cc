@@ -9,7 +9,7 @@
 #include "scute/base/json.h"
 #include "scute/io/file.h"
 #include "scute/kernels/reference_fixed_point.h"
-#include "scute/regressor/export/mem.h"
+#include "scute/regressor/export/test_mem.h"
 #include "scute/regressor/predict.h"
 #include "scute/regressor/writer.h"
 #include "tests/program.h"
@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_mem::read_mem;
 
 constexpr const char* kCheckpoints = "tests/golden/regressor/";
 constexpr const char* kFeatures = "tests/golden/regressor_features";

@@ -15,8 +15,8 @@
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/zip.h"
-#include "scute/models/regressor/predict.h"
-#include "scute/regressor/checkpoint.h"
+#include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/test_scales.h"
 
 namespace scute {
 namespace {
@@ -90,8 +90,8 @@ TEST(Regressor, EveryOptionEqualsFloat64) {
     SCOPED_TRACE(model_name);
     const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kOwn + model_name + ".pt");
     const Regressor model = build_regressor(checkpoint);
-    const double off =
-        distance(predict_windows(model, x, Threads(1)), golden.at(model_name + "/y"));
+    const double off = distance(testing_regressors::predict_windows(model, x, Threads(1)),
+                                golden.at(model_name + "/y"));
     std::printf("%s: %.1e\n", model_name.c_str(), off);
     EXPECT_LE(off, kFloat32);
     ++models;
@@ -169,7 +169,7 @@ TEST(Regressor, EveryKeyStyleHoldsTheSameModel) {
   const Tensor& x = golden.at("slim_dwconv/x");
   const auto of = [&](const std::string& name) {
     const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kOwn + name + ".pt");
-    return predict_windows(build_regressor(checkpoint), x, Threads(1));
+    return testing_regressors::predict_windows(build_regressor(checkpoint), x, Threads(1));
   };
   const Tensor plain = of("slim_dwconv");
   for (const char* name : {"calibrated_python", "calibrated_extension", "calibrated_old"}) {
@@ -221,8 +221,8 @@ TEST_F(SharedRegressor, EveryFloatCheckpointEqualsTheFloat64Reference) {
     const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kModels + path);
     const RegressorConfig& c = checkpoint.config;
     const Tensor& x = stored.at("X_" + std::to_string(c.features) + "_" + std::to_string(c.window));
-    const double off =
-        distance(predict_windows(build_regressor(checkpoint), x, Threads(1)), reference);
+    const double off = distance(
+        testing_regressors::predict_windows(build_regressor(checkpoint), x, Threads(1)), reference);
     std::printf("%s: %.1e\n", path.c_str(), off);
     EXPECT_LE(off, kFloat32);
     EXPECT_TRUE(checkpoint.scales.empty());
@@ -313,8 +313,8 @@ TEST_F(SharedRegressor, CalibratedCheckpointsHoldTheFloatModelAndItsScales) {
   const RegressorCheckpoint old = read_regressor_checkpoint(kModels + "calibrate_last.pt");
   EXPECT_EQ(old.config.features, 4200);
   EXPECT_EQ(old.scales.size(), 9U);  // no patch embedding
-  EXPECT_EQ(old.scales_of("proj")->input.size(), 1U);
-  EXPECT_NEAR(double{old.scales_of("proj")->input[0]}, 1.6257, 1e-4);
+  EXPECT_EQ(scales_of(old, "proj")->input.size(), 1U);
+  EXPECT_NEAR(double{scales_of(old, "proj")->input[0]}, 1.6257, 1e-4);
 }
 
 TEST_F(SharedRegressor, EveryOtherFileIsReadOrRefusedForItsReason) {

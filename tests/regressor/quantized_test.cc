@@ -14,6 +14,7 @@
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/zip.h"
+#include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/diagnosis.h"
 
 namespace scute {
@@ -143,8 +144,8 @@ TEST_F(SharedQuantized, LsqOutputsOfSyntheticWindowsAreTheReferences) {
   const Tensors golden = arrays("golden_synthetic.npz");
   for (const char* name : {"calibrate_best.pt", "calibrate_int8_best.pt"}) {
     const auto model = build_stored_regressor(read_regressor_checkpoint(kLogo + name));
-    const Tensor got =
-        predict_windows(std::get<Regressor>(model), golden.at("X_2100_16"), Threads(1));
+    const Tensor got = testing_regressors::predict_windows(std::get<Regressor>(model),
+                                                           golden.at("X_2100_16"), Threads(1));
     const double off =
         largest_difference(got, golden.at(std::string("y__ckpt_refactor__logo_2100__") + name));
     std::printf("%s: %.1e\n", name, off);

@@ -166,28 +166,12 @@ Tensor predict(const Model& model, MatView<const float> frames, std::span<const 
       });
 }
 
-template <class Model>
-Tensor predict_windows(const Model& model, const Tensor& windows, const Threads& threads) {
-  const RegressorConfig& config = model.config();
-  const Shape& shape = windows.shape();
-  if (shape.size() != 3 || shape[1] != config.window || shape[2] != config.features) {
-    fail("windows", fmt::format("the shape (B, {}, {})", config.window, config.features),
-         to_string(shape));
-  }
-  std::vector<int64_t> ends;
-  for (int64_t b = 1; b <= shape[0]; ++b) ends.push_back(b * config.window);
-  const auto all = windows.values<float>();
-  return predict(model, {all.data(), shape[0] * shape[1], shape[2]}, ends, threads);
-}
-
 template Tensor predict(const Regressor&, MatView<const float>, std::span<const int64_t>,
                         const Threads&);
 template Tensor predict(const Regressor&, MatView<const float>, std::span<const int64_t>, Run&);
-template Tensor predict_windows(const Regressor&, const Tensor&, const Threads&);
 template Tensor predict(const IntegerRegressor&, MatView<const float>, std::span<const int64_t>,
                         const Threads&);
 template Tensor predict(const IntegerRegressor&, MatView<const float>, std::span<const int64_t>,
                         Run&);
-template Tensor predict_windows(const IntegerRegressor&, const Tensor&, const Threads&);
 
 }  // namespace scute

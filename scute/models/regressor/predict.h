@@ -25,8 +25,4 @@ template <class Model>
 Tensor predict(const Model& model, MatView<const float> frames, std::span<const int64_t> ends,
                Run& run);
 
-/// Windows that share nothing: (B, K, Din) floats to B × 2. The same bits as from a sequence.
-template <class Model>
-Tensor predict_windows(const Model& model, const Tensor& windows, const Threads& threads);
-
 }  // namespace scute

@@ -10,8 +10,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
-#include "scute/models/regressor/integer_regressor.h"
-#include "scute/models/regressor/regressor.h"
+#include "scute/models/regressor/predict.h"
 
 namespace scute::testing_regressors {
 
@@ -79,6 +78,16 @@ inline Tensor random_floats(Shape shape, uint64_t seed) {
   Random random(seed);
   for (float& x : out.mutable_values<float>()) x = static_cast<float>(random.normal());
   return out;
+}
+
+/// Windows that share nothing: (B, K, Din) floats to B × 2.
+template <class Model>
+Tensor predict_windows(const Model& model, const Tensor& windows, const Threads& threads) {
+  std::vector<int64_t> ends;
+  for (int64_t b = 1; b <= windows.dim(0); ++b) ends.push_back(b * windows.dim(1));
+  const MatView<const float> frames(windows.values<float>().data(), windows.dim(0) * windows.dim(1),
+                                    windows.dim(2));
+  return predict(model, frames, ends, threads);
 }
 
 inline bool same_bits(const Tensor& a, const Tensor& b) {

@@ -9,9 +9,10 @@
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
-#include "scute/models/regressor/predict.h"
+#include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/export/mem.h"
 #include "scute/regressor/export/steps.h"
+#include "scute/regressor/export/test_mem.h"
 #include "scute/regressor/export/vectors.h"
 #include "scute/regressor/ranges.h"
 
@@ -20,6 +21,8 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing_mem::read_mem;
+using testing_regressors::predict_windows;
 using Mode = RegressorQuantization::Mode;
 
 RegressorCheckpoint golden(const std::string& name) {
@@ -70,13 +73,6 @@ TEST(MemText, LaneZeroIsTheLeastSignificantAndRowsFillLines) {
   EXPECT_THAT(read_mem("00040003fffe0001\n", "x"), ElementsAre(1, -2, 3, 4));
   const std::vector<int64_t> wide{-1, 0x123456789aLL};
   EXPECT_EQ(mem_text(std::span<const int64_t>(wide)), "ffffffffffffffff\n000000123456789a\n");
-}
-
-TEST(MemText, OtherLinesAreRefusedByNumber) {
-  for (const char* line : {"0123", "000400030002000g", "00040003000200011", ""}) {
-    const std::string text = std::string("0000000000000000\n") + line + "\n";
-    EXPECT_THAT(error_of([&] { read_mem(text, "a.mem"); }), HasSubstr("a.mem, line 2"));
-  }
 }
 
 TEST(RegressorExport, WeightsAreTheirCodesRowByRow) {

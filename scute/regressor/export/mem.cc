@@ -1,10 +1,6 @@
 #include "scute/regressor/export/mem.h"
 
-#include <fmt/format.h>
-
-#include <charconv>
-
-#include "scute/base/error.h"
+#include <algorithm>
 
 namespace scute {
 namespace {
@@ -61,25 +57,6 @@ std::string mem_text(std::span<const int64_t> values) {
 std::string hex_text(std::span<const uint16_t> values) {
   std::string out;
   for (const uint16_t value : values) append_hex(value, 4, out);
-  return out;
-}
-
-std::vector<int16_t> read_mem(std::string_view text, std::string_view where) {
-  std::vector<int16_t> out;
-  for (int64_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    uint64_t value = 0;
-    const char* end = line.data() + line.size();
-    const auto read = std::from_chars(line.data(), end, value, 16);
-    if (line.size() != kDigits || read.ec != std::errc() || read.ptr != end) {
-      fail(fmt::format("{}, line {}", where, number), "16 hexadecimal digits",
-           fmt::format("{} characters", line.size()));
-    }
-    for (int64_t lane = 0; lane < kLanes; ++lane, value >>= 16) {
-      out.push_back(static_cast<int16_t>(static_cast<uint16_t>(value & 0xffff)));
-    }
-  }
   return out;
 }
 

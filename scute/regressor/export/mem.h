@@ -4,8 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "scute/tensor/mat_view.h"
 
@@ -20,8 +18,5 @@ std::string mem_text(std::span<const uint16_t> row);
 std::string mem_text(std::span<const int64_t> values);
 /// 4 digits a line, one lane of 16 bits.
 std::string hex_text(std::span<const uint16_t> values);
-
-/// The lanes of text of 4 lanes a line; Error naming `where` and the line for anything else.
-std::vector<int16_t> read_mem(std::string_view text, std::string_view where);
 
 }  // namespace scute
