@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "scute/models/regressor/integer_steps.h"
+#include "scute/regressor/export/hardware.h"
 
 namespace scute {
 namespace {
@@ -31,9 +32,10 @@ class HeaderWriter {
   explicit HeaderWriter(const ShiftRegressor& model) : model_(model) {}
 
   std::string run(std::string_view from) {
+    const HardwareTemplate& parts = hardware_template();
     introduce(from);
     dimensions();
-    text_ += kRegressorTypesC;
+    fixed(parts.types);
     text_ += "\n/* ---- numbers ---- */\n";
     array("uint16_t", "sigmoid_table", std::span<const uint16_t>(sigmoid_table()),
           "the logistic function from -8 to 8 in steps of 1/256, Q0.16");
@@ -47,12 +49,17 @@ class HeaderWriter {
     product_arrays(model_.output_layer);
     product_arrays(model_.head);
     structures();
-    text_ += kRegressorStepsC;
-    text_ += kRegressorRunC;
+    fixed(parts.steps);
+    fixed(parts.network);
+    text_ += "\n#endif /* SCUTE_REGRESSOR_H */\n";
     return std::move(text_);
   }
 
  private:
+  void fixed(std::string_view part) {
+    text_ += '\n';
+    text_ += part;
+  }
   template <class... Arguments>
   void line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     fmt::format_to(std::back_inserter(text_), format, std::forward<Arguments>(arguments)...);

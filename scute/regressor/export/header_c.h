@@ -12,9 +12,4 @@ namespace scute {
 /// IntegerRegressor computes, bit for bit. `from`: the checkpoint's name and hash, for its comment.
 std::string regressor_c_header(const ShiftRegressor& model, std::string_view from);
 
-// Its fixed parts, in the order they stand in; the model's numbers come between them.
-extern const char* const kRegressorTypesC;
-extern const char* const kRegressorStepsC;
-extern const char* const kRegressorRunC;
-
 }  // namespace scute

@@ -1,9 +1,3 @@
-// The parts of scute_regressor.h that run a window through the network.
-#include "scute/regressor/export/header_c.h"
-
-namespace scute {
-
-const char* const kRegressorRunC = R"HEADER(
 /* ---- network ---------------------------------------------------------------------------- */
 
 /* in_proj's two halves, convolution, SiLU. */
@@ -121,8 +115,3 @@ static inline int scute_regressor_run(const int16_t frames[SCUTE_K * SCUTE_DIN],
 static inline double scute_regressor_metres(int16_t code) {
   return code * SCUTE_METRES_PER_CODE;
 }
-
-#endif /* SCUTE_REGRESSOR_H */
-)HEADER";
-
-}  // namespace scute
