@@ -46,7 +46,22 @@ class QuantizeJob {
   void layer(int64_t index);
   void mamba1(int64_t index, const LayerFormat& format);
   void mamba1_scales(int64_t index, const std::string& name);
+  /// Where --group-heads puts a Mamba-2 layer's rows; as they were without.
+  struct Mamba2Order {
+    bool changed = false;
+    HeadGrouping grouping;
+    std::vector<int32_t> in_proj, convolution;  ///< of their rows
+    Tensor rows(Tensor tensor, const std::vector<int32_t>& order) const {
+      return changed ? permute_rows(tensor, order) : tensor;
+    }
+  };
   void mamba2(int64_t index, const LayerFormat& format);
+  Mamba2Order mamba2_order(int64_t index, const LayerFormat& format) const;
+  void mamba2_inputs(int64_t index, const std::string& block, const Mamba2Order& order,
+                     const LayerFormat& format);
+  void mamba2_scan(const std::string& name, const Mamba2Order& order, const LayerFormat& format);
+  void mamba2_outputs(int64_t index, const std::string& name, const Mamba2Order& order,
+                      const LayerFormat& format);
   /// `grouping` may be null.
   void mamba2_scales(int64_t index, const std::string& name, const HeadGrouping* grouping);
   void grouped_scales(int64_t index, const std::string& scan, const HeadGrouping& grouping);

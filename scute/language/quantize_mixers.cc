@@ -21,7 +21,8 @@ bool rounds_activations(const LayerFormat& format) {
   return !format.is_float() && format.eight_bit_activations();
 }
 
-/// `order` for `count` blocks of rows: those listed first, then the rest as they are.
+/// The order of `rows` rows in which each block, given by its first row, is in an order of its own
+/// (relative to that row) and the rows of no block stay.
 std::vector<int32_t> order_of_rows(
     int64_t rows, const std::vector<std::pair<int64_t, const std::vector<int32_t>*>>& blocks) {
   std::vector<int32_t> out(static_cast<size_t>(rows));
@@ -34,6 +35,8 @@ std::vector<int32_t> order_of_rows(
   return out;
 }
 
+/// Never above what the plan keeps of the whole site: a group's maximum is exact, and may be the
+/// outlier that the plan decided to clip.
 float limited_scale(double seen, double planned, double clip) {
   return scale_of_range(clip * std::min(seen, planned));
 }
@@ -156,64 +159,94 @@ void QuantizeJob::state_scales(int64_t i, const std::string& scan) {
   keep(scan + "ssm_state_channel_scale", Tensor::of<float>({config_.inner}, scales));
 }
 
+/// A Mamba-2 layer passes four steps, each a function below. With --group-heads they agree on one
+/// new order of heads and channels: what makes or reads x has the channels' order, what is one
+/// number a head (dt, A, D) the heads'; B, C and what the stream sees stay where they are.
 void QuantizeJob::mamba2(int64_t i, const LayerFormat& format) {
   const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
-  const int64_t E = config_.inner, GN = config_.groups * config_.state;
-  const bool grouped = options_.group_heads && rounds_activations(format);
-  HeadGrouping grouping;
-  std::vector<int32_t> in_order, conv_order;
-  if (grouped) {
-    const std::string x = site(i, "x_conv_out:input");
-    grouping = group_heads(statistic(x).channel_meanabs, config_.heads, config_.head_width,
-                           config_.groups, x);
-    in_order = order_of_rows(config_.projected(), {{0, &grouping.channel_order},
-                                                   {E, &grouping.channel_order},
-                                                   {2 * E + 2 * GN, &grouping.head_order}});
-    conv_order = order_of_rows(E + 2 * GN, {{0, &grouping.channel_order}});
+  const Mamba2Order order = mamba2_order(i, format);
+  mamba2_inputs(i, block, order, format);
+  mamba2_scan(name, order, format);
+  mamba2_outputs(i, name, order, format);
+  if (rounds_activations(format)) {
+    mamba2_scales(i, name, order.changed ? &order.grouping : nullptr);
   }
-  const auto in_new_order = [&](Tensor tensor, const std::vector<int32_t>& order) {
-    return grouped ? permute_rows(tensor, order) : tensor;
-  };
+}
 
+/// Only where activations are rounded: groups are for their scales, and 4 × 4 of them for each SSD
+/// group instead of one are what the new order buys. It comes from x as measured behind the
+/// convolution, where the scan reads it.
+QuantizeJob::Mamba2Order QuantizeJob::mamba2_order(int64_t i, const LayerFormat& format) const {
+  Mamba2Order out;
+  out.changed = options_.group_heads && rounds_activations(format);
+  if (!out.changed) return out;
+  const std::string x = site(i, "x_conv_out:input");
+  out.grouping = group_heads(statistic(x).channel_meanabs, config_.heads, config_.head_width,
+                             config_.groups, x);
+  const int64_t E = config_.inner, GN = config_.groups * config_.state;
+  // in_proj's rows are z (E), x (E), B (G·N), C (G·N), dt (H); z gates the scan's output channel by
+  // channel, so it moves with x. The convolution has x, B, C.
+  out.in_proj = order_of_rows(config_.projected(), {{0, &out.grouping.channel_order},
+                                                    {E, &out.grouping.channel_order},
+                                                    {2 * E + 2 * GN, &out.grouping.head_order}});
+  out.convolution = order_of_rows(E + 2 * GN, {{0, &out.grouping.channel_order}});
+  return out;
+}
+
+/// The block's norm and in_proj. The norm's weight moves into the matrix, which a rotation of the
+/// stream requires: T commutes with dividing by the root mean square, not with a factor a channel.
+void QuantizeJob::mamba2_inputs(int64_t i, const std::string& block, const Mamba2Order& order,
+                                const LayerFormat& format) {
+  const std::string name = block + "mixer.in_proj";
   const Tensor norm = take(block + "norm.weight");
-  const std::vector<float> factors = to_vector(norm);
   keep_norm(block + "norm.weight", norm, folded_);
-  MatrixJob in(name + "in_proj", in_new_order(take(name + "in_proj.weight"), in_order), format,
+  MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, factors);
+  input_matrix(in, to_vector(norm));
   matrix(std::move(in));
+}
 
-  convolution(name + "conv1d", in_new_order(take(name + "conv1d.weight"), conv_order), format);
+/// Convolution and the scan's own parameters. dt_bias, A_log and D stay floats: three numbers a
+/// head, of which dt_bias and A_log stand in exponents.
+void QuantizeJob::mamba2_scan(const std::string& name, const Mamba2Order& order,
+                              const LayerFormat& format) {
+  convolution(name + "conv1d", order.rows(take(name + "conv1d.weight"), order.convolution), format);
   if (config_.conv_bias) {
-    keep(name + "conv1d.bias", in_new_order(take(name + "conv1d.bias"), conv_order));
+    keep(name + "conv1d.bias", order.rows(take(name + "conv1d.bias"), order.convolution));
   }
+  const std::vector<int32_t>&heads = order.grouping.head_order,
+        &channels = order.grouping.channel_order;
   for (const char* head : {"dt_bias", "A_log"}) {
-    keep(name + head, in_new_order(take(name + head), grouping.head_order));
+    keep(name + head, order.rows(take(name + head), heads));
   }
-  keep(name + "D", in_new_order(take(name + "D"), config_.D_per_channel ? grouping.channel_order
-                                                                        : grouping.head_order));
+  keep(name + "D", order.rows(take(name + "D"), config_.D_per_channel ? channels : heads));
+}
 
-  const bool fold_gated = scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream);
-  const Tensor gated_as_measured = take(name + "norm.weight");
-  const Tensor gated = in_new_order(gated_as_measured, grouping.channel_order);
-  keep_norm(name + "norm.weight", gated, fold_gated);
+/// The gated norm and out_proj. The gated norm's weight moves into out_proj when out_proj's input
+/// is rotated (as in mamba2_inputs), and in a model that is folded but not rotated at all.
+void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba2Order& order,
+                                 const LayerFormat& format) {
+  const std::vector<int32_t>& channels = order.grouping.channel_order;
+  const bool folded = scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream);
+  const Tensor as_measured = take(name + "norm.weight");
+  const Tensor gated = order.rows(as_measured, channels);
+  keep_norm(name + "norm.weight", gated, folded);
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
   out.hessian_site = site(i, "out_proj:input");
   // A rotation mixes all channels, and what its output ranges over depends on their order: rotated
   // weights keep the order in which it was measured, and the model restores it.
-  const bool reordered = grouped && !scheme_.rotated_out_proj;
+  const bool reordered = order.changed && !scheme_.rotated_out_proj;
   if (reordered) {
     out.edited = true;
-    out.edit.permute_inputs(grouping.channel_order);
-    out.hessian_edit.order = grouping.channel_order;
+    out.edit.permute_inputs(channels);
+    out.hessian_edit.order = channels;
   }
-  const std::vector<float> gated_factors =
-      fold_gated ? to_vector(reordered ? gated : gated_as_measured) : std::vector<float>{};
-  output_matrix(out, gated_factors);
+  std::vector<float> factors;
+  if (folded) factors = to_vector(reordered ? gated : as_measured);
+  output_matrix(out, factors);
   matrix(std::move(out));
-  if (rounds_activations(format)) mamba2_scales(i, name, grouped ? &grouping : nullptr);
 }
 
 void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGrouping* grouping) {

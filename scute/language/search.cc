@@ -49,7 +49,10 @@ double stored_bits(const LowBitModel& model, const MambaConfig& config) {
 /// Hundredths of a bit: the unit that budgets are counted in.
 constexpr double kUnit = 100;
 
-/// One format a layer, the least sum of losses with at most `budget` units in all. [layer][format].
+/// One format a layer, the least sum of losses ([layer][format]) with at most `budget` units in
+/// all. Exact, by dynamic programming: best[used] is the least loss of the layers so far with at
+/// most `used` units. Layers × budget × formats steps: 64 layers of 8 bits are 10 million. Of
+/// equally good formats the first, which has the fewest bits.
 std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
                              const std::vector<int64_t>& costs, int64_t budget) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
@@ -89,6 +92,118 @@ std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
   return out;
 }
 
+/// The models that one search compares. Each format is quantized once for all layers; a model with
+/// one rounded layer is then put together from tensors, not quantized again.
+class FormatSearch {
+ public:
+  FormatSearch(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
+               const Hessians* hessians, QuantizeOptions options, const SearchOptions& search)
+      : model_(model),
+        plan_(plan),
+        statistics_(statistics),
+        hessians_(hessians),
+        options_(std::move(options)),
+        search_(search),
+        layers_(model.config.layers),
+        threads_(search.threads),
+        sequences_(sequences_of(model, search.calibration)) {}
+
+  SearchResult run() {
+    list_formats();
+    quantize_all();
+    const int64_t budget = budget_in_units();
+    const LanguageModel reference = build_model(rounded_.back(), Execution{});
+    measure_layers(reference);
+    choose(budget);
+    options_.hybrid = out_.layers;
+    const LanguageModel found = build_model(quantized(), Execution{});
+    out_.measured = divergence(found, reference, sequences_, threads_);
+    return std::move(out_);
+  }
+
+ private:
+  LowBitModel quantized() const {
+    return quantize(model_, plan_, statistics_, hessians_, options_);
+  }
+
+  /// One kind of activations in the whole list: the scheme says once how a model's are rounded.
+  void list_formats() {
+    const bool eight_bit = options_.format.eight_bit_activations();
+    for (const char* name : {"W4A8", "W8A8", "W4A16"}) {
+      const LayerFormat format = LayerFormat::parse(name, "search");
+      if (format.eight_bit_activations() == eight_bit) out_.formats.push_back(format);
+    }
+    out_.formats.push_back(LayerFormat::parse("FP", "search"));
+  }
+
+  void quantize_all() {
+    for (const LayerFormat& format : out_.formats) {
+      options_.hybrid.assign(static_cast<size_t>(layers_), format);
+      rounded_.push_back(quantized());
+      out_.bits.push_back(stored_bits(rounded_.back(), model_.config));
+      // Rounded up, so that the list found never exceeds the budget.
+      costs_.push_back(static_cast<int64_t>(std::ceil(kUnit * out_.bits.back())));
+    }
+  }
+
+  int64_t budget_in_units() const {
+    const auto budget = static_cast<int64_t>(kUnit * search_.bits * static_cast<double>(layers_));
+    if (budget < costs_.front() * layers_) {
+      fail("--search",
+           fmt::format("at least {:.2f} bits a weight, which {} takes with its scales",
+                       static_cast<double>(costs_.front()) / kUnit, out_.formats.front().name()),
+           fmt::format("{}", search_.bits));
+    }
+    return budget;
+  }
+
+  /// Of each layer alone in each format, the others floats: L·(F − 1) divergences instead of F^L.
+  /// That they add up is an assumption, so the list found is measured too.
+  void measure_layers(const LanguageModel& reference) {
+    out_.divergence.resize(static_cast<size_t>(layers_));
+    const int64_t total = layers_ * static_cast<int64_t>(out_.formats.size() - 1);
+    int64_t done = 0;
+    for (size_t f = 0; f < out_.formats.size(); ++f) {
+      for (int64_t i = 0; i < layers_; ++i) {
+        MeanAndError loss{0, 0};  // floats against floats
+        if (!out_.formats[f].is_float()) {
+          const LowBitModel one = with_layer(rounded_.back(), rounded_[f], i);
+          loss = divergence(build_model(one, Execution{}), reference, sequences_, threads_);
+          if (search_.progress) search_.progress(++done, total);
+        }
+        out_.divergence[static_cast<size_t>(i)].push_back(loss);
+      }
+    }
+  }
+
+  void choose(int64_t budget) {
+    std::vector<std::vector<double>> losses;
+    for (const auto& of_layer : out_.divergence) {
+      losses.emplace_back();
+      for (const MeanAndError& loss : of_layer) losses.back().push_back(loss.mean);
+    }
+    const std::vector<size_t> chosen = knapsack(losses, costs_, budget);
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      out_.layers.push_back(out_.formats[chosen[i]]);
+      out_.predicted += losses[i][chosen[i]];
+      out_.average_bits += out_.bits[chosen[i]] / static_cast<double>(layers_);
+    }
+  }
+
+  const ModelDescription& model_;
+  const Plan& plan_;
+  const StatisticsSet* statistics_;
+  const Hessians* hessians_;
+  QuantizeOptions options_;
+  const SearchOptions& search_;
+  int64_t layers_;
+  Threads threads_;
+  std::vector<std::vector<int32_t>> sequences_;
+  std::vector<LowBitModel> rounded_;  ///< one for each format; the last is in floats
+  std::vector<int64_t> costs_;        ///< units a weight, one for each format
+  SearchResult out_;
+};
+
 }  // namespace
 
 Json SearchResult::to_json() const {
@@ -110,63 +225,7 @@ Json SearchResult::to_json() const {
 SearchResult search_formats(const ModelDescription& model, const Plan& plan,
                             const StatisticsSet* statistics, const Hessians* hessians,
                             QuantizeOptions options, const SearchOptions& search) {
-  SearchResult out;
-  const bool eight_bit = options.format.eight_bit_activations();
-  for (const char* name : {"W4A8", "W8A8", "W4A16"}) {
-    const LayerFormat format = LayerFormat::parse(name, "search");
-    if (format.eight_bit_activations() == eight_bit) out.formats.push_back(format);
-  }
-  out.formats.push_back(LayerFormat::parse("FP", "search"));
-  const int64_t layers = model.config.layers;
-  const auto quantized_as = [&](const LayerFormat& format) {
-    options.hybrid.assign(static_cast<size_t>(layers), format);
-    return quantize(model, plan, statistics, hessians, options);
-  };
-  const Execution execution;
-  const auto sequences = sequences_of(model, search.calibration);
-  const Threads threads(search.threads);
-  std::vector<LowBitModel> rounded;
-  std::vector<int64_t> costs;
-  for (const LayerFormat& format : out.formats) {
-    rounded.push_back(quantized_as(format));
-    out.bits.push_back(stored_bits(rounded.back(), model.config));
-    costs.push_back(static_cast<int64_t>(std::ceil(kUnit * out.bits.back())));
-  }
-  const auto budget = static_cast<int64_t>(kUnit * search.bits * static_cast<double>(layers));
-  if (budget < costs.front() * layers) {
-    fail("--search",
-         fmt::format("at least {:.2f} bits a weight, which {} takes with its scales",
-                     static_cast<double>(costs.front()) / kUnit, out.formats.front().name()),
-         fmt::format("{}", search.bits));
-  }
-  const LowBitModel& floats = rounded.back();
-  const LanguageModel reference = build_model(floats, execution);
-  std::vector<std::vector<double>> losses(static_cast<size_t>(layers));
-  out.divergence.resize(static_cast<size_t>(layers));
-  const int64_t total = layers * static_cast<int64_t>(out.formats.size() - 1);
-  int64_t done = 0;
-  for (size_t f = 0; f < out.formats.size(); ++f) {
-    for (int64_t i = 0; i < layers; ++i) {
-      MeanAndError loss{0, 0};
-      if (!out.formats[f].is_float()) {
-        const LanguageModel one = build_model(with_layer(floats, rounded[f], i), execution);
-        loss = divergence(one, reference, sequences, threads);
-        if (search.progress) search.progress(++done, total);
-      }
-      out.divergence[static_cast<size_t>(i)].push_back(loss);
-      losses[static_cast<size_t>(i)].push_back(loss.mean);
-    }
-  }
-  const auto chosen = knapsack(losses, costs, budget);
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    out.layers.push_back(out.formats[chosen[i]]);
-    out.predicted += losses[i][chosen[i]];
-    out.average_bits += out.bits[chosen[i]] / static_cast<double>(layers);
-  }
-  options.hybrid = out.layers;
-  const LowBitModel found = quantize(model, plan, statistics, hessians, options);
-  out.measured = divergence(build_model(found, execution), reference, sequences, threads);
-  return out;
+  return FormatSearch(model, plan, statistics, hessians, std::move(options), search).run();
 }
 
 }  // namespace scute

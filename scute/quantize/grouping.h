@@ -35,11 +35,11 @@ struct HeadGrouping {
 /// Per head its channels are sorted by magnitude, ascending, and the sorted profile is normalized;
 /// profiles are clustered (Ward) into at most 4 head groups per SSD group; within a head group the
 /// P sorted places are clustered into 4 consecutive ranges with the least squared distance to their
-/// mean over the heads *of that group* (Quamba uses those of the heads that stood there before
-/// reordering, spec quamba B1). With fewer than 4 heads (or P < 4) the last groups are empty: their
-/// ends repeat. A head that is all zero joins the first group. Head groups
-/// are numbered by their first head; of equally good unions or ranges the first are taken; a group
-/// without heads has channel ends of P. channel_meanabs: H·P, each ≥ 0 and
+/// mean over the heads *of that group* (Quamba's code reads the rows where the group's heads stand
+/// after reordering from the table before it: the profiles of other heads). With fewer than 4 heads
+/// (or P < 4) the last groups are empty: their ends repeat. A head that is all zero joins the first
+/// group. Head groups are numbered by their first head; of equally good unions or ranges the first
+/// are taken; a group without heads has channel ends of P. channel_meanabs: H·P, each ≥ 0 and
 /// finite, else Error naming `where`; also when H is not a multiple of G.
 HeadGrouping group_heads(std::span<const float> channel_meanabs, int64_t heads, int64_t head_width,
                          int64_t groups, std::string_view where);
