@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kConfigLimit = int64_t{16} << 20;
 
-/// The registered vision backbones that are computed here (spec cobra §1.1).
+/// The registered vision backbones that are computed here.
 struct Backbone {
   const char* id;
   const char* dino;  ///< timm's name; null: no such tower
@@ -37,7 +37,7 @@ constexpr std::array kBackbones{
     Backbone{"dinov2-vit-l", kDino, nullptr, 224},
 };
 
-/// xiuyul/mamba-2.8b-zephyr and its siblings (spec cobra §1.6): used where llm/config.json is not.
+/// xiuyul/mamba-2.8b-zephyr and its siblings (README.md): used where llm/config.json is not.
 constexpr const char* kReleasedLanguage = R"({"d_model": 2560, "n_layer": 64, "vocab_size": 50277,
   "ssm_cfg": {}, "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true,
   "pad_vocab_size_multiple": 8})";

@@ -82,7 +82,7 @@ class Checkpoint {
 
 Weights read_tower(const CobraDescription& model, const VisionConfig& tower,
                    Checkpoint& checkpoint) {
-  // A fully fine-tuned model's own towers; the original loader ignores them (spec cobra §1.10).
+  // A fully fine-tuned model's own towers; the original loader ignores them (README.md).
   const bool alone = model.config.towers.size() == 1;
   const std::string own =
       fmt::format("vision_backbone.{}featurizer.", alone ? "" : short_name(tower) + "_");

@@ -30,7 +30,7 @@ struct CobraDescription {
 };
 
 /// Reads config.json, vision/*/config.json and llm/config.json; what the released models leave
-/// unsaid is known here (spec cobra §1.1, §1.2, §1.6), so cobra+3b needs none of the last two.
+/// unsaid is known here (README.md), so cobra+3b needs none of the last two.
 /// Error naming file and key on a backbone, projector or option that this engine does not compute.
 CobraDescription describe_cobra(const std::string& folder);
 

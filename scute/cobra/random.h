@@ -12,7 +12,7 @@
 namespace scute {
 
 /// "cobra+3b-vision", DINOv2 L/14 and SigLIP so400m/14 at 384 pixels with the fused projector into
-/// 2560 columns (spec cobra §1.2, §1.5), and "tiny-cobra-vision" for tests.
+/// 2560 columns (models/vision/README.md), and "tiny-cobra-vision" for tests.
 std::vector<std::string> named_vision_sizes();
 /// Error naming the known ones and the nearest.
 CobraConfig named_vision_config(std::string_view size);

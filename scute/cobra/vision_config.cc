@@ -12,7 +12,7 @@
 namespace scute {
 namespace {
 
-/// The released architectures (spec cobra §1.1, §1.2), timm's defaults filled in.
+/// The released architectures (models/vision/README.md), timm's defaults filled in.
 struct Architecture {
   const char* name;
   TowerKind kind;
@@ -117,8 +117,8 @@ int64_t side_of(int64_t positions, const std::string& source) {
   return side;
 }
 
-/// Meta's raw file (spec cobra §2.2 a): registers under another name, the class token's position in
-/// front of the patches'.
+/// Meta's raw file (models/vision/README.md): registers under another name, the class token's
+/// position in front of the patches'.
 void use_raw_names(Weights& weights, const VisionConfig& config) {
   if (!weights.contains("mask_token")) return;
   weights.erase("mask_token");

@@ -24,8 +24,8 @@ TowerDescription describe_tower(TowerKind kind, const Json& json, const std::str
 
 /// Renames to timm's names (from OpenCLIP's `visual.trunk.`, or Meta's raw DINOv2 names, whose
 /// class token gets its position added), drops what is never computed (last block, final norm,
-/// pooling, text tower), and resamples the positions to the config's grid (spec cobra §2.2).
-/// Low-bit tensors stay as they are.
+/// pooling, text tower), and resamples the positions to the config's grid
+/// (models/vision/README.md). Low-bit tensors stay as they are.
 Weights timm_weights(Weights weights, const VisionConfig& config);
 
 }  // namespace scute

@@ -54,7 +54,7 @@ struct FeatureRequest {
   bool normalize = true;
 };
 
-/// FOLDER/json/NAME.json and FOLDER/npy/NAME.{feats,xy,ts}.npy (spec regressor §4.1); the
+/// FOLDER/json/NAME.json and FOLDER/npy/NAME.{feats,xy,ts}.npy (scute/regressor/README.md); the
 /// normalization is the first stats_train.npz of FOLDER/npy, FOLDER and its parent. Error naming
 /// the file and what to do: no such folder, another Din, arrays of different lengths, a window that
 /// begins before the first frame or whose label is behind the last one, a label that is not finite,

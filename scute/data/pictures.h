@@ -12,7 +12,7 @@
 
 namespace scute {
 
-/// How a picture becomes square (spec cobra §1.4).
+/// How a picture becomes square (scute/models/vision/README.md).
 enum class ResizeStrategy {
   naive,      ///< "resize-naive": both sides to the size, whatever the aspect
   crop,       ///< "resize-crop": the shorter side to the size, then the middle

@@ -80,8 +80,8 @@ class Decider {
 /// codes) plus the clipping error.
 double expected_error(const Distribution& distribution, double lo, double hi, GridSpec grid);
 
-/// The percentile that the tail rules pick (spec: cobra §3.7), one of 99, 99.9, 99.99, 99.999, from
-/// the signed percentiles p25 p50 p75 p90 p99 p99.9 p99.99 p99.999, and which rule it was.
+/// The percentile that the tail rules pick (scute/cobra/README.md), one of 99, 99.9, 99.99, 99.999,
+/// from the signed percentiles p25 p50 p75 p90 p99 p99.9 p99.99 p99.999, and which rule it was.
 struct TailChoice {
   double percentile;
   int rule;  ///< 1 … 7

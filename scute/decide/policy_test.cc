@@ -215,7 +215,8 @@ TEST(Mse, BeatsEveryOtherClipUpToASearchStep) {
 }
 
 TEST(Mse, FindsTheKnownClipOfANormal) {
-  // For 8 bits the optimum lies near 3.9 standard deviations (spec cobra §5.2 P); 4 bits near 2.6.
+  // For 8 bits the optimum lies near 3.9 standard deviations of a normal distribution; 4 bits
+  // near 2.6.
   const Statistic s = statistic_of(draw(families()[0], 1000000, 2));
   EXPECT_NEAR(decide_as("mse", s, {.bits = 8}).hi, 3.95, 0.25);
   EXPECT_NEAR(decide_as("mse", s, {.bits = 4}).hi, 2.6, 0.25);

@@ -21,7 +21,7 @@ struct CollectOptions {
   int fine = 8;
   bool per_channel = false;
   int64_t state_every = 64;  ///< 0: no ssm_state_act:steps
-  bool ema = false;          ///< also the order-dependent percentile average of spec quamba §2.3
+  bool ema = false;          ///< also the order-dependent percentile average of Quamba (README.md)
   double sigma = 0.01;
   double alpha = 0.9995;         ///< of the EMA percentile
   int64_t save_activations = 0;  ///< first values of the first sample kept per site

@@ -21,7 +21,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers
 Scheme scheme_from_json(const Json& json, const std::string& where);
 std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& where);
 
-/// compressed-tensors' block (spec export §E1): one group per weight format, private keys nowhere.
+/// compressed-tensors' block (README.md): one group per weight format, private keys nowhere.
 /// `table`: bits of a quantized embedding and head, 0 when they are floats; `table_inputs`: the
 /// head rounds its input to 8 bits.
 struct TableFormat {

@@ -175,7 +175,7 @@ TEST_F(ModelFolder, TheHashIsOfContentsNotOfThePlace) {
 }
 
 TEST(RandomModel, HasTheReleasedSizes) {
-  // Parameters of spec quamba §1.5, in millions.
+  // Parameters of the released models, in millions (README.md).
   const auto parameters = [](const char* name) {
     const MambaConfig c = named_config(name);
     int64_t layer =

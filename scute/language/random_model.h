@@ -10,7 +10,7 @@
 
 namespace scute {
 
-/// The sizes of the released models, "mamba-130m" … "mamba2-2.7b" (spec: quamba §1.5), and
+/// The sizes of the released models, "mamba-130m" … "mamba2-2.7b" (README.md), and
 /// "mamba-tiny", "mamba2-tiny" for tests. Error naming the known ones.
 MambaConfig named_config(std::string_view size);
 std::vector<std::string> named_sizes();

@@ -109,8 +109,8 @@ TEST(Grouping, ChannelEndsAreThoseOfTheHeadsThatStandThereAfterReordering) {
   EXPECT_THAT(ends_of(grouping, 1), ElementsAre(5, 6, 7, 8));
   EXPECT_THAT(ends_of(grouping, 2), ElementsAre(2, 4, 6, 8));
   EXPECT_THAT(ends_of(grouping, 3), ElementsAre(1, 4, 7, 8));
-  // The heads that stood at these places before (Quamba's, spec B1) are of three kinds each and
-  // ask for other ends.
+  // The heads that stood at these places before (which Quamba's code reads) are of three kinds each
+  // and ask for other ends.
   for (size_t group = 0; group < 4; ++group) {
     std::vector<std::vector<double>> before;
     for (size_t h = 0; h < 3; ++h) before.push_back(profile(rows[group * 3 + h]));

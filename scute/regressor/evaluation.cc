@@ -155,8 +155,8 @@ void Evaluation::warn_of_cut_positions() {
                   cut, rows.rows, highest));
 }
 
-/// Of the layers' inputs. The extension keeps 8-bit codes 0 … 255 in signed bytes (spec regressor
-/// 6.1-#3).
+/// Of the layers' inputs. The extension keeps 8-bit codes 0 … 255 in signed bytes
+/// (README.md).
 void Evaluation::warn_of_saturation() {
   constexpr double kMuch = 1e-3;
   const auto& layers = out_.diagnosis->layers;

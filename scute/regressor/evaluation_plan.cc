@@ -53,7 +53,7 @@ RegressorPlan plan_regressor(const RegressorCheckpoint& checkpoint, const Regres
   out.how.mode =
       flags.mode.value_or(has_scales ? out.how.mode.value_or(Mode::dynamic) : Mode::dynamic);
   if (flags.bits) out.how.bits = *flags.bits;
-  // Stored mode "fixed" at 8 bits has no formula any more (spec regressor §2.4): measure.
+  // Stored mode "fixed" at 8 bits has no formula any more (README.md): measure.
   if (!flags.mode && out.how.mode == Mode::fixed && out.how.bits == 8) out.how.mode = Mode::dynamic;
   if (out.how.mode == Mode::fixed) {
     if (flags.bits == 8) {

@@ -217,7 +217,7 @@ TEST_F(SharedQuantized, PositionsOfTheExtensionStandOnItsGrid) {
   };
   // Positions of up to 4 m are floats 2^-22 apart; the sum of 64 products in floats and the bias
   // round to that some ten times: 2e-6 m at most, of a step of 1.5e-5 m.
-  const double scale = 0.0039062597788870335;  // spec regressor §3.3
+  const double scale = 0.0039062597788870335;  // scute/models/regressor/README.md
   EXPECT_EQ(static_cast<double>(0x1p-8F + 1e-8F), scale);
   EXPECT_LE(off_grid(scale * scale), 0.15);
   EXPECT_GE(off_grid(0x1p-16), 0.4) << "not Q8.8: 2.5e-6 of 10^5 steps is half of one";

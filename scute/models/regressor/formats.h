@@ -13,7 +13,7 @@
 
 namespace scute {
 
-/// Whose arithmetic a rounded layer follows (spec regressor §3.2, §3.3).
+/// Whose arithmetic a rounded layer follows (README.md).
 enum class RegressorBackend {
   lsq,        ///< both factors rounded to floats: clamp, round half to even; the product in floats
   extension,  ///< the same with scales 1e-8 larger, times the reciprocal in double, then cut; 8-bit

@@ -39,8 +39,7 @@ void round_extension(MatView<float> x, std::span<const float> scales, int bits) 
 /// Asymmetric 8-bit inputs of the extension: code = clamp(round(x/scale) + zero, 0, 255), kept in a
 /// signed byte, so that codes above 127 come back 256 lower.
 void round_wrapping(MatView<float> x, float scale, int32_t zero) noexcept;
-/// Its scale where the inputs have several: their mean, as the extension takes it (spec regressor
-/// 6.1-#5).
+/// Its scale where the inputs have several: their mean, as the extension takes it (README.md).
 float wrapping_scale(std::span<const float> scales) noexcept;
 
 /// Both factors rounded, then a product in floats: RegressorBackend lsq and extension.

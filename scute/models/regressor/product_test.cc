@@ -77,7 +77,7 @@ TEST(RoundExtension, RoundsThenSaturatesWithALargerScale) {
     return rounded(std::move(x), [&](MatView<float> m) { round_extension(m, scales, bits); });
   };
   const float scale = 0x1p-8F + 1e-8F;
-  EXPECT_EQ(static_cast<double>(scale), 0.0039062597788870335) << "spec regressor §3.3";
+  EXPECT_EQ(static_cast<double>(scale), 0.0039062597788870335) << "README.md";
   EXPECT_THAT(round({1, -200, 200}, {0x1p-8F}, 16),
               ElementsAre(256 * scale, -32768 * scale, 32767 * scale));
   EXPECT_EQ(round({1}, {-0x1p-8F}, 16)[0], 256 * scale) << "|scale|";
@@ -101,7 +101,7 @@ TEST(RoundExtension, RoundsThenSaturatesWithALargerScale) {
 }
 
 TEST(RoundWrapping, CodesAbove127WrapRoundAsTheyDoThere) {
-  // [-1, 1] on 0 … 255: scale 2/255, zero point 128 (spec regressor 6.1-#3).
+  // [-1, 1] on 0 … 255: scale 2/255, zero point 128 (README.md).
   const auto y = rounded({-1, -0.5F, 0, 0.5F, 1},
                          [](MatView<float> m) { round_wrapping(m, 2.0F / 255, 128); });
   EXPECT_THAT(y,

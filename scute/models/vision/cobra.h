@@ -1,5 +1,5 @@
 // Cobra: pictures through one or two vision towers and a projector into a Mamba language model
-// (spec cobra §1).
+// (README.md).
 #pragma once
 
 #include <cstdint>

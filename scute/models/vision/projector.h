@@ -12,7 +12,7 @@
 
 namespace scute {
 
-/// By the end of Cobra's arch_specifier (spec cobra §1.5).
+/// By the end of Cobra's arch_specifier (README.md).
 enum class ProjectorKind { linear, gelu_mlp, fused_gelu_mlp, fused_ldpnet };
 /// Error naming the known ones.
 ProjectorKind parse_projector(std::string_view arch_specifier);

@@ -13,7 +13,7 @@
 
 namespace scute {
 
-/// The shape of a tower (timm's VisionTransformer; spec cobra §1.2, §2).
+/// The shape of a tower (timm's VisionTransformer; README.md).
 struct VisionConfig {
   std::string
       bucket;  ///< "vision.dino" or "vision.siglip": its site, and the prefix of those inside
@@ -102,7 +102,7 @@ class VisionTower {
 };
 
 /// Position vectors of a `from` × `from` grid for a `to` × `to` grid, as PyTorch's interpolate with
-/// mode bicubic and antialias does (spec cobra §2.3): f32 [1, from², D] → [1, to², D].
+/// mode bicubic and antialias does (README.md): f32 [1, from², D] → [1, to², D].
 Tensor resample_positions(const Tensor& positions, int64_t from, int64_t to);
 
 }  // namespace scute

@@ -29,7 +29,7 @@ const Execution simulate_backend{Compute::f32, Backend::simulate};
 /// Rows of numbers in double: the oracle's matrices.
 using Rows = std::vector<std::vector<double>>;
 
-/// The transformer as spec cobra §2.1 puts it, in plain loops and double, every row through every
+/// The transformer as README.md puts it, in plain loops and double, every row through every
 /// block.
 class PlainTower {
  public:
