@@ -1,4 +1,4 @@
-// NumPy's .npy and .npz.
+// NumPy's files as tensors: .npy is read, .npz read and written.
 #pragma once
 
 #include <cstddef>

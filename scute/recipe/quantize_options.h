@@ -12,7 +12,7 @@
 
 namespace scute {
 
-/// The format of one layer.
+/// Bits of one layer's weights and of its activations; 16: floats.
 struct LayerFormat {
   int weight_bits = 8;  ///< 8, 4, or 16: floats as they were
   int activation_bits = 8;

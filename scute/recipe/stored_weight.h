@@ -1,4 +1,4 @@
-// How a quantized matrix is stored: internal to this folder.
+// The tensors that a quantized matrix becomes in a checkpoint.
 #pragma once
 
 #include <string>

@@ -36,7 +36,7 @@ class IntegerProduct {
   const CodeMatrix& matrix() const { return matrix_; }
   const std::vector<double>& factor() const { return factor_; }
   const std::vector<double>& bias() const { return bias_; }
-  /// Bits of the outputs.
+  /// 8 or 16: what sums are cut to.
   int output_bits() const { return output_bits_; }
   int64_t bytes() const;
 
