@@ -79,6 +79,23 @@ bool any_name(const std::vector<std::string>& names, std::string_view part) {
 
 }  // namespace
 
+void read_records(LowBitFiles& out) {
+  const std::string& folder = out.path;
+  out.recipe = read_json(folder, "recipe.json");
+  if (const Json plan = read_json(folder, "plan.json"); !plan.is_null()) {
+    out.plan = Plan::from_json(plan, folder + "/plan.json");
+  }
+  if (const fs::path file = fs::path(folder) / "statistics.safetensors"; fs::exists(file)) {
+    out.statistics = read_statistics(file.string());
+    const Json *theirs = out.statistics->meta.find("model_sha256"),
+               *ours = out.recipe.find("model_sha256");
+    if (theirs != nullptr && ours != nullptr && !(*theirs == *ours)) {
+      out.statistics.reset();
+      out.foreign_statistics = true;
+    }
+  }
+}
+
 LowBitFiles read_low_bit_files(const std::string& folder) {
   if (!fs::is_directory(folder)) fail(folder, "a folder of a low-bit model", "no such folder");
   if (fs::exists(fs::path(folder) / "config.json") && kind_of(folder) == ModelKind::cobra) {
@@ -92,21 +109,9 @@ LowBitFiles read_low_bit_files(const std::string& folder) {
   out.mixer = any_name(names, ".mixer.x_proj.") ? MixerKind::mamba1 : MixerKind::mamba2;
   for (const std::string& name : names) out.layers = std::max(out.layers, layer_of(name) + 1);
   read_config(read_json(folder, "config.json"), out);
-  out.recipe = read_json(folder, "recipe.json");
+  read_records(out);
   read_recipe(out);
-  if (const Json plan = read_json(folder, "plan.json"); !plan.is_null()) {
-    out.plan = Plan::from_json(plan, folder + "/plan.json");
-    guess_from_plan(out);
-  }
-  if (const fs::path file = fs::path(folder) / "statistics.safetensors"; fs::exists(file)) {
-    out.statistics = read_statistics(file.string());
-    const Json *theirs = out.statistics->meta.find("model_sha256"),
-               *ours = out.recipe.find("model_sha256");
-    if (theirs != nullptr && ours != nullptr && !(*theirs == *ours)) {
-      out.statistics.reset();
-      out.foreign_statistics = true;
-    }
-  }
+  if (out.plan) guess_from_plan(out);
   out.scales = find_scales(names, out.mixer, out.origins);
   if (out.scales.empty() && !any_name(names, ".weight_scale")) {
     fail(folder, "a low-bit model (scute quantize)", "a float one: no tensor is a scale");
@@ -134,6 +139,10 @@ bool agrees(const std::vector<float>& values, float planned) {
   const double difference = largest - static_cast<double>(planned);
   const double allowed = kForgiven * static_cast<double>(planned);
   return values.size() == 1 ? std::abs(difference) <= allowed : difference <= allowed;
+}
+
+bool is_clip_of(const Decision& decision, float lo, float hi) {
+  return lo == static_cast<float>(decision.lo) && hi == static_cast<float>(decision.hi);
 }
 
 void append_to(Json& object, std::string_view key, Json value, const std::string& where) {

@@ -72,12 +72,6 @@ std::string site_of(const ScaleName& name, int64_t layer, const ScaleOrigins& or
                      is_rotated(name, origins.scheme) ? "@rotated" : "");
 }
 
-/// Whether an unknown tensor looks like a scale of activations.
-bool looks_like_one(std::string_view tensor) {
-  return tensor.ends_with("_scale") && !tensor.ends_with("weight_scale") &&
-         !tensor.ends_with("weight_channel_scale");
-}
-
 }  // namespace
 
 std::span<const ScaleName> scale_names(MixerKind mixer) {
@@ -97,6 +91,11 @@ int64_t layer_of(std::string_view tensor) {
   constexpr int64_t kMost = 100'000;  // the deepest released models have 64
   const bool number = error == std::errc() && layer >= 0 && layer < kMost;
   return number && end != rest.data() + rest.size() && *end == '.' ? layer : kHeadLayer;
+}
+
+bool is_activation_scale(std::string_view tensor) {
+  return tensor.ends_with("_scale") && !tensor.ends_with("weight_scale") &&
+         !tensor.ends_with("weight_channel_scale");
 }
 
 std::vector<StoredScale> find_scales(const std::vector<std::string>& names, MixerKind mixer,
@@ -120,7 +119,7 @@ std::vector<StoredScale> find_scales(const std::vector<std::string>& names, Mixe
     if (row != table.end()) {
       found[{layer, place}].push_back(
           {name, layer, std::string(row->step), site_of(*row, layer, origins)});
-    } else if (looks_like_one(tensor)) {
+    } else if (is_activation_scale(tensor)) {
       found[{layer, place}].push_back({name, layer, "not known", ""});
     }
   }

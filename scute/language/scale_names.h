@@ -35,11 +35,12 @@ struct ScaleOrigins {
 };
 
 constexpr int64_t kHeadLayer = -1;
+constexpr int64_t kNoLayer = -2;  ///< of no language model: of a vision tower or a projector
 
 /// A tensor of activation scales.
 struct StoredScale {
   std::string tensor;  ///< its whole name
-  int64_t layer = 0;   ///< kHeadLayer: the head's
+  int64_t layer = 0;   ///< kHeadLayer: the head's; or kNoLayer
   std::string step;
   std::string site;  ///< the whole name; empty: a scale that this version does not know
 };
@@ -48,6 +49,8 @@ struct StoredScale {
 /// use, the head's last. Scales of weights are none of them.
 std::vector<StoredScale> find_scales(const std::vector<std::string>& names, MixerKind mixer,
                                      const ScaleOrigins& origins);
+/// Whether a tensor of this name looks like a scale of activations, also if no table has it.
+bool is_activation_scale(std::string_view tensor);
 /// The layer of a tensor "backbone.layers.I.…", or kHeadLayer.
 int64_t layer_of(std::string_view tensor);
 

@@ -60,9 +60,10 @@ struct FolderEdit {
   std::string path;
   std::vector<RangeChange> ranges;
   std::vector<TensorChange> changes;
-  std::map<std::string, Tensor> tensors;  ///< the new ones by name
-  Json plan;                              ///< null: the folder has none
-  Json recipe;                            ///< with the edits appended to "edits"
+  /// The new tensors by name, by the folder whose files hold them: "", or a part of Cobra's.
+  std::map<std::string, std::map<std::string, Tensor>> tensors;
+  /// Files with other contents: "recipe.json" with the edits appended to "edits", "plan.json".
+  std::map<std::string, Json> documents;
 };
 
 /// Every tensor that repeats a site's scale follows its range: one scale is that of the new range,

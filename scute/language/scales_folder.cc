@@ -1,4 +1,6 @@
 // The scales of a finished low-bit model, changed together with its plan and its recipe.
+#include "scute/language/scales_folder.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,8 +12,6 @@
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
-#include "scute/language/low_bit_files.h"
-#include "scute/language/scales.h"
 #include "scute/models/grids.h"
 #include "scute/recipe/folder_writer.h"
 
@@ -37,8 +37,80 @@ float stored_scale(const LowBitFiles& files, const std::string& site) {
   return largest;
 }
 
-/// The range of every site that has a scale: the plan's while the tensors are its, else what the
-/// tensors say.
+/// The new tensor: what was exactly the planned scale is exactly that again.
+Tensor edited_tensor(const LowBitFiles& files, const std::string& name, const std::string& site,
+                     const Decision& before, const Decision& after) {
+  std::vector<float> values = scale_values(files, name);
+  const double factor = magnitude(after.lo, after.hi) / magnitude(before.lo, before.hi);
+  if (values.size() == 1 && values.front() == planned_scale(files, site, before)) {
+    values.front() = planned_scale(files, site, after);
+  } else {
+    for (float& value : values) value = static_cast<float>(factor * static_cast<double>(value));
+  }
+  Tensor out = Tensor::of<float>(files.tensors.at(name).shape(), values);
+  checked_scales(out, name);
+  return out;
+}
+
+Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
+
+/// A range of a site that no plan speaks of.
+Decision decision_of(std::pair<float, float> range) {
+  Decision out;
+  out.lo = static_cast<double>(range.first);
+  out.hi = static_cast<double>(range.second);
+  out.grid = GridSpec{};
+  out.scale = static_cast<double>(make_grid(out.lo, out.hi, {}).scale);
+  return out;
+}
+
+bool changed(const FolderEdit& edit, const std::string& site) {
+  return std::ranges::any_of(edit.ranges,
+                             [&](const RangeChange& change) { return change.site == site; });
+}
+
+/// The weight files again, with the new tensors in place of the old ones.
+void rewrite_tensors(const FolderEdit& edit, const FolderWriter& folder) {
+  for (const auto& [part, tensors] : edit.tensors) {
+    make_folder(folder.file(part));
+    for (const std::string& file : checkpoint_files(edit.path + "/" + part)) {
+      SafetensorsFile all = read_safetensors(file);
+      for (NamedTensor& item : all.tensors) {
+        const auto found = tensors.find(item.name);
+        if (found != tensors.end()) item.tensor = found->second;
+      }
+      const fs::path name = fs::path(part) / fs::path(file).filename();
+      write_safetensors(folder.file(name.string()), all.tensors, all.metadata);
+    }
+  }
+}
+
+/// Every file that is not written anew.
+void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
+  for (const auto& entry : fs::recursive_directory_iterator(edit.path)) {
+    const std::string name = fs::relative(entry.path(), edit.path).string();
+    if (entry.is_directory()) {
+      make_folder(folder.file(name));
+    } else if (!fs::exists(folder.file(name))) {
+      folder.copy(entry.path().string(), name);
+    }
+  }
+}
+
+void check_written(const FolderEdit& edit, const FolderWriter& folder) {
+  for (const auto& [part, tensors] : edit.tensors) {
+    const std::string path = folder.file(part);
+    const Weights after = read_checkpoint(path);
+    for (const auto& [name, tensor] : tensors) {
+      if (!std::ranges::equal(after.at(name).bytes(), tensor.bytes())) {
+        fail(path + "/model.safetensors: " + name, "what was written", "other bytes");
+      }
+    }
+  }
+}
+
+}  // namespace
+
 Plan ranges_before(const LowBitFiles& files) {
   Plan out;
   if (files.plan) out = *files.plan;
@@ -64,27 +136,31 @@ Plan ranges_before(const LowBitFiles& files) {
     decision.grid = GridSpec{};
     decision.scale = static_cast<double>(make_grid(decision.lo, decision.hi, {}).scale);
   }
+  for (const auto& [site, range] : files.clips) {
+    done.insert(site);
+    Decision& decision = out.sites[site];
+    if (!is_clip_of(decision, range.first, range.second)) decision = decision_of(range);
+  }
   // A plan may name sites that no tensor of this checkpoint has: nothing would follow them.
   std::erase_if(out.sites, [&](const auto& entry) { return !done.contains(entry.first); });
   return out;
 }
 
-/// The new tensor: what was exactly the planned scale is exactly that again.
-Tensor edited_tensor(const LowBitFiles& files, const std::string& name, const std::string& site,
-                     const Decision& before, const Decision& after) {
-  std::vector<float> values = scale_values(files, name);
-  const double factor = magnitude(after.lo, after.hi) / magnitude(before.lo, before.hi);
-  if (values.size() == 1 && values.front() == planned_scale(files, site, before)) {
-    values.front() = planned_scale(files, site, after);
-  } else {
-    for (float& value : values) value = static_cast<float>(factor * static_cast<double>(value));
+void edit_tensors(const LowBitFiles& files, const Plan& before, const Plan& after,
+                  const std::function<TensorPlace(const std::string&)>& place, FolderEdit& edit) {
+  for (const StoredScale& scale : files.scales) {
+    if (!changed(edit, scale.site)) continue;
+    Tensor tensor = edited_tensor(files, scale.tensor, scale.site, before.sites.at(scale.site),
+                                  after.sites.at(scale.site));
+    const auto values = tensor.values<float>();
+    const std::vector<float> was = scale_values(files, scale.tensor);
+    edit.changes.push_back({scale.tensor, scale.site, static_cast<double>(std::ranges::max(was)),
+                            static_cast<double>(std::ranges::max(values))});
+    const auto [part, name] = place(scale.tensor);
+    edit.tensors[part].emplace(name, std::move(tensor));
   }
-  Tensor out = Tensor::of<float>(files.tensors.at(name).shape(), values);
-  checked_scales(out, name);
-  return out;
 }
 
-/// plan.json after the edit: the entries it had, the changed ones as they are now.
 Json plan_after(const LowBitFiles& files, const std::vector<RangeEdit>& edits, const Plan& after,
                 const std::vector<RangeChange>& changes) {
   if (!files.plan) return {};
@@ -98,9 +174,8 @@ Json plan_after(const LowBitFiles& files, const std::vector<RangeEdit>& edits, c
   return out.to_json();
 }
 
-Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
-
-Json recipe_after(const LowBitFiles& files, const std::vector<RangeChange>& changes) {
+Json recipe_after(const LowBitFiles& files, const std::vector<StoredScale>& scales,
+                  const std::vector<RangeChange>& changes) {
   Json out = files.recipe;
   if (out.is_null()) {
     out["format"] = "scute-recipe";
@@ -116,7 +191,7 @@ Json recipe_after(const LowBitFiles& files, const std::vector<RangeChange>& chan
     one["scale_before"] = change.scale_before;
     one["scale_after"] = change.scale;
     one["tensors"] = Json::array();
-    for (const StoredScale& scale : files.scales) {
+    for (const StoredScale& scale : scales) {
       if (scale.site == change.site) one["tensors"].push_back(scale.tensor);
     }
     append_to(out, "edits", std::move(one), files.path + "/recipe.json");
@@ -124,83 +199,56 @@ Json recipe_after(const LowBitFiles& files, const std::vector<RangeChange>& chan
   return out;
 }
 
-/// The weight files again, with the new tensors in place of the old ones.
-void write_tensors(const FolderEdit& edit, const FolderWriter& folder) {
-  for (const std::string& file : checkpoint_files(edit.path)) {
-    SafetensorsFile all = read_safetensors(file);
-    for (NamedTensor& item : all.tensors) {
-      const auto found = edit.tensors.find(item.name);
-      if (found != edit.tensors.end()) item.tensor = found->second;
-    }
-    write_safetensors(folder.file(fs::path(file).filename().string()), all.tensors, all.metadata);
-  }
-}
-
-/// Everything that is not written anew.
-void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(edit.path)) {
-    const std::string name = entry.path().filename().string();
-    if (fs::exists(folder.file(name))) continue;
-    fs::copy(entry.path(), folder.file(name), fs::copy_options::recursive, error);
-    if (error) fail(folder.file(name), "a file that can be written", error.message());
-  }
-}
-
-/// What the edited folder computes beside what it did before.
-ProbeComparison check(const FolderEdit& edit, const FolderWriter& folder) {
-  const LowBitFiles after = read_low_bit_files(folder.path());
-  for (const auto& [name, tensor] : edit.tensors) {
-    if (!std::ranges::equal(after.tensors.at(name).bytes(), tensor.bytes())) {
-      fail(folder.file("model.safetensors") + ": " + name, "what was written", "other bytes");
-    }
-  }
-  if (!after.has_scheme) return {};
-  const Execution execution;
-  constexpr auto kHead = LanguageModel::Head::packed;
-  const LanguageModel now = load_model(describe_model(folder.path()), execution, kHead);
-  return compare_logits(load_model(describe_model(edit.path), execution, kHead), now, kProbeSeed);
-}
-
-}  // namespace
-
-FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits) {
-  const LowBitFiles files = read_low_bit_files(folder);
+void require_safetensors(const std::string& folder) {
   for (const std::string& file : checkpoint_files(folder)) {
     if (!file.ends_with(".safetensors")) fail(file, "a .safetensors file, to be edited", "another");
   }
+}
+
+ProbeComparison write_edited(const FolderEdit& edit,
+                             const std::function<ProbeComparison(const std::string&)>& compare) {
+  FolderWriter folder(edit.path);
+  rewrite_tensors(edit, folder);
+  for (const auto& [name, json] : edit.documents) {
+    make_folder(fs::path(folder.file(name)).parent_path().string());
+    write_file(folder.file(name), json.dump(2) + "\n");
+  }
+  copy_rest(edit, folder);
+  check_written(edit, folder);
+  const ProbeComparison out = compare(folder.path());
+  folder.commit();
+  return out;
+}
+
+FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits) {
+  const LowBitFiles files = read_low_bit_files(folder);
+  require_safetensors(folder);
   if (files.scales.empty()) fail(folder, "scales of activations to edit", "weights alone");
   const Plan before = ranges_before(files);
   Plan after = before;
   FolderEdit out;
   out.path = fs::canonical(folder).string();
   out.ranges = edit_plan(after, edits);
-  for (const StoredScale& scale : files.scales) {
-    const bool changed = std::ranges::any_of(
-        out.ranges, [&](const RangeChange& change) { return change.site == scale.site; });
-    if (!changed) continue;
-    Tensor tensor = edited_tensor(files, scale.tensor, scale.site, before.sites.at(scale.site),
-                                  after.sites.at(scale.site));
-    const auto values = tensor.values<float>();
-    const std::vector<float> was = scale_values(files, scale.tensor);
-    out.changes.push_back({scale.tensor, scale.site, static_cast<double>(std::ranges::max(was)),
-                           static_cast<double>(std::ranges::max(values))});
-    out.tensors.emplace(scale.tensor, std::move(tensor));
-  }
-  out.plan = plan_after(files, edits, after, out.ranges);
-  out.recipe = recipe_after(files, out.ranges);
+  edit_tensors(
+      files, before, after,
+      [](const auto& name) {
+        return TensorPlace{"", name};
+      },
+      out);
+  const Json plan = plan_after(files, edits, after, out.ranges);
+  if (!plan.is_null()) out.documents["plan.json"] = plan;
+  out.documents["recipe.json"] = recipe_after(files, files.scales, out.ranges);
   return out;
 }
 
 ProbeComparison write_folder_edit(const FolderEdit& edit) {
-  FolderWriter folder(edit.path);
-  write_tensors(edit, folder);
-  if (!edit.plan.is_null()) write_file(folder.file("plan.json"), edit.plan.dump(2) + "\n");
-  write_file(folder.file("recipe.json"), edit.recipe.dump(2) + "\n");
-  copy_rest(edit, folder);
-  const ProbeComparison out = check(edit, folder);
-  folder.commit();
-  return out;
+  return write_edited(edit, [&](const std::string& written) -> ProbeComparison {
+    if (!read_low_bit_files(written).has_scheme) return {};
+    const Execution execution;
+    constexpr auto kHead = LanguageModel::Head::packed;
+    const LanguageModel now = load_model(describe_model(written), execution, kHead);
+    return compare_logits(load_model(describe_model(edit.path), execution, kHead), now, kProbeSeed);
+  });
 }
 
 }  // namespace scute

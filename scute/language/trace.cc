@@ -54,8 +54,27 @@ class RangeTracer {
     out_.edited = true;
   }
 
+  /// Of a site that has no scale, but keeps its values within lo .. hi.
+  TracedRange clip(float lo, float hi) {
+    if (decision_ != nullptr && !is_clip_of(*decision_, lo, hi)) {
+      out_.edited = true;
+      add_remark(out_.remark,
+                 fmt::format("edited: the plan asks for {} .. {}", decision_->lo, decision_->hi));
+    }
+    keep_plan();
+    if (decision_ == nullptr || out_.edited) {
+      out_.lo = static_cast<double>(lo);
+      out_.hi = static_cast<double>(hi);
+    }
+    measure();
+    out_.sqnr.reset();
+    return std::move(out_);
+  }
+
   TracedRange finish() {
-    keep_range();
+    out_.hi = kCodes * largest_;
+    out_.lo = -out_.hi;
+    keep_plan();
     measure();
     if (several_ && out_.measured == "statistics.safetensors") {
       add_remark(out_.remark, "several scales: clipped and SQNR are those of the largest alone");
@@ -64,9 +83,7 @@ class RangeTracer {
   }
 
  private:
-  void keep_range() {
-    out_.hi = kCodes * largest_;
-    out_.lo = -out_.hi;
+  void keep_plan() {
     if (decision_ == nullptr) return;
     out_.policy = decision_->policy;
     out_.because = decision_->because;
@@ -111,30 +128,6 @@ class RangeTracer {
   bool several_ = false;
 };
 
-TracedLayer trace_layer(const LowBitFiles& files, int64_t layer) {
-  TracedLayer out;
-  out.layer = layer;
-  const auto place = static_cast<size_t>(layer);
-  if (layer >= 0 && place < files.formats.size()) out.format = files.formats[place];
-  std::vector<RangeTracer> tracers;
-  std::vector<std::string> sites;
-  for (const StoredScale& stored : files.scales) {
-    if (stored.layer != layer) continue;
-    const std::vector<float> values = scale_values(files, stored.tensor);
-    out.scales.push_back({stored, files.tensors.at(stored.tensor).shape(), std::ranges::min(values),
-                          std::ranges::max(values)});
-    if (stored.site.empty()) continue;
-    const auto at = std::ranges::find(sites, stored.site) - sites.begin();
-    if (at == std::ssize(sites)) {
-      sites.push_back(stored.site);
-      tracers.emplace_back(files, stored.site);
-    }
-    tracers[static_cast<size_t>(at)].add(values);
-  }
-  for (RangeTracer& tracer : tracers) out.ranges.push_back(tracer.finish());
-  return out;
-}
-
 /// "; policy auto" and the like, of members that a meta object has.
 std::string members(const Json& meta, std::initializer_list<std::string_view> keys) {
   std::string out;
@@ -159,7 +152,51 @@ std::string statistics_note(const LowBitFiles& files) {
       files.plan ? "are what the plan says" : "cannot be known");
 }
 
-std::vector<std::string> notes_of(const LowBitFiles& files) {
+TracedLayer trace_layer(const LowBitFiles& files, int64_t layer) {
+  std::vector<StoredScale> scales;
+  for (const StoredScale& scale : files.scales) {
+    if (scale.layer == layer) scales.push_back(scale);
+  }
+  TracedLayer out = trace_group(files, scales);
+  out.layer = layer;
+  const auto place = static_cast<size_t>(layer);
+  if (layer >= 0 && place < files.formats.size()) out.format = files.formats[place];
+  return out;
+}
+
+}  // namespace
+
+std::string TracedLayer::name() const {
+  if (!part.empty()) return part;
+  return layer == kHeadLayer ? "lm_head" : fmt::format("{}", layer);
+}
+
+TracedLayer trace_group(const LowBitFiles& files, const std::vector<StoredScale>& scales) {
+  TracedLayer out;
+  std::vector<RangeTracer> tracers;
+  std::vector<std::string> sites;
+  for (const StoredScale& stored : scales) {
+    const std::vector<float> values = scale_values(files, stored.tensor);
+    out.scales.push_back({stored, files.tensors.at(stored.tensor).shape(), std::ranges::min(values),
+                          std::ranges::max(values)});
+    if (stored.site.empty()) continue;
+    const auto at = std::ranges::find(sites, stored.site) - sites.begin();
+    if (at == std::ssize(sites)) {
+      sites.push_back(stored.site);
+      tracers.emplace_back(files, stored.site);
+    }
+    tracers[static_cast<size_t>(at)].add(values);
+  }
+  for (RangeTracer& tracer : tracers) out.ranges.push_back(tracer.finish());
+  return out;
+}
+
+TracedRange trace_clip(const LowBitFiles& files, const std::string& site) {
+  const auto [lo, hi] = files.clips.at(site);
+  return RangeTracer(files, site).clip(lo, hi);
+}
+
+std::vector<std::string> record_notes(const LowBitFiles& files) {
   std::vector<std::string> out;
   if (!files.has_scheme) {
     out.emplace_back(
@@ -170,7 +207,7 @@ std::vector<std::string> notes_of(const LowBitFiles& files) {
   }
   if (files.scales.empty()) {
     out.emplace_back("no activation is rounded: weights alone are quantized");
-    return out;
+    if (files.clips.empty()) return out;
   }
   out.push_back(files.plan ? "policy: plan.json" + members(files.plan->meta, {"policy"})
                            : "policy: not recorded (no plan.json)");
@@ -178,7 +215,11 @@ std::vector<std::string> notes_of(const LowBitFiles& files) {
   return out;
 }
 
-}  // namespace
+int64_t recorded_edits(const LowBitFiles& files) {
+  const Json* edits = files.recipe.find("edits");
+  if (edits == nullptr || !edits->is_array()) return 0;
+  return static_cast<int64_t>(edits->as_array("recipe.json").size());
+}
 
 Trace trace_scales(const std::string& folder) {
   const LowBitFiles files = read_low_bit_files(folder);
@@ -188,10 +229,8 @@ Trace trace_scales(const std::string& folder) {
   for (int64_t i = 0; i < files.layers; ++i) out.layers.push_back(trace_layer(files, i));
   TracedLayer head = trace_layer(files, kHeadLayer);
   if (!head.scales.empty()) out.layers.push_back(std::move(head));
-  out.notes = notes_of(files);
-  if (const Json* edits = files.recipe.find("edits"); edits != nullptr && edits->is_array()) {
-    out.edits = static_cast<int64_t>(edits->as_array("recipe.json").size());
-  }
+  out.notes = record_notes(files);
+  out.edits = recorded_edits(files);
   return out;
 }
 

@@ -25,7 +25,7 @@ struct TracedRange {
   /// Where seen, clipped and sqnr are from: "statistics.safetensors", "plan.json" or "".
   std::string measured;
   std::string statistic;  ///< the site in statistics.safetensors that was measured; may be ""
-  bool edited = false;    ///< a stored scale is not the plan's
+  bool edited = false;    ///< what is stored is not the plan's
 };
 
 /// One tensor of scales.
@@ -36,25 +36,43 @@ struct TracedScale {
 };
 
 struct TracedLayer {
-  int64_t layer = 0;   ///< kHeadLayer: the head
+  int64_t layer = 0;  ///< kHeadLayer: the head; kNoLayer: a part of Cobra
+  std::string
+      part;  ///< of Cobra: its bucket, "vision.dino"; "" for what is inside a language model
   std::string format;  ///< "W8A8", …; "" when not recorded
   std::vector<TracedScale> scales;
   std::vector<TracedRange> ranges;  ///< one a site, in the order of their first scale
+  /// Sites whose values are kept within a range, and not rounded there: SQNR is not known.
+  std::vector<TracedRange> clips;
+
+  std::string name() const;  ///< "3", "lm_head" or the part
 };
 
 struct Trace {
   std::string path;
+  std::vector<std::string>
+      parts;  ///< of Cobra: its buckets; its language model's layers are layers
   MixerKind mixer = MixerKind::mamba1;
   std::vector<TracedLayer> layers;  ///< every layer, also those without scales; then the head's
   std::vector<std::string> notes;   ///< which files were read; what cannot be known and why
   int64_t edits = 0;                ///< of scales, as recipe.json records them
 
-  /// {"model", "mixer", "chain", "notes", "edits", "layers": [{"layer", "format", "scales": […]}]};
-  /// the head has "layer": "lm_head". A scale repeats its site's range. Unknown numbers are null.
+  /// {"model", "parts" (of Cobra), "mixer", "chain", "notes", "edits", "layers": [{"layer",
+  /// "format", "scales": […]}]}; the head has "layer": "lm_head", a part of Cobra its name and
+  /// perhaps "clips": […]. A scale repeats its site's range. Unknown numbers are null.
   Json to_json() const;
-  /// A title line, then one line a scale; unknown numbers are empty cells.
+  /// A title line, then one line a scale and one a clip; unknown numbers are empty cells.
   std::string to_csv() const;
 };
+
+/// What the files say of these scales, which are among theirs, and of their sites.
+TracedLayer trace_group(const LowBitFiles& files, const std::vector<StoredScale>& scales);
+/// The same of one of their clips.
+TracedRange trace_clip(const LowBitFiles& files, const std::string& site);
+/// Which records were read, and what cannot be known without the others.
+std::vector<std::string> record_notes(const LowBitFiles& files);
+/// How many edits recipe.json records.
+int64_t recorded_edits(const LowBitFiles& files);
 
 /// Reads tensors, plan.json, statistics.safetensors and recipe.json as far as they are there; never
 /// builds the model. Error as read_low_bit_files.

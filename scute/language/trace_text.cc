@@ -21,6 +21,26 @@ const TracedRange* range_of(const TracedLayer& layer, const TracedScale& scale) 
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
+void add_range(Json& out, const TracedRange& range) {
+  out["policy"] = text_or_null(range.policy);
+  out["range_before"] = range.seen ? pair_json(range.seen->first, range.seen->second) : Json();
+  out["range_after"] = pair_json(range.lo, range.hi);
+  out["clipped"] = number(range.clipped);
+  out["sqnr_db"] = number(range.sqnr);
+  out["measured"] = text_or_null(range.measured);
+  out["statistic"] = text_or_null(range.statistic);
+  out["edited"] = range.edited;
+  out["because"] = text_or_null(range.because);
+  out["remark"] = text_or_null(range.remark);
+}
+
+Json clip_json(const TracedRange& range) {
+  Json out = Json::object();
+  out["site"] = range.site;
+  add_range(out, range);
+  return out;
+}
+
 Json scale_json(const TracedScale& scale, const TracedRange* range) {
   Json out = Json::object();
   out["tensor"] = scale.stored.tensor;
@@ -31,16 +51,7 @@ Json scale_json(const TracedScale& scale, const TracedRange* range) {
   out["largest"] = static_cast<double>(scale.largest);
   out["site"] = text_or_null(scale.stored.site);
   if (range == nullptr) return out;
-  out["policy"] = text_or_null(range->policy);
-  out["range_before"] = range->seen ? pair_json(range->seen->first, range->seen->second) : Json();
-  out["range_after"] = pair_json(range->lo, range->hi);
-  out["clipped"] = number(range->clipped);
-  out["sqnr_db"] = number(range->sqnr);
-  out["measured"] = text_or_null(range->measured);
-  out["statistic"] = text_or_null(range->statistic);
-  out["edited"] = range->edited;
-  out["because"] = text_or_null(range->because);
-  out["remark"] = text_or_null(range->remark);
+  add_range(out, *range);
   return out;
 }
 
@@ -54,26 +65,30 @@ std::string cell(const std::string& text) {
 
 std::string number_cell(const std::optional<double>& x) { return x ? fmt::format("{}", *x) : ""; }
 
-std::string layer_name(const TracedLayer& layer) {
-  return layer.layer == kHeadLayer ? "lm_head" : fmt::format("{}", layer.layer);
+/// The cells from the policy on.
+std::string range_cells(const TracedRange* range) {
+  if (range == nullptr) return ",,,,,,,,,,,,\n";
+  const auto seen = range->seen;
+  return fmt::format(",{},{},{},{},{},{},{},{},{},{},{},{}\n", cell(range->policy),
+                     seen ? fmt::format("{}", seen->first) : "",
+                     seen ? fmt::format("{}", seen->second) : "", range->lo, range->hi,
+                     number_cell(range->clipped), number_cell(range->sqnr), cell(range->measured),
+                     cell(range->statistic), range->edited ? "yes" : "no", cell(range->because),
+                     cell(range->remark));
 }
 
 std::string line(const TracedLayer& layer, const TracedScale& scale, const TracedRange* range) {
   std::string shape;
   for (const int64_t size : scale.shape)
     shape += fmt::format("{}{}", shape.empty() ? "" : "x", size);
-  std::string out = fmt::format("{},{},{},{},{},{},{}", layer_name(layer), cell(scale.stored.step),
-                                cell(scale.stored.tensor), shape, scale.smallest, scale.largest,
-                                cell(scale.stored.site));
-  if (range == nullptr) return out + ",,,,,,,,,,,,\n";
-  const auto seen = range->seen;
-  out += fmt::format(",{},{},{},{},{},{},{},{},{},{},{},{}\n", cell(range->policy),
-                     seen ? fmt::format("{}", seen->first) : "",
-                     seen ? fmt::format("{}", seen->second) : "", range->lo, range->hi,
-                     number_cell(range->clipped), number_cell(range->sqnr), cell(range->measured),
-                     cell(range->statistic), range->edited ? "yes" : "no", cell(range->because),
-                     cell(range->remark));
-  return out;
+  return fmt::format("{},{},{},{},{},{},{}", layer.name(), cell(scale.stored.step),
+                     cell(scale.stored.tensor), shape, scale.smallest, scale.largest,
+                     cell(scale.stored.site)) +
+         range_cells(range);
+}
+
+std::string line(const TracedLayer& layer, const TracedRange& clip) {
+  return fmt::format("{},clip,,,,,{}", layer.name(), cell(clip.site)) + range_cells(&clip);
 }
 
 }  // namespace
@@ -81,6 +96,8 @@ std::string line(const TracedLayer& layer, const TracedScale& scale, const Trace
 Json Trace::to_json() const {
   Json out = Json::object();
   out["model"] = path;
+  if (!parts.empty()) out["parts"] = Json::array();
+  for (const std::string& part : parts) out["parts"].push_back(part);
   out["mixer"] = mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2";
   out["chain"] = Json::array();
   for (const std::string_view part : layer_chain(mixer)) out["chain"].push_back(Json(part));
@@ -90,12 +107,14 @@ Json Trace::to_json() const {
   out["layers"] = Json::array();
   for (const TracedLayer& layer : layers) {
     Json one = Json::object();
-    one["layer"] = layer.layer == kHeadLayer ? Json("lm_head") : Json(layer.layer);
+    one["layer"] = layer.layer >= 0 ? Json(layer.layer) : Json(layer.name());
     one["format"] = text_or_null(layer.format);
     one["scales"] = Json::array();
     for (const TracedScale& scale : layer.scales) {
       one["scales"].push_back(scale_json(scale, range_of(layer, scale)));
     }
+    if (!layer.clips.empty()) one["clips"] = Json::array();
+    for (const TracedRange& clip : layer.clips) one["clips"].push_back(clip_json(clip));
     out["layers"].push_back(std::move(one));
   }
   return out;
@@ -109,6 +128,7 @@ std::string Trace::to_csv() const {
     for (const TracedScale& scale : layer.scales) {
       out += line(layer, scale, range_of(layer, scale));
     }
+    for (const TracedRange& clip : layer.clips) out += line(layer, clip);
   }
   return out;
 }

@@ -1,0 +1,42 @@
+// What editing a low-bit folder's scales is made of, for every product: internal to language and
+// cobra.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "scute/language/low_bit_files.h"
+#include "scute/language/scales.h"
+
+namespace scute {
+
+/// The range of every site that has a scale or a clip: the plan's while what is stored is its, else
+/// what is stored.
+Plan ranges_before(const LowBitFiles& files);
+
+/// Where a tensor is stored: folder below the model's, and its name in the files there.
+struct TensorPlace {
+  std::string folder, name;
+};
+
+/// Adds the tensors of `files` that follow `edit.ranges`, which took `before` to `after`.
+void edit_tensors(const LowBitFiles& files, const Plan& before, const Plan& after,
+                  const std::function<TensorPlace(const std::string&)>& place, FolderEdit& edit);
+
+/// The folder's plan with the entries that changed as they are in `after`; null without one.
+Json plan_after(const LowBitFiles& files, const std::vector<RangeEdit>& edits, const Plan& after,
+                const std::vector<RangeChange>& changes);
+/// The folder's recipe with `changes` appended to "edits"; `scales`: those that may have followed.
+Json recipe_after(const LowBitFiles& files, const std::vector<StoredScale>& scales,
+                  const std::vector<RangeChange>& changes);
+
+/// Error unless the weight files of `folder` are ones that can be rewritten.
+void require_safetensors(const std::string& folder);
+
+/// Writes the folder anew beside itself, compares the new tensors byte for byte, calls `compare`
+/// with the new folder's path and only then renames it; on an Error the folder is as before.
+ProbeComparison write_edited(const FolderEdit& edit,
+                             const std::function<ProbeComparison(const std::string&)>& compare);
+
+}  // namespace scute
