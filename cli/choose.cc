@@ -59,7 +59,7 @@ class DecisiveWords {
         first_ = arguments_[at_];
       }
     }
-    if (first_.empty()) first_ = spare_;
+    if (first_.empty() && position) first_ = spare_;
     if (out_.models.empty() && !first_.empty()) out_.models = {first_};
   }
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cli/form.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -19,17 +20,14 @@ namespace fs = std::filesystem;
 
 struct DemoRequest {
   std::string examples, model_dir, out = "scute-demo";
-  int threads = 0;
-  bool quiet = false, json = false;
+  Job job;
 
   void declare(Options& options) {
     options.text("--model-dir", model_dir, "FOLDER", "one model; without it both bundled ones");
     options.text("--examples", examples, "FOLDER",
                  "where text/ and the models are; without it examples/ here or near the program");
     options.text("--out", out, "FOLDER", "where statistics and plans go");
-    options.machine(threads);
-    options.quiet(quiet);
-    options.json(json);
+    job.declare(options);
   }
 };
 
@@ -59,8 +57,8 @@ class Steps {
     const std::string verb = words.front();
     words.push_back("--json");
     if (verb == "collect" || verb == "eval" || verb == "quantize") {
-      words.insert(words.end(), {"--threads", fmt::format("{}", request_.threads)});
-      if (request_.quiet) words.push_back("--quiet");
+      words.insert(words.end(), {"--threads", fmt::format("{}", request_.job.threads)});
+      if (request_.job.quiet) words.push_back("--quiet");
     }
     Output answer(Output::To::text);
     const int code = run_command(words, answer);
@@ -71,7 +69,7 @@ class Steps {
   }
   /// Shown at once: the next step takes seconds.
   void say(std::string_view words) const {
-    if (request_.json) return;
+    if (request_.job.json) return;
     out_.write(words);
     out_.finish();
   }
@@ -249,11 +247,9 @@ int run(DemoRequest& request, const Call&, Output& out) {
   const Steps steps(request, out);
   std::vector<Found> all;
   for (const std::string& model : models) all.push_back(one_model(steps, request, model));
-  if (request.json) {
-    out.write_json(as_json(all));
-  } else {
-    out.write("\n" + table_of(all) + next_steps(request, all.front().model));
-  }
+  request.job.answer(
+      out, [&] { return as_json(all); },
+      [&] { return "\n" + table_of(all) + next_steps(request, all.front().model); });
   return kDone;
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "cli/form.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
@@ -34,8 +35,8 @@ struct CobraBenchRequest {
   std::optional<std::string> random;
   Execution execution;
   int64_t pictures = 4, batches = 1;
-  int threads = 0;
-  bool int8 = false, quiet = false, json = false;
+  bool int8 = false;
+  Job job;
 
   void declare(Options& options);
   void check() const {
@@ -53,9 +54,7 @@ void CobraBenchRequest::declare(Options& options) {
   options.flag("--int8", int8, "weights and inputs of all products in 8 bits (W8A8)");
   options.compute(execution.compute);
   options.backend(execution.backend);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note(fmt::format("Sizes: {}", joined(named_vision_sizes(), ", ")));
   options.note(
       "Random pixels, already resized; each picture on one thread. Peak memory is that of the "
@@ -111,7 +110,7 @@ Tensor random_pixels(int64_t image, int64_t picture) {
 class Passes {
  public:
   Passes(const CobraModel& model, const CobraBenchRequest& request)
-      : model_(model), request_(request), threads_(request.threads) {
+      : model_(model), request_(request), threads_(request.job.threads) {
     for (int i = 0; i < threads_.count(); ++i) {
       times_.push_back(std::make_unique<PartTimes>());
       runs_.push_back(std::make_unique<Run>(times_.back().get()));
@@ -126,7 +125,7 @@ class Passes {
   }
 
   void run() {
-    Progress progress("bench", "pictures", request_.quiet);
+    Progress progress("bench", "pictures", request_.job.quiet);
     const int64_t total = request_.batches * request_.pictures;
     for (int64_t batch = 0; batch < request_.batches; ++batch) {
       towers_ += timed([&](Run& run, size_t i) {
@@ -276,11 +275,8 @@ int run(CobraBenchRequest& request, const Call&, Output& out) {
   report.projector = passes.projector();
   report.parts = passes.parts();
   report.peak = peak_memory();
-  if (request.json) {
-    out.write_json(as_json(report, request));
-  } else {
-    out.write(as_text(report, request));
-  }
+  request.job.answer(
+      out, [&] { return as_json(report, request); }, [&] { return as_text(report, request); });
   return kDone;
 }
 

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
@@ -30,8 +30,8 @@ struct CobraCollectRequest {
   std::string model, config, export_json;
   PercentileOptions pct;
   CobraCollectOptions collect;
-  int threads = 0;
-  bool no_random_text = false, quiet = false, json = false;
+  bool no_random_text = false;
+  Job job;
 
   void prepare(const Arguments& arguments);
   void declare(Options& options);
@@ -99,9 +99,7 @@ void CobraCollectRequest::declare(Options& options) {
   options.state_every(collect.state_every);
   options.compute(collect.compute);
   options.tokenizer(collect.text.tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note(
       "Buckets are measured beside --sites; the blocks of llm run only for sites inside it. The "
       "folder of --out is made.");
@@ -231,10 +229,10 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
 
 CobraCollectResult measure(const CobraCollectRequest& request, const CobraDescription& model,
                            const Interrupt& interrupt) {
-  Progress progress("collect", "pictures", request.quiet);
+  Progress progress("collect", "pictures", request.job.quiet);
   return collect_cobra(
       model, request.collect,
-      {.threads = request.threads,
+      {.threads = request.job.threads,
        .progress = [&](int64_t done, int64_t total) { progress.update(done, total); },
        .cancelled = &interrupt.flag()});
 }
@@ -265,7 +263,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   }
 
   const Interrupt interrupt;
-  const auto start = std::chrono::steady_clock::now();
+  request.job.begin();
   CobraCollectResult result;
   try {
     result = measure(request, model, interrupt);
@@ -274,7 +272,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
     return interrupt.exit_code();
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const double seconds = request.job.seconds();
 
   const HoldInterrupts hold;
   write_statistics(request.pct.stats_out, result.statistics);
@@ -283,11 +281,9 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
                                    request.pct.percentile_override);
     write_file(request.export_json, plan.to_json().dump(1) + "\n");
   }
-  if (request.json) {
-    out.write_json(as_json(request, result, time.count()));
-  } else {
-    out.write(as_text(request, result, time.count()));
-  }
+  request.job.answer(
+      out, [&] { return as_json(request, result, seconds); },
+      [&] { return as_text(request, result, seconds); });
   refuse_silence(request, result);
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",

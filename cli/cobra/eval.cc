@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
@@ -23,7 +23,8 @@ struct CobraEvalRequest {
   CobraCompareOptions compare;
   int64_t seed = 42;
   Execution execution;
-  bool no_random_text = false, quiet = false, json = false;
+  bool no_random_text = false;
+  Job job;
 
   void declare(Options& options);
   void check();
@@ -40,9 +41,7 @@ void CobraEvalRequest::declare(Options& options) {
   options.compute(execution.compute);
   options.backend(execution.backend);
   options.tokenizer(compare.text.tokenizer);
-  options.machine(compare.threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void CobraEvalRequest::check() {
@@ -60,6 +59,7 @@ void CobraEvalRequest::check() {
   }
   compare.text.seed = static_cast<uint64_t>(seed);
   compare.text.random = !no_random_text;
+  compare.threads = job.threads;
 }
 
 /// "8 pictures of images, 1 could not be read; 16 random ids each, seed 42".
@@ -186,8 +186,8 @@ int run(CobraEvalRequest& request, const Call&, Output& out) {
   const CobraDescription against = describe_cobra(request.against);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
 
-  const auto start = std::chrono::steady_clock::now();
-  StepProgress progress(request.quiet);
+  request.job.begin();
+  StepProgress progress(request.job.quiet);
   request.compare.progress = [&](int64_t done, int64_t total) {
     progress.update("eval", "pictures", done, total);
   };
@@ -197,20 +197,19 @@ int run(CobraEvalRequest& request, const Call&, Output& out) {
                     load_cobra(against, request.execution, kAll), request.compare);
   progress.finish();
   for (const std::string& problem : comparison.corrupt) {
-    note(false, "scute: warning: passed over " + problem);
+    warn("passed over " + problem);
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const double seconds = request.job.seconds();
   if (!request.items_out.empty()) {
     const HoldInterrupts hold;
     write_file(request.items_out, items_text(comparison));
   }
-  if (request.json) {
-    out.write_json(as_json(request, model, against, comparison, time.count()));
-    refuse_nan(model, comparison);
-    return kDone;
-  }
-  out.write(as_text(request, model, against, comparison, time.count()));
-  if (!request.items_out.empty()) out.write(fmt::format("wrote {}\n", request.items_out));
+  request.job.answer(
+      out, [&] { return as_json(request, model, against, comparison, seconds); },
+      [&] {
+        return as_text(request, model, against, comparison, seconds) +
+               (request.items_out.empty() ? "" : fmt::format("wrote {}\n", request.items_out));
+      });
   refuse_nan(model, comparison);
   return kDone;
 }

@@ -69,8 +69,8 @@ int run(CobraGenerateRequest& request, const Call&, Output& out) {
   const Tokenizer tokenizer = request.read_tokenizer(model.language);
   const CobraPrompt prompt = cobra_prompt(model, tokenizer, request.message());
   if (prompt.cut > 0) {
-    note(false, fmt::format("scute: warning: the model reads {}; the prompt's last {} are cut off",
-                            count_of(model.text_length, "token"), prompt.cut));
+    warn(fmt::format("the model reads {}; the prompt's last {} are cut off",
+                     count_of(model.text_length, "token"), prompt.cut));
   }
   const CobraVoice voice(model, request.execution, request.image);
   const Beginning begin{.text = prompt.text,

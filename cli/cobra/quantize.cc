@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -11,6 +10,7 @@
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -33,8 +33,8 @@ struct CobraQuantizeRequest {
   PolicyFlags rule;
   CobraQuantizeOptions how;
   std::optional<int64_t> group;
-  int threads = 0;
-  bool force = false, quiet = false, json = false;
+  bool force = false;
+  Job job;
 
   void declare(Options& options);
   void check();
@@ -107,9 +107,7 @@ void CobraQuantizeRequest::declare(Options& options) {
   rule.declare(options, "tail for buckets, auto inside them");
   declare_formats(options, *this);
   options.out_folder(out, force);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note(
       "Of a site in several plans the last counts; what plans lack is decided from --stats. Where "
       "--group-size does not divide a matrix, the nearest that does is taken. --hadamard is "
@@ -228,24 +226,22 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   if (fs::exists(request.out) && !request.force) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
   }
-  const auto start = std::chrono::steady_clock::now();
+  request.job.begin();
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
-                                   request.how, request.threads);
+                                   request.how, request.job.threads);
   record_files(request, merged.remarks, low);
   ProbeComparison check;
   {
     const HoldInterrupts hold;
     check = write_cobra(low, request.out, request.force);
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  if (request.json) {
-    out.write_json(as_json(request, low, check, time.count()));
-  } else {
-    out.write(as_text(request, low, check, time.count()));
-  }
+  const double seconds = request.job.seconds();
+  request.job.answer(
+      out, [&] { return as_json(request, low, check, seconds); },
+      [&] { return as_text(request, low, check, seconds); });
   return kDone;
 }
 

@@ -99,9 +99,7 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   options.flag("--force", force, "replace such a folder of scute's");
   options.backend(backend_);
   options.tokenizer(collect.tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void ExperimentFlags::check() const {
@@ -201,7 +199,7 @@ std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& m
 
 RunHow ExperimentWatch::how() {
   RunHow out;
-  out.threads = flags_.threads;
+  out.threads = flags_.job.threads;
   out.progress = [this](Step step, int64_t done, int64_t total) {
     if (interrupt_.flag().load()) throw Error("interrupted");
     switch (step) {
@@ -217,14 +215,14 @@ RunHow ExperimentWatch::how() {
   };
   out.local_time = local_time;
   out.machine["processor"] = processor_name();
-  out.machine["threads"] = Threads(flags_.threads).count();
+  out.machine["threads"] = Threads(flags_.job.threads).count();
   out.machine["instruction_set"] = std::string(highway_target());
   return out;
 }
 
 void show_warnings(const Experiment& experiment, const std::string& log, Output& out, bool json) {
   for (const std::string& warning : experiment.warnings) {
-    note(false, "scute: warning: " + warning);
+    warn(warning);
   }
   if (experiment.recorded || json) return;
   out.write(

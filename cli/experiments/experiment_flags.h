@@ -7,6 +7,7 @@
 
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/progress.h"
 #include "scute/experiments/run.h"
 
@@ -24,8 +25,8 @@ struct ExperimentFlags {
   QuantizeFlags quantize;
   SubjectOptions shared;  ///< model and score are not filled in
   std::string pretrained_dir = ".", output_subdir;
-  bool force = false, quiet = false, json = false;
-  int threads = 0;
+  bool force = false;
+  Job job;
 
  private:
   void declare_tasks(Options& options);
@@ -52,7 +53,7 @@ std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& m
 /// Bars and Ctrl-C of experiments: while it lives, the first interrupt ends the step at work.
 class ExperimentWatch {
  public:
-  explicit ExperimentWatch(const ExperimentFlags& flags) : flags_(flags), bars_(flags.quiet) {}
+  explicit ExperimentWatch(const ExperimentFlags& flags) : flags_(flags), bars_(flags.job.quiet) {}
 
   RunHow how();
   /// 128 + signal when one came, else 0.

@@ -103,7 +103,7 @@ Material read(const ReportRequest& request) {
       out.options.statistics.push_back({std::move(name), std::move(set)});
     } catch (const Error& error) {
       if (!stored) throw;  // nobody asked for this file: the experiments are shown without it
-      note(false, fmt::format("scute: warning: {}; left out", error.what()));
+      warn(fmt::format("{}; left out", error.what()));
     }
   }
   for (const std::string& path : request.plans) {

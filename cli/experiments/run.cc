@@ -74,9 +74,9 @@ int run(RunRequest& request, const Call& call, Output& out) {
     return watch.interrupted();
   }
   watch.finish_bar();
-  if (!flags.json) out.write(as_text(flags, experiment));
-  show_warnings(experiment, flags.shared.log, out, flags.json);
-  if (!flags.json) return kDone;
+  if (!flags.job.json) out.write(as_text(flags, experiment));
+  show_warnings(experiment, flags.shared.log, out, flags.job.json);
+  if (!flags.job.json) return kDone;
   Json answer;
   answer["record"] = experiment.record;
   answer["log"] = flags.shared.log;

@@ -168,12 +168,12 @@ void run_model(const SweepRequest& request, const std::string& model, const std:
       continue;
     }
     watch.finish_bar();
-    show_warnings(experiment, log, out, request.flags.json);
+    show_warnings(experiment, log, out, request.flags.job.json);
     ++tally.run;
     const Json* timing = experiment.record.find("timing");
     const double collect = number_field(*timing, {"collect"}).value_or(0);
     if (collect > 0) ++tally.passes;
-    note(request.flags.quiet,
+    note(request.flags.job.quiet,
          fmt::format(
              "{} {} {}: {}", subject.model().name, setting.quantize.format.name(),
              setting.alpha ? fmt::format("{} {}", setting.policy, *setting.alpha) : setting.policy,
@@ -284,7 +284,7 @@ void show(const SweepRequest& request, const Tally& tally, Output& out) {
   if (!fs::exists(request.flags.shared.log)) return;  // nothing worked
   const ExperimentLog log = read_log(request.flags.shared.log);
   const auto rankings = rank_experiments(entries_of(log, tally.keys), log.folder());
-  if (request.flags.json) {
+  if (request.flags.job.json) {
     Json answer;
     answer["run"] = tally.run;
     answer["skipped"] = tally.skipped;

@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <memory>
 
 #include "cli/form.h"
 #include "cli/language/bench_latency.h"
 #include "cli/language/forward.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
@@ -35,8 +35,8 @@ struct BenchRequest {
   std::optional<std::string> random;
   Execution execution;
   int64_t seqlen = 512, samples = 4, repeat = 3;
-  int threads = 0, fine = 8;
-  bool quiet = false, json = false;
+  int fine = 8;
+  Job job;
   LatencyRequest latency;
 
   void declare(Options& options);
@@ -58,9 +58,7 @@ void BenchRequest::declare(Options& options) {
   latency.add_to(options);
   options.compute(execution.compute);
   options.backend(execution.backend);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note(fmt::format("Sizes: {}", joined(named_sizes(), ", ")));
 }
 
@@ -94,7 +92,7 @@ Time time_of(const F& work) {
 class Passes {
  public:
   Passes(const LanguageModel& model, const BenchRequest& request)
-      : model_(model), threads_(request.threads) {
+      : model_(model), threads_(request.job.threads) {
     const std::vector<Site> all = observed_sites(model.sites(), request.sites);
     const std::vector<Site> counted = without_composites(all);
     sites_ = static_cast<int64_t>(all.size());
@@ -146,7 +144,7 @@ struct Speeds {
 };
 
 Speeds measure(const Passes& passes, const BenchRequest& request) {
-  Progress progress("bench", "passes", request.quiet);
+  Progress progress("bench", "passes", request.job.quiet);
   const auto tokens = static_cast<double>(request.samples * request.seqlen);
   const int64_t total = 2 * request.repeat + 2;
   passes.plain();  // memory and histogram pages are touched before anything is timed
@@ -291,10 +289,10 @@ int run(BenchRequest& request, const Call&, Output& out) {
                   {.model = report.model,
                    .compute = compute_name(request.execution),
                    .request = request.latency,
-                   .threads = request.threads,
+                   .threads = request.job.threads,
                    .repeat = request.repeat,
-                   .quiet = request.quiet,
-                   .json = request.json},
+                   .quiet = request.job.quiet,
+                   .json = request.job.json},
                   out);
     return kDone;
   }
@@ -314,11 +312,8 @@ int run(BenchRequest& request, const Call&, Output& out) {
   report.bytes_per_site /= std::max<int64_t>(1, static_cast<int64_t>(passes.statistics().size()));
   report.kernels = measure_kernels(request.fine);
   report.decide_seconds = measure_decide(passes.statistics());
-  if (request.json) {
-    out.write_json(as_json(report, request));
-  } else {
-    out.write(as_text(report, request));
-  }
+  request.job.answer(
+      out, [&] { return as_json(report, request); }, [&] { return as_text(report, request); });
   return kDone;
 }
 

@@ -1,12 +1,12 @@
 // scute collect: documents through a model once, statistics of every site.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
@@ -24,8 +24,7 @@ namespace {
 struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
-  int threads = 0;
-  bool quiet = false, json = false;
+  Job job;
 
   void declare(Options& options);
   void check();
@@ -51,9 +50,7 @@ void CollectRequest::declare(Options& options) {
   options.number("--sigma", collect.sigma, 0, 1, "weight of a new sample in that average");
   options.compute(collect.compute);
   options.tokenizer(collect.tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void CollectRequest::check() {
@@ -190,12 +187,12 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
   const Interrupt interrupt;
-  const auto start = std::chrono::steady_clock::now();
+  request.job.begin();
   std::atomic<int64_t> planned{0};
   CollectResult result;
   {
-    Progress progress("collect", "samples", request.quiet);
-    const PassControl how{.threads = request.threads,
+    Progress progress("collect", "samples", request.job.quiet);
+    const PassControl how{.threads = request.job.threads,
                           .progress =
                               [&](int64_t done, int64_t total) {
                                 planned = total;
@@ -210,7 +207,7 @@ int run(CollectRequest& request, const Call& call, Output& out) {
       return interrupt.exit_code();
     }
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const double seconds = request.job.seconds();
 
   const HoldInterrupts hold;
   write_statistics(request.out, result.statistics);
@@ -219,11 +216,9 @@ int run(CollectRequest& request, const Call& call, Output& out) {
     activations = activations_path(request, model.name);
     write_npz(activations, result.activations);
   }
-  if (request.json) {
-    out.write_json(as_json(request, result, activations, time.count()));
-  } else {
-    out.write(as_text(request, result, activations, time.count()));
-  }
+  request.job.answer(
+      out, [&] { return as_json(request, result, activations, seconds); },
+      [&] { return as_text(request, result, activations, seconds); });
   if (const auto missed = missed_sites(request, result); !missed.empty()) {
     fail(request.out, "a value at every site asked for",
          fmt::format("none at {} (the file holds the others)", joined(missed, ", ")));

@@ -1,11 +1,10 @@
 // scute eval: perplexity and last-word accuracy, with protocol and standard error.
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "cli/form.h"
 #include "cli/language/eval_answer.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
@@ -23,8 +22,8 @@ struct EvalRequest {
   std::optional<int64_t> stride, max_windows, max_items;
   Compute compute = Compute::f32;
   Backend backend = Backend::integer;
-  int threads = 0;
-  bool stepwise = false, quiet = false, json = false;
+  bool stepwise = false;
+  Job job;
 
   void declare(Options& options);
   void check() const;
@@ -48,9 +47,7 @@ void EvalRequest::declare(Options& options) {
   options.compute(compute);
   options.backend(backend);
   options.tokenizer(tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void EvalRequest::check() const {
@@ -82,8 +79,8 @@ ScoreOptions score_options(const EvalRequest& request) {
 Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
              const Execution& execution) {
   const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
-  StepProgress progress(request.quiet);
-  return score(model, work, score_options(request), Threads(request.threads),
+  StepProgress progress(request.job.quiet);
+  return score(model, work, score_options(request), Threads(request.job.threads),
                [&](ScoreTask task, int64_t done, int64_t total) {
                  const bool words = task == ScoreTask::perplexity;
                  progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages",
@@ -95,9 +92,7 @@ Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescr
 void warn_of_calibration(const EvalRequest& request, const ModelDescription& model) {
   for (const std::string& file : {request.perplexity, request.last_word}) {
     if (!file.empty() && calibrated_on(model, hash_file(file))) {
-      note(false,
-           fmt::format("scute: warning: {} was calibrated on {}: its scores there flatter it",
-                       model.name, file));
+      warn(fmt::format("{} was calibrated on {}: its scores there flatter it", model.name, file));
     }
   }
 }
@@ -108,7 +103,7 @@ int run(EvalRequest& request, const Call&, Output& out) {
   const ScoreOptions options = score_options(request);
   const ScoreWork work = read_score_work(description, options);
 
-  const auto start = std::chrono::steady_clock::now();
+  request.job.begin();
   const Execution execution(request.compute, request.backend);
   warn_of_calibration(request, description);
   Answer answer;
@@ -131,22 +126,22 @@ int run(EvalRequest& request, const Call&, Output& out) {
     }
     add_comparison(scores, score(request, work, other, execution), other.name, answer);
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  answer.json["seconds"] = time.count();
+  const double seconds = request.job.seconds();
+  answer.json["seconds"] = seconds;
 
   if (!request.items_out.empty()) {
     const HoldInterrupts hold;
     write_file(request.items_out, answer.items);
     answer.text += fmt::format("wrote {}\n", request.items_out);
   }
-  if (request.json) {
-    out.write_json(answer.json);
-  } else {
-    out.write(answer.text +
-              fmt::format("model       {}, {}, {}\n", description.name,
-                          compute_name(description.low_bit ? execution : request.compute),
-                          duration_text(time.count())));
-  }
+  request.job.answer(
+      out, [&] { return answer.json; },
+      [&] {
+        return answer.text +
+               fmt::format("model       {}, {}, {}\n", description.name,
+                           compute_name(description.low_bit ? execution : request.compute),
+                           duration_text(seconds));
+      });
   return kDone;
 }
 

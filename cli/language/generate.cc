@@ -114,7 +114,7 @@ void say_how_it_went(const GenerateFlags& request, const Beginning& begin,
                      const Generation& generation, const Stream& stream, const char* stopped) {
   const auto tokens = static_cast<int64_t>(generation.ids.size());
   if (!begin.image.empty()) {
-    note(request.quiet,
+    note(request.job.quiet,
          fmt::format("{} seen in {}: {} before the prompt", begin.image,
                      duration_text(begin.picture_seconds), count_of(begin.picture.rows, "vector")));
   }
@@ -125,7 +125,7 @@ void say_how_it_went(const GenerateFlags& request, const Beginning& begin,
   if (tokens > 1) {
     line += fmt::format(", then {} tokens a second", fixed(stream.tokens_per_second(), 1));
   }
-  note(request.quiet, line);
+  note(request.job.quiet, line);
 }
 
 /// The text to continue, as it is.
@@ -169,9 +169,7 @@ void GenerateFlags::declare(Options& options, const std::string& temperature_oth
   options.compute(execution.compute);
   options.backend(execution.backend);
   options.tokenizer(tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void GenerateFlags::declare_sampling(Options& options, const std::string& otherwise) {
@@ -229,11 +227,11 @@ int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenize
   GenerateOptions options = flags.how;
   options.stop = stop_ids(flags, tokenizer);
   options.limit = std::min(tokenizer.size(), model.config().vocabulary);
-  if (flags.threads > 1) {
-    note(flags.quiet, "one text is computed by one thread: --threads changes nothing");
+  if (flags.job.threads > 1) {
+    note(flags.job.quiet, "one text is computed by one thread: --threads changes nothing");
   }
   const Interrupt interrupt;
-  Stream stream(tokenizer, flags.json ? nullptr : &out);
+  Stream stream(tokenizer, flags.job.json ? nullptr : &out);
   bool read = true;
   const auto each = [&](int32_t id) {
     read = stream.add(id);
@@ -245,7 +243,7 @@ int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenize
                         : interrupt.exit_code() != 0 ? "interruption"
                         : !read                      ? "closed-output"
                                                      : "max-tokens";
-  if (flags.json) out.write_json(as_json(flags, begin, generation, stream, stopped));
+  if (flags.job.json) out.write_json(as_json(flags, begin, generation, stream, stopped));
   say_how_it_went(flags, begin, generation, stream, stopped);
   return interrupt.exit_code();
 }

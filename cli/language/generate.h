@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "scute/evaluate/generate.h"
 #include "scute/language/model_folder.h"
@@ -19,8 +20,8 @@ struct GenerateFlags {
   GenerateOptions how;
   int64_t seed = 0;
   Execution execution;
-  int threads = 0;
-  bool greedy = false, ignore_eos = false, quiet = false, json = false;
+  bool greedy = false, ignore_eos = false;
+  Job job;
 
   /// `temperature_otherwise`: the default, as the help shows it.
   void declare(Options& options, const std::string& temperature_otherwise);

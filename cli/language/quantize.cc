@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
@@ -35,8 +35,8 @@ struct QuantizeRequest {
   int64_t search_samples = 16;
   CalibrationOptions calibration;
   QuantizeOptions how;
-  int threads = 0;
-  bool force = false, quiet = false, json = false;
+  bool force = false;
+  Job job;
 
   void declare(Options& options);
   void check();
@@ -109,9 +109,7 @@ void QuantizeRequest::declare(Options& options) {
   layer_flags(options, *this);
   options.out_folder(out, force);
   options.tokenizer(calibration.tokenizer);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note("--group-heads and scales per state channel need --stats, also beside --plan.");
 }
 
@@ -147,11 +145,11 @@ std::optional<Hessians> get_hessians(const QuantizeRequest& request,
   const CalibrationOptions& options = request.how.calibration;
   if (!request.how.gptq && request.save_hessians.empty()) return std::nullopt;
   if (!options.hessians.empty()) return read_hessians(options.hessians, model);
-  Progress progress("hessians", "windows", request.quiet);
+  Progress progress("hessians", "windows", request.job.quiet);
   Hessians out = measure_hessians(
-      model, options, {.threads = request.threads, .progress = [&](int64_t done, int64_t total) {
-                         progress.update(done, total);
-                       }});
+      model, options,
+      {.threads = request.job.threads,
+       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }});
   if (!request.save_hessians.empty()) {
     const HoldInterrupts hold;
     write_hessians(request.save_hessians, out);
@@ -161,11 +159,11 @@ std::optional<Hessians> get_hessians(const QuantizeRequest& request,
 
 SearchResult search(const QuantizeRequest& request, const ModelDescription& model, const Plan& plan,
                     const StatisticsSet* statistics, const Hessians* hessians) {
-  Progress progress("search", "layers", request.quiet);
+  Progress progress("search", "layers", request.job.quiet);
   SearchOptions options{
       .bits = *request.search,
       .calibration = request.how.calibration,
-      .threads = request.threads,
+      .threads = request.job.threads,
       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }};
   options.calibration.windows.samples = request.search_samples;
   return search_formats(model, plan, statistics, hessians, request.how, options);
@@ -260,7 +258,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
   }
   if (!request.save_hessians.empty()) const AtomicFile probe(request.save_hessians);
-  const auto start = std::chrono::steady_clock::now();
+  request.job.begin();
   if (!request.hybrid.empty()) {
     request.how.hybrid = read_hybrid(request.hybrid, model.config.layers);
   }
@@ -283,10 +281,9 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     check = write_low_bit(low, request.out, request.force);
   }
   const Size size = size_of(request, model);
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  if (!request.json) {
-    out.write((found ? search_text(*found) : "") +
-              as_text(request, low, size, check, time.count()));
+  const double seconds = request.job.seconds();
+  if (!request.job.json) {
+    out.write((found ? search_text(*found) : "") + as_text(request, low, size, check, seconds));
     return kDone;
   }
   Json answer;
@@ -298,7 +295,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   if (found) answer["search"] = found->to_json();
   answer["remarks"] = low.recipe.at("remarks", "");
   answer["checked_tokens"] = check.tokens;
-  answer["seconds"] = time.count();
+  answer["seconds"] = seconds;
   out.write_json(answer);
   return kDone;
 }

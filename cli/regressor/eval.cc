@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
@@ -46,7 +46,7 @@ struct RegressorEvalRequest {
   FeatureFlags features;
   CalibrationFlags calibration;
   RegressorEvalOptions how;  ///< complete after check()
-  bool quiet = false, json = false;
+  Job job;
 
   void declare(Options& options);
   void check();
@@ -77,9 +77,7 @@ void RegressorEvalRequest::declare(Options& options) {
   options.number("--break-thresh", break_jump, 0, 1e6,
                  "paths are broken at jumps beyond this, metres; by the data without");
   options.text("--log", log, "FILE", "add a record to this experiment log");
-  options.machine(how.threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
 }
 
 void RegressorEvalRequest::check() {
@@ -89,6 +87,7 @@ void RegressorEvalRequest::check() {
   how.features = features.root;
   how.normalize = !features.no_normalize;
   how.target = parse_feature_role(target);
+  how.threads = job.threads;
   RegressorFlags& f = how.flags;
   if (calibration.bits) f.bits = static_cast<int>(*calibration.bits);
   if (calibration.method) f.method = parse_regressor_method(*calibration.method);
@@ -232,9 +231,9 @@ void record(const RegressorEvalRequest& request, const std::string& command,
                                                {command, local_time("%Y-%m-%d %H:%M:%S"),
                                                 machine_json(request.how.threads),
                                                 hash_file(checkpoint.path), seconds, beside}));
-    note(request.quiet, fmt::format("recorded in {}", request.log));
+    note(request.job.quiet, fmt::format("recorded in {}", request.log));
   } catch (const Error& error) {
-    note(false, fmt::format("scute: warning: not recorded: {}", error.what()));
+    warn(fmt::format("not recorded: {}", error.what()));
   }
 }
 
@@ -253,17 +252,17 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
     make_folder(request.out_dir);
     const AtomicFile probe((std::filesystem::path(request.out_dir) / "report.html").string());
   }
-  const auto start = std::chrono::steady_clock::now();
-  StepProgress bars(request.quiet);
+  request.job.begin();
+  StepProgress bars(request.job.quiet);
   const RegressorEvaluation evaluation = evaluate_regressor(
       checkpoint, options, [&](const std::string& what, int64_t done, int64_t total) {
         bars.update(what, what == "sensitivity" ? "layers" : "windows", done, total);
       });
   bars.finish();
   for (const std::string& remark : evaluation.remarks) {
-    note(false, "scute: warning: " + remark);
+    warn(remark);
   }
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const double seconds = request.job.seconds();
   std::string text = answer_text(checkpoint, evaluation);
   const HoldInterrupts hold;
   if (!request.save_calibrated.empty()) {
@@ -275,12 +274,9 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
     text += fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n",
                         request.out_dir);
   }
-  if (!request.log.empty()) record(request, call.command(), checkpoint, evaluation, time.count());
-  if (request.json) {
-    out.write_json(evaluation_json(checkpoint, options, evaluation));
-  } else {
-    out.write(text);
-  }
+  if (!request.log.empty()) record(request, call.command(), checkpoint, evaluation, seconds);
+  request.job.answer(
+      out, [&] { return evaluation_json(checkpoint, options, evaluation); }, [&] { return text; });
   return kDone;
 }
 

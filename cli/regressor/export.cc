@@ -6,6 +6,7 @@
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/regressor/export/steps.h"
@@ -19,11 +20,11 @@ using Mode = RegressorQuantization::Mode;
 
 struct RegressorExportRequest {
   std::string model, folder, target = "eval";
-  bool q88 = false, per_layer = false, force = false, quiet = false, json = false;
+  bool q88 = false, per_layer = false, force = false;
+  Job job;
   FeatureFlags features;
   CalibrationFlags calibration;
   int64_t vectors = 8;
-  int threads = 0;
 
   std::string method() const { return calibration.method.value_or(CalibrationFlags::kMethod); }
   std::string role() const { return calibration.role.value_or(CalibrationFlags::kRole); }
@@ -47,9 +48,7 @@ void RegressorExportRequest::declare(Options& options) {
   options.integer("--vectors", vectors, {.least = 1, .most = 4096},
                   "windows in the test vectors, spread over the role");
   declare_target(options, target);
-  options.machine(threads);
-  options.quiet(quiet);
-  options.json(json);
+  job.declare(options);
   options.note(
       "--feat-root: --per-layer is calibrated on it, and test vectors are its frames; without it "
       "they are random numbers.");
@@ -76,10 +75,10 @@ FeatureFolder read_features(const RegressorExportRequest& request, const Regress
 RegressorStatistics measure(const RegressorExportRequest& request,
                             const RegressorCheckpoint& checkpoint) {
   const FeatureFolder folder = read_features(request, checkpoint.config, request.role());
-  StepProgress progress(request.quiet);
+  StepProgress progress(request.job.quiet);
   return measure_regressor(
       build_regressor(checkpoint), folder, request.batches() * request.batch_size(),
-      Threads(request.threads),
+      Threads(request.job.threads),
       [&](int64_t done, int64_t total) { progress.update("calibration", "windows", done, total); });
 }
 
@@ -92,7 +91,7 @@ RegressorFormats formats_of(const RegressorExportRequest& request,
           fmt::format("--bits: expected {}, those of the checkpoint's own formats, found \"{}\"",
                       stored, *request.calibration.bits));
     }
-    note(request.quiet, "scute: the checkpoint's own formats are used; nothing is calibrated");
+    note(request.job.quiet, "scute: the checkpoint's own formats are used; nothing is calibrated");
     return *checkpoint.formats;
   }
   RegressorQuantization how;
@@ -136,7 +135,7 @@ void answer(const RegressorExportRequest& request, const RegressorExport& writte
   int64_t bytes = 0;
   for (const ExportedFile& file : written.files) bytes += std::ssize(file.text);
   const char* mode = request.q88 ? "q8.8" : "per-layer";
-  if (request.json) {
+  if (request.job.json) {
     Json result;
     result["folder"] = request.folder;
     result["mode"] = mode;

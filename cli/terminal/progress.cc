@@ -77,4 +77,6 @@ void note(bool quiet, const std::string& line) {
   if (!quiet) std::fputs((line + "\n").c_str(), stderr);
 }
 
+void warn(const std::string& words) { note(false, "scute: warning: " + words); }
+
 }  // namespace scute::cli

@@ -53,5 +53,7 @@ class StepProgress {
 
 /// One line on standard error, unless quiet.
 void note(bool quiet, const std::string& line);
+/// "scute: warning: …", also when quiet.
+void warn(const std::string& words);
 
 }  // namespace scute::cli
