@@ -83,7 +83,8 @@ std::optional<float> CobraRanges::input_scale(const CobraMatrix& matrix) {
   if (!found) found = find(site);
   if (!found) return std::nullopt;
   const auto range = ranges_.magnitude(
-      site, *found, {.symmetric = false, .reason = "inputs have 8", .hint = kHint});
+      site, *found,
+      {.symmetric = false, .reason = "inputs have 8 (scute decide --bits 8)", .hint = kHint});
   if (!range) return 1.0F;
   ranges_.note_constant(site, *found);
   ranges_.use(site, *found);

@@ -25,8 +25,9 @@ double PlanScales::range(const std::string& site) {
     ranges_.note("missing " + site);
     return 1;
   }
-  const auto range =
-      ranges_.magnitude(site, *decision, {.reason = "8-bit activations are symmetric", .hint = {}});
+  const auto range = ranges_.magnitude(
+      site, *decision,
+      {.reason = "8-bit activations are symmetric (scute decide --bits 8)", .hint = {}});
   if (!range) return 1;
   ranges_.use(site, *decision);
   return *range;

@@ -11,7 +11,8 @@ Json plan_meta(const StatisticsSet& statistics, const std::string& statistics_sh
   meta["tool"] = "scute " SCUTE_VERSION;
   for (const std::string_view key :
        {"model", "model_sha256", "tokenizer_sha256", "windows_sha256", "samples", "tokens",
-        "seqlen", "shuffle", "state_every", "compute", "observer", "instruction_set"}) {
+        "seqlen", "shuffle", "state_every", "compute", "observer", "instruction_set",
+        "features_sha256", "role"}) {
     const Json* value = statistics.meta.find(key);
     if (value != nullptr) meta[key] = *value;
   }
@@ -23,7 +24,7 @@ Json plan_meta(const StatisticsSet& statistics, const std::string& statistics_sh
       for (const Json& file : files->as_array("files")) meta["data"].push_back(file);
     }
   }
-  meta["statistics_sha256"] = statistics_sha256;
+  if (!statistics_sha256.empty()) meta["statistics_sha256"] = statistics_sha256;
   return meta;
 }
 

@@ -8,7 +8,8 @@
 namespace scute {
 
 /// format, version, tool; model, tokenizer, sampling and data files as the statistics name them;
-/// statistics_sha256. Whoever decided adds policy, bits and command.
+/// statistics_sha256, which is left out where there is no file (""). Whoever decided adds policy,
+/// bits and command.
 Json plan_meta(const StatisticsSet& statistics, const std::string& statistics_sha256);
 
 }  // namespace scute

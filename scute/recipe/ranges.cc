@@ -100,8 +100,8 @@ std::optional<double> ModelRanges::magnitude(const std::string& site, const Deci
                                              const RangeNeed& need) {
   const GridSpec grid = decision.grid;
   if (grid.bits != need.bits || (need.symmetric && !grid.symmetric)) {
-    note(fmt::format("{} was decided for {} bits{}; {} (scute decide --bits {})", site, grid.bits,
-                     grid.symmetric ? "" : ", asymmetric", need.reason, need.bits));
+    note(fmt::format("{} was decided for {} bits{}; {}", site, grid.bits,
+                     grid.symmetric ? "" : ", asymmetric", need.reason));
     return std::nullopt;
   }
   const double range = magnitude_of(decision);

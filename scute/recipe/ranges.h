@@ -29,9 +29,10 @@ void check_recorded_model(const Json& meta, std::string_view what, std::string_v
 /// What a range must have been decided for.
 struct RangeNeed {
   int bits = 8;
-  bool symmetric = true;    ///< false: either kind
-  std::string_view reason;  ///< goes on after "SITE was decided for 4 bits; ": "inputs have 8"
-  std::string_view hint;    ///< where to look when a range leaves no scale; may be empty
+  bool symmetric = true;  ///< false: either kind
+  /// Goes on after "SITE was decided for 4 bits; ": what is needed, and what to type.
+  std::string_view reason;
+  std::string_view hint;  ///< where to look when a range leaves no scale; may be empty
 };
 
 /// What does not fit is noted, each problem once; finish() reports it, all of it at once.

@@ -17,7 +17,7 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::ThrowsMessage;
 
-constexpr RangeNeed kInput{.reason = "inputs have 8", .hint = "look there"};
+constexpr RangeNeed kInput{.reason = "inputs have 8 (scute decide --bits 8)", .hint = "look there"};
 
 /// Sites a, b and c; first_a is another name of a.
 SiteList three_sites() {

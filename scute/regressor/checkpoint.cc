@@ -7,6 +7,7 @@
 #include <map>
 
 #include "scute/base/error.h"
+#include "scute/io/file.h"
 #include "scute/regressor/checkpoint_keys.h"
 #include "scute/regressor/checkpoint_settings.h"
 #include "scute/regressor/writer.h"
@@ -206,6 +207,10 @@ RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std
 
 RegressorCheckpoint read_regressor_checkpoint(const std::string& path) {
   return parse_regressor_checkpoint(read_torch(path), path);
+}
+
+std::string hash_regressor(const RegressorCheckpoint& checkpoint) {
+  return checkpoint.source_sha256.empty() ? hash_file(checkpoint.path) : checkpoint.source_sha256;
 }
 
 Regressor build_regressor(const RegressorCheckpoint& checkpoint,

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "scute/decide/plan.h"
 #include "scute/io/torch_zip.h"
 #include "scute/models/regressor/regressor.h"
+#include "scute/observe/statistics_file.h"
 #include "scute/tensor/weights.h"
 
 namespace scute {
@@ -58,6 +60,11 @@ struct RegressorCheckpoint {
   std::vector<RegressorScales> scales;  ///< in the file's order; empty: a float model
   /// Of a model in integers alone, which scute wrote (regressor_writer.h).
   std::optional<RegressorFormats> formats;
+  /// SHA-256 of the file that the float weights were taken from, where scute wrote this one; "".
+  std::string source_sha256;
+  /// Where its scales come from, where scute wrote it with them.
+  std::optional<Plan> plan;
+  std::optional<StatisticsSet> statistics;
   RegressorTraining training;
   TorchValue cfg, arch;  ///< as stored, for whoever writes the checkpoint again
   Weights weights;       ///< under the names of models/regressor_tensors.h, all there and no other
@@ -70,6 +77,10 @@ struct RegressorCheckpoint {
 RegressorCheckpoint read_regressor_checkpoint(const std::string& path);
 /// The same for what such a file holds; `path` is named in errors.
 RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std::string& path);
+
+/// SHA-256 of the file whose float weights these are: that of the source where scute wrote the
+/// checkpoint, so that statistics and plans of the float model stay its own; else the file's.
+std::string hash_regressor(const RegressorCheckpoint& checkpoint);
 
 /// The float network, whatever the checkpoint says of scales; `rounding`: of some layers.
 Regressor build_regressor(const RegressorCheckpoint& checkpoint,

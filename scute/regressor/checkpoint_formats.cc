@@ -64,6 +64,34 @@ RegressorFormats::Layer read_layer(const StoredPart& part) {
           static_cast<float>(bias)};
 }
 
+StatisticsSet read_statistics_part(const StoredPart& part) {
+  std::vector<NamedTensor> tensors;
+  std::map<std::string, std::string> metadata;
+  const StoredPart of_tensors = part.at("tensors"), texts = part.at("metadata");
+  for (const auto& [name, value] : of_tensors.get<Dict>("a dictionary")) {
+    const StoredPart one(value, fmt::format("{}.{}", of_tensors.where(), name));
+    tensors.push_back({name, one.get<Tensor>("a tensor")});
+  }
+  for (const auto& [key, value] : texts.get<Dict>("a dictionary")) {
+    const StoredPart one(value, fmt::format("{}.{}", texts.where(), key));
+    metadata[key] = one.get<std::string>("a text");
+  }
+  return from_tensors(std::move(tensors), std::move(metadata), part.where());
+}
+
+/// Where the scales come from; files of before have neither.
+void read_origin(const StoredPart& part, RegressorCheckpoint& out) {
+  if (part.has("source_sha256")) {
+    out.source_sha256 = part.at("source_sha256").get<std::string>("a text");
+  }
+  if (part.has("ranges")) {
+    const StoredPart ranges = part.at("ranges");
+    out.plan = Plan::from_json(Json::parse(ranges.get<std::string>("a text"), ranges.where()),
+                               ranges.where());
+  }
+  if (part.has("statistics")) out.statistics = read_statistics_part(part.at("statistics"));
+}
+
 }  // namespace
 
 void read_scute_part(const TorchValue& value, const std::string& path, RegressorCheckpoint& out) {
@@ -74,6 +102,7 @@ void read_scute_part(const TorchValue& value, const std::string& path, Regressor
     fail(part.where(), "format scute-regressor, version 1",
          fmt::format("{}, version {}", format, version));
   }
+  read_origin(part, out);
   if (part.at("backend").get<std::string>("a text") != "integer") return;
   out.quantization.backend = RegressorBackend::integer;
   if (!part.has("layers")) return;

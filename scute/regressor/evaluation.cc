@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "scute/io/file.h"
+#include "scute/recipe/plan_meta.h"
+#include "scute/regressor/quantize.h"
+#include "scute/regressor/ranges.h"
 
 namespace scute {
 namespace {
@@ -42,7 +46,9 @@ class Evaluation {
     };
   }
   void measure(FeatureRole role, int64_t windows);
-  AnyRegressor quantized();
+  StatisticsSet measured() const;
+  CalibratedRegressor stored() const;
+  CalibratedRegressor decided() const;
   void warn_of_cut_positions();
   void warn_of_saturation();
   void add_stage(std::string name, std::string description, Tensor predicted);
@@ -64,6 +70,18 @@ void Evaluation::measure(FeatureRole role, int64_t windows) {
                                       progress("calibration"));
 }
 
+/// With where they come from, as they are kept in the checkpoint.
+StatisticsSet Evaluation::measured() const {
+  StatisticsSet out{.sites = out_.statistics, .meta = {}};
+  out.meta["tool"] = "scute " SCUTE_VERSION;
+  out.meta["model"] = std::filesystem::path(checkpoint_.path).filename().string();
+  out.meta["model_sha256"] = hash_regressor(checkpoint_);
+  out.meta["samples"] = out_.calibration_windows;
+  out.meta["features_sha256"] = out_.calibration_sha256;
+  out.meta["role"] = std::string(name_of(out_.plan->role));
+  return out;
+}
+
 void Evaluation::calibrate() {
   const bool has_scales = !checkpoint_.scales.empty() || checkpoint_.formats;
   if (options_.flags.any() || has_scales) out_.plan = plan_regressor(checkpoint_, options_.flags);
@@ -78,31 +96,36 @@ void Evaluation::calibrate() {
   measure(plan.role, plan.batches * options_.batch);
 }
 
-AnyRegressor Evaluation::quantized() {
+/// The checkpoint's own scales.
+CalibratedRegressor Evaluation::stored() const {
   const RegressorPlan& plan = *out_.plan;
-  const RegressorTensors tensors(checkpoint_.config, checkpoint_.weights);
-  CalibratedRegressor& calibrated = out_.calibrated.emplace();
-  calibrated.how = plan.how;
-  calibrated.provenance = {{"tool", "scute " SCUTE_VERSION},
-                           {"plan", describe(plan)},
-                           {"source_sha256", hash_file(checkpoint_.path)},
-                           {"calibration_sha256", out_.calibration_sha256}};
-  const bool integer = plan.how.backend == RegressorBackend::integer;
-  if (plan.stored) {
-    if (checkpoint_.formats && integer) {
-      calibrated.formats = checkpoint_.formats;
-    } else {
-      calibrated.rounding = stored_rounding(checkpoint_, plan.how.backend);
-    }
-  } else if (integer && plan.how.all) {
-    calibrated.formats =
-        decide_formats(checkpoint_.config, tensors, plan.how, out_.statistics, plan.ranges);
+  CalibratedRegressor out;
+  out.how = plan.how;
+  if (checkpoint_.formats && plan.how.backend == RegressorBackend::integer) {
+    out.formats = checkpoint_.formats;
   } else {
-    calibrated.rounding =
-        decide_rounding(checkpoint_.config, tensors, plan.how, out_.statistics, plan.ranges);
+    out.rounding = stored_rounding(checkpoint_, plan.how.backend);
   }
-  if (calibrated.formats) return IntegerRegressor(checkpoint_.config, tensors, *calibrated.formats);
-  return build_regressor(checkpoint_, calibrated.rounding);
+  if (checkpoint_.plan) out.plan = *checkpoint_.plan;
+  out.statistics = checkpoint_.statistics;
+  out.provenance = {{"tool", "scute " SCUTE_VERSION},
+                    {"plan", describe(plan)},
+                    {"source_sha256", hash_regressor(checkpoint_)},
+                    {"calibration_sha256", ""}};
+  return out;
+}
+
+/// decide and quantize, as the commands of these names do it.
+CalibratedRegressor Evaluation::decided() const {
+  const RegressorPlan& how = *out_.plan;
+  if (how.how.mode == Mode::fixed) return quantize_regressor(checkpoint_, how.how, {}, nullptr);
+  const StatisticsSet statistics = measured();
+  Plan plan = decide_regressor(statistics.sites, how.how, how.ranges);
+  plan.meta = plan_meta(statistics, "");
+  plan.meta["policy"] = policy_of(how.ranges.method).name();
+  plan.meta["headroom"] = how.ranges.headroom;
+  plan.meta["bits"] = how.how.bits;
+  return quantize_regressor(checkpoint_, how.how, plan, &statistics);
 }
 
 void Evaluation::add_stage(std::string name, std::string description, Tensor predicted) {
@@ -124,7 +147,10 @@ void Evaluation::add_stage(std::string name, std::string description, Tensor pre
 
 void Evaluation::predict() {
   if (options_.flags.any() || !out_.plan) models_.push_back(build_regressor(checkpoint_));
-  if (out_.plan) models_.push_back(quantized());
+  if (out_.plan) {
+    out_.calibrated = out_.plan->stored ? stored() : decided();
+    models_.push_back(build_calibrated(checkpoint_, *out_.calibrated));
+  }
   std::vector<const AnyRegressor*> models;
   for (const AnyRegressor& model : models_) models.push_back(&model);
   FolderPredictions predictions = predict_folder(models, target_, threads_, progress("positions"));

@@ -5,29 +5,12 @@
 
 #include "scute/base/error.h"
 #include "scute/regressor/evaluation.h"
+#include "scute/regressor/quantize.h"
 
 namespace scute {
 namespace {
 
 using Mode = RegressorQuantization::Mode;
-
-std::string_view name_of(RegressorBackend backend) {
-  if (backend == RegressorBackend::lsq) return "lsq";
-  return backend == RegressorBackend::extension ? "extension" : "integer";
-}
-
-std::string layers_text(const RegressorQuantization& how) {
-  if (how.all) return "all layers";
-  std::string out;
-  const auto add = [&](bool chosen, std::string_view name) {
-    if (chosen) out += (out.empty() ? "" : " + ") + std::string(name);
-  };
-  add(how.proj, "proj");
-  add(how.head, "head");
-  add(how.block_linear, "in_proj and out_proj");
-  add(how.backbone_linear, "patch_embedding and the pooled output layer");
-  return out;
-}
 
 }  // namespace
 
@@ -84,16 +67,9 @@ RegressorPlan plan_regressor(const RegressorCheckpoint& checkpoint, const Regres
 }
 
 std::string describe(const RegressorPlan& plan) {
-  std::string out = fmt::format("{}, {} bits", name_of(plan.how.backend), plan.how.bits);
-  if (plan.stored) return out + ", scales as stored";
-  if (plan.how.mode == Mode::fixed) {
-    out += ", Q8.8";
-  } else {
-    const bool per_layer = plan.how.mode == Mode::per_layer;
-    out += fmt::format(", {}, {} x {}", per_layer ? "Qm.n per layer" : "dynamic",
-                       name_of(plan.ranges.method), plan.ranges.headroom);
-  }
-  return out + ", " + layers_text(plan.how);
+  if (plan.stored) return describe_stored(plan.how);
+  return describe(plan.how,
+                  fmt::format("{} x {}", name_of(plan.ranges.method), plan.ranges.headroom));
 }
 
 }  // namespace scute

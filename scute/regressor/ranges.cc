@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <limits>
 
 #include "scute/base/error.h"
-#include "scute/base/names.h"
-#include "scute/decide/policy.h"
 #include "scute/models/regressor/blocks.h"
 #include "scute/models/regressor/regressor.h"
 
@@ -17,10 +15,6 @@ namespace {
 
 using Mode = RegressorQuantization::Mode;
 using Variant = RegressorConfig::Variant;
-
-constexpr std::array kMethods{std::pair{std::string_view("maxabs"), RegressorMethod::maxabs},
-                              std::pair{std::string_view("p99"), RegressorMethod::p99},
-                              std::pair{std::string_view("mse"), RegressorMethod::mse}};
 
 /// The smallest power of two that leaves `magnitude` within `most` codes.
 float power_of_two(double magnitude, int32_t most) {
@@ -36,33 +30,36 @@ float largest(std::span<const float> values) {
   return out;
 }
 
-/// Decides grids; one for each question, so that both kinds of quantization ask the same.
-class Ranges {
+/// Grids from the plan's ranges; one for each question, so that both kinds of quantization ask the
+/// same.
+class FormatRules {
  public:
-  Ranges(const RegressorConfig& config, const RegressorQuantization& how,
-         const RegressorStatistics& statistics, const RegressorRangeOptions& options)
-      : config_(config), how_(how), statistics_(statistics), options_(options) {
+  FormatRules(const RegressorConfig& config, const RegressorQuantization& how, ModelRanges& ranges)
+      : config_(config), how_(how), ranges_(ranges) {
     if (how.mode == Mode::fixed && how.bits != 16) {
       fail("fixed88", "16 bits: its codes are Q8.8", fmt::format("{}", how.bits));
     }
   }
 
   bool fixed() const { return how_.mode == Mode::fixed; }
-  const Statistic& statistic(const std::string& site) const {
-    const auto found = statistics_.find(site);
-    if (found == statistics_.end() || found->second.finite() == 0) {
-      fail(site, "values seen during calibration", "none");
-    }
-    return found->second;
+  /// The range of a layer's input, checked; null, and noted, where the plan has none that fits.
+  const Decision* input_range(const std::string& site, bool symmetric = true) const {
+    const std::string reason =
+        fmt::format("the inputs of layers are to have {0}{1} (scute decide --bits {0})", how_.bits,
+                    symmetric ? ", symmetric," : "");
+    return range(site, {how_.bits, symmetric, reason, {}});
   }
-  double magnitude(const std::string& site, int bits) const {
-    const Statistic& seen = statistic(site);
-    return margin(bits) * std::max(std::abs(double{seen.min}), std::abs(double{seen.max}));
+  /// Of a value that is no layer's input.
+  double magnitude(const std::string& site) const {
+    const Decision* found =
+        range(site, {16, true, "values between layers have 16 (\"bits\": 16 in the plan)", {}});
+    return found == nullptr ? 1 : magnitude_of(*found);
   }
-  /// 16-bit codes have room to spare: four times the headroom's margin, 2 instead of 1.25, costs
-  /// them one bit of 16, and nothing seen in training so far was exceeded by a factor of 2.
-  double margin(int bits) const {
-    return bits == 16 ? 1 + 4 * (options_.headroom - 1) : options_.headroom;
+  /// Of a value that is a layer's input too: what was measured there, with a value's margin.
+  double measured(const std::string& site) const {
+    const Decision* found = input_range(site);
+    if (found == nullptr) return 1;
+    return value_margin(*found) * std::max(std::abs(found->before_lo), std::abs(found->before_hi));
   }
 
   /// The grid that keeps `magnitude` on each side.
@@ -73,30 +70,15 @@ class Ranges {
     return make_grid(-magnitude, magnitude, spec);
   }
 
-  /// Of a layer's input, by the method asked for.
   Grid input(const std::string& site) const {
     if (fixed()) return grid(0, 16);
-    if (options_.method == RegressorMethod::maxabs)
-      return grid(magnitude(site, how_.bits), how_.bits);
-    const bool p99 = options_.method == RegressorMethod::p99;
-    const Decision decided = decide(Policy::parse(p99 ? "percentile:0.99" : "mse"), site,
-                                    statistic(site), {how_.bits, true});
-    const double kept = std::max(std::abs(decided.lo), std::abs(decided.hi));
-    return grid(margin(how_.bits) * kept, how_.bits);
+    const Decision* found = input_range(site);
+    return grid(found == nullptr ? 1 : magnitude_of(*found), how_.bits);
   }
 
   /// 16-bit values that are no layer's input.
   Grid value(const std::string& site) const {
-    return fixed() ? grid(0, 16) : grid(magnitude(site, 16), 16);
-  }
-
-  /// Positions: where calibration has been is not where evaluation goes (parity_2100_K32 predicts
-  /// positions beyond twice the largest of the train role), and what is cut here is lost. Another
-  /// factor of 2: 4 at a headroom of 1.25, which makes a step of 0.15 mm of a range of 1.25 m.
-  Grid output(const std::string& site) const {
-    if (fixed()) return grid(0, 16);
-    const double outer = 1 + 12 * (options_.headroom - 1);
-    return grid(magnitude(site, 16) / margin(16) * outer, 16);
+    return fixed() ? grid(0, 16) : grid(magnitude(site), 16);
   }
 
   /// What goes into a sigmoid, −8 … `highest` at least: below −8 x·σ(x) is all but 0, and σ's table
@@ -139,60 +121,68 @@ class Ranges {
   int bits() const { return how_.bits; }
 
  private:
+  const Decision* range(const std::string& site, const RangeNeed& need) const {
+    const Decision* found = ranges_.planned(site);
+    if (found == nullptr) {
+      ranges_.note("missing " + site);
+      return nullptr;
+    }
+    if (!ranges_.magnitude(site, *found, need)) return nullptr;
+    ranges_.use(site, *found);
+    return found;
+  }
+
   const RegressorConfig& config_;
   const RegressorQuantization& how_;
-  const RegressorStatistics& statistics_;
-  const RegressorRangeOptions& options_;
+  ModelRanges& ranges_;
 };
 
 double silu(double x) { return x / (1 + std::exp(-x)); }
 
 template <class Tensors>
-void add_block_formats(const Ranges& ranges, const std::string& block, const Tensors& tensors,
+void add_block_formats(const FormatRules& rules, const std::string& block, const Tensors& tensors,
                        RegressorFormats& out) {
-  const bool slim = ranges.config().variant == Variant::slim;
+  const bool slim = rules.config().variant == Variant::slim;
   const std::string dt = block + "ssm.dt_proj";
   const std::string u = slim ? dt + ":input" : block + "x_proj:input";
   // u after SiLU is all but u where it is large.
-  const double most = ranges.fixed() ? 0 : ranges.magnitude(u, 16);
-  out.values[block + "u_act:input"] = ranges.logit(most);
-  out.values[block + "u_act:output"] = ranges.value(u);
-  if (slim) out.values[dt + ":output"] = ranges.logit(0);
-  if (ranges.config().gate) {
-    const double z = ranges.fixed() ? 0 : ranges.magnitude(block + "z_act:input", 16);
-    out.values[block + "z_act:input"] = ranges.logit(z);
+  const double most = rules.fixed() ? 0 : rules.measured(u);
+  out.values[block + "u_act:input"] = rules.logit(most);
+  out.values[block + "u_act:output"] = rules.grid(most, 16);
+  if (slim) out.values[dt + ":output"] = rules.logit(0);
+  if (rules.config().gate) {
+    const double z = rules.fixed() ? 0 : rules.magnitude(block + "z_act:input");
+    out.values[block + "z_act:input"] = rules.logit(z);
     // SiLU is never below −0.2785.
-    out.values[block + "z_act:output"] = ranges.grid(std::max(silu(z), 0.2785), 16);
+    out.values[block + "z_act:output"] = rules.grid(std::max(silu(z), 0.2785), 16);
   }
   const Tensor& convolution = tensors.convolution;
   if (convolution.size() == 0) return;
   const std::string name = block + (slim ? "dw_conv" : "conv1d");
   const Tensor kernel = convolution.reshaped({convolution.dim(0), convolution.dim(2)});
-  out.layers[name] = ranges.layer(ranges.value(name + ":input"), kernel, tensors.convolution_bias);
+  out.layers[name] = rules.layer(rules.value(name + ":input"), kernel, tensors.convolution_bias);
 }
 
 /// Zero point and scale of the extension's 8-bit inputs: 0 … 255 over [lo, hi].
-void make_asymmetric(const Statistic& seen, double headroom, LayerRounding& out) {
-  const double lo = headroom * std::min(0.0, double{seen.min});
-  const double hi = headroom * std::max(0.0, double{seen.max});
+void make_asymmetric(const Decision& kept, LayerRounding& out) {
+  const double lo = std::min(0.0, kept.lo), hi = std::max(0.0, kept.hi);
   const double scale = std::max((hi - lo) / 255, 1e-8);
   out.input = {static_cast<float>(scale)};
   out.input_zero = static_cast<float>(std::clamp(std::nearbyint(-lo / scale), 0.0, 255.0));
 }
 
+constexpr std::string_view kEverySite = "a range for every site that this quantization rounds";
+constexpr size_t kAll = std::numeric_limits<size_t>::max();
+
+/// A plan decided from statistics, ready to be asked.
+ModelRanges decided(const RegressorConfig& config, const RegressorQuantization& how,
+                    const RegressorStatistics& statistics, const RegressorRangeOptions& options) {
+  Plan plan;
+  if (how.mode != Mode::fixed) plan = decide_regressor(statistics, how, options);
+  return {"the network", RegressorSites(config).list, plan};
+}
+
 }  // namespace
-
-RegressorMethod parse_regressor_method(std::string_view text) {
-  const auto found = std::ranges::find(kMethods, text, &decltype(kMethods)::value_type::first);
-  if (found == kMethods.end()) {
-    fail("calibration method", "maxabs, p99 or mse", fmt::format("\"{}\"", text));
-  }
-  return found->second;
-}
-
-std::string_view name_of(RegressorMethod method) {
-  return std::ranges::find(kMethods, method, &decltype(kMethods)::value_type::second)->first;
-}
 
 std::vector<std::string> rounded_layers(const RegressorConfig& config,
                                         const RegressorQuantization& how) {
@@ -217,55 +207,69 @@ std::vector<std::string> rounded_layers(const RegressorConfig& config,
 }
 
 RegressorRounding decide_rounding(const RegressorConfig& config, const RegressorTensors& tensors,
-                                  const RegressorQuantization& how,
-                                  const RegressorStatistics& statistics,
-                                  const RegressorRangeOptions& options) {
-  const Ranges ranges(config, how, statistics, options);
+                                  const RegressorQuantization& how, ModelRanges& ranges) {
+  const FormatRules rules(config, how, ranges);
   const std::vector<std::string> chosen = rounded_layers(config, how);
   RegressorRounding out;
   for (const RegressorProduct& product : regressor_products(config, tensors)) {
     const std::string& name = product.layer;
     if (std::ranges::find(chosen, name) == chosen.end()) continue;
-    LayerRounding layer{
-        how.backend, ranges.bits(), {}, ranges.weights(product.weight, ranges.bits())};
+    LayerRounding layer{how.backend, rules.bits(), {}, rules.weights(product.weight, rules.bits())};
     const std::string site = name + ":input";
     if (how.backend == RegressorBackend::extension && how.bits == 8 && name != "patch_embedding") {
-      make_asymmetric(ranges.statistic(site), options.headroom, layer);
+      const Decision* kept = rules.input_range(site, false);
+      if (kept != nullptr) make_asymmetric(*kept, layer);
     } else {
-      layer.input = {ranges.input(site).scale};
+      layer.input = {rules.input(site).scale};
     }
     out.emplace(name, std::move(layer));
   }
+  ranges.finish(kEverySite, kAll);
   return out;
+}
+
+RegressorFormats decide_formats(const RegressorConfig& config, const RegressorTensors& tensors,
+                                const RegressorQuantization& how, ModelRanges& ranges) {
+  const FormatRules rules(config, how, ranges);
+  RegressorFormats out;
+  for (const RegressorProduct& product : regressor_products(config, tensors)) {
+    out.layers[product.layer] =
+        rules.layer(rules.input(product.layer + ":input"), product.weight, product.bias);
+  }
+  double residual = 0;
+  for (int64_t i = 0; i < config.layers; ++i) {
+    const std::string block = fmt::format("blocks.{}.", i);
+    std::visit([&](const auto& b) { add_block_formats(rules, block, b, out); },
+               tensors.blocks[static_cast<size_t>(i)]);
+    if (!rules.fixed()) residual = std::max(residual, rules.magnitude(block + "norm:input"));
+  }
+  if (!rules.fixed()) residual = std::max(residual, rules.magnitude("norm_f:input"));
+  out.values["norm_f:input"] = rules.grid(residual, 16);
+  if (config.pool != RegressorConfig::Pool::flat) {
+    // |x_c| ≤ √D · rms(x), so the norm's outputs are within √D · |g|.
+    const Tensor g = tensors.norm_f.to_f32();
+    const double root = std::sqrt(static_cast<double>(config.width));
+    out.values["norm_f:output"] = rules.grid(root * largest(g.values<float>()), 16);
+  }
+  out.values["head:output"] = rules.value("head:output");
+  ranges.finish(kEverySite, kAll);
+  return out;
+}
+
+RegressorRounding decide_rounding(const RegressorConfig& config, const RegressorTensors& tensors,
+                                  const RegressorQuantization& how,
+                                  const RegressorStatistics& statistics,
+                                  const RegressorRangeOptions& options) {
+  ModelRanges ranges = decided(config, how, statistics, options);
+  return decide_rounding(config, tensors, how, ranges);
 }
 
 RegressorFormats decide_formats(const RegressorConfig& config, const RegressorTensors& tensors,
                                 const RegressorQuantization& how,
                                 const RegressorStatistics& statistics,
                                 const RegressorRangeOptions& options) {
-  const Ranges ranges(config, how, statistics, options);
-  RegressorFormats out;
-  for (const RegressorProduct& product : regressor_products(config, tensors)) {
-    out.layers[product.layer] =
-        ranges.layer(ranges.input(product.layer + ":input"), product.weight, product.bias);
-  }
-  double residual = 0;
-  for (int64_t i = 0; i < config.layers; ++i) {
-    const std::string block = fmt::format("blocks.{}.", i);
-    std::visit([&](const auto& b) { add_block_formats(ranges, block, b, out); },
-               tensors.blocks[static_cast<size_t>(i)]);
-    if (!ranges.fixed()) residual = std::max(residual, ranges.magnitude(block + "norm:input", 16));
-  }
-  if (!ranges.fixed()) residual = std::max(residual, ranges.magnitude("norm_f:input", 16));
-  out.values["norm_f:input"] = ranges.grid(residual, 16);
-  if (config.pool != RegressorConfig::Pool::flat) {
-    // |x_c| ≤ √D · rms(x), so the norm's outputs are within √D · |g|.
-    const Tensor g = tensors.norm_f.to_f32();
-    const double root = std::sqrt(static_cast<double>(config.width));
-    out.values["norm_f:output"] = ranges.grid(root * largest(g.values<float>()), 16);
-  }
-  out.values["head:output"] = ranges.output("head:output");
-  return out;
+  ModelRanges ranges = decided(config, how, statistics, options);
+  return decide_formats(config, tensors, how, ranges);
 }
 
 RegressorRounding stored_rounding(const RegressorCheckpoint& checkpoint,

@@ -1,35 +1,17 @@
-// From what the float network was seen to do to the number formats of a quantized one.
+// From a plan to the number formats of a quantized network.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "scute/models/regressor/formats.h"
 #include "scute/models/regressor/tensors.h"
-#include "scute/observe/statistic.h"
+#include "scute/recipe/ranges.h"
 #include "scute/regressor/checkpoint.h"
+#include "scute/regressor/decide.h"
 
 namespace scute {
-
-/// How a layer's input range follows from its statistic. p99: the 99th percentile of |x|; mse: the
-/// range with the least expected squared error of rounding.
-enum class RegressorMethod { maxabs, p99, mse };
-/// "maxabs", "p99", "mse"; Error naming them otherwise.
-RegressorMethod parse_regressor_method(std::string_view text);
-std::string_view name_of(RegressorMethod method);
-
-/// The statistics of one site each, by its name.
-using RegressorStatistics = std::map<std::string, Statistic>;
-
-struct RegressorRangeOptions {
-  RegressorMethod method = RegressorMethod::maxabs;
-  /// Factor on every measured range, at least 1: what comes later exceeds what was seen (on
-  /// logo_2100 by 1.55 in one layer).
-  double headroom = 1.25;
-};
 
 /// Names of the layers that `how` rounds, as LayerRounding names them. `all` of lsq and extension
 /// are those that the originals round: proj, head, in_proj, out_proj, patch_embedding and, of a
@@ -38,14 +20,23 @@ std::vector<std::string> rounded_layers(const RegressorConfig& config,
                                         const RegressorQuantization& how);
 
 /// The float network with some layers rounded: activations with one scale per tensor, weights with
-/// one per output (per_layer: one). Only extension at 8 bits is asymmetric. `statistics` may be
-/// empty in mode fixed. Error naming a site that is missing or has no value.
+/// one per output (per_layer: one). Only extension at 8 bits is asymmetric: from lo and hi, the
+/// others from the larger magnitude. Mode fixed asks for no range. One Error that names every site
+/// that the plan lacks, or has for other bits than how.bits.
+RegressorRounding decide_rounding(const RegressorConfig& config, const RegressorTensors& tensors,
+                                  const RegressorQuantization& how, ModelRanges& ranges);
+
+/// All formats of the network in integers alone. Inputs of products have how.bits, all else 16.
+/// What is both an input and a value, as u is, has as a value the range measured (range_before) and
+/// the headroom that the plan records.
+RegressorFormats decide_formats(const RegressorConfig& config, const RegressorTensors& tensors,
+                                const RegressorQuantization& how, ModelRanges& ranges);
+
+/// The same from statistics, through decide_regressor().
 RegressorRounding decide_rounding(const RegressorConfig& config, const RegressorTensors& tensors,
                                   const RegressorQuantization& how,
                                   const RegressorStatistics& statistics,
                                   const RegressorRangeOptions& options);
-
-/// All formats of the network in integers alone. Inputs of products have how.bits, all else 16.
 RegressorFormats decide_formats(const RegressorConfig& config, const RegressorTensors& tensors,
                                 const RegressorQuantization& how,
                                 const RegressorStatistics& statistics,

@@ -209,19 +209,96 @@ TEST_F(RegressorRanges, FormatsOfEveryKindOfModelBuildOne) {
   }
 }
 
-TEST_F(RegressorRanges, ASiteWithoutValuesIsRefusedByName) {
+TEST_F(RegressorRanges, SitesWithoutValuesAreRefusedByNameAllAtOnce) {
   const auto how = all_of(Backend::integer, 8, Mode::dynamic);
-  for (const char* name : {"head:input", "blocks.1.dw_conv:input", "blocks.0.norm:input",
-                           "blocks.1.z_act:input", "norm_f:input", "head:output"}) {
-    auto statistics = everywhere(config_, {-1, 1});
-    const auto refused = [&] {
-      return error_of([&] { decide_formats(config_, tensors_, how, statistics, {}); });
-    };
-    statistics.at(name) = statistic_of(std::vector<float>{NAN, NAN});
-    EXPECT_THAT(refused(), StartsWith(name));
-    statistics.erase(name);
-    EXPECT_THAT(refused(), StartsWith(name));
+  const std::vector<std::string> names{"head:input",          "blocks.1.dw_conv:input",
+                                       "blocks.0.norm:input", "blocks.1.z_act:input",
+                                       "norm_f:input",        "head:output"};
+  auto nothing = everywhere(config_, {-1, 1}), missing = nothing;
+  for (const std::string& name : names) {
+    nothing.at(name) = statistic_of(std::vector<float>{NAN, NAN});
+    missing.erase(name);
   }
+  const auto refused = [&](const RegressorStatistics& statistics) {
+    return error_of([&] { decide_formats(config_, tensors_, how, statistics, {}); });
+  };
+  EXPECT_THAT(refused(nothing), StartsWith("6 of 18 sites cannot be decided"));
+  EXPECT_THAT(refused(missing), HasSubstr("6 problems: "));
+  for (const std::string& name : names) {
+    EXPECT_THAT(refused(nothing), HasSubstr("\n  " + name + ": "));
+    EXPECT_THAT(refused(missing), HasSubstr("missing " + name));
+  }
+}
+
+TEST_F(RegressorRanges, APlanGivesInputsTheirBitsAndValues16WithMoreRoom) {
+  RegressorQuantization how = all_of(Backend::integer, 8, Mode::dynamic);
+  const auto seen = everywhere(config_, {-3, 1, 2});
+  Plan plan = decide_regressor(seen, how, {Method::p99, 1.25});
+  const auto expect = [&](const char* site, const char* policy, int bits, double lo) {
+    const Decision& decision = plan.sites.at(site);
+    EXPECT_EQ(decision.policy, policy) << site;
+    EXPECT_EQ(decision.grid.bits, bits) << site;
+    EXPECT_EQ(decision.lo, lo) << site;
+  };
+  expect("proj:input", "percentile", 8, -3.75);
+  for (const char* site :
+       {"blocks.0.norm:input", "blocks.1.z_act:input", "norm_f:input", "blocks.1.dw_conv:input"}) {
+    expect(site, "minmax", 16, -6);
+  }
+  expect("head:output", "minmax", 16, -12);
+  how.bits = 16;
+  plan = decide_regressor(seen, how, {Method::maxabs, 1.25});
+  expect("proj:input", "minmax", 16, -6);
+  // The extension's 8-bit codes span what was seen, whatever the method.
+  plan = decide_regressor(seen, all_of(Backend::extension, 8, Mode::dynamic), {Method::mse, 1.25});
+  expect("head:input", "minmax", 8, -3.75);
+  EXPECT_EQ(plan.sites.at("patch_embedding:input").policy, "mse");
+  EXPECT_TRUE(of_regressor(seen));
+  EXPECT_FALSE(of_regressor({}));
+}
+
+TEST_F(RegressorRanges, APlanEditedByHandIsObeyed) {
+  const auto how = all_of(Backend::integer, 8, Mode::dynamic);
+  const auto seen = everywhere(config_, {-3, 1, 2});
+  const auto made = [&](const Plan& plan) {
+    ModelRanges ranges("m", RegressorSites(config_).list, plan);
+    return decide_formats(config_, tensors_, how, ranges);
+  };
+  const Plan plan = decide_regressor(seen, how, {});
+  EXPECT_EQ(made(plan), decide_formats(config_, tensors_, how, seen, {}));
+  for (const auto& [site, decision] : plan.sites) {
+    Plan edited = plan;
+    edited.sites.at(site).lo = -1000;
+    EXPECT_FALSE(made(edited) == made(plan)) << site << " changes nothing";
+  }
+  Plan edited = plan;
+  edited.sites.at("proj:input").lo = -1.27;
+  edited.sites.at("proj:input").hi = 1;
+  EXPECT_FLOAT_EQ(made(edited).layer("proj").input.scale, 0.01F);
+  // u is an input of 8 bits and a value of 16, which has the range measured and a value's margin.
+  const std::string u = "blocks.0.ssm.dt_proj:input";
+  EXPECT_FLOAT_EQ(made(plan).value("blocks.0.u_act:output").scale, 6.0F / 32767);
+  edited = plan;
+  edited.sites.at(u).before_lo = -30;
+  EXPECT_FLOAT_EQ(made(edited).value("blocks.0.u_act:output").scale, 60.0F / 32767);
+  EXPECT_EQ(made(edited).layer("blocks.0.ssm.dt_proj").input.scale,
+            made(plan).layer("blocks.0.ssm.dt_proj").input.scale);
+}
+
+TEST_F(RegressorRanges, APlanForOtherBitsIsRefusedWithAllItsSites) {
+  const auto seen = everywhere(config_, {-3, 1, 2});
+  Plan plan = decide_regressor(seen, all_of(Backend::integer, 16, Mode::dynamic), {});
+  plan.sites.at("norm_f:input").grid.bits = 8;
+  plan.sites.at("head:output").grid.symmetric = false;
+  ModelRanges ranges("m", RegressorSites(config_).list, plan);
+  EXPECT_THAT(error_of([&] {
+                decide_formats(config_, tensors_, all_of(Backend::integer, 8, Mode::dynamic),
+                               ranges);
+              }),
+              AllOf(HasSubstr("proj:input was decided for 16 bits; the inputs of layers are to "
+                              "have 8, symmetric, (scute decide --bits 8)"),
+                    HasSubstr("norm_f:input was decided for 8 bits; values between layers have 16"),
+                    HasSubstr("head:output was decided for 16 bits, asymmetric")));
 }
 
 TEST_F(RegressorRanges, ExtensionInputsAt8BitsAreAsymmetric) {

@@ -91,6 +91,18 @@ void add_layer(const std::string& module, const Tensor& weight, const Tensor* bi
   }
 }
 
+/// Statistics as a dictionary: their tensors by name, and their metadata, texts.
+Dict statistics_part(const StatisticsSet& statistics) {
+  Dict tensors, metadata, out;
+  for (NamedTensor& item : to_tensors(statistics)) {
+    tensors.emplace_back(std::move(item.name), TorchValue(std::move(item.tensor)));
+  }
+  for (const auto& [key, text] : to_metadata(statistics)) set(metadata, key, text);
+  set(out, "tensors", std::move(tensors));
+  set(out, "metadata", std::move(metadata));
+  return out;
+}
+
 RegressorRounding stored_layers(const CalibratedRegressor& calibrated) {
   if (!calibrated.formats) return calibrated.rounding;
   RegressorRounding out;
@@ -149,6 +161,8 @@ TorchValue scute_part(const CalibratedRegressor& calibrated) {
   const bool codes = calibrated.how.backend == RegressorBackend::integer;
   set(out, "backend", std::string(codes ? "integer" : "as arch"));
   for (const auto& [key, text] : calibrated.provenance) set(out, key, text);
+  if (!calibrated.plan.sites.empty()) set(out, "ranges", calibrated.plan.to_json().dump(1));
+  if (calibrated.statistics) set(out, "statistics", statistics_part(*calibrated.statistics));
   if (!calibrated.formats) return TorchValue(std::move(out));
   Dict layers, values;
   for (const auto& [name, layer] : calibrated.formats->layers) {

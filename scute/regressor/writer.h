@@ -18,6 +18,8 @@ struct CalibratedRegressor {
   std::optional<RegressorFormats> formats;  ///< or of the network in integers alone
   /// Where the scales come from: key and text, e.g. {"data", "SHA-256"}.
   std::vector<std::pair<std::string, std::string>> provenance;
+  Plan plan;  ///< the ranges in use; no sites where none was asked for
+  std::optional<StatisticsSet> statistics;  ///< that it was decided from
 };
 
 /// Writes the checkpoint's own tensors, `cfg` and training facts, `arch` brought up to date, and
