@@ -20,36 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kVectors = 32, kTokens = 16;  // enough of a sequence to reach every tensor
 
-void write_tensors(const FolderWriter& folder, const std::string& part,
-                   const std::vector<NamedTensor>& tensors) {
-  make_folder(folder.file(part));
-  write_safetensors(folder.file(part + "/model.safetensors"), tensors, {{"format", "pt"}});
-}
-
-void write_towers(const LowBitCobra& model, const FolderWriter& folder) {
-  for (size_t i = 0; i < model.towers.size(); ++i) {
-    std::string part = model.description.config.towers[i].bucket;
-    std::ranges::replace(part, '.', '/');
-    write_tensors(folder, part, model.towers[i]);
-    const std::string config = part + "/config.json";
-    const fs::path from = fs::path(model.description.path) / config;
-    if (fs::exists(from)) folder.copy(from.string(), config);  // else the architecture is known
-  }
-}
-
-void write_language(const LowBitCobra& model, const FolderWriter& folder) {
-  if (model.language) {
-    write_low_bit(*model.language, folder.file("llm"), false);
-    return;
-  }
-  Weights weights = read_weights(model.float_language);
-  std::vector<NamedTensor> tensors;
-  for (const std::string& name : weights.names()) tensors.push_back({name, weights.take(name)});
-  write_tensors(folder, "llm", tensors);
-  write_file(folder.file("llm/config.json"), model.float_language.json.dump(2) + "\n");
-  copy_tokenizer(model.float_language, folder, "llm/");
-}
-
 std::vector<int32_t> random_ids(int64_t vocabulary, Random& random) {
   std::vector<int32_t> out;
   for (int64_t i = 0; i < kTokens; ++i) {
@@ -72,6 +42,31 @@ Tensor logits_of(const CobraModel& model, Run& run, MatView<const float> picture
 }
 
 }  // namespace
+
+void write_part(const FolderWriter& folder, const std::string& part,
+                const std::vector<NamedTensor>& tensors) {
+  make_folder(folder.file(part));
+  write_safetensors(folder.file(part + "/model.safetensors"), tensors, {{"format", "pt"}});
+}
+
+void write_tower(const CobraDescription& model, size_t index,
+                 const std::vector<NamedTensor>& tensors, const FolderWriter& folder) {
+  std::string part = model.config.towers[index].bucket;
+  std::ranges::replace(part, '.', '/');
+  write_part(folder, part, tensors);
+  const std::string config = part + "/config.json";
+  const fs::path from = fs::path(model.path) / config;
+  if (fs::exists(from)) folder.copy(from.string(), config);  // else the architecture is known
+}
+
+void write_float_language(const ModelDescription& language, const FolderWriter& folder) {
+  Weights weights = read_weights(language);
+  std::vector<NamedTensor> tensors;
+  for (const std::string& name : weights.names()) tensors.push_back({name, weights.take(name)});
+  write_part(folder, "llm", tensors);
+  write_file(folder.file("llm/config.json"), language.json.dump(2) + "\n");
+  copy_tokenizer(language, folder, "llm/");
+}
 
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
   Random random(seed);
@@ -102,9 +97,15 @@ std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
 
 ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace) {
   FolderWriter folder(checked_target(path, model.description.path, replace));
-  write_towers(model, folder);
-  write_tensors(folder, "projector", model.projector);
-  write_language(model, folder);
+  for (size_t i = 0; i < model.towers.size(); ++i) {
+    write_tower(model.description, i, model.towers[i], folder);
+  }
+  write_part(folder, "projector", model.projector);
+  if (model.language) {
+    write_low_bit(*model.language, folder.file("llm"), false);
+  } else {
+    write_float_language(model.float_language, folder);
+  }
   write_file(folder.file("config.json"), model.description.json.dump(2) + "\n");
   write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
   if (!model.plan.sites.empty()) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "scute/cobra/quantize.h"
+#include "scute/recipe/folder_writer.h"
 
 namespace scute {
 
@@ -13,6 +14,15 @@ namespace scute {
 /// side), `projector` (tokens × D), `logits` (48 × V, of up to 32 of those vectors and 16 seeded
 /// ids behind them). Error when one is not finite.
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed);
+
+/// PART/model.safetensors, in a folder that is made.
+void write_part(const FolderWriter& folder, const std::string& part,
+                const std::vector<NamedTensor>& tensors);
+/// The same of a tower, with the config.json that `model` has of it.
+void write_tower(const CobraDescription& model, size_t index,
+                 const std::vector<NamedTensor>& tensors, const FolderWriter& folder);
+/// llm/ as `language` is stored, with its tokenizer.
+void write_float_language(const ModelDescription& language, const FolderWriter& folder);
 
 /// Writes config.json, vision/T/{config.json,model.safetensors}, projector/model.safetensors, llm/
 /// (a language model's folder of its own, with tokenizer.json), plan.json, statistics.safetensors,

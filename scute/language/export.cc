@@ -157,19 +157,24 @@ PlainModel dequantized(const ModelDescription& model, DType type) {
   return out;
 }
 
+void write_plain(const ModelDescription& from, const PlainModel& model, const FolderWriter& folder,
+                 const std::string& part) {
+  write_safetensors(folder.file(part + "model.safetensors"), model.tensors, {{"format", "pt"}});
+  write_file(folder.file(part + "config.json"), model.description.json.dump(2) + "\n");
+  copy_tokenizer(from, folder, part);
+}
+
 ProbeComparison export_dequantized(const ModelDescription& model, DType type,
                                    const std::string& path, bool replace) {
   const std::string target = checked_target(path, model.path, replace);
   const PlainModel plain = dequantized(model, type);
   FolderWriter folder(target);
-  write_safetensors(folder.file("model.safetensors"), plain.tensors, {{"format", "pt"}});
-  write_file(folder.file("config.json"), plain.description.json.dump(2) + "\n");
+  write_plain(model, plain, folder);
   Json recipe;
   recipe["tool"] = "scute " SCUTE_VERSION;
   recipe["dequantized"] = model.name;
   recipe["model_sha256"] = hash_model(model);
   write_file(folder.file("recipe.json"), recipe.dump(2) + "\n");
-  copy_tokenizer(model, folder);
 
   const Execution execution;
   constexpr auto kHead = LanguageModel::Head::packed;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scute/language/quantize.h"
+#include "scute/recipe/folder_writer.h"
 
 namespace scute {
 
@@ -23,6 +24,11 @@ struct PlainModel {
 /// matrices, convolutions and tables again; norms, biases, A_log and D stay as they are stored.
 /// Error when the model is not low-bit, or what load_model says of its tensors.
 PlainModel dequantized(const ModelDescription& model, DType type);
+
+/// Writes its model.safetensors and config.json, and `from`'s tokenizer; `part`: where in the
+/// folder, "" or a name with a slash at its end.
+void write_plain(const ModelDescription& from, const PlainModel& model, const FolderWriter& folder,
+                 const std::string& part = "");
 
 /// Writes the folder, loads it again and compares its logits with the low-bit model's: equal but
 /// for rounding where activations are floats in both, else apart by what rounding activations does.
