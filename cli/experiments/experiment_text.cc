@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "cli/terminal/words.h"
 #include "scute/experiments/fields.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute::cli {
 namespace {
@@ -103,66 +105,70 @@ std::string reorder_text(const Json& record) {
          line("layers", value_text(field(record, {"reorder_summary", "total_layers"})));
 }
 
-std::optional<double> times_100(std::optional<double> x) {
-  return x ? std::optional(100 * *x) : std::nullopt;
+std::string fact_text(const MetricScore& score, std::string_view key) {
+  const auto at = std::ranges::find(score.protocol, key, &ProtocolFact::key);
+  return at == score.protocol.end() ? "" : value_text(&at->value);
 }
 
-std::string last_word_text(const Json& record) {
-  const Json none;
-  const Json* found = field(record, {"results", "tasks", "last_word"});
-  const Json& task = found == nullptr ? none : *found;
-  const auto result = [&](std::string_view key) {
-    const auto of_task = number_field(task, {key});
-    return of_task ? of_task : number_field(record, {"results", key});
-  };
-  std::string out;
-  if (const auto accuracy = times_100(result("accuracy"))) {
-    const auto error = times_100(number_field(task, {"accuracy_stderr"}));
-    std::string of = task.find("n") == nullptr
-                         ? ""
-                         : fmt::format(" ({} of {} last words)", value_text(task.find("hits")),
-                                       value_text(task.find("n")));
-    out += line("accuracy", with_error(accuracy, error) + " %" + of);
+/// "5 of 10 last words" of a share; "64 windows of 512 tokens every 512".
+std::string count_text(const MetricScore& score) {
+  const MetricWords& words = score.metric.words;
+  if (score.metric.form == MetricForm::share && words.about.starts_with("of ")) {
+    const auto hits = std::llround(score.mean * static_cast<double>(score.count));
+    return fmt::format("{} of {}{}", hits, score.count, words.about.substr(2));
   }
-  if (const auto perplexity = result("perplexity")) {
-    const auto error = number_field(task, {"perplexity_stderr"});
-    out += line("perplexity", with_error(perplexity, error, 3) + " per last word");
+  std::string out = fmt::format("{} {}", score.count, words.items);
+  const std::string window = fact_text(score, "window"), stride = fact_text(score, "stride");
+  if (!window.empty() && !stride.empty()) {
+    out += fmt::format(" of {} tokens every {}", window, stride);
   }
-  if (const Json* file = task.find("file")) out += line("  on", value_text(file));
   return out;
 }
 
-/// A regressor's errors in metres, and how they compare with the float network's.
-std::string positions_text(const Json& record) {
-  const Json* task = field(record, {"results", "tasks", "positions"});
-  if (task == nullptr || !task->is_object()) return "";
-  const auto metres = [&](const Json& of) {
-    return with_error(number_field(of, {"mean"}), number_field(of, {"mean_stderr"}), 5) + " m";
-  };
-  std::string out = line(
-      "mean error", fmt::format("{} ({} windows)", metres(*task), value_text(task->find("n"))));
-  const Json* baseline = task->find("baseline");
-  if (baseline != nullptr && baseline->is_object()) {
-    out += line("  in floats", metres(*baseline));
-    out +=
-        line("  ratio", with_error(number_field(*task, {"against_baseline", "ratio"}),
-                                   number_field(*task, {"against_baseline", "ratio_stderr"}), 4));
+std::string metric_text(const MetricScore& score, bool counted) {
+  const MetricWords& words = score.metric.words;
+  std::string out = score_text(score);
+  const std::string count = counted && score.count > 0 ? count_text(score) : "";
+  if (!words.about.empty() && !count.ends_with(words.about.substr(words.about.find(' ') + 1))) {
+    out += " " + words.about;
+  }
+  if (!count.empty()) out += fmt::format(" ({})", count);
+  return line(printable(words.heading.empty() ? words.label : words.heading), printable(out));
+}
+
+/// What a task says of the float model on the same items, where it does.
+std::string baselines_text(const Json& record) {
+  const Json* tasks = field(record, {"results", "tasks"});
+  std::string out;
+  if (tasks == nullptr || !tasks->is_object()) return out;
+  for (const auto& [name, task] : tasks->as_object("")) {
+    const auto mean = number_field(task, {"baseline", "mean"});
+    if (!mean) continue;
+    out += line("  in floats",
+                with_error(mean, number_field(task, {"baseline", "mean_stderr"}), 5) + " m");
+    out += line("  ratio", with_error(number_field(task, {"against_baseline", "ratio"}),
+                                      number_field(task, {"against_baseline", "ratio_stderr"}), 4));
   }
   return out;
 }
 
 std::string results_text(const Json& record) {
-  std::string out = last_word_text(record);
-  const Json* task = field(record, {"results", "tasks", "perplexity"});
-  if (task != nullptr && task->is_object()) {
-    const auto words = [&](std::string_view key) { return value_text(task->find(key)); };
-    out += line("perplexity", fmt::format("{} of a text ({} windows of {} tokens every {})",
-                                          with_error(number_field(*task, {"perplexity"}),
-                                                     number_field(*task, {"perplexity_stderr"}), 3),
-                                          words("n"), words("window"), words("stride")));
-    out += line("  on", words("file"));
+  const Json none;
+  const auto member = [&](std::string_view key) -> const Json& {
+    const Json* found = field(record, {key});
+    return found == nullptr ? none : *found;
+  };
+  const Score score = read_score(member("results"), member("hashes"));
+  std::string out;
+  for (size_t i = 0; i < score.size(); ++i) {
+    const auto same_group = [&](size_t other) {
+      return other < score.size() && score[other].metric.words.group == score[i].metric.words.group;
+    };
+    out += metric_text(score[i], i == 0 || !same_group(i - 1));
+    const std::string file = fact_text(score[i], "file");
+    if (!file.empty() && !same_group(i + 1)) out += line("  on", file);
   }
-  out += positions_text(record);
+  out += baselines_text(record);
   return "Results\n" + (out.empty() ? "  none: no task was asked for\n" : out);
 }
 
@@ -206,6 +212,16 @@ std::string with_error(std::optional<double> value, std::optional<double> error,
     return std::abs(x) < 1e6 ? fixed(x, digits) : significant(x, 6);
   };
   return error ? fmt::format("{} ± {}", number(*value), number(*error)) : number(*value);
+}
+
+std::string score_text(const MetricScore& score) {
+  const ShownUnit unit = shown_unit(score.metric.unit);
+  const auto shown = [&unit](double x) {
+    return std::isfinite(x) ? std::optional(unit.factor * x) : std::nullopt;
+  };
+  const std::string out =
+      with_error(shown(score.mean), shown(score.standard_error), unit.digits.value_or(3));
+  return unit.unit.empty() ? out : out + " " + unit.unit;
 }
 
 std::string bits_text(const Json& config) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/evaluate/score.h"
 
 namespace scute::cli {
 
@@ -19,6 +20,8 @@ std::string summary_text(const Json& record);
 std::string printable(std::string_view text);
 /// "27.17 ± 0.61"; without an error the number alone, "-" without a number.
 std::string with_error(std::optional<double> value, std::optional<double> error, int digits = 2);
+/// "27.170 ± 0.610", "50.00 ± 16.66 %", as its unit is shown.
+std::string score_text(const MetricScore& score);
 /// "W8A8" of a configuration; "-" when it does not say.
 std::string bits_text(const Json& config);
 /// A number short, a string as it is, anything else as JSON; "-" for null and for nothing.

@@ -96,23 +96,27 @@ struct Shown {
   std::string name, a, b, difference;
 };
 
+/// As the unit is shown: "50.00 %", "12.30 mm", "27.1712".
 Shown shown(const Difference& d) {
-  switch (d.metric) {
-    case Difference::Metric::accuracy:
-      return {"accuracy", fixed(100 * d.a, 2) + " %", fixed(100 * d.b, 2) + " %",
-              fmt::format("{:+.2f} ± {:.2f} points", 100 * d.difference, 100 * d.standard_error)};
-    case Difference::Metric::position_error:
-      return {"mean error", fixed(1000 * d.a, 2) + " mm", fixed(1000 * d.b, 2) + " mm",
-              fmt::format("{:+.2f} mm, {:+.2f} ± {:.2f} %", 1000 * (d.b - d.a), 100 * d.difference,
-                          100 * d.standard_error)};
-    case Difference::Metric::perplexity:
-    case Difference::Metric::last_word_perplexity:
-      break;
+  const ShownUnit unit = shown_unit(d.metric.unit);
+  const std::string behind = unit.unit.empty() ? "" : " " + unit.unit;
+  const auto number = [&](double x) {
+    return (unit.digits ? fixed(unit.factor * x, *unit.digits) : significant(unit.factor * x, 6)) +
+           behind;
+  };
+  const double change = unit.factor * (d.b - d.a), error = unit.factor * d.standard_error;
+  const std::string plain =
+      unit.digits ? fmt::format("{:+.{}f}", change, *unit.digits) : fmt::format("{:+.4g}", change);
+  Shown out{d.metric.words.label, number(d.a), number(d.b), ""};
+  if (d.ratio) {
+    out.difference = fmt::format("{}{}, {:+.2f} ± {:.2f} %", plain, behind, 100 * d.difference,
+                                 100 * d.standard_error);
+  } else {
+    const std::string spread =
+        unit.digits ? fixed(error, *unit.digits) : fmt::format("{:.2g}", error);
+    out.difference = fmt::format("{} ± {}{}", plain, spread, unit.unit == "%" ? " points" : behind);
   }
-  return {d.metric == Difference::Metric::perplexity ? "perplexity" : "perplexity per last word",
-          significant(d.a, 6), significant(d.b, 6),
-          fmt::format("{:+.4g}, {:+.2f} ± {:.2f} %", d.b - d.a, 100 * d.difference,
-                      100 * d.standard_error)};
+  return out;
 }
 
 std::string results_table(const std::vector<Difference>& differences) {
@@ -179,10 +183,7 @@ std::string_view verdict_name(Difference::Verdict verdict) {
 
 Json difference_json(const Difference& d) {
   Json out;
-  out["metric"] = d.metric == Difference::Metric::perplexity       ? "perplexity"
-                  : d.metric == Difference::Metric::accuracy       ? "accuracy"
-                  : d.metric == Difference::Metric::position_error ? "position_error"
-                                                                   : "last_word_perplexity";
+  out["metric"] = d.metric.name;
   out["a"] = d.a;
   out["b"] = d.b;
   out["difference"] = d.difference;

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
 #include "cli/experiments/experiment_text.h"
@@ -11,19 +10,61 @@
 #include "scute/base/names.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log_text.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute::cli {
 namespace {
 
-constexpr std::array kTitles{"no.",      "time",       "model",    "bits", "policy",
-                             "accuracy", "perplexity", "range −%", "id"};
+/// A column of results: the metrics that share it, in the order in which they are preferred.
+struct ResultColumn {
+  std::string heading;
+  std::vector<Metric> metrics;
+};
+using ResultColumns = std::vector<ResultColumn>;
 
-std::optional<double> times_100(std::optional<double> x) {
-  return x ? std::optional(100 * *x) : std::nullopt;
+/// Of all that any experiment has; first those of which more is better.
+ResultColumns result_columns(const Entries& entries) {
+  ResultColumns out;
+  for (const LogEntry* entry : entries) {
+    for (const MetricScore& one : read_score(*entry)) {
+      const Metric& metric = one.metric;
+      if (metric.words.heading.empty()) continue;
+      auto at = std::ranges::find(out, metric.words.heading, &ResultColumn::heading);
+      if (at == out.end()) at = out.insert(out.end(), {metric.words.heading, {}});
+      if (std::ranges::find(at->metrics, metric.name, &Metric::name) == at->metrics.end()) {
+        at->metrics.push_back(metric);
+      }
+    }
+  }
+  std::ranges::stable_sort(out, {}, [](const ResultColumn& column) {
+    return column.metrics.front().direction == MetricDirection::lower;
+  });
+  return out;
 }
 
-std::optional<double> times_1000(std::optional<double> x) {
-  return x ? std::optional(1000 * *x) : std::nullopt;
+/// The first result of the column's heading; "-" without one.
+std::string result_cell(const Score& score, const ResultColumn& column) {
+  for (const MetricScore& one : score) {
+    if (one.metric.words.heading != column.heading) continue;
+    std::string out = score_text(one);
+    if (!one.metric.words.mark.empty()) out += " " + one.metric.words.mark;
+    return printable(out);
+  }
+  return "-";
+}
+
+/// "perplexity: of a text, per token (w: per last word)"
+std::string legend_of(const ResultColumn& column) {
+  std::string out = column.heading + ": ";
+  for (const Metric& metric : column.metrics) {
+    const bool first = &metric == &column.metrics.front();
+    if (first && metric.words.mark.empty()) {
+      out += metric.words.about;
+    } else {
+      out += fmt::format("{}({}: {})", first ? "" : " ", metric.words.mark, metric.words.about);
+    }
+  }
+  return printable(out);
 }
 
 /// "quamba 0.9995", "0.9995", "auto, gptq, grouped" or "-".
@@ -40,42 +81,26 @@ std::string policy_text(const Json& config) {
   return out.empty() ? "-" : out;
 }
 
-std::vector<std::string> cells(const LogEntry& entry) {
-  const ResultNumbers r = result_numbers(entry.results);
-  std::string accuracy = with_error(times_100(r.accuracy), times_100(r.accuracy_error), 2);
-  if (r.accuracy) accuracy += " %";
-  if (r.position_error) {
-    accuracy = with_error(times_1000(r.position_error), times_1000(r.position_error_error), 2);
-    accuracy += " mm";
-  }
-  const std::string perplexity =
-      r.perplexity ? with_error(r.perplexity, r.perplexity_error, 3)
-                   : with_error(r.last_word_perplexity, r.last_word_perplexity_error, 3) +
-                         (r.last_word_perplexity ? " w" : "");
+std::vector<std::string> cells(const LogEntry& entry, const ResultColumns& columns) {
+  const Score score = read_score(entry);
+  std::vector<std::string> out{fmt::format("{}", entry.number), printable(entry.timestamp),
+                               value_text(entry.config.find("model")), bits_text(entry.config),
+                               policy_text(entry.config)};
+  for (const ResultColumn& column : columns) out.push_back(result_cell(score, column));
   const auto reduction = mean_range_reduction(entry);
-  const Json* model = entry.config.find("model");
-  return {fmt::format("{}", entry.number),
-          printable(entry.timestamp),
-          value_text(model),
-          bits_text(entry.config),
-          policy_text(entry.config),
-          accuracy,
-          perplexity,
-          reduction ? fixed(100 * *reduction, 1) : "-",
-          entry.id.empty() ? "-" : printable(entry.id)};
+  out.push_back(reduction ? fixed(100 * *reduction, 1) : "-");
+  out.push_back(entry.id.empty() ? "-" : printable(entry.id));
+  return out;
 }
 
-bool has_word_perplexity(const Entries& entries) {
-  return std::ranges::any_of(entries, [](const LogEntry* entry) {
-    const ResultNumbers r = result_numbers(entry->results);
-    return r.last_word_perplexity && !r.perplexity;
-  });
-}
-
-bool has_positions(const Entries& entries) {
-  return std::ranges::any_of(entries, [](const LogEntry* entry) {
-    return result_numbers(entry->results).position_error.has_value();
-  });
+std::vector<Table::Column> titles(const ResultColumns& columns) {
+  constexpr Table::Align kLeft = Table::Align::left;
+  std::vector<Table::Column> out{
+      {"no."}, {"time", kLeft}, {"model", kLeft}, {"bits", kLeft}, {"policy", kLeft}};
+  for (const ResultColumn& column : columns) out.push_back({printable(column.heading)});
+  out.push_back({"range −%"});
+  out.push_back({"id", kLeft});
+  return out;
 }
 
 std::string markdown_cell(const std::string& text) {
@@ -116,25 +141,24 @@ Keys config_keys(const ExperimentLog& log) {
 }  // namespace
 
 std::string list_text(const Entries& entries) {
-  std::vector<Table::Column> columns;
-  for (size_t i = 0; i < kTitles.size(); ++i) {
-    const bool left = (i >= 1 && i <= 4) || i == 8;
-    columns.push_back({kTitles[i], left ? Table::Align::left : Table::Align::right});
-  }
-  Table table(columns);
-  for (const LogEntry* entry : entries) table.add(cells(*entry));
+  const ResultColumns columns = result_columns(entries);
+  Table table(titles(columns));
+  for (const LogEntry* entry : entries) table.add(cells(*entry, columns));
   std::string out = table.text();
-  out += "accuracy: of last words";
-  if (has_positions(entries)) out += " (mm: a regressor's mean error)";
-  out += "; perplexity: of a text, per token";
-  if (has_word_perplexity(entries)) out += " (w: per last word)";
-  return out + "; ±: standard error; range −%: mean reduction by clipping\n";
+  for (const ResultColumn& column : columns) out += legend_of(column) + "; ";
+  return out + "±: standard error; range −%: mean reduction by clipping\n";
 }
 
 std::string list_markdown(const Entries& entries) {
-  std::string out = markdown_row({kTitles.begin(), kTitles.end()});
-  out += "|---:|---|---|---|---|---:|---:|---:|---|\n";
-  for (const LogEntry* entry : entries) out += markdown_row(cells(*entry));
+  const ResultColumns columns = result_columns(entries);
+  std::vector<std::string> names;
+  std::string rule = "|";
+  for (const Table::Column& column : titles(columns)) {
+    names.push_back(column.title);
+    rule += column.align == Table::Align::left ? "---|" : "---:|";
+  }
+  std::string out = markdown_row(names) + rule + "\n";
+  for (const LogEntry* entry : entries) out += markdown_row(cells(*entry, columns));
   return out;
 }
 

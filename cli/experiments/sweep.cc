@@ -195,28 +195,38 @@ std::vector<const LogEntry*> entries_of(const ExperimentLog& log,
   return out;
 }
 
+/// Of a ratio in percent, else as the metric's unit is shown.
 std::string difference_text(const Difference& d) {
   if (d.verdict == Difference::Verdict::not_comparable) return "-";
-  const bool points = d.metric == Difference::Metric::accuracy;
-  return points ? fmt::format("{:+.2f} ± {:.2f}", 100 * d.difference, 100 * d.standard_error)
-                : fmt::format("{:+.3f} ± {:.3f}", 100 * d.difference, 100 * d.standard_error);
+  if (d.ratio) return fmt::format("{:+.3f} ± {:.3f}", 100 * d.difference, 100 * d.standard_error);
+  const ShownUnit unit = shown_unit(d.metric.unit);
+  const double change = unit.factor * d.difference, error = unit.factor * d.standard_error;
+  return unit.digits ? fmt::format("{:+.{}f} ± {:.{}f}", change, *unit.digits, error, *unit.digits)
+                     : fmt::format("{:+.3g} ± {:.2g}", change, error);
 }
 
-std::optional<double> percent(std::optional<double> share) {
-  return share ? std::optional(100 * *share) : std::nullopt;
+/// The metrics of a ranking's table: of those that share a heading the first that there is.
+std::vector<Metric> metrics_of(const Ranking& ranking) {
+  std::vector<Metric> out;
+  for (const RankedExperiment& ranked : ranking.experiments) {
+    for (const MetricScore& one : ranked.score) {
+      const std::string& heading = one.metric.words.heading;
+      const bool shown = std::ranges::any_of(
+          out, [&](const Metric& metric) { return metric.words.heading == heading; });
+      if (!heading.empty() && !shown) out.push_back(one.metric);
+    }
+  }
+  return out;
 }
 
 /// What the differences from the best mean, a line an experiment.
-std::string verdicts_of(const Ranking& ranking) {
+std::string verdicts_of(const Ranking& ranking, const std::vector<Metric>& metrics) {
   std::string out;
   for (const RankedExperiment& ranked : ranking.experiments) {
     std::vector<std::string> verdicts;
     for (const Difference& d : ranked.against_best) {
-      if (d.metric == Difference::Metric::last_word_perplexity && ranking.metric != d.metric) {
-        continue;
-      }
-      const bool words = d.metric == Difference::Metric::accuracy;
-      verdicts.push_back((words ? "last word " : "perplexity ") + verdict_text(d));
+      if (std::ranges::find(metrics, d.metric.name, &Metric::name) == metrics.end()) continue;
+      verdicts.push_back(d.metric.words.brief + " " + verdict_text(d));
     }
     if (verdicts.empty()) continue;
     out += fmt::format("  {}: {}\n", setting_text(*ranked.entry), joined(verdicts, "; "));
@@ -224,32 +234,47 @@ std::string verdicts_of(const Ranking& ranking) {
   return out;
 }
 
+/// "perplexity", "last word %"; and of the differences from the best "to best %", "…, points".
+std::vector<Table::Column> columns_of(const std::vector<Metric>& metrics) {
+  std::vector<Table::Column> out{{"no."}, {"setting", Table::Align::left}};
+  for (const Metric& metric : metrics) {
+    const std::string unit = shown_unit(metric.unit).unit;
+    out.push_back({metric.words.brief + (unit.empty() ? "" : " " + unit)});
+    const bool ratio = metric.form == MetricForm::perplexity || metric.form == MetricForm::ratio;
+    out.push_back({ratio ? "to best %" : unit == "%" ? "to best, points" : "to best"});
+  }
+  return out;
+}
+
+void add_cells(const RankedExperiment& ranked, const Metric& metric, bool best,
+               std::vector<std::string>& row) {
+  std::string value = "-", difference = best ? "best" : "";
+  for (const MetricScore& one : ranked.score) {
+    if (one.metric.name != metric.name) continue;
+    const ShownUnit unit = shown_unit(metric.unit);
+    value = score_text(one);
+    if (!unit.unit.empty()) value.resize(value.size() - unit.unit.size() - 1);  // in the title
+  }
+  for (const Difference& d : ranked.against_best) {
+    if (d.metric.name == metric.name) difference = difference_text(d);
+  }
+  row.push_back(value);
+  row.push_back(difference);
+}
+
 std::string table_of(const Ranking& ranking) {
-  Table table({{"no."},
-               {"setting", Table::Align::left},
-               {"perplexity"},
-               {"to best %"},
-               {"last word %"},
-               {"to best, points"}});
+  const std::vector<Metric> metrics = metrics_of(ranking);
+  Table table(columns_of(metrics));
   for (const RankedExperiment& ranked : ranking.experiments) {
-    const LogEntry& e = *ranked.entry;
-    const bool best = &ranked == &ranking.experiments.front() && e.results.find("tasks") != nullptr;
-    std::vector<std::string> row{
-        fmt::format("{}", e.number),
-        setting_text(e),
-        with_error(number_field(e.results, {"tasks", "perplexity", "perplexity"}),
-                   number_field(e.results, {"tasks", "perplexity", "perplexity_stderr"}), 3),
-        best ? "best" : "",
-        with_error(percent(number_field(e.results, {"accuracy"})),
-                   percent(number_field(e.results, {"tasks", "last_word", "accuracy_stderr"}))),
-        ""};
-    for (const Difference& d : ranked.against_best) {
-      if (d.metric == Difference::Metric::perplexity) row[3] = difference_text(d);
-      if (d.metric == Difference::Metric::accuracy) row[5] = difference_text(d);
+    const bool first = &ranked == &ranking.experiments.front();
+    std::vector<std::string> row{fmt::format("{}", ranked.entry->number),
+                                 setting_text(*ranked.entry)};
+    for (const Metric& metric : metrics) {
+      add_cells(ranked, metric, first && metric.name == ranking.metric, row);
     }
     table.add(std::move(row));
   }
-  return fmt::format("\n{}\n{}{}", ranking.model, table.text(), verdicts_of(ranking));
+  return fmt::format("\n{}\n{}{}", ranking.model, table.text(), verdicts_of(ranking, metrics));
 }
 
 Json ranking_json(const Ranking& ranking) {
@@ -265,8 +290,7 @@ Json ranking_json(const Ranking& ranking) {
     row["against_best"] = Json::array();
     for (const Difference& d : ranked.against_best) {
       Json item;
-      constexpr const char* kMetrics[] = {"perplexity", "accuracy", "last_word_perplexity"};
-      item["metric"] = kMetrics[static_cast<size_t>(d.metric)];
+      item["metric"] = d.metric.name;
       item["difference"] = d.difference;
       item["standard_error"] = d.standard_error;
       item["p"] = d.p;

@@ -9,9 +9,7 @@
 #include "scute/base/error.h"
 
 namespace scute {
-namespace {
 
-/// Two-sided: 2·P(at most `few` of n fair coins), at most 1.
 double mcnemar(int64_t few, int64_t n) {
   double probability = 0;
   const double half = static_cast<double>(n) * std::log(0.5);
@@ -21,8 +19,6 @@ double mcnemar(int64_t few, int64_t n) {
   }
   return std::min(1.0, 2 * probability);
 }
-
-}  // namespace
 
 PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& reference) {
   const auto same = [](const WindowScore& a, const WindowScore& b) {

@@ -29,4 +29,7 @@ struct HitComparison {
 /// Error when the numbers of items differ or are 0.
 HitComparison compare(const LastWordResult& model, const LastWordResult& reference);
 
+/// McNemar's exact test, two-sided: 2·P(at most `few` of n fair coins), at most 1.
+double mcnemar(int64_t few, int64_t n);
+
 }  // namespace scute

@@ -4,37 +4,25 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 
 #include "scute/base/error.h"
-#include "scute/evaluate/compare.h"
 #include "scute/experiments/fields.h"
-#include "scute/language/scoring.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute {
 namespace {
 
-using Metric = Difference::Metric;
 using Verdict = Difference::Verdict;
 
 constexpr double kLevel = 0.05;
-
-/// One experiment: its result of one task, and the items' scores when they are at hand.
-struct Side {
-  const LogEntry& entry;
-  const Json* task;  ///< results.tasks.NAME; null in logs of other tools
-  const Scores* scores;
-};
-
-bool is_ratio(Metric metric) { return metric != Metric::accuracy; }
 
 /// log(B/A) or B − A, and its standard error: on this scale the errors are symmetric.
 struct Effect {
   double size, standard_error;
 };
 Effect effect_of(const Difference& d) {
-  if (!is_ratio(d.metric)) return {d.difference, d.standard_error};
+  if (!d.ratio) return {d.difference, d.standard_error};
   return {std::log1p(d.difference), d.standard_error / (1 + d.difference)};
 }
 
@@ -66,7 +54,8 @@ void judge(Difference& d, double level) {
   d.items_needed.reset();
   const bool up = d.difference > 0;
   if (d.p < kLevel) {
-    d.verdict = up == is_ratio(d.metric) ? Verdict::worse : Verdict::better;
+    d.verdict =
+        up == (d.metric.direction == MetricDirection::lower) ? Verdict::worse : Verdict::better;
   } else {
     d.verdict = Verdict::noise;
     d.items_needed = needed(d, level);
@@ -80,172 +69,119 @@ Difference not_comparable(Difference d, std::string because) {
   return d;
 }
 
-/// Null unless both are there.
-const Json* member(const Side& side, const char* key) {
-  return side.task == nullptr ? nullptr : side.task->find(key);
+const Json* fact_of(const MetricScore& side, std::string_view key) {
+  const auto at = std::ranges::find(side.protocol, key, &ProtocolFact::key);
+  return at == side.protocol.end() ? nullptr : &at->value;
 }
 
-bool differ(const Side& a, const Side& b, const char* key) {
-  const Json *x = member(a, key), *y = member(b, key);
+bool differ(const MetricScore& a, const MetricScore& b, std::string_view key) {
+  const Json *x = fact_of(a, key), *y = fact_of(b, key);
   if (x == nullptr || y == nullptr) return x != y;
+  if (x->is_null() || y->is_null()) return false;
   if (x->is_number() && y->is_number()) return x->as_double("") != y->as_double("");
   return *x != *y;
 }
 
-std::string shown(const Side& side, const char* key) {
-  const Json* value = member(side, key);
+std::string shown(const MetricScore& side, std::string_view key) {
+  const Json* value = fact_of(side, key);
   return value == nullptr ? "unknown" : value->is_string() ? value->as_string("") : value->dump();
 }
 
-/// Why the two were not measured on the same items; empty when they were. Whether a text was read
-/// at once or token by token (`stepwise`) does not change the items.
-std::string protocol_difference(const Side& a, const Side& b, Metric metric) {
-  if (a.task == nullptr || b.task == nullptr) {
+/// Of the file that holds the items: by its bytes, by its name where these are not known.
+std::string file_difference(const MetricScore& a, const MetricScore& b) {
+  const bool bytes = differ(a, b, "sha256"), renamed = differ(a, b, "file");
+  if (!bytes && (fact_of(a, "sha256") != nullptr || !renamed)) return "";
+  return renamed ? fmt::format("other files: {} and {}", shown(a, "file"), shown(b, "file"))
+                 : fmt::format("the file {} was changed in between", shown(a, "file"));
+}
+
+/// Why the two were not measured on the same items; empty when they were.
+std::string protocol_difference(const MetricScore& a, const MetricScore& b) {
+  if (a.protocol.empty() || b.protocol.empty()) {
     return "the log does not say on which items, nor the standard error";
   }
-  if (differ(a, b, "sha256") || (member(a, "sha256") == nullptr && differ(a, b, "file"))) {
-    const bool renamed = differ(a, b, "file");
-    return renamed ? fmt::format("other files: {} and {}", shown(a, "file"), shown(b, "file"))
-                   : fmt::format("the file {} was changed in between", shown(a, "file"));
-  }
-  std::vector<const char*> keys{"n"};
-  if (metric == Metric::perplexity) keys = {"window", "stride", "context", "n"};
-  if (metric == Metric::accuracy || metric == Metric::last_word_perplexity) {
-    keys = {"max_context", "n"};
-  }
-  for (const char* key : keys) {
-    if (!differ(a, b, key)) continue;
-    const std::string_view name =
-        std::string_view(key) == "n" ? "number of items" : std::string_view(key);
-    return fmt::format("other {}: {} and {}", name, shown(a, key), shown(b, key));
-  }
-  if (metric != Metric::perplexity) return "";
-  const std::string one = text_field(a.entry.hashes, {"tokenizer"});
-  const std::string two = text_field(b.entry.hashes, {"tokenizer"});
-  if ((!one.empty() && !two.empty() && one != two) || differ(a, b, "predictions")) {
-    return "other tokenizers: a perplexity is per token";
+  if (std::string other = file_difference(a, b); !other.empty()) return other;
+  std::vector<ProtocolFact> facts = a.protocol;
+  facts.insert(facts.end(), b.protocol.begin(), b.protocol.end());
+  for (const ProtocolFact& fact : facts) {
+    const std::string& key = fact.key;
+    if (key == "file" || key == "sha256" || !differ(a, b, key)) continue;
+    if (!fact.because.empty()) return fact.because;
+    return fmt::format("other {}: {} and {}", key == "n" ? "number of items" : key, shown(a, key),
+                       shown(b, key));
   }
   return "";
 }
 
-/// Scores that belong to the numbers of the record: as many, and the same perplexity but for the
-/// rounding of its text.
-bool fits(double recorded, double measured, int64_t recorded_items, size_t items) {
-  return std::cmp_equal(recorded_items, items) &&
-         std::abs(recorded - measured) <= 1e-6 * std::abs(recorded);
+/// Items that belong to the numbers of the record: as many, and the same mean but for the rounding
+/// of its text.
+bool fits(const MetricScore& score) {
+  return std::cmp_equal(score.count, score.items.size()) && !score.items.empty() &&
+         std::abs(score.mean - mean_of(score.metric.form, score.items)) <=
+             1e-6 * std::abs(score.mean);
 }
 
-bool fits(const Side& side, Metric metric, const Difference& d, double value) {
-  if (side.scores == nullptr || metric == Metric::position_error) return false;
-  if (metric == Metric::perplexity) {
-    const auto& found = side.scores->perplexity;
-    return found && fits(value, found->perplexity, d.items, found->windows.size());
-  }
-  const auto& found = side.scores->last_word;
-  if (!found) return false;
-  const bool hits = metric == Metric::accuracy;
-  return fits(value, hits ? found->accuracy : found->perplexity, d.items, found->items.size());
-}
-
-void set_ratio(Difference& d, double log_ratio, double log_error) {
-  d.difference = std::expm1(log_ratio);
-  d.standard_error = (1 + d.difference) * log_error;
-  const double t = log_error > 0 ? log_ratio / log_error
-                   : log_ratio == 0
-                       ? 0
-                       : std::copysign(std::numeric_limits<double>::infinity(), log_ratio);
+/// `size` of PairedEffect, with its error and Student's p.
+void set_effect(Difference& d, double size, double error) {
+  d.difference = d.ratio ? std::expm1(size) : size;
+  d.standard_error = d.ratio ? (1 + d.difference) * error : error;
+  const double t = error > 0   ? size / error
+                   : size == 0 ? 0
+                               : std::copysign(std::numeric_limits<double>::infinity(), size);
   d.p = student_p(t, static_cast<double>(d.items - 1));
 }
 
-/// Difference, error and p from pairs; false when the windows are not the same after all.
-bool pair_up(const Side& a, const Side& b, Difference& d, bool& same) {
-  if (d.metric == Metric::perplexity) {
-    const PerplexityResult &x = *a.scores->perplexity, &y = *b.scores->perplexity;
-    PerplexityRatio ratio;
-    try {
-      ratio = compare(y, x);
-    } catch (const Error&) {
-      return false;
-    }
-    set_ratio(d, y.mean_nll - x.mean_nll, ratio.standard_error / ratio.ratio);
-    same = std::ranges::equal(x.windows, y.windows, {}, &WindowScore::nll, &WindowScore::nll);
-    return true;
-  }
-  const LastWordResult &x = *a.scores->last_word, &y = *b.scores->last_word;
-  if (d.metric == Metric::accuracy) {
-    const HitComparison hits = compare(y, x);
-    d.difference = hits.difference;
-    d.standard_error = hits.standard_error;
-    d.p = hits.p;
-    same = hits.gained + hits.lost == 0;
-    return true;
-  }
-  std::vector<double> differences;
-  for (size_t i = 0; i < x.items.size(); ++i) {
-    differences.push_back(y.items[i].nll - x.items[i].nll);
-  }
-  const MeanAndError mean = mean_and_error(differences);
-  set_ratio(d, mean.mean, mean.standard_error);
-  same = std::ranges::all_of(differences, [](double x_) { return x_ == 0; });
-  return true;
+/// Difference, error and p from pairs; whether every item has the same score.
+bool pair_up(const MetricScore& a, const MetricScore& b, Difference& d) {
+  const MetricForm form = d.metric.form;
+  const PairedEffect effect = compare_items(form, d.ratio, a.items, b.items);
+  set_effect(d, effect.size, effect.standard_error);
+  if (form == MetricForm::share) d.p = effect.p;
+  return effect.same;
 }
 
 /// From the two standard errors alone, as if the items were others: items that are hard are hard
 /// for both, so this understates what is known.
 void leave_unpaired(double error_a, double error_b, Difference& d) {
-  double z = 0;
-  if (is_ratio(d.metric)) {
-    const double log_error = std::hypot(error_a / d.a, error_b / d.b);
-    const double log_ratio = std::log(d.b / d.a);
-    set_ratio(d, log_ratio, log_error);
-    z = log_ratio / log_error;
-  } else {
-    d.difference = d.b - d.a;
-    d.standard_error = std::hypot(error_a, error_b);
-    z = d.difference / d.standard_error;
-  }
+  const double size = d.ratio ? std::log(d.b / d.a) : d.b - d.a;
+  const double error =
+      d.ratio ? std::hypot(error_a / d.a, error_b / d.b) : std::hypot(error_a, error_b);
+  set_effect(d, size, error);
+  const double z = size / error;
   d.p = std::isnan(z) ? 1 : std::erfc(std::abs(z) / std::sqrt(2.0));
 }
 
-/// `value` and `error`: the keys of the result in its task.
-Difference compare_one(const Side& a, const Side& b, Difference d, const char* error) {
-  d.difference = is_ratio(d.metric) ? d.b / d.a - 1 : d.b - d.a;
-  const std::string other = protocol_difference(a, b, d.metric);
+Difference compare_one(const MetricScore& a, const MetricScore& b, Difference d) {
+  d.difference = d.ratio ? d.b / d.a - 1 : d.b - d.a;
+  const std::string other = protocol_difference(a, b);
   if (!other.empty()) return not_comparable(std::move(d), other);
-  const auto items = number_field(*a.task, {"n"});
-  if (!items || *items < 2 || *items > 0x1p53) {
+  if (a.count < 2) {
     return not_comparable(std::move(d), "fewer than two items say nothing of their spread");
   }
-  d.items = static_cast<int64_t>(*items);
-  bool same = false;
-  d.paired = fits(a, d.metric, d, d.a) && fits(b, d.metric, d, d.b) && pair_up(a, b, d, same);
+  d.items = a.count;
+  d.paired = fits(a) && fits(b) && same_items(a.items, b.items);
+  const bool same = d.paired && pair_up(a, b, d);
   if (!d.paired) {
-    const auto error_a = number_field(*a.task, {error}), error_b = number_field(*b.task, {error});
-    if (!error_a || !error_b || *error_a < 0 || *error_b < 0) {
+    if (!(a.standard_error >= 0 && b.standard_error >= 0)) {
       return not_comparable(std::move(d), "the log has no standard error");
     }
-    leave_unpaired(*error_a, *error_b, d);
+    leave_unpaired(a.standard_error, b.standard_error, d);
   }
   judge(d, kLevel);
   if (same) d.verdict = Verdict::same;
   return d;
 }
 
-/// A result of both; empty unless both have it as a number (a perplexity: a positive one).
-std::optional<Difference> start(const LogEntry& a, const LogEntry& b, Metric metric, FieldPath path,
-                                FieldPath old_path) {
-  const auto value = [&](const LogEntry& entry) {
-    auto found = number_field(entry.results, path);
-    if (!found && old_path.size() > 0) found = number_field(entry.results, old_path);
-    if (found && is_ratio(metric) && *found <= 0) found.reset();
-    return found;
-  };
-  const auto x = value(a), y = value(b);
-  if (!x || !y) return std::nullopt;
+/// Empty where no ratio can be formed of what is one by nature.
+std::optional<Difference> start(const MetricScore& a, const MetricScore& b) {
   Difference out;
-  out.metric = metric;
-  out.a = *x;
-  out.b = *y;
+  out.metric = a.metric;
+  out.a = a.mean;
+  out.b = b.mean;
+  const bool positive = out.a > 0 && out.b > 0;
+  const MetricForm form = a.metric.form;
+  if (form == MetricForm::perplexity && !positive) return std::nullopt;
+  out.ratio = form == MetricForm::perplexity || (form == MetricForm::ratio && positive);
   return out;
 }
 
@@ -264,52 +200,42 @@ std::string about(int64_t n) {
 
 }  // namespace
 
-std::optional<Scores> read_scores(const LogEntry& entry, const std::string& folder) {
+Score score_with_items(const LogEntry& entry, const std::string& folder) {
+  const Score recorded = read_score(entry);
   const std::string path = path_beside(folder, text_field(entry.files, {"items"}));
-  if (path.empty()) return std::nullopt;
+  if (path.empty()) return recorded;
   try {
-    return read_items(path);
+    Score out = recorded;
+    read_items(path, out);
+    return out;
   } catch (const Error&) {
-    return std::nullopt;
+    return recorded;
   }
 }
 
 std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
                                         const std::string& folder) {
-  const auto scores_a = read_scores(a, folder), scores_b = read_scores(b, folder);
-  return compare_results(a, b, scores_a ? &*scores_a : nullptr, scores_b ? &*scores_b : nullptr);
+  return compare_scores(score_with_items(a, folder), score_with_items(b, folder));
 }
 
-std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
-                                        const Scores* scores_a, const Scores* scores_b) {
+std::vector<Difference> compare_scores(const Score& a, const Score& b) {
   std::vector<Difference> out;
-  const auto add = [&](Metric metric, const char* task, FieldPath path, FieldPath old_path,
-                       const char* error) {
-    auto found = start(a, b, metric, path, old_path);
-    if (!found) return;
-    const Side x{a, field(a.results, {"tasks", task}), scores_a};
-    const Side y{b, field(b.results, {"tasks", task}), scores_b};
-    out.push_back(compare_one(x, y, std::move(*found), error));
-  };
-  add(Metric::perplexity, "perplexity", {"tasks", "perplexity", "perplexity"}, {},
-      "perplexity_stderr");
-  add(Metric::accuracy, "last_word", {"tasks", "last_word", "accuracy"}, {"accuracy"},
-      "accuracy_stderr");
-  add(Metric::last_word_perplexity, "last_word", {"tasks", "last_word", "perplexity"},
-      {"perplexity"}, "perplexity_stderr");
-  add(Metric::position_error, "positions", {"tasks", "positions", "mean"}, {}, "mean_stderr");
+  for (const MetricScore& one : a) {
+    const auto other = std::ranges::find_if(
+        b, [&](const MetricScore& score) { return score.metric.name == one.metric.name; });
+    if (other == b.end()) continue;
+    if (auto begun = start(one, *other)) out.push_back(compare_one(one, *other, std::move(*begun)));
+  }
   return out;
 }
 
 std::string verdict_text(const Difference& d) {
-  const bool windows = d.metric == Metric::perplexity || d.metric == Metric::position_error;
-  const std::string_view items = windows ? "windows" : "passages";
+  const std::string& items = d.metric.words.items;
   const std::string_view unpaired =
-      d.paired ? ""
-      : d.metric == Metric::position_error
-          ? "; from standard errors alone"
-          : "; from standard errors alone: items' scores are missing or "
-            "are not those of the record";
+      d.paired                       ? ""
+      : d.metric.place.value.empty() ? "; from standard errors alone"
+                                     : "; from standard errors alone: items' scores are missing or "
+                                       "are not those of the record";
   switch (d.verdict) {
     case Verdict::same:
       return fmt::format("the same in all {} {}", d.items, items);

@@ -6,25 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "scute/evaluate/score.h"
 #include "scute/experiments/log.h"
-#include "scute/language/scoring.h"
 
 namespace scute {
 
-/// How one result of B differs from that of A on the same texts.
+/// How one result of B differs from that of A on the same items.
 struct Difference {
-  // The report's page knows them by their places.
-  enum class Metric {
-    perplexity,            ///< of a text; compared as the ratio B/A, from paired windows
-    accuracy,              ///< share of last words hit; B − A; McNemar's exact test on pairs
-    last_word_perplexity,  ///< per word; as the ratio B/A, from paired passages
-    position_error,        ///< a regressor's mean, metres; as the ratio B/A, never paired
-  };
   /// What the p value says; `same`: every item has the same score in both.
   enum class Verdict { better, worse, noise, same, not_comparable };
 
-  Metric metric = Metric::perplexity;
+  Metric metric;
   double a = 0, b = 0;
+  bool ratio = false;                         ///< how they are compared
   double difference = 0, standard_error = 0;  ///< b/a − 1, or b − a
   /// Two-sided; Student's t with items − 1 degrees of freedom (ratios, or unpaired: z), or McNemar.
   double p = 1;
@@ -37,16 +31,15 @@ struct Difference {
   std::string because;  ///< of not_comparable: what differs (file, window, number of items)
 };
 
-/// One for each result that both have, in the order of Metric. `folder`: of the log, where the
-/// items' scores lie; when those are missing or do not fit, the standard errors alone are compared
-/// (paired = false).
+/// One for each metric that both have, in the order of A; what is compared as a ratio only where
+/// both values allow one. `folder`: of the log, where the items' scores lie; when those are missing
+/// or do not fit, the standard errors alone are compared (paired = false).
 std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
                                         const std::string& folder);
-/// The same with scores that were read before (null: none), for comparing every pair of many.
-std::vector<Difference> compare_results(const LogEntry& a, const LogEntry& b,
-                                        const Scores* scores_a, const Scores* scores_b);
-/// The items' scores of an experiment; empty when they are missing or cannot be read.
-std::optional<Scores> read_scores(const LogEntry& entry, const std::string& folder);
+/// The same with scores that were read before, for comparing every pair of many.
+std::vector<Difference> compare_scores(const Score& a, const Score& b);
+/// The score of an experiment with its items, where these can be read and are those of the record.
+Score score_with_items(const LogEntry& entry, const std::string& folder);
 
 /// "no more than noise: about 5,200 passages would tell", "better (p = 0.003)", …
 std::string verdict_text(const Difference& difference);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "scute/base/random.h"
+#include "scute/evaluate/metrics.h"
 #include "scute/io/testing.h"
 #include "scute/language/scoring.h"
 
@@ -16,7 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-using Metric = Difference::Metric;
 using Verdict = Difference::Verdict;
 
 /// What a test may give an experiment.
@@ -163,9 +163,9 @@ TEST(Difference, IdenticalScoresAreTheSame) {
   const LogEntry b = experiment(folder, {"b", windows(20, 0, 0.1, 1), words(20, 0.5, 1)});
   const auto all = compare_results(a, b, folder.path());
   ASSERT_THAT(all, SizeIs(3));
-  EXPECT_EQ(all[0].metric, Metric::perplexity);
-  EXPECT_EQ(all[1].metric, Metric::accuracy);
-  EXPECT_EQ(all[2].metric, Metric::last_word_perplexity);
+  EXPECT_EQ(all[0].metric.name, "perplexity");
+  EXPECT_EQ(all[1].metric.name, "accuracy");
+  EXPECT_EQ(all[2].metric.name, "last_word_perplexity");
   for (const Difference& d : all) {
     EXPECT_EQ(d.verdict, Verdict::same);
     EXPECT_EQ(d.p, 1);
@@ -204,7 +204,7 @@ TEST(Difference, OtherItemsAreNotCompared) {
     b.results["tasks"][task][key] = value;
     int refused = 0;
     for (const Difference& d : compare_results(a, b, folder.path())) {
-      const bool of_task = (d.metric == Metric::perplexity) == (std::string(task) == "perplexity");
+      const bool of_task = (d.metric.name == "perplexity") == (std::string(task) == "perplexity");
       EXPECT_EQ(d.verdict == Verdict::not_comparable, of_task) << task << " " << key;
       if (!of_task) continue;
       ++refused;
@@ -302,7 +302,7 @@ TEST(Difference, HolmsCorrectionAdjustsInOrderAndKeepsTheOrder) {
   // By hand: sorted 0.01 0.02 0.03 0.04 (times 4 3 2 1) → 0.04 0.06 0.06 0.06.
   const auto made = [](double p, Verdict verdict) {
     Difference d;
-    d.metric = Metric::accuracy;
+    d.metric = last_word_accuracy();
     d.difference = 0.02;
     d.standard_error = 0.02 / 2.2;
     d.items = 100;

@@ -10,27 +10,13 @@
 #include <map>
 
 #include "scute/experiments/fields.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute {
 namespace {
 
-constexpr std::array<std::string_view, 16> kFixed{"number",
-                                                  "id",
-                                                  "timestamp",
-                                                  "command",
-                                                  "accuracy",
-                                                  "accuracy_stderr",
-                                                  "last_word_perplexity",
-                                                  "last_word_perplexity_stderr",
-                                                  "last_word_n",
-                                                  "perplexity",
-                                                  "perplexity_stderr",
-                                                  "perplexity_n",
-                                                  "position_error",
-                                                  "position_error_stderr",
-                                                  "position_n",
-                                                  "range_reduction_mean"};
-constexpr size_t kBeforeConfig = 4;
+constexpr std::array<std::string_view, 4> kFirst{"number", "id", "timestamp", "command"};
+constexpr std::string_view kLast = "range_reduction_mean";
 
 std::string in_quotes(std::string_view text) {
   if (text.find_first_of("\",\r\n") == std::string_view::npos) return std::string(text);
@@ -59,6 +45,26 @@ void visit_members(const Json& object, const std::string& prefix,
   }
 }
 
+constexpr size_t kShortHash = 12;
+
+/// {TASK: {KEY: VALUE}} of what results.tasks says of files and protocol.
+Json protocol_of_tasks(const LogEntry& entry) {
+  constexpr std::array<std::string_view, 8> kKeys{"file",   "sha256", "n",       "max_context",
+                                                  "window", "stride", "context", "stepwise"};
+  Json out = Json::object();
+  const Json* tasks = field(entry.results, {"tasks"});
+  if (tasks == nullptr || !tasks->is_object()) return out;
+  for (const auto& [name, task] : tasks->as_object("")) {
+    for (const std::string_view key : kKeys) {
+      const Json* value = field(task, {key});
+      if (value == nullptr) continue;
+      const bool hash = key == "sha256" && value->is_string();
+      out[name][key] = hash ? Json(value->as_string("").substr(0, kShortHash)) : *value;
+    }
+  }
+  return out;
+}
+
 /// The number that follows `rest`, which begins after a key; empty when there is none.
 std::optional<double> number_after(std::string_view rest) {
   const size_t colon = rest.find_first_not_of(" \t");
@@ -71,43 +77,54 @@ std::optional<double> number_after(std::string_view rest) {
   return error == std::errc() && std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
-std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys) {
-  const ResultNumbers r = result_numbers(entry.results);
-  std::map<std::string, std::string> config;
+/// One experiment's cells by the names of their columns.
+using Cells = std::map<std::string, std::string>;
+
+std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys, Cells& results,
+                    const std::vector<std::string>& names) {
+  Cells config;
   visit_scalars(settings_of(entry), [&](const std::string& key, const Json& value) {
     config.emplace(key, csv_value(value));
   });
   std::string out = fmt::format("{},{},{},{}", entry.number, csv_text(entry.id),
                                 csv_text(entry.timestamp), csv_text(entry.command));
   for (const std::string& key : keys) out += "," + config[key];
-  for (const auto& number :
-       {r.accuracy, r.accuracy_error, r.last_word_perplexity, r.last_word_perplexity_error,
-        r.last_words, r.perplexity, r.perplexity_error, r.windows, r.position_error,
-        r.position_error_error, r.positions, mean_range_reduction(entry)}) {
-    out += "," + csv_number(number);
+  for (const std::string& name : names) out += "," + results[name];
+  return out + "," + csv_number(mean_range_reduction(entry)) + "\r\n";
+}
+
+void add_once(std::vector<std::string>& list, const std::string& text) {
+  if (std::ranges::find(list, text) == list.end()) list.push_back(text);
+}
+
+std::string csv_titles(const std::vector<std::string>& keys,
+                       const std::vector<std::string>& names) {
+  std::string out = "number,id,timestamp,command";
+  for (const std::string& key : keys) {
+    const bool taken = std::ranges::find(kFirst, key) != kFirst.end() || key == kLast ||
+                       std::ranges::find(names, key) != names.end();
+    out += "," + csv_text(taken ? "config." + key : key);
   }
-  return out + "\r\n";
+  for (const std::string& name : names) out += "," + csv_text(name);
+  return fmt::format("{},{}\r\n", out, kLast);
 }
 
 }  // namespace
 
-ResultNumbers result_numbers(const Json& results) {
-  const auto of = [&](std::string_view task, std::string_view key) {
-    return number_field(results, {"tasks", task, key});
-  };
-  ResultNumbers out{of("last_word", "accuracy"),
-                    of("last_word", "accuracy_stderr"),
-                    of("last_word", "perplexity"),
-                    of("last_word", "perplexity_stderr"),
-                    of("perplexity", "perplexity"),
-                    of("perplexity", "perplexity_stderr"),
-                    of("last_word", "n"),
-                    of("perplexity", "n"),
-                    of("positions", "mean"),
-                    of("positions", "mean_stderr"),
-                    of("positions", "n")};
-  if (!out.accuracy) out.accuracy = number_field(results, {"accuracy"});
-  if (!out.last_word_perplexity) out.last_word_perplexity = number_field(results, {"perplexity"});
+std::vector<NamedNumber> result_numbers(const Score& score) {
+  std::vector<NamedNumber> out;
+  for (size_t i = 0; i < score.size(); ++i) {
+    const MetricScore& one = score[i];
+    const std::string& name = one.metric.name;
+    out.push_back({name, one.mean});
+    const bool known = std::isfinite(one.standard_error);
+    out.push_back({name + "_stderr", known ? std::optional(one.standard_error) : std::nullopt});
+    const std::string& group = one.metric.words.group;
+    if (i + 1 < score.size() && score[i + 1].metric.words.group == group) continue;
+    const auto count = static_cast<double>(one.count);
+    out.push_back({(group.empty() ? name : group) + "_n",
+                   one.count > 0 ? std::optional(count) : std::nullopt});
+  }
   return out;
 }
 
@@ -135,10 +152,9 @@ void visit_scalars(const Json& object,
 }
 
 Json settings_of(const LogEntry& entry) {
-  constexpr size_t kShort = 12;
   Json out = entry.config.is_object() ? entry.config : Json::object();
   const auto add_hash = [&out](std::string_view key, const std::string& hash) {
-    if (!hash.empty()) out["sha256"][key] = hash.substr(0, kShort);
+    if (!hash.empty()) out["sha256"][key] = hash.substr(0, kShortHash);
   };
   for (const char* key : {"model", "tokenizer", "windows", "statistics"}) {
     add_hash(key, text_field(entry.hashes, {key}));
@@ -147,18 +163,12 @@ Json settings_of(const LogEntry& entry) {
   const Json* files = field(entry.hashes, {"data"});
   if (files != nullptr && files->is_array()) {
     for (const Json& file : files->as_array("")) {
-      data += (data.empty() ? "" : " ") + text_field(file, {"sha256"}).substr(0, kShort);
+      data += (data.empty() ? "" : " ") + text_field(file, {"sha256"}).substr(0, kShortHash);
     }
     if (!data.empty()) out["sha256"]["data"] = data;
   }
-  for (const char* task : {"last_word", "perplexity"}) {
-    for (const char* key :
-         {"file", "sha256", "n", "max_context", "window", "stride", "context", "stepwise"}) {
-      const Json* value = field(entry.results, {"tasks", task, key});
-      if (value == nullptr) continue;
-      const bool hash = std::string_view(key) == "sha256" && value->is_string();
-      out["tasks"][task][key] = hash ? Json(value->as_string("").substr(0, kShort)) : *value;
-    }
+  if (Json tasks = protocol_of_tasks(entry); !tasks.as_object("").empty()) {
+    out["tasks"] = std::move(tasks);
   }
   const Json* reorder = field(entry.reorder_summary, {"avg_range_reduction"});
   if (reorder != nullptr && !reorder->is_null()) out["reorder_avg_range_reduction"] = *reorder;
@@ -172,24 +182,19 @@ std::string csv_text(std::string_view text) {
 }
 
 std::string log_csv(const std::vector<const LogEntry*>& entries) {
-  std::vector<std::string> keys;
+  std::vector<std::string> keys, names;
+  std::vector<Cells> results;
   for (const LogEntry* entry : entries) {
-    visit_scalars(settings_of(*entry), [&](const std::string& key, const Json&) {
-      if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
-    });
-  }
-  std::string out;
-  for (size_t i = 0; i < kFixed.size(); ++i) {
-    if (i > 0) out += ",";
-    out += kFixed[i];
-    if (i + 1 != kBeforeConfig) continue;
-    for (const std::string& key : keys) {
-      const bool taken = std::ranges::find(kFixed, key) != kFixed.end();
-      out += "," + csv_text(taken ? "config." + key : key);
+    visit_scalars(settings_of(*entry),
+                  [&](const std::string& key, const Json&) { add_once(keys, key); });
+    Cells& cells = results.emplace_back();
+    for (const NamedNumber& number : result_numbers(read_score(*entry))) {
+      add_once(names, number.name);
+      cells[number.name] = csv_number(number.value);
     }
   }
-  out += "\r\n";
-  for (const LogEntry* entry : entries) out += csv_row(*entry, keys);
+  std::string out = csv_titles(keys, names);
+  for (size_t i = 0; i < entries.size(); ++i) out += csv_row(*entries[i], keys, results[i], names);
   return out;
 }
 

@@ -7,20 +7,18 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/evaluate/score.h"
 #include "scute/experiments/log.h"
 
 namespace scute {
 
-/// Results of one experiment; empty where the record has none. Accuracies are shares.
-struct ResultNumbers {
-  std::optional<double> accuracy, accuracy_error, last_word_perplexity, last_word_perplexity_error;
-  std::optional<double> perplexity, perplexity_error;  ///< of a text, per token
-  std::optional<double> last_words, windows;           ///< how many items
-  /// Of a regressor: mean error, metres, and how many windows it is of.
-  std::optional<double> position_error, position_error_error, positions;
+/// One number of a result under the name that CSV and MLflow have for it.
+struct NamedNumber {
+  std::string name;
+  std::optional<double> value;
 };
-/// Also of logs without tasks, whose accuracy and perplexity are those of the last-word task.
-ResultNumbers result_numbers(const Json& results);
+/// Of each metric NAME and NAME_stderr, and behind the last one of a group GROUP_n, how many items.
+std::vector<NamedNumber> result_numbers(const Score& score);
 
 /// Mean of range_reduction over the sites of activation_stats, found without parsing them; empty
 /// when there is none (or no finite one: other tools divide by ranges of 0).
@@ -31,7 +29,8 @@ void visit_scalars(const Json& object,
                    const std::function<void(const std::string& key, const Json& value)>& visit);
 
 /// config, and behind it what else decides or explains a result: "sha256" (short hashes), "tasks"
-/// (files and protocol of what was scored), "reorder_avg_range_reduction". Only what is there.
+/// (files and protocol of what was scored), "reorder_avg_range_reduction". Only what is
+/// there.
 Json settings_of(const LogEntry& entry);
 
 /// RFC 4180: a title line, then one line an experiment: number, id, timestamp, command, every key

@@ -22,7 +22,7 @@ TEST(LogText, FormulasBecomeTextAndQuotesAreDoubled) {
   entry.number = 3;
   entry.config = Json::parse(R"({"a":-1,"b":"-1","id":"x","c":{"d":[1,2]},"e":null})", "c");
   EXPECT_EQ(log_csv({&entry}).substr(0, 42), "number,id,timestamp,command,a,b,config.id,");
-  EXPECT_THAT(log_csv({&entry}), ::testing::HasSubstr("\r\n3,,,,-1,'-1,x,\"[1,2]\",,,"));
+  EXPECT_THAT(log_csv({&entry}), ::testing::HasSubstr("\r\n3,,,,-1,'-1,x,\"[1,2]\",,\r\n"));
   EXPECT_THAT(log_csv({}), ::testing::EndsWith("range_reduction_mean\r\n"));
 }
 
@@ -38,13 +38,16 @@ TEST(LogText, MeanRangeReductionTakesFiniteNumbersOfThatKeyAlone) {
       0.375);
 }
 
-TEST(LogText, ResultsOfOldLogsAreThoseOfTheLastWordTask) {
-  const ResultNumbers old =
-      result_numbers(Json::parse(R"({"accuracy":0.4,"perplexity":18.5})", "r"));
-  EXPECT_EQ(old.accuracy, 0.4);
-  EXPECT_EQ(old.last_word_perplexity, 18.5);
-  EXPECT_EQ(old.perplexity, std::nullopt);
-  EXPECT_EQ(result_numbers(Json(3)).accuracy, std::nullopt);
+TEST(LogText, CsvHasTheMetricsThatThereAreAndOneCountForThoseOfTheSameItems) {
+  LogEntry one, two;
+  one.results = Json::parse(R"({"accuracy":0.4,"perplexity":18.5})", "r");
+  two.results =
+      Json::parse(R"({"tasks":{"positions":{"mean":0.5,"mean_stderr":0.25,"n":8}}})", "r");
+  EXPECT_EQ(log_csv({&one, &two}),
+            "number,id,timestamp,command,tasks.positions.n,accuracy,accuracy_stderr,"
+            "last_word_perplexity,last_word_perplexity_stderr,last_word_n,position_error,"
+            "position_error_stderr,position_n,range_reduction_mean\r\n"
+            "0,,,,,0.4,,18.5,,,,,,\r\n0,,,,8,,,,,,0.5,0.25,8,\r\n");
 }
 
 TEST(SettingsOf, HashesAndProtocolStandBesideTheConfiguration) {

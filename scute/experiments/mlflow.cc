@@ -12,6 +12,7 @@
 #include "scute/base/hash.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log_text.h"
+#include "scute/experiments/score_json.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -117,18 +118,9 @@ void write_numbers(const LogEntry& entry, const fs::path& folder, int64_t time) 
   const auto metric = [&](std::string_view name, const std::optional<double>& value) {
     if (value) metrics.write(name, fmt::format("{} {} 0\n", time, *value));
   };
-  const ResultNumbers r = result_numbers(entry.results);
-  metric("accuracy", r.accuracy);
-  metric("accuracy_stderr", r.accuracy_error);
-  metric("last_word_perplexity", r.last_word_perplexity);
-  metric("last_word_perplexity_stderr", r.last_word_perplexity_error);
-  metric("last_word_n", r.last_words);
-  metric("perplexity", r.perplexity);
-  metric("perplexity_stderr", r.perplexity_error);
-  metric("perplexity_n", r.windows);
-  metric("position_error", r.position_error);
-  metric("position_error_stderr", r.position_error_error);
-  metric("position_n", r.positions);
+  for (const NamedNumber& number : result_numbers(read_score(entry))) {
+    metric(number.name, number.value);
+  }
   metric("range_reduction_mean", mean_range_reduction(entry));
 }
 

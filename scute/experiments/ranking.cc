@@ -11,8 +11,6 @@
 namespace scute {
 namespace {
 
-using Metric = Difference::Metric;
-
 std::string model_of(const LogEntry& entry) {
   const std::string hash = text_field(entry.hashes, {"model"});
   return hash.empty() ? text_field(entry.config, {"model"}) : hash;
@@ -24,46 +22,38 @@ bool is_float(const LogEntry& entry) {
 }
 
 /// The result, such that smaller is better.
-std::optional<double> loss_of(const LogEntry& entry, Metric metric) {
-  switch (metric) {
-    case Metric::perplexity:
-      return number_field(entry.results, {"tasks", "perplexity", "perplexity"});
-    case Metric::accuracy: {
-      const auto accuracy = number_field(entry.results, {"accuracy"});
-      return accuracy ? std::optional(-*accuracy) : std::nullopt;
-    }
-    case Metric::last_word_perplexity:
-      return number_field(entry.results, {"perplexity"});
-    case Metric::position_error:
-      return number_field(entry.results, {"tasks", "positions", "mean"});
+std::optional<double> loss_of(const RankedExperiment& ranked, const std::string& metric) {
+  for (const MetricScore& one : ranked.score) {
+    if (one.metric.name != metric) continue;
+    return one.metric.direction == MetricDirection::lower ? one.mean : -one.mean;
   }
   return std::nullopt;
 }
 
-void compare_with_best(Ranking& ranking, const std::string& folder) {
-  std::map<Metric, std::vector<Difference*>> questions;
+void compare_with_best(Ranking& ranking) {
+  std::map<std::string, std::vector<Difference*>> questions;
   for (size_t i = 1; i < ranking.experiments.size(); ++i) {
     RankedExperiment& ranked = ranking.experiments[i];
-    ranked.against_best =
-        compare_results(*ranking.experiments.front().entry, *ranked.entry, folder);
+    ranked.against_best = compare_scores(ranking.experiments.front().score, ranked.score);
     for (Difference& difference : ranked.against_best) {
-      questions[difference.metric].push_back(&difference);
+      questions[difference.metric.name].push_back(&difference);
     }
   }
   for (auto& [metric, differences] : questions) adjust_for_many(differences);
 }
 
-void order(Ranking& ranking, const std::string& folder) {
-  for (const Metric metric : {Metric::perplexity, Metric::accuracy, Metric::last_word_perplexity}) {
+void order(Ranking& ranking) {
+  for (const MetricScore& one : ranking.experiments.front().score) {
+    const std::string metric = one.metric.name;
     const bool all = std::ranges::all_of(ranking.experiments, [&](const RankedExperiment& ranked) {
-      return loss_of(*ranked.entry, metric).has_value();
+      return loss_of(ranked, metric).has_value();
     });
     if (!all) continue;
     ranking.metric = metric;
     std::ranges::stable_sort(ranking.experiments, {}, [&](const RankedExperiment& ranked) {
-      return std::pair(is_float(*ranked.entry), *loss_of(*ranked.entry, metric));
+      return std::pair(is_float(*ranked.entry), *loss_of(ranked, metric));
     });
-    return compare_with_best(ranking, folder);
+    return compare_with_best(ranking);
   }
 }
 
@@ -80,9 +70,11 @@ std::vector<Ranking> rank_experiments(const std::vector<const LogEntry*>& entrie
       ranking.model = text_field(entry->config, {"model"});
       out.push_back(std::move(ranking));
     }
-    out[place->second].experiments.emplace_back().entry = entry;
+    RankedExperiment& added = out[place->second].experiments.emplace_back();
+    added.entry = entry;
+    added.score = score_with_items(*entry, folder);
   }
-  for (Ranking& ranking : out) order(ranking, folder);
+  for (Ranking& ranking : out) order(ranking);
   return out;
 }
 

@@ -11,6 +11,7 @@ namespace scute {
 
 struct RankedExperiment {
   const LogEntry* entry = nullptr;
+  Score score;  ///< with its items, where these can be read
   /// Of this experiment against the best one of the group, one for each result that both have; p
   /// values corrected for as many questions as the group asks. Empty for the best one.
   std::vector<Difference> against_best;
@@ -19,9 +20,9 @@ struct RankedExperiment {
 /// Experiments of one model, best first; float ones, the reference, behind all others.
 struct Ranking {
   std::string model;  ///< config.model of the first
-  /// What they are ordered by: perplexity where every one has it, else accuracy, else last-word
-  /// perplexity. Without results: the order given, and no differences.
-  Difference::Metric metric = Difference::Metric::perplexity;
+  /// What they are ordered by: the first metric that every one has. Empty without one: the order
+  /// given, and no differences.
+  std::string metric;
   std::vector<RankedExperiment> experiments;
 };
 

@@ -83,7 +83,7 @@ TEST(Ranking, WithoutPerplexityEverywhereAccuracyDecides) {
   entries.add("a", 10, 0.45);
   entries.last().results["tasks"] = Json();
   const auto rankings = rank_experiments(entries.all, "");
-  EXPECT_EQ(rankings[0].metric, Difference::Metric::accuracy);
+  EXPECT_EQ(rankings[0].metric, "accuracy");
   EXPECT_THAT(numbers(rankings[0]), ElementsAre(2, 3, 1));
 }
 

@@ -8,6 +8,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/experiments/score_json.h"
 #include "scute/observe/distribution.h"
 
 namespace scute {
@@ -167,6 +168,8 @@ Json results_json(const Scores& scores, const ScoreOptions& options, const Score
     out["tasks"]["perplexity"] = perplexity_json(*scores.perplexity, options);
     out["tasks"]["perplexity"]["sha256"] = sha256.perplexity;
   }
+  const Score score = named_score(scores, options, sha256);
+  if (!score.empty()) out["metrics"] = metrics_json(score);
   return out;
 }
 

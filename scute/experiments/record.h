@@ -34,12 +34,8 @@ Json activation_stats(const StatisticsSet& statistics, const Plan& plan, const L
 /// {"enabled", "avg_range_reduction": percent, "total_layers"}; not enabled without effects.
 Json reorder_summary(const std::vector<ReorderEffect>& effects);
 
-/// SHA-256 of what the model was scored on.
-struct ScoredFiles {
-  std::string perplexity, last_word;
-};
-
-/// {"accuracy", "perplexity", "tasks"}; {} without scores. Standard errors of one item are null.
+/// Of a language model: {"accuracy", "perplexity", "tasks", "metrics"}; {} without scores. Standard
+/// errors of one item are null.
 Json results_json(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256);
 
 }  // namespace scute

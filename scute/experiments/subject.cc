@@ -22,7 +22,7 @@ constexpr const char* kKey = "collection";
 std::string hash_or_empty(const std::string& file) { return file.empty() ? "" : hash_file(file); }
 
 ScoredFiles hashes_of(const ScoreOptions& score) {
-  return {hash_or_empty(score.perplexity), hash_or_empty(score.last_word)};
+  return {hash_or_empty(score.perplexity), hash_or_empty(score.last_word), ""};
 }
 
 std::vector<std::string> hashes_of(const std::vector<std::string>& files) {
@@ -53,6 +53,7 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   data_sha256 = hashes_of(options.collect.data);
   model_sha256 = hash_model(description);
   tokenizer_sha256 = hash_tokenizer(description, options.collect.tokenizer);
+  scored_sha256.tokenizer = tokenizer_sha256;
   collection = collection_key(model_sha256, tokenizer_sha256, options.collect);
   calibration.data = options.collect.data;
   calibration.windows = options.collect.windows;

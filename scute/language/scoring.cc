@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "scute/base/error.h"
 #include "scute/data/documents.h"
-#include "scute/io/file.h"
+#include "scute/evaluate/metrics.h"
 #include "scute/language/last_word_items.h"
 
 namespace scute {
@@ -25,10 +24,28 @@ std::vector<int32_t> read_text_stream(const ScoreOptions& options, const Tokeniz
   return stream;
 }
 
-double finite_at(const Json& item, const char* key, const std::string& where) {
-  const double value = item.at(key, where).as_double(where);
-  if (!std::isfinite(value)) fail(where, fmt::format("a finite {}", key), "another number");
-  return value;
+std::vector<ProtocolFact> file_facts(const std::string& file, const std::string& sha256) {
+  return {{"file", file, ""}, {"sha256", sha256, ""}};
+}
+
+/// Whether a text was read at once or token by token does not change the items.
+MetricScore perplexity_score(const PerplexityResult& result, const ScoreOptions& options,
+                             const ScoredFiles& sha256) {
+  constexpr const char* kTokenizers = "other tokenizers: a perplexity is per token";
+  std::vector<ScoredItem> items;
+  for (const WindowScore& window : result.windows) {
+    items.push_back(
+        {fmt::to_string(window.start), window.nll, static_cast<double>(window.predictions)});
+  }
+  auto protocol = file_facts(options.perplexity, sha256.perplexity);
+  protocol.push_back({"window", options.windows.window, ""});
+  protocol.push_back({"stride", options.windows.stride, ""});
+  protocol.push_back({"context", options.windows.context, ""});
+  protocol.push_back({"n", static_cast<int64_t>(items.size()), ""});
+  const Json tokenizer = sha256.tokenizer.empty() ? Json() : Json(sha256.tokenizer);
+  protocol.push_back({"tokenizer", tokenizer, kTokenizers});
+  protocol.push_back({"predictions", result.predictions, kTokenizers});
+  return score_of_items(text_perplexity(), std::move(items), std::move(protocol));
 }
 
 }  // namespace
@@ -98,34 +115,21 @@ std::string items_text(const Scores& scores, const std::vector<LastWordItem>& it
   return out;
 }
 
-Scores read_items(const std::string& path) {
-  constexpr int64_t kLimit = int64_t{1} << 28;  // a million items of 100 bytes, and more
-  const std::string text = read_text(path, kLimit);
-  std::vector<WindowScore> windows;
-  std::vector<LastWordScore> words;
-  int64_t line = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string where = fmt::format("{}:{}", path, ++line);
-    const Json item = Json::parse(std::string_view(text).substr(begin, end - begin), where);
-    begin = end + 1;
-    const std::string& kind = item.at("kind", where).as_string(where);
-    const double nll = finite_at(item, "nll", where);
-    if (kind == "window") {
-      const int64_t predictions = item.at("predictions", where).as_int(where);
-      if (predictions < 1) {
-        fail(where, "at least one prediction", fmt::to_string(predictions));
-      }
-      windows.push_back({item.at("start", where).as_int(where), predictions, nll});
-    } else if (kind == "last_word") {
-      words.push_back({item.at("hit", where).as_bool(where), nll});
-    } else {
-      fail(where, "kind \"window\" or \"last_word\"", fmt::format("\"{}\"", kind));
-    }
+Score named_score(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256) {
+  Score out;
+  if (scores.perplexity) out.push_back(perplexity_score(*scores.perplexity, options, sha256));
+  if (!scores.last_word) return out;
+  const LastWordResult& words = *scores.last_word;
+  std::vector<ScoredItem> hits, nlls;
+  for (size_t i = 0; i < words.items.size(); ++i) {
+    hits.push_back({fmt::to_string(i), words.items[i].hit ? 1.0 : 0.0});
+    nlls.push_back({fmt::to_string(i), words.items[i].nll});
   }
-  Scores out;
-  if (!windows.empty()) out.perplexity = summarize(std::move(windows));
-  if (!words.empty()) out.last_word = summarize(std::move(words));
+  auto protocol = file_facts(options.last_word, sha256.last_word);
+  protocol.push_back({"max_context", options.max_context, ""});
+  protocol.push_back({"n", static_cast<int64_t>(hits.size()), ""});
+  out.push_back(score_of_items(last_word_accuracy(), std::move(hits), protocol));
+  out.push_back(score_of_items(last_word_perplexity(), std::move(nlls), protocol));
   return out;
 }
 

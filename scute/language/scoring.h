@@ -10,6 +10,7 @@
 
 #include "scute/evaluate/last_word.h"
 #include "scute/evaluate/perplexity.h"
+#include "scute/evaluate/score.h"
 #include "scute/language/model_folder.h"
 
 namespace scute {
@@ -48,10 +49,16 @@ using ScoreProgress = std::function<void(ScoreTask task, int64_t done, int64_t t
 Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
              const Threads& threads, const ScoreProgress& progress = {});
 
+/// SHA-256 of what a model was scored on and with.
+struct ScoredFiles {
+  std::string perplexity, last_word, tokenizer;
+};
+
+/// The named metrics of these scores with their items: perplexity, then of last words.
+Score named_score(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256);
+
 /// One JSON object a line and item: {"kind": "window", "index", "start", "predictions", "nll"} and
 /// {"kind": "last_word", "index", "predictions", "nll", "hit"}.
 std::string items_text(const Scores& scores, const std::vector<LastWordItem>& items);
-/// The inverse: items and what follows from them; Error naming file and line.
-Scores read_items(const std::string& path);
 
 }  // namespace scute

@@ -3,15 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "scute/base/error.h"
-#include "scute/language/test_models.h"
-
 namespace scute {
 namespace {
-
-using testing::HasSubstr;
-using testing::ThrowsMessage;
-using testing_models::Folder;
 
 Scores some_scores() {
   Scores out;
@@ -20,47 +13,38 @@ Scores some_scores() {
   return out;
 }
 
-TEST(Items, ReadBackTheyAreTheSameScores) {
-  const Folder folder;
+TEST(Items, LinesHaveTheScoresOfWindowsThenOfPassages) {
+  EXPECT_EQ(items_text(some_scores(), {{{1, 2, 3}, 1}, {{4, 5}, 1}}),
+            R"({"kind":"window","index":0,"start":0,"predictions":7,"nll":21.5})"
+            "\n"
+            R"({"kind":"window","index":1,"start":8,"predictions":7,"nll":19.25})"
+            "\n"
+            R"({"kind":"window","index":2,"start":16,"predictions":7,"nll":0.1})"
+            "\n"
+            R"({"kind":"last_word","index":0,"predictions":1,"nll":0.25,"hit":true})"
+            "\n"
+            R"({"kind":"last_word","index":1,"predictions":1,"nll":3.6666666666666665,"hit":false})"
+            "\n");
+}
+
+TEST(NamedScore, IsWhatTheResultsSayWithEveryItem) {
   const Scores scores = some_scores();
-  write_file(folder.path("items.jsonl"), items_text(scores, {{{1, 2, 3}, 1}, {{4, 5}, 1}}));
-  const Scores read = read_items(folder.path("items.jsonl"));
-  ASSERT_TRUE(read.perplexity && read.last_word);
-  ASSERT_EQ(read.perplexity->windows.size(), 3u);
-  for (size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(read.perplexity->windows[i].start, scores.perplexity->windows[i].start);
-    EXPECT_EQ(read.perplexity->windows[i].predictions, 7);
-    EXPECT_EQ(read.perplexity->windows[i].nll, scores.perplexity->windows[i].nll);
-  }
-  EXPECT_EQ(read.perplexity->perplexity, scores.perplexity->perplexity);
-  EXPECT_EQ(read.perplexity->standard_error, scores.perplexity->standard_error);
-  EXPECT_EQ(read.last_word->hits, 1);
-  EXPECT_EQ(read.last_word->items[1].nll, 11.0 / 3);
-  EXPECT_EQ(read.last_word->perplexity_error, scores.last_word->perplexity_error);
-}
-
-TEST(Items, OneTaskAloneLeavesTheOtherEmpty) {
-  const Folder folder;
-  Scores scores = some_scores();
-  scores.perplexity.reset();
-  write_file(folder.path("items.jsonl"), items_text(scores, {{{1, 2, 3}, 1}, {{4, 5}, 1}}));
-  const Scores read = read_items(folder.path("items.jsonl"));
-  EXPECT_FALSE(read.perplexity);
-  EXPECT_TRUE(read.last_word);
-}
-
-TEST(Items, DamagedLinesAreErrorsWithFileAndLine) {
-  const Folder folder;
-  const std::string path = folder.path("items.jsonl");
-  const std::string good = R"({"kind":"last_word","index":0,"nll":1.5,"hit":true})";
-  for (const std::string bad :
-       {R"({"kind":"last_word","index":1,"nll":1.5)", R"({"kind":"word","nll":1})",
-        R"({"kind":"window","start":0,"predictions":0,"nll":1})",
-        R"({"kind":"window","start":0,"predictions":3,"nll":NaN})",
-        R"({"kind":"last_word","index":1,"nll":1.5,"hit":1})"}) {
-    write_file(path, good + "\n" + bad + "\n");
-    EXPECT_THAT([&] { read_items(path); }, ThrowsMessage<Error>(HasSubstr("items.jsonl:2"))) << bad;
-  }
+  ScoreOptions options;
+  options.perplexity = "t";
+  options.last_word = "w";
+  const Score named = named_score(scores, options, {"a", "b", "c"});
+  ASSERT_EQ(named.size(), 3u);
+  EXPECT_EQ(named[0].metric.name, "perplexity");
+  EXPECT_EQ(named[0].mean, scores.perplexity->perplexity);
+  EXPECT_EQ(named[0].standard_error,
+            scores.perplexity->standard_error * scores.perplexity->perplexity);
+  EXPECT_EQ(named[0].count, 3);
+  EXPECT_EQ(named[0].items[1].name, "8");
+  EXPECT_EQ(named[0].items[1].weight, 7);
+  EXPECT_EQ(named[1].mean, 0.5);
+  EXPECT_EQ(named[1].standard_error, scores.last_word->accuracy_error);
+  EXPECT_EQ(named[2].mean, scores.last_word->perplexity);
+  EXPECT_EQ(named[2].standard_error, scores.last_word->perplexity_error);
 }
 
 TEST(ScoreWork, WindowsAreThoseThatFitAndNoMoreThanAskedFor) {

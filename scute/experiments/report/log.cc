@@ -8,6 +8,7 @@
 #include "scute/experiments/difference.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/report/data.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute {
 namespace {
@@ -42,36 +43,50 @@ Json text_at(const Json& json, FieldPath path) {
   return found != nullptr && found->is_string() ? *found : Json();
 }
 
-/// {"value", "error", "n"}; null without a value.
-Json result(const Json& value, Json error, Json n) {
-  if (value.is_null()) return {};
-  Json out;
-  out["value"] = value;
-  out["error"] = std::move(error);
-  out["n"] = std::move(n);
-  return out;
-}
+/// Metrics of any experiment, each once, in the order of the first that has it.
+class Metrics {
+ public:
+  int64_t place(const Metric& metric) {
+    const auto at = std::ranges::find(list_, metric.name, &Metric::name);
+    if (at != list_.end()) return at - list_.begin();
+    list_.push_back(metric);
+    return std::ssize(list_) - 1;
+  }
+  /// [{"name", "label", "title", "factor", "unit", "better"}]: numbers times factor are in unit.
+  Json json() const {
+    Json out = Json::array();
+    for (const Metric& metric : list_) {
+      const ShownUnit unit = shown_unit(metric.unit);
+      Json one;
+      one["name"] = metric.name;
+      one["label"] = metric.words.label;
+      one["title"] = metric.words.brief.empty() ? metric.words.label : metric.words.brief;
+      one["factor"] = unit.factor;
+      one["unit"] = unit.unit;
+      one["better"] = metric.direction == MetricDirection::lower ? "lower" : "higher";
+      out.push_back(std::move(one));
+    }
+    return out;
+  }
 
-/// The results that scute's own logs hold under tasks, else what other tools' logs have on top.
-void add_results(const Json& results, Json& out) {
-  const auto task = [&results](std::string_view name, std::string_view value,
-                               std::string_view error) {
-    return result(number_at(results, {"tasks", name, value}),
-                  number_at(results, {"tasks", name, error}, 3),
-                  number_at(results, {"tasks", name, "n"}));
-  };
-  const auto bare = [&results](std::string_view name) {
-    return result(number_at(results, {name}), {}, {});
-  };
-  out["perplexity"] = task("perplexity", "perplexity", "perplexity_stderr");
-  out["accuracy"] = task("last_word", "accuracy", "accuracy_stderr");
-  out["word_perplexity"] = task("last_word", "perplexity", "perplexity_stderr");
-  if (out["accuracy"].is_null()) out["accuracy"] = bare("accuracy");
-  if (out["word_perplexity"].is_null()) out["word_perplexity"] = bare("perplexity");
-  out["position_error"] = task("positions", "mean", "mean_stderr");
-  for (const std::string_view name : {"perplexity", "last_word", "positions"}) {
-    const Json file = text_at(results, {"tasks", name, "file"});
-    if (!file.is_null()) out["files"].push_back(file);
+ private:
+  std::vector<Metric> list_;
+};
+
+/// {METRIC: {"value", "error", "n"}} and the files that the items are of.
+void add_results(const Score& score, Metrics& metrics, Json& out) {
+  out["results"] = Json::object();
+  for (const MetricScore& one : score) {
+    metrics.place(one.metric);
+    Json& result = out["results"][one.metric.name];
+    result["value"] = number(one.mean, 6);
+    result["error"] = number(one.standard_error, 3);
+    result["n"] = one.count > 0 ? Json(one.count) : Json();
+    const auto file = std::ranges::find(one.protocol, "file", &ProtocolFact::key);
+    if (file == one.protocol.end() || !file->value.is_string()) continue;
+    if (!out["files"].is_array()) out["files"] = Json::array();
+    const auto& files = out["files"].as_array("report");
+    if (std::ranges::find(files, file->value) == files.end()) out["files"].push_back(file->value);
   }
 }
 
@@ -114,7 +129,8 @@ void add_sites(const Json& record, Words& sites, Json& out) {
   out["reorder"]["average"] = number_at(record, {"reorder_summary", "avg_range_reduction"}, 4);
 }
 
-Json experiment(const LogEntry& entry, const std::string& where, Words& sites, Json& remarks) {
+Json experiment(const LogEntry& entry, const std::string& where, Words& sites, Metrics& metrics,
+                Json& remarks) {
   Json out;
   out["number"] = entry.number;
   out["id"] = entry.id;
@@ -125,7 +141,7 @@ Json experiment(const LogEntry& entry, const std::string& where, Words& sites, J
     const Json hash = text_at(entry.hashes, {key});
     if (hash.is_string()) out["hashes"][key] = hash.as_string("report").substr(0, 12);
   }
-  add_results(entry.results, out);
+  add_results(read_score(entry), metrics, out);
   out["ranges"] = Json::array();
   try {
     const Json record = entry.record(where);
@@ -144,38 +160,39 @@ struct Compared {
   std::vector<std::string> verdicts;
 };
 
-/// [metric, difference, standard error, p, items, paired, verdict, its words]
-Json difference_row(const Difference& difference, const std::string& verdict, Words& words) {
-  return Json::Array{static_cast<int64_t>(difference.metric),
+/// [metric, difference, standard error, p, items, paired, verdict, its words, as a ratio]
+Json difference_row(const Difference& difference, const std::string& verdict, Metrics& metrics,
+                    Words& words) {
+  return Json::Array{metrics.place(difference.metric),
                      number(difference.difference, 4),
                      number(difference.standard_error, 3),
                      number(difference.p, 3),
                      difference.items,
                      int64_t{difference.paired},
                      static_cast<int64_t>(difference.verdict),
-                     words.place(verdict)};
+                     words.place(verdict),
+                     int64_t{difference.ratio}};
 }
 
 /// [[i, j, differences…], …] for places i < j in the list of experiments; j is compared with i.
 Json compare_pairs(const std::vector<const LogEntry*>& entries, const std::string& folder,
-                   const Threads& threads, Words& words) {
+                   const Threads& threads, Metrics& metrics, Words& words) {
   std::vector<std::pair<size_t, size_t>> pairs;
   for (size_t i = 0; i < entries.size(); ++i) {
     for (size_t j = i + 1; j < entries.size(); ++j) pairs.emplace_back(i, j);
   }
   // Read once: each takes part in as many pairs as there are others.
-  std::vector<std::optional<Scores>> scores(entries.size());
+  std::vector<Score> scores(entries.size());
   threads.for_each(static_cast<int64_t>(entries.size()), [&](int64_t at, int) {
     const auto place = static_cast<size_t>(at);
-    scores[place] = read_scores(*entries[place], folder);
+    scores[place] = score_with_items(*entries[place], folder);
   });
-  const auto known = [&scores](size_t i) { return scores[i] ? &*scores[i] : nullptr; };
   std::vector<Compared> compared(pairs.size());
   threads.for_each(static_cast<int64_t>(pairs.size()), [&](int64_t at, int) {
     const auto place = static_cast<size_t>(at);
     const auto& [i, j] = pairs[place];
     Compared& out = compared[place];
-    out.differences = compare_results(*entries[i], *entries[j], known(i), known(j));
+    out.differences = compare_scores(scores[i], scores[j]);
     for (const Difference& d : out.differences) out.verdicts.push_back(verdict_text(d));
   });
   Json out = Json::array();
@@ -185,7 +202,7 @@ Json compare_pairs(const std::vector<const LogEntry*>& entries, const std::strin
     Json row = Json::Array{static_cast<int64_t>(pairs[place].first),
                            static_cast<int64_t>(pairs[place].second)};
     for (size_t d = 0; d < all.differences.size(); ++d) {
-      row.push_back(difference_row(all.differences[d], all.verdicts[d], words));
+      row.push_back(difference_row(all.differences[d], all.verdicts[d], metrics, words));
     }
     out.push_back(std::move(row));
   }
@@ -198,6 +215,7 @@ Json log_data(const ExperimentLog& log, int64_t most, const Threads& threads) {
   const auto total = static_cast<int64_t>(log.entries.size());
   const int64_t first = std::max<int64_t>(0, total - std::max<int64_t>(most, 0));
   Words sites, words;
+  Metrics metrics;
   Json out, remarks = Json::array();
   out["file"] = std::filesystem::path(log.path).filename().string();
   out["total"] = total;
@@ -206,9 +224,10 @@ Json log_data(const ExperimentLog& log, int64_t most, const Threads& threads) {
   std::vector<const LogEntry*> shown;
   for (int64_t i = first; i < total; ++i) {
     shown.push_back(&log.entries[static_cast<size_t>(i)]);
-    out["experiments"].push_back(experiment(*shown.back(), log.path, sites, remarks));
+    out["experiments"].push_back(experiment(*shown.back(), log.path, sites, metrics, remarks));
   }
-  out["pairs"] = compare_pairs(shown, log.folder(), threads, words);
+  out["pairs"] = compare_pairs(shown, log.folder(), threads, metrics, words);
+  out["metrics"] = metrics.json();
   out["words"] = words.json();
   out["sites"] = sites.json();
   out["layers"] = Json::array();

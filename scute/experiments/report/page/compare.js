@@ -1,8 +1,5 @@
 // Two experiments side by side. What their difference means was computed by scute, not here.
 
-const metric_names = ["perplexity", "last-word accuracy", "perplexity of last words",
-                      "mean error (m)"];
-const metric_keys = ["perplexity", "accuracy", "word_perplexity", "position_error"];
 const verdict_classes = ["better", "worse", "", "", ""];
 
 function show_comparison() {
@@ -32,12 +29,14 @@ function results_of(i, j, a, b) {
   const pair = data.log.pairs.find((row) => row[0] === i && row[1] === j);
   if (!pair) return el("p", {class: "empty"}, "They have no result in common.");
   const rows = pair.slice(2).map((row) => {
-    const [metric, difference, error, p, items, paired, verdict, words] = row;
-    const ratio = metric !== 1, unit = ratio ? 1 : 100;
+    const [place, difference, error, p, items, paired, verdict, words, ratio] = row;
+    const metric = data.log.metrics[place], {factor, unit} = metric;
     const comparable = verdict !== 4;
-    return [metric_names[metric], with_error(a[metric_keys[metric]], unit),
-            with_error(b[metric_keys[metric]], unit),
-            comparable ? signed(100 * difference, 100 * error) + (ratio ? " %" : " points") : dash,
+    const scale = ratio ? 100 : factor;
+    const behind = ratio ? " %" : unit === "%" ? " points" : unit ? " " + unit : "";
+    return [metric.label + (unit ? " (" + unit + ")" : "") + ", " + metric.better + " is better",
+            with_error(a.results[metric.name], factor), with_error(b.results[metric.name], factor),
+            comparable ? signed(scale * difference, scale * error) + behind : dash,
             comparable && verdict !== 3 ? p_text(p) : dash,
             comparable ? whole(items) + (paired ? ", paired" : "") : dash,
             el("span", {class: "verdict " + verdict_classes[verdict]}, data.log.words[words])];
@@ -46,7 +45,7 @@ function results_of(i, j, a, b) {
                      ["p"], ["items"], ["verdict on " + b.number, true]], rows, "Results compared");
   for (const row of out.tBodies[0].rows) row.lastChild.classList.add("wrap");
   return el("div", {}, scroll_box("Results compared", out), el("p", {class: "muted small"},
-    "Perplexities are compared as ratios: + is worse. p is of this one comparison; asking about " +
+    "Differences in % are ratios. p is of this one comparison; asking about " +
     "many pairs makes small values likelier."));
 }
 

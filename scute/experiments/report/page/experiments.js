@@ -2,8 +2,9 @@
 
 const experiments_view = {sort: "number", descending: true, filter: "", picked: [], body: null};
 
-/// Columns: key, title, what to sort and show; text columns start at the left.
-const columns = [
+/// Columns: key, title, what to sort and show; text columns start at the left. Results, a column a
+/// metric of the log, stand before the last.
+const setting_columns = [
   {key: "number", title: "#", value: (one) => one.number, show: (one) => String(one.number)},
   {key: "timestamp", title: "time", text: true, value: (one) => one.timestamp},
   {key: "model", title: "model", text: true, value: (one) => setting(one, "model")},
@@ -11,16 +12,16 @@ const columns = [
   {key: "policy", title: "policy", text: true, value: (one) => setting(one, "policy")},
   {key: "alpha", title: "α", value: (one) => setting(one, "percentile_alpha"),
    show: (one) => significant(setting(one, "percentile_alpha"), 6)},
-  {key: "perplexity", title: "perplexity", value: (one) => one.perplexity?.value,
-   show: (one) => with_error(one.perplexity, 1)},
-  {key: "accuracy", title: "last word %", value: (one) => one.accuracy?.value,
-   show: (one) => with_error(one.accuracy, 100)},
-  {key: "word_perplexity", title: "word perplexity", value: (one) => one.word_perplexity?.value,
-   show: (one) => with_error(one.word_perplexity, 1)},
-  {key: "position_error", title: "error mm", value: (one) => one.position_error?.value,
-   show: (one) => with_error(one.position_error, 1000)},
   {key: "methods", title: "methods", text: true, value: (one) => methods_of(one)},
 ];
+
+let columns = setting_columns;
+
+function metric_column(metric) {
+  return {key: metric.name, title: metric.title + (metric.unit ? " " + metric.unit : ""),
+          value: (one) => one.results[metric.name]?.value,
+          show: (one) => with_error(one.results[metric.name], metric.factor)};
+}
 
 function setting(one, key) {
   return one.config === null || typeof one.config !== "object" ? undefined : one.config[key];
@@ -55,6 +56,8 @@ function build_experiments() {
     return;
   }
   const {log} = data;
+  columns = [...setting_columns.slice(0, -1), ...log.metrics.map(metric_column),
+             setting_columns.at(-1)];
   const filter = el("input", {type: "search", id: "filter", placeholder: "a_bits: 8, mamba2",
     "aria-describedby": "filter-help", oninput: () => {
       experiments_view.filter = filter.value;
