@@ -36,7 +36,7 @@ LAYERS = {
 PRODUCTS = ["language", "cobra", "regressor"]
 # Where experiments may use the products whose experiments they run, or which they show.
 SHOWS_PRODUCTS = re.compile(
-    r"scute/experiments/(run|subject|record|difference|report/|positions/)")
+    r"scute/experiments/(run|subject|report/|positions/)")
 
 # decide works on statistics alone, so these are all it may know of two of its layers ...
 PURE = {"observe/statistic", "observe/distribution", "quantize/grid"}

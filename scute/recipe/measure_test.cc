@@ -181,7 +181,7 @@ TEST(Measurement, AnotherTapIsShownSampleAfterSampleBeforeProgressIsTold) {
 TEST(FirstValues, AreOfEverySiteAndNoneAfterACancellation) {
   std::atomic<bool> stop{false};
   const auto show = [](scute::Run& run) {
-    for (const float x : {1, 2, 3}) show_value(run, 0, x);
+    for (const float x : {1.0F, 2.0F, 3.0F}) show_value(run, 0, x);
   };
   const PassControl control{.cancelled = &stop};
   const auto values = first_values(sites(), 2, 64, control, show);
