@@ -45,9 +45,10 @@ enum class Repeats { refuse, allow };
 
 /// Adds `other`; merging in any order and grouping gives the same bytes. Error, and nothing merged,
 /// naming what differs: fine, the list of sites (…:steps may be missing in one: short windows show
-/// none), or the meta members model_sha256, tokenizer_sha256, seqlen, state_every, compute,
-/// observer. Also when both saw the same data (Repeats::refuse): a common windows_sha256, equal
-/// members of data, or two members of data with equal "files" and a common element in "windows".
+/// none), or the meta members model_sha256, tokenizer_sha256, normalization_sha256, seqlen,
+/// state_every, compute, observer. Also when both saw the same data (Repeats::refuse): a common
+/// windows_sha256, equal members of data, or two members of data with equal "files" and a common
+/// element in "windows".
 ///
 /// The merged meta, keys sorted: members equal in all parts as they are; samples and tokens added;
 /// data the members of both sorted by their text; windows_sha256 a sorted array; parts the metas of

@@ -12,8 +12,9 @@ namespace scute {
 namespace {
 
 constexpr const char* kWhere = "merge";
-constexpr std::array<const char*, 6> kMustAgree{"model_sha256", "tokenizer_sha256", "seqlen",
-                                                "state_every",  "compute",          "observer"};
+constexpr std::array<const char*, 7> kMustAgree{
+    "model_sha256", "tokenizer_sha256", "normalization_sha256", "seqlen", "state_every",
+    "compute",      "observer"};
 constexpr std::array<const char*, 2> kAdded{"samples", "tokens"};
 
 std::string text_of(const Json* json) { return json == nullptr ? "nothing" : json->dump(); }

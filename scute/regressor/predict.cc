@@ -1,12 +1,10 @@
 #include "scute/regressor/predict.h"
 
 #include <algorithm>
-#include <memory>
 #include <span>
 
 #include "scute/base/checked.h"
 #include "scute/base/hash.h"
-#include "scute/observe/recorder.h"
 
 namespace scute {
 
@@ -89,37 +87,55 @@ std::vector<int64_t> spread(const std::vector<int64_t>& ends, int64_t before, in
 
 }  // namespace
 
+std::vector<WindowPiece> calibration_pieces(const FeatureFolder& folder, int64_t windows) {
+  constexpr int64_t kPiece = 64;
+  const int64_t all = folder.windows();
+  const int64_t total = windows == 0 ? all : std::min(windows, all);
+  std::vector<WindowPiece> out;
+  int64_t before = 0;
+  for (size_t s = 0; s < folder.sequences.size(); ++s) {
+    const std::vector<int64_t>& ends = folder.sequences[s].ends;
+    const std::vector<int64_t> chosen = spread(ends, before, all, total);
+    before += std::ssize(ends);
+    for (int64_t i = 0; i < std::ssize(chosen); i += kPiece) {
+      const auto first = chosen.begin() + i;
+      out.push_back({s, {first, first + std::min(kPiece, chosen.end() - first)}});
+    }
+  }
+  return out;
+}
+
+int64_t measure_pieces(const Regressor& model, const FeatureFolder& folder,
+                       std::span<const WindowPiece> pieces, Measurement& measurement,
+                       NonFinite& found) {
+  int64_t finished = 0;
+  while (finished < std::ssize(pieces) && !measurement.interrupted()) {
+    const auto rest = pieces.subspan(static_cast<size_t>(finished));
+    const size_t sequence = rest.front().sequence;
+    const auto other = std::ranges::find_if(
+        rest, [&](const WindowPiece& piece) { return piece.sequence != sequence; });
+    const auto own = rest.first(static_cast<size_t>(other - rest.begin()));
+    const Tensor frames = normalized_frames(folder.sequences[sequence], folder.normalization, found,
+                                            measurement.threads());
+    std::vector<Sample> samples;
+    for (const WindowPiece& piece : own) samples.push_back({.units = std::ssize(piece.ends)});
+    finished += measurement.run(samples, [&](int64_t i, Run& run) {
+      predict(model, frames.matrix<float>(), own[static_cast<size_t>(i)].ends, run);
+    });
+  }
+  return finished;
+}
+
 RegressorStatistics measure_regressor(const Regressor& model, const FeatureFolder& folder,
                                       int64_t windows, const Threads& threads,
                                       const WindowProgress& progress) {
+  const std::vector<WindowPiece> pieces = calibration_pieces(folder, windows);
   const int64_t total = windows == 0 ? folder.windows() : std::min(windows, folder.windows());
-  std::vector<std::unique_ptr<Recorder>> recorders;
-  for (int w = 0; w < threads.count(); ++w) {
-    recorders.push_back(std::make_unique<Recorder>(model.sites().sites()));
-  }
-  // A piece is what one worker sees at a time: large enough that few frames are seen twice, where
-  // two pieces meet.
-  constexpr int64_t kPiece = 64;
-  int64_t done = 0, before = 0;
+  Measurement measurement(model.sites().sites(), {},
+                          {.threads = threads.count(), .progress = progress}, total);
   NonFinite found;
-  for (const FeatureSequence& sequence : folder.sequences) {
-    const std::vector<int64_t> chosen = spread(sequence.ends, before, folder.windows(), total);
-    before += std::ssize(sequence.ends);
-    if (chosen.empty()) continue;
-    const std::span<const int64_t> all(chosen);
-    const Tensor frames = normalized_frames(sequence, folder.normalization, found, threads);
-    const int64_t pieces = (std::ssize(all) + kPiece - 1) / kPiece;
-    threads.for_each(pieces, [&](int64_t i, int worker) {
-      const auto first = static_cast<size_t>(i * kPiece);
-      const auto own = all.subspan(first, std::min<size_t>(kPiece, all.size() - first));
-      Run run(recorders[static_cast<size_t>(worker)].get());
-      predict(model, frames.matrix<float>(), own, run);
-    });
-    done += std::ssize(all);
-    if (progress) progress(done, total);
-  }
-  for (size_t w = 1; w < recorders.size(); ++w) recorders[0]->merge(*recorders[w]);
-  return recorders[0]->take();
+  measure_pieces(model, folder, pieces, measurement, found);
+  return measurement.take();
 }
 
 }  // namespace scute

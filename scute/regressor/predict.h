@@ -2,7 +2,7 @@
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,6 +11,7 @@
 #include "scute/data/features.h"
 #include "scute/evaluate/position_error.h"
 #include "scute/models/regressor/predict.h"
+#include "scute/recipe/measure.h"
 #include "scute/regressor/ranges.h"
 
 namespace scute {
@@ -39,8 +40,23 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
                                  const FeatureFolder& folder, const Threads& threads,
                                  const WindowProgress& progress = {});
 
-/// The statistics of every site of the float network over `windows` of the folder's windows (0:
-/// all), spread evenly over its sequences. The same for any number of threads.
+/// Up to 64 neighbours among the windows that are measured of one sequence: what one worker sees at
+/// a time. Large enough that few frames are seen twice, where two pieces meet.
+struct WindowPiece {
+  size_t sequence;            ///< in the folder
+  std::vector<int64_t> ends;  ///< of its windows
+};
+/// `windows` of the folder's windows (0 or more than there are: all), spread evenly over its
+/// sequences, in order.
+std::vector<WindowPiece> calibration_pieces(const FeatureFolder& folder, int64_t windows);
+/// Shows pieces to a measurement; how many were finished, as Measurement::run. A sequence is read
+/// and normalized once; `found` is of those that were begun.
+int64_t measure_pieces(const Regressor& model, const FeatureFolder& folder,
+                       std::span<const WindowPiece> pieces, Measurement& measurement,
+                       NonFinite& found);
+
+/// The statistics of every site of the float network over these windows, for a job that does not
+/// keep them. The same for any number of threads.
 RegressorStatistics measure_regressor(const Regressor& model, const FeatureFolder& folder,
                                       int64_t windows, const Threads& threads,
                                       const WindowProgress& progress = {});

@@ -1,0 +1,86 @@
+#include "scute/regressor/collect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "scute/base/checked.h"
+#include "scute/base/error.h"
+#include "scute/regressor/collect_meta.h"
+#include "scute/regressor/predict.h"
+
+namespace scute {
+namespace {
+
+void check(const RegressorCollectOptions& options) {
+  const auto at_least = [](const char* name, int64_t value, int64_t least) {
+    if (value < least) fail(name, fmt::format("at least {}", least), fmt::format("{}", value));
+  };
+  at_least("--quant-calib-batches", options.batches, 0);
+  at_least("--batch-size", options.batch_size, 1);
+  at_least("--skip", options.skip, 0);
+  at_least("--take", options.take.value_or(1), 1);
+}
+
+int64_t windows_in(std::span<const WindowPiece> pieces) {
+  int64_t count = 0;
+  for (const WindowPiece& piece : pieces) count += std::ssize(piece.ends);
+  return count;
+}
+
+/// After skip, at most take.
+std::vector<WindowPiece> part_of(const std::vector<WindowPiece>& pieces,
+                                 const RegressorCollectOptions& options) {
+  const int64_t all = std::ssize(pieces), skipped = std::min(options.skip, all);
+  const int64_t count = std::min(options.take.value_or(all), all - skipped);
+  if (count == 0) {
+    fail("--skip", fmt::format("fewer than {}, the pieces of up to 64 windows that there are", all),
+         fmt::format("{}", options.skip));
+  }
+  const auto first = pieces.begin() + skipped;
+  return {first, first + count};
+}
+
+}  // namespace
+
+SiteList list_regressor_sites(const RegressorConfig& config) { return RegressorSites(config).list; }
+
+RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
+                                         const RegressorCollectOptions& options,
+                                         const PassControl& control) {
+  check(options);
+  const std::vector<Site> sites =
+      list_regressor_sites(checkpoint.config)
+          .match(options.sites.empty() ? "*" : options.sites, "--sites");
+  const FeatureFolder folder =
+      read_feature_folder(options.features, {.role = options.role,
+                                             .features = checkpoint.config.features,
+                                             .window = checkpoint.config.window,
+                                             .normalize = options.normalize});
+  const int64_t most =
+      checked_mul(options.batches, options.batch_size, "--quant-calib-batches × --batch-size");
+  const std::vector<WindowPiece> all = calibration_pieces(folder, most);
+  std::vector<WindowPiece> pieces = part_of(all, options);
+
+  RegressorCollectResult result;
+  result.listed = folder.windows();
+  result.wanted = windows_in(all);
+  result.windows_planned = windows_in(pieces);
+  Measurement measurement(sites, {.fine = options.fine, .per_channel = options.per_channel},
+                          control, result.windows_planned);
+  result.pieces =
+      measure_pieces(build_regressor(checkpoint), folder, pieces, measurement, result.found);
+  if (result.pieces == 0) fail("collect", "at least one finished piece", "an interruption");
+  pieces.resize(static_cast<size_t>(result.pieces));
+  result.windows = windows_in(pieces);
+  result.interrupted = measurement.interrupted();
+  result.silent_sites = measurement.silent_sites();
+  result.statistics.fine = options.fine;
+  result.statistics.sites = measurement.take();
+  result.statistics.meta = regressor_collection_meta(
+      checkpoint, options, folder, pieces,
+      std::span(all).first(static_cast<size_t>(std::min(options.skip, std::ssize(all)))));
+  return result;
+}
+
+}  // namespace scute
