@@ -101,7 +101,9 @@ Form cobra_generate_form();
 Form cobra_quantize_form();
 Form cobra_sites_form();
 
+Form regressor_collect_form();
 Form regressor_eval_form();
 Form regressor_export_form();
+Form regressor_sites_form();
 
 }  // namespace scute::cli

@@ -43,6 +43,10 @@ void CalibrationFlags::declare(Options& options, const std::string& bits_otherwi
   options.number(
       "--calib-headroom", headroom, 1, 16,
       fmt::format("factor on measured ranges ({}); at 16 bits its margin is fourfold", kHeadroom));
+  MeasuredWindowFlags::declare(options);
+}
+
+void MeasuredWindowFlags::declare(Options& options) {
   options.custom("--calib-target", kRoles, kRole, "role of the windows that are measured",
                  [this](const std::string& given) {
                    parse_feature_role(given);

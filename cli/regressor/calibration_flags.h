@@ -19,17 +19,27 @@ struct FeatureFlags {
 /// --target: "train", "eval", "test" or "auto", the role of the windows that a verb is about.
 void declare_target(Options& options, std::string& role);
 
-/// Bits, and how ranges are measured on the float network; nothing where no flag was given.
-struct CalibrationFlags {
-  std::optional<int64_t> bits = {};  ///< 8 or 16
-  std::optional<std::string> method = {}, role = {};
-  std::optional<double> headroom = {};
-  std::optional<int64_t> batches = {};  ///< that are measured; 0: all
+/// Which windows are measured; nothing where no flag was given. --calib-target,
+/// --quant-calib-batches, --batch-size.
+struct MeasuredWindowFlags {
+  std::optional<std::string> role = {};
+  std::optional<int64_t> batches = {};  ///< 0: all
   std::optional<int64_t> batch_size = {};
 
-  static constexpr const char *kMethod = "maxabs", *kRole = "train";
-  static constexpr double kHeadroom = 1.25;
+  static constexpr const char* kRole = "train";
   static constexpr int64_t kBatches = 50, kBatchSize = 64;
+
+  void declare(Options& options);
+};
+
+/// Bits, and how ranges are measured on the float network; nothing where no flag was given.
+struct CalibrationFlags : MeasuredWindowFlags {
+  std::optional<int64_t> bits = {};  ///< 8 or 16
+  std::optional<std::string> method = {};
+  std::optional<double> headroom = {};
+
+  static constexpr const char* kMethod = "maxabs";
+  static constexpr double kHeadroom = 1.25;
 
   /// `bits_otherwise`: the default, as the help shows it.
   void declare(Options& options, const std::string& bits_otherwise);

@@ -1,0 +1,167 @@
+// scute collect for regressors: windows of features through the float network once.
+#include "scute/regressor/collect.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/form.h"
+#include "cli/regressor/calibration_flags.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
+#include "cli/terminal/outputs.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/words.h"
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/io/file.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute::cli {
+namespace {
+
+struct RegressorCollectRequest {
+  std::string model, out;
+  FeatureFlags features;
+  MeasuredWindowFlags windows;
+  RegressorCollectOptions collect;
+  Job job;
+
+  void declare(Options& options);
+  void check();
+};
+
+void RegressorCollectRequest::declare(Options& options) {
+  options.model(model);
+  features.declare(options);
+  options.statistics_out(out, Options::Need::required);
+  windows.declare(options);
+  options.integer("--skip", collect.skip, {.least = 0},
+                  "pieces left out at the beginning: up to 64 windows of one sequence each");
+  options.integer("--take", collect.take, {.least = 1}, "all",
+                  "pieces used at most after skipping; merge adds parts up to the whole");
+  options.sites(collect.sites, "all");
+  options.fine(collect.fine);
+  options.per_channel(collect.per_channel);
+  job.declare(options);
+}
+
+void RegressorCollectRequest::check() {
+  if (features.root.empty()) {
+    throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
+  }
+  if (!out.ends_with(".safetensors") && !out.ends_with(".pt")) {
+    throw UsageError(
+        fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", out));
+  }
+  collect.features = features.root;
+  collect.normalize = !features.no_normalize;
+  if (windows.role) collect.role = parse_feature_role(*windows.role);
+  collect.batches = windows.batches.value_or(collect.batches);
+  collect.batch_size = windows.batch_size.value_or(collect.batch_size);
+}
+
+Json as_json(const RegressorCollectRequest& request, const RegressorCollectResult& result,
+             double seconds) {
+  Json out;
+  out["file"] = request.out;
+  out["bytes"] = file_size(request.out);
+  out["samples"] = result.windows;
+  out["samples_wanted"] = result.wanted;
+  out["windows_listed"] = result.listed;
+  out["pieces"] = result.pieces;
+  out["sites"] = std::ssize(result.statistics.sites);
+  out["silent_sites"] = Json::array();
+  for (const std::string& site : result.silent_sites) out["silent_sites"].push_back(site);
+  out["nan_features"] = result.found.nans;
+  out["infinite_features"] = result.found.infinities;
+  out["seconds"] = seconds;
+  out["interrupted"] = result.interrupted;
+  return out;
+}
+
+std::string as_text(const RegressorCollectRequest& request, const RegressorCollectResult& result,
+                    double seconds) {
+  std::string out = fmt::format("windows    {} of {} listed ({}), in {}\n", grouped(result.windows),
+                                grouped(result.listed), name_of(request.collect.role),
+                                count_of(result.pieces, "piece"));
+  if (result.found.nans + result.found.infinities > 0) {
+    out +=
+        fmt::format("WARNING    features that are no numbers: {} NaN (taken as 0), {} infinite\n",
+                    grouped(result.found.nans), grouped(result.found.infinities));
+  }
+  out += fmt::format("sites      {}\n", result.statistics.sites.size());
+  out += fmt::format("time       {}, {} windows a second\n", duration_text(seconds),
+                     significant(static_cast<double>(result.windows) / seconds, 3));
+  return out + fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
+}
+
+/// What to type to do the rest: the same command line, with later flags that count instead.
+std::string how_to_continue(const Call& call, const RegressorCollectRequest& request,
+                            const RegressorCollectResult& result) {
+  const std::filesystem::path file(request.out);
+  const auto beside = [&](const char* what) {
+    const auto name = file.stem().string() + what + file.extension().string();
+    return (file.parent_path() / name).string();
+  };
+  Arguments rest{"collect"};
+  rest.insert(rest.end(), call.arguments.begin(), call.arguments.end());
+  rest.insert(rest.end(), {"--skip", fmt::format("{}", request.collect.skip + result.pieces),
+                           "--out", beside("-rest")});
+  if (request.collect.take) {
+    rest.insert(rest.end(), {"--take", fmt::format("{}", *request.collect.take - result.pieces)});
+  }
+  return "to continue:\n  " + shell_command(rest) + "\n  " +
+         shell_command({"merge", request.out, beside("-rest"), "--out", beside("-all")});
+}
+
+int run(RegressorCollectRequest& request, const Call& call, Output& out) {
+  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  refuse_same_files({request.out}, {request.model});
+  refuse_to_replace(request.out);
+  { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
+
+  const Interrupt interrupt;
+  request.job.begin();
+  RegressorCollectResult result;
+  try {
+    Progress progress("collect", "windows", request.job.quiet);
+    result = collect_regressor(
+        checkpoint, request.collect,
+        {.threads = request.job.threads,
+         .progress = [&](int64_t done, int64_t total) { progress.update(done, total); },
+         .cancelled = &interrupt.flag()});
+  } catch (const Error& error) {
+    if (interrupt.exit_code() == 0) throw;
+    note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
+    return interrupt.exit_code();
+  }
+  const double seconds = request.job.seconds();
+  const HoldInterrupts hold;
+  write_statistics(request.out, result.statistics);
+  request.job.answer(
+      out, [&] { return as_json(request, result, seconds); },
+      [&] { return as_text(request, result, seconds); });
+  if (!result.silent_sites.empty()) {
+    fail(request.out, "a value at every site asked for",
+         fmt::format("none at {} (the file holds the others)", joined(result.silent_sites, ", ")));
+  }
+  if (!result.interrupted) return kDone;
+  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
+                          grouped(result.windows), count_of(result.windows_planned, "window"),
+                          request.out, how_to_continue(call, request, result)));
+  return interrupt.exit_code();
+}
+
+}  // namespace
+
+Form regressor_collect_form() {
+  return form<RegressorCollectRequest>(
+      {.kind = ModelKind::regressor,
+       .summary = "run windows of features through the float network once, keep exact statistics "
+                  "of every site",
+       .example = "scute collect tests/golden/regressor/slim.pt --feat-root "
+                  "tests/golden/regressor_features --out stats.safetensors"});
+}
+
+}  // namespace scute::cli
