@@ -33,7 +33,7 @@ struct LogRequest {
   void check() const;
 };
 
-void note(const std::string& text) { std::fputs((printable(text) + "\n").c_str(), stderr); }
+void say(const std::string& text) { std::fputs((printable(text) + "\n").c_str(), stderr); }
 
 /// Of a local time as records have it; 0 for anything else.
 int64_t milliseconds(const std::string& time) {
@@ -124,13 +124,13 @@ Entries selected(const ExperimentLog& log, const LogRequest& request) {
 void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const Entries entries = selected(log, request);
   if (entries.empty()) {
-    note(log.entries.empty()
+    say(log.entries.empty()
              ? fmt::format("{}: no experiment yet; scute run adds one", log.path)
              : fmt::format("{}: {}", log.path, no_match_text(log, request.filters)));
   }
   if (!request.mlflow.empty()) {
     const MlflowExport done = write_mlflow(request.mlflow, log, entries, milliseconds);
-    note(fmt::format("{}: {} written, {} there already, as experiment \"{}\" ({})", request.mlflow,
+    say(fmt::format("{}: {} written, {} there already, as experiment \"{}\" ({})", request.mlflow,
                      count_of(done.runs, "run"), done.kept, done.experiment_name,
                      done.experiment_id));
   }
@@ -169,7 +169,7 @@ int run(LogRequest& request, const Call&, Output& out) {
     return kDone;
   }
   const ExperimentLog log = open_log(request.log);
-  for (const std::string& remark : log.remarks) note(log.path + ", " + remark);
+  for (const std::string& remark : log.remarks) say(log.path + ", " + remark);
   if (!request.compare.empty()) {
     compare_two(log, request, out);
   } else if (request.is("show")) {
