@@ -1,9 +1,6 @@
-// scute scales: ranges of a plan or a low-bit model changed by hand.
-#include "scute/language/scales.h"
+#include "cli/scales.h"
 
 #include <fmt/format.h>
-
-#include <filesystem>
 
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
@@ -15,47 +12,6 @@
 
 namespace scute::cli {
 namespace {
-
-struct ScalesRequest {
-  std::string target;
-  std::vector<std::string> sets;
-  std::vector<RangeEdit> edits;  ///< of `sets`
-  bool dry_run = false, json = false;
-
-  void declare(Options& options);
-  void check();
-};
-
-void ScalesRequest::declare(Options& options) {
-  options.text("TARGET", target, "PATH", "plan (.json), or folder of a low-bit model",
-               Options::Need::required);
-  options.last_means(FlagInfo::Means::model);
-  options.texts("--set", sets, "EDIT...",
-                "'GLOB*=1.5' multiplies the range of the sites that match, 'GLOB=3' makes it "
-                "-3 .. 3 (a side of 0 stays 0), 'GLOB+=0.5' widens both sides; the value is of the "
-                "range, of which the 8-bit scale is 1/127; 'GLOB* =3' with a blank where a glob "
-                "ends in *",
-                Options::Need::required);
-  options.flag("--dry-run", dry_run, "show what would change, write nothing");
-  options.json(json);
-}
-
-void ScalesRequest::check() {
-  for (const std::string& set : sets) {
-    try {
-      edits.push_back(RangeEdit::parse(set));
-    } catch (const Error& error) {
-      throw UsageError(error.what());
-    }
-  }
-}
-
-/// What was changed, and how the model computes after it.
-struct ScalesAnswer {
-  std::vector<RangeChange> ranges;
-  std::vector<TensorChange> tensors;
-  ProbeComparison check;
-};
 
 std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {
   Table ranges({{"site", Table::Align::left},
@@ -80,9 +36,9 @@ std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {
   }
   if (request.dry_run) return out + "nothing written (--dry-run)\n";
   if (answer.check.tokens > 0) {
-    out +=
-        fmt::format("checked    loaded again: logits of {} move by at most {} of the largest\n",
-                    count_of(answer.check.tokens, "token"), significant(answer.check.largest, 3));
+    out += fmt::format("checked    loaded again: {} of {} move by at most {} of the largest\n",
+                       answer.outputs, count_of(answer.check.tokens, "token"),
+                       significant(answer.check.largest, 3));
   }
   return out + fmt::format("wrote      {}\n", request.target);
 }
@@ -115,27 +71,44 @@ Json as_json(const ScalesRequest& request, const ScalesAnswer& answer) {
   return out;
 }
 
-ScalesAnswer edit_target(const ScalesRequest& request) {
-  ScalesAnswer out;
-  if (!std::filesystem::is_directory(request.target)) {
-    const PlanFileEdit edit = edit_plan_file(request.target, request.edits);
-    out.ranges = edit.changes;
-    if (request.dry_run) return out;
+struct PlanScalesRequest : ScalesRequest {};
+
+int run(PlanScalesRequest& request, const Call&, Output& out) {
+  const PlanFileEdit edit = edit_plan_file(request.target, request.edits);
+  if (!request.dry_run) {
     const HoldInterrupts hold;
     write_file(request.target, edit.json.dump(1) + "\n");
-    return out;
   }
-  const FolderEdit edit = edit_folder(request.target, request.edits);
-  out.ranges = edit.ranges;
-  out.tensors = edit.changes;
-  if (request.dry_run) return out;
-  const HoldInterrupts hold;
-  out.check = write_folder_edit(edit);
-  return out;
+  return show_scales(request, {.ranges = edit.changes}, out);
 }
 
-int run(ScalesRequest& request, const Call&, Output& out) {
-  const ScalesAnswer answer = edit_target(request);
+}  // namespace
+
+void ScalesRequest::declare(Options& options) {
+  options.text("TARGET", target, "PATH", "plan (.json), or folder of a low-bit model",
+               Options::Need::required);
+  options.last_means(FlagInfo::Means::model);
+  options.texts("--set", sets, "EDIT...",
+                "'GLOB*=1.5' multiplies the range of the sites that match, 'GLOB=3' makes it "
+                "-3 .. 3 (a side of 0 stays 0), 'GLOB+=0.5' widens both sides; the value is of the "
+                "range, of which the 8-bit scale is 1/127; 'GLOB* =3' with a blank where a glob "
+                "ends in *",
+                Options::Need::required);
+  options.flag("--dry-run", dry_run, "show what would change, write nothing");
+  options.json(json);
+}
+
+void ScalesRequest::check() {
+  for (const std::string& set : sets) {
+    try {
+      edits.push_back(RangeEdit::parse(set));
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+  }
+}
+
+int show_scales(const ScalesRequest& request, const ScalesAnswer& answer, Output& out) {
   if (request.json) {
     out.write_json(as_json(request, answer));
   } else {
@@ -144,27 +117,25 @@ int run(ScalesRequest& request, const Call&, Output& out) {
   return kDone;
 }
 
-}  // namespace
+int show_scales(const ScalesRequest& request, const FolderEdit& edit,
+                ProbeComparison (*write)(const FolderEdit&), std::string outputs, Output& out) {
+  ScalesAnswer answer{.ranges = edit.ranges, .tensors = edit.changes};
+  if (!request.dry_run) {
+    const HoldInterrupts hold;
+    answer.check = write(edit);
+    answer.outputs = std::move(outputs);
+  }
+  return show_scales(request, answer, out);
+}
 
 Form scales_plan_form() {
-  return form<ScalesRequest>(
+  return form<PlanScalesRequest>(
       {.summary = "change ranges of a plan (.json)",
        .example =
            "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
            "--out stats.safetensors\n"
            "scute decide stats.safetensors --out edited-plan.json\n"
            "scute scales edited-plan.json --set 'layer_*.x_proj:input*=1.5'"});
-}
-
-Form language_scales_form() {
-  return form<ScalesRequest>(
-      {.kind = ModelKind::language,
-       .summary = "change ranges of a low-bit language model, and the scales that follow from them",
-       .example =
-           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
-           "--out stats.safetensors\n"
-           "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-edited\n"
-           "scute scales tiny-edited --set 'layer_0.x_proj:input*=1.5' 'layer_1.z_act:input=6'"});
 }
 
 }  // namespace scute::cli

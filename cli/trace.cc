@@ -1,5 +1,4 @@
-// scute trace: where every static scale of a low-bit model acts and comes from.
-#include "scute/language/trace.h"
+#include "cli/trace.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cli/form.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -38,11 +36,21 @@ std::string value_text(const TracedScale& scale) {
 
 std::string site_text(const std::string& site) { return site.empty() ? "not known" : site; }
 
+/// What the names of a layer's tensors and sites begin with, and the tables leave out.
+struct Prefixes {
+  std::string tensors, sites;
+};
+
+Prefixes prefixes_of(const TracedLayer& layer) {
+  if (!layer.part.empty()) return {layer.part + ".", layer.part + "."};
+  return {fmt::format("backbone.layers.{}.mixer.", layer.layer),
+          fmt::format("layer_{}.", layer.layer)};
+}
+
 /// The tensors under headings that say where in the layer they act.
 std::string scales_text(const TracedLayer& layer) {
   const bool head = layer.layer == kHeadLayer;
-  const std::string tensors = fmt::format("backbone.layers.{}.mixer.", layer.layer);
-  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  const auto [tensors, sites] = prefixes_of(layer);
   Table table({{head ? "" : tensors, Table::Align::left},
                {"scale"},
                {"shape"},
@@ -57,16 +65,23 @@ std::string scales_text(const TracedLayer& layer) {
   return table.text();
 }
 
+/// Those of the scales, then the clips.
+std::vector<TracedRange> all_ranges(const TracedLayer& layer) {
+  std::vector<TracedRange> out = layer.ranges;
+  out.insert(out.end(), layer.clips.begin(), layer.clips.end());
+  return out;
+}
+
 std::string ranges_text(const TracedLayer& layer) {
   const bool head = layer.layer == kHeadLayer;
-  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  const std::string sites = prefixes_of(layer).sites;
   Table table({{head ? "site" : sites, Table::Align::left},
                {"policy", Table::Align::left},
                {"range before"},
                {"range after"},
                {"clipped %"},
                {"SQNR dB"}});
-  for (const TracedRange& range : layer.ranges) {
+  for (const TracedRange& range : all_ranges(layer)) {
     table.add({short_name(range.site, sites), range.policy.empty() ? "-" : range.policy,
                range.seen ? short_range(range.seen->first, range.seen->second) : "-",
                short_range(range.lo, range.hi),
@@ -98,9 +113,9 @@ std::string wrapped(const std::string& text, const std::string& indent) {
 }
 
 std::string reasons_text(const TracedLayer& layer) {
-  const std::string sites = fmt::format("layer_{}.", layer.layer);
+  const std::string sites = prefixes_of(layer).sites;
   std::string out;
-  for (const TracedRange& range : layer.ranges) {
+  for (const TracedRange& range : all_ranges(layer)) {
     std::string text = range.because;
     if (!range.remark.empty()) text += (text.empty() ? "" : "; ") + range.remark;
     if (!text.empty()) out += wrapped(short_name(range.site, sites) + ": " + text, "  ");
@@ -109,18 +124,26 @@ std::string reasons_text(const TracedLayer& layer) {
 }
 
 std::string layer_text(const TracedLayer& layer) {
-  std::string title = layer.layer == kHeadLayer ? "head" : fmt::format("layer {}", layer.layer);
+  std::string title = layer.layer == kHeadLayer ? "head" : layer.name();
+  if (layer.layer >= 0) title = "layer " + title;
   if (!layer.format.empty()) title += ", " + layer.format;
-  if (layer.scales.empty()) return title + ": no activation is rounded\n";
-  std::string out = title + "\n" + scales_text(layer) + "\n" + ranges_text(layer);
+  if (layer.scales.empty()) title += ": no activation is rounded";
+  if (layer.scales.empty() && layer.clips.empty()) return title + "\n";
+  std::string out = title + "\n";
+  if (!layer.scales.empty()) out += scales_text(layer) + "\n";
+  out += ranges_text(layer);
   if (const std::string reasons = reasons_text(layer); !reasons.empty()) out += "\n" + reasons;
   return out;
 }
 
 std::string as_text(const Trace& trace, size_t most) {
   const bool one = trace.mixer == MixerKind::mamba1;
-  std::string out = fmt::format("{}: {}, {}\n", trace.path, one ? "Mamba-1" : "Mamba-2",
-                                joined(layer_chain(trace.mixer), " → "));
+  const std::string mixer =
+      fmt::format("{}, {}", one ? "Mamba-1" : "Mamba-2", joined(layer_chain(trace.mixer), " → "));
+  std::string out = fmt::format("{}: {}\n", trace.path, mixer);
+  if (!trace.parts.empty()) {
+    out = fmt::format("{}: Cobra, {}; llm: {}\n", trace.path, joined(trace.parts, ", "), mixer);
+  }
   for (const std::string& note : trace.notes) out += wrapped(note, "  ");
   if (trace.edits > 0) {
     out +=
@@ -137,37 +160,40 @@ std::string as_text(const Trace& trace, size_t most) {
   return out;
 }
 
-void keep_layer(Trace& trace, int64_t layer) {
-  int64_t last = kHeadLayer;
-  for (const TracedLayer& one : trace.layers) last = std::max(last, one.layer);
-  std::erase_if(trace.layers, [&](const TracedLayer& one) { return one.layer != layer; });
+void keep_layer(Trace& trace, const std::string& layer) {
+  std::vector<std::string> names;
+  int64_t layers = 0;
+  for (const TracedLayer& one : trace.layers) {
+    layers += one.layer >= 0 ? 1 : 0;
+    if (one.layer < 0) names.push_back(one.name());
+  }
+  std::erase_if(trace.layers, [&](const TracedLayer& one) { return one.name() != layer; });
   if (trace.layers.empty()) {
-    fail("--layer", fmt::format("one of the {} of {}", count_of(last + 1, "layer"), trace.path),
-         fmt::format("{}", layer));
+    const std::string others = names.empty() ? "" : ", or " + joined(names, ", ");
+    fail("--layer",
+         fmt::format("one of the {} of {}{}", count_of(layers, "layer"), trace.path, others),
+         layer);
   }
 }
 
-struct TraceRequest {
-  std::string model;
-  std::optional<int64_t> layer;
-  bool csv = false, json = false, all = false;
+}  // namespace
 
-  void declare(Options& options) {
-    options.model(model);
-    options.integer("--layer", layer, {}, "all", "this layer alone");
-    options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
-    options.flag("--all", all,
-                 fmt::format("every layer, also more than {} on a terminal", kLayers));
-    options.json(json);
-  }
-  void check() const {
-    if (csv && json) throw UsageError("expected --csv or --json, found both");
-  }
-};
+void TraceRequest::declare(Options& options) {
+  options.model(model);
+  options.text("--layer", layer, "LAYER",
+               "this layer alone: its number, lm_head, or a part of Cobra such as vision.dino; "
+               "without it all");
+  options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
+  options.flag("--all", all, fmt::format("every layer, also more than {} on a terminal", kLayers));
+  options.json(json);
+}
 
-int run(TraceRequest& request, const Call&, Output& out) {
-  Trace trace = trace_scales(request.model);
-  if (request.layer) keep_layer(trace, *request.layer);
+void TraceRequest::check() const {
+  if (csv && json) throw UsageError("expected --csv or --json, found both");
+}
+
+int show_trace(Trace trace, const TraceRequest& request, Output& out) {
+  if (!request.layer.empty()) keep_layer(trace, request.layer);
   if (request.json) {
     out.write_json(trace.to_json());
   } else if (request.csv) {
@@ -177,18 +203,6 @@ int run(TraceRequest& request, const Call&, Output& out) {
     out.write(as_text(trace, cut ? kLayers : trace.layers.size()));
   }
   return kDone;
-}
-
-}  // namespace
-
-Form language_trace_form() {
-  return form<TraceRequest>(
-      {.kind = ModelKind::language,
-       .example =
-           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
-           "--out stats.safetensors\n"
-           "scute quantize examples/tiny-mamba1 --stats stats.safetensors --out tiny-traced\n"
-           "scute trace tiny-traced --layer 0"});
 }
 
 }  // namespace scute::cli

@@ -96,10 +96,15 @@ Form language_trace_form();
 
 Form cobra_bench_form();
 Form cobra_collect_form();
+Form cobra_doctor_form();
+Form cobra_dump_form();
 Form cobra_eval_form();
+Form cobra_export_form();
 Form cobra_generate_form();
 Form cobra_quantize_form();
+Form cobra_scales_form();
 Form cobra_sites_form();
+Form cobra_trace_form();
 
 Form regressor_collect_form();
 Form regressor_eval_form();

@@ -1,4 +1,5 @@
-// scute bench for Cobra: pictures through vision towers and projector.
+// scute bench for Cobra: pictures through vision towers, projector and, of a folder, the language
+// model.
 
 #include <fmt/format.h>
 
@@ -18,6 +19,7 @@
 #include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/folder.h"
 #include "scute/cobra/random.h"
 #include "scute/kernels/gemm.h"
 
@@ -34,15 +36,18 @@ struct CobraBenchRequest {
   std::string model;
   std::optional<std::string> random;
   Execution execution;
-  int64_t pictures = 4, batches = 1;
+  int64_t pictures = 4, batches = 1, text = 16;
   bool int8 = false;
   Job job;
 
   void declare(Options& options);
   void check() const {
-    if (model.empty() && random) return;
-    throw UsageError(
-        "expected --random SIZE, of which towers and projector are measured, and no MODEL");
+    if (model.empty() != random.has_value()) {
+      throw UsageError("expected either MODEL or --random SIZE (see scute bench --help)");
+    }
+    if (!model.empty() && int8) {
+      throw UsageError("--int8 is for random weights; a folder is measured in its own formats");
+    }
   }
 };
 
@@ -51,15 +56,16 @@ void CobraBenchRequest::declare(Options& options) {
   options.random(random, "");
   options.integer("--pictures", pictures, {1, 4096}, "pictures of a batch");
   options.integer("--batches", batches, {1, 1 << 20}, "batches timed");
-  options.flag("--int8", int8, "weights and inputs of all products in 8 bits (W8A8)");
+  options.integer("--text-len", text, {1, 1 << 20}, "of a folder: random ids behind a picture");
+  options.flag("--int8", int8, "of random weights: all products in 8 bits (W8A8)");
   options.compute(execution.compute);
   options.backend(execution.backend);
   job.declare(options);
   options.note(fmt::format("Sizes: {}", joined(named_vision_sizes(), ", ")));
   options.note(
-      "Random pixels, already resized; each picture on one thread. Peak memory is that of the "
-      "whole "
-      "process, weights included.");
+      "Random pixels, already resized; each picture on one thread. Of a folder the language model "
+      "reads every picture too, without its head. Peak memory is that of the whole process, "
+      "weights included.");
 }
 
 /// "vision.dino.blocks.3.attn.qkv:input" to what has been done when the next site is reached.
@@ -70,7 +76,8 @@ std::string part_after(const std::string& site) {
   if (has("attn.proj")) return "proj_norm";
   if (has("mlp.fc1")) return "fc1_gelu";
   if (has("mlp.fc2")) return "fc2_norm";
-  return site.starts_with("projector.") ? "projector" : "";
+  if (site.starts_with("projector.")) return "projector";
+  return site.starts_with("layer_") ? "llm" : "";
 }
 
 /// Of this thread's processor: others may use the machine too.
@@ -117,7 +124,10 @@ class Passes {
     }
     const CobraConfig& config = model.config();
     for (int64_t i = 0; i < request.pictures; ++i) {
-      pixels_.push_back(random_pixels(config.towers.front().image, i));
+      pixels_.emplace_back();
+      for (const VisionConfig& tower : config.towers) {
+        pixels_.back().push_back(random_pixels(tower.image, i));
+      }
       features_.emplace_back(
           DType::f32, Shape{config.towers.front().patches(), config.projector_config().vision});
       rows_.emplace_back(DType::f32, Shape{model.picture_tokens(), model.width()});
@@ -129,13 +139,12 @@ class Passes {
     const int64_t total = request_.batches * request_.pictures;
     for (int64_t batch = 0; batch < request_.batches; ++batch) {
       towers_ += timed([&](Run& run, size_t i) {
-        const auto pixels = pixels_[i].matrix<float>();
-        const std::vector<MatView<const float>> views(model_.config().towers.size(), pixels);
-        model_.features(run, views, features_[i].mutable_matrix<float>());
+        model_.features(run, pixel_views(pixels_[i]), features_[i].mutable_matrix<float>());
       });
       projector_ += timed([&](Run& run, size_t i) {
         model_.project(run, features_[i].mutable_matrix<float>(), rows_[i].mutable_matrix<float>());
       });
+      if (!request_.model.empty()) language_ += timed([&](Run& run, size_t i) { read(run, i); });
       progress.update((batch + 1) * request_.pictures, total);
     }
   }
@@ -143,6 +152,7 @@ class Passes {
   int64_t threads() const { return std::min<int64_t>(threads_.count(), request_.pictures); }
   double towers() const { return towers_; }
   double projector() const { return projector_; }
+  double language() const { return language_; }
   /// Processor seconds of each part, all threads together.
   std::map<std::string, double> parts() const {
     std::map<std::string, double> out;
@@ -153,6 +163,19 @@ class Passes {
   }
 
  private:
+  void read(Run& run, size_t picture) const {
+    const LanguageModel& language = model_.language();
+    Random random(picture);
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < request_.text; ++i) {
+      const auto rows = static_cast<uint64_t>(language.config().vocabulary);
+      ids.push_back(static_cast<int32_t>(random.below(rows)));
+    }
+    const Arena::Scope scope(run.arena());
+    State state = language.new_state();
+    const auto hidden = run.matrix(model_.picture_tokens() + request_.text, model_.width());
+    language.hidden(run, rows_[picture].matrix<float>(), ids, state, hidden);
+  }
   template <class F>
   double timed(const F& work) {
     const auto start = Clock::now();
@@ -167,17 +190,22 @@ class Passes {
   Threads threads_;
   std::vector<std::unique_ptr<PartTimes>> times_;
   std::vector<std::unique_ptr<Run>> runs_;
-  std::vector<Tensor> pixels_, features_, rows_;
-  double towers_ = 0, projector_ = 0;
+  std::vector<std::vector<Tensor>> pixels_;  ///< a picture, a tower
+  std::vector<Tensor> features_, rows_;
+  double towers_ = 0, projector_ = 0, language_ = 0;
 };
 
-struct Report {
+struct CobraSpeed {
   int64_t pictures = 0, weights = 0, loading_peak = 0, peak = 0, threads = 0;
-  double towers = 0, projector = 0;  ///< seconds
+  double towers = 0, projector = 0, language = 0;  ///< seconds; language 0: not measured
+  int64_t tokens = 0;                              ///< read by the language model
   PictureWork work;
   std::map<std::string, double> parts;
 
   double seconds() const { return towers + projector; }
+  double tokens_rate() const { return static_cast<double>(tokens) / language; }
+  /// Pictures a second through all parts.
+  double all_rate() const { return static_cast<double>(pictures) / (seconds() + language); }
   double tower_rate() const { return static_cast<double>(pictures) / towers; }
   double rate() const { return static_cast<double>(pictures) / seconds(); }
   /// 10⁹ operations a second.
@@ -195,14 +223,33 @@ struct Report {
   int64_t beyond() const { return peak - weights; }
 };
 
+std::string name_of(const CobraBenchRequest& request) {
+  return request.random ? "random " + *request.random : request.model;
+}
+
+/// "vision.dino W8A8, …" of a low-bit folder, and how the rest is computed.
+std::string folder_form(const CobraBenchRequest& request) {
+  const CobraDescription model = describe_cobra(request.model);
+  std::string out = compute_name(request.execution.compute);
+  if (!model.low_bit) return out;
+  const std::string where = request.model + "/config.json";
+  const Json& formats = model.json.at("scute", where).at("formats", where);
+  for (const auto& [bucket, format] : formats.as_object(where)) {
+    out += fmt::format(", {} {}", bucket, format.as_string(where));
+  }
+  if (request.execution.backend == Backend::simulate) out += ", simulated";
+  return out;
+}
+
 std::string form_of(const CobraBenchRequest& request) {
+  if (!request.random) return folder_form(request);
   if (!request.int8) return compute_name(request.execution.compute);
   return request.execution.backend == Backend::integer ? "int8" : "int8, simulated";
 }
 
-Json as_json(const Report& r, const CobraBenchRequest& request) {
+Json as_json(const CobraSpeed& r, const CobraBenchRequest& request) {
   Json out;
-  out["model"] = "random " + *request.random;
+  out["model"] = name_of(request);
   out["compute"] = form_of(request);
   out["pictures"] = request.pictures;
   out["batches"] = request.batches;
@@ -216,6 +263,11 @@ Json as_json(const Report& r, const CobraBenchRequest& request) {
   out["tower_pictures_per_second"] = r.tower_rate();
   out["pictures_per_second"] = r.rate();
   out["pictures_per_second_undisturbed"] = r.undisturbed();
+  if (r.language > 0) {
+    out["llm_seconds"] = r.language;
+    out["llm_tokens_per_second"] = r.tokens_rate();
+    out["all_pictures_per_second"] = r.all_rate();
+  }
   out["gflop_per_picture"] = (r.work.towers + r.work.projector) / 1e9;
   out["gflop_per_second"] = r.gflops();
   out["weight_bytes"] = r.weights;
@@ -226,9 +278,9 @@ Json as_json(const Report& r, const CobraBenchRequest& request) {
   return out;
 }
 
-std::string as_text(const Report& r, const CobraBenchRequest& request) {
+std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
   std::string out =
-      fmt::format("model      random {}, {}, {} of {}, {}\n", *request.random, form_of(request),
+      fmt::format("model      {}, {}, {} of {}, {}\n", name_of(request), form_of(request),
                   request.batches == 1 ? "1 batch" : grouped(request.batches) + " batches",
                   count_of(request.pictures, "picture"), count_of(r.threads, "thread"));
   out += fmt::format("machine    {}; Highway {}, oneDNN {}\n", processor_name(), highway_target(),
@@ -237,7 +289,11 @@ std::string as_text(const Report& r, const CobraBenchRequest& request) {
   out += fmt::format(
       "all        {} pictures a second through towers and projector ({} by processor time)\n",
       significant(r.rate()), significant(r.undisturbed()));
-  out += fmt::format("time       {} for {}\n", duration_text(r.seconds()),
+  if (r.language > 0) {
+    out += fmt::format("llm        {} tokens a second, {} pictures a second through all parts\n",
+                       significant(r.tokens_rate()), significant(r.all_rate()));
+  }
+  out += fmt::format("time       {} for {}\n", duration_text(r.seconds() + r.language),
                      count_of(r.pictures, "picture"));
   out +=
       fmt::format("work       {} GFLOP a picture, {} GFLOP a second\n",
@@ -253,6 +309,10 @@ std::string as_text(const Report& r, const CobraBenchRequest& request) {
 }
 
 CobraModel make_model(const CobraBenchRequest& request) {
+  if (!request.random) {
+    return load_cobra(describe_cobra(request.model), request.execution,
+                      CobraModel::Parts::vision_and_language);
+  }
   constexpr uint64_t kSeed = 42;
   const CobraConfig config = named_vision_config(*request.random);
   const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;
@@ -262,7 +322,7 @@ CobraModel make_model(const CobraBenchRequest& request) {
 
 int run(CobraBenchRequest& request, const Call&, Output& out) {
   const CobraModel model = make_model(request);
-  Report report;
+  CobraSpeed report;
   report.weights = model.size().total();
   report.loading_peak = peak_memory();
   report.work = picture_work(model.config());
@@ -273,6 +333,8 @@ int run(CobraBenchRequest& request, const Call&, Output& out) {
   report.threads = passes.threads();
   report.towers = passes.towers();
   report.projector = passes.projector();
+  report.language = passes.language();
+  report.tokens = report.pictures * (model.picture_tokens() + request.text);
   report.parts = passes.parts();
   report.peak = peak_memory();
   request.job.answer(
@@ -285,8 +347,9 @@ int run(CobraBenchRequest& request, const Call&, Output& out) {
 Form cobra_bench_form() {
   return form<CobraBenchRequest>(
       {.kind = ModelKind::cobra,
-       .summary = "speed and memory of vision towers and a projector on this machine",
-       .example = "scute bench --random tiny-cobra-vision --pictures 4\n"
+       .summary = "speed and memory of vision towers, projector and language model on this machine",
+       .example = "scute bench tests/golden/cobra/model --pictures 4\n"
+                  "scute bench --random tiny-cobra-vision --pictures 4\n"
                   "scute bench --random cobra+3b-vision --compute bf16 --batches 8",
        .sizes = named_vision_sizes});
 }

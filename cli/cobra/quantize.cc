@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "cli/cobra/folder_size.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -153,15 +154,6 @@ void record_files(const CobraQuantizeRequest& request, const std::vector<std::st
   for (const std::string& sentence : low.remarks) low.recipe["remarks"].push_back(sentence);
 }
 
-/// Bytes of the tensor files.
-int64_t tensor_bytes(const std::string& folder) {
-  int64_t out = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.path().filename() == "model.safetensors") out += file_size(entry.path().string());
-  }
-  return out;
-}
-
 /// What the matrices of each bucket became.
 std::string formats_text(const LowBitCobra& low) {
   const Json& scute = low.description.json.at("scute", "");
@@ -194,7 +186,7 @@ std::string clips_text(const LowBitCobra& low) {
 
 std::string as_text(const CobraQuantizeRequest& request, const LowBitCobra& low,
                     const ProbeComparison& check, double seconds) {
-  const int64_t bytes = tensor_bytes(request.out);
+  const int64_t bytes = weight_bytes(request.out);
   std::string out = fmt::format("formats     {}\n", formats_text(low));
   out += fmt::format("clipped     {}\n", clips_text(low));
   for (const std::string& sentence : low.remarks) out += "remark: " + sentence + "\n";
@@ -213,7 +205,7 @@ Json as_json(const CobraQuantizeRequest& request, const LowBitCobra& low,
   Json out;
   out["folder"] = request.out;
   for (const char* key : {"formats", "matrices", "ranges"}) out[key] = scute.at(key, "");
-  out["bytes"] = tensor_bytes(request.out);
+  out["bytes"] = weight_bytes(request.out);
   out["bytes_bf16"] = low.bytes_bf16;
   out["remarks"] = low.recipe.at("remarks", "");
   out["checked_values"] = check.values;

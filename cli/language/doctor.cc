@@ -1,10 +1,11 @@
-// scute doctor: is everything there that a collection needs, and how long will it take?
+// scute doctor for language models, and for the machine alone.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <optional>
 
+#include "cli/doctor.h"
 #include "cli/form.h"
 #include "cli/language/forward.h"
 #include "cli/terminal/machine.h"
@@ -13,7 +14,6 @@
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
-#include "scute/kernels/gemm_int8.h"
 #include "scute/language/model_folder.h"
 #include "scute/observe/recorder.h"
 
@@ -21,18 +21,6 @@ namespace scute::cli {
 namespace {
 
 constexpr int64_t kSamples = 512, kSeqlen = 512;  ///< what collect does by default
-constexpr int64_t kGigabyte = 1'000'000'000;
-
-enum class Level { ok, warning, failure };
-
-struct Finding {
-  Level level;
-  std::string subject, words, advice;  ///< advice: what to do; may be empty
-};
-
-std::string_view level_name(Level level) {
-  return level == Level::ok ? "ok" : level == Level::warning ? "WARN" : "FAIL";
-}
 
 struct DoctorRequest {
   std::string model, tokenizer;
@@ -57,10 +45,10 @@ class Examination {
   explicit Examination(const DoctorRequest& request)
       : request_(request), threads_(request.threads) {}
 
-  const std::vector<Finding>& findings() const { return findings_; }
+  Findings findings;
 
   void all() {
-    machine();
+    findings.note_machine();
     if (!request_.model.empty()) model();
     if (description_) tokenizer();
     if (!request_.data.empty()) data();
@@ -68,21 +56,6 @@ class Examination {
   }
 
  private:
-  void note(Level level, std::string subject, std::string words, std::string advice = "") {
-    findings_.push_back({level, std::move(subject), std::move(words), std::move(advice)});
-  }
-  /// False, and a FAIL, when `look` throws.
-  template <class F>
-  bool try_to(const std::string& subject, const std::string& advice, const F& look) {
-    try {
-      look();
-      return true;
-    } catch (const std::exception& error) {
-      note(Level::failure, subject, error.what(), advice);
-      return false;
-    }
-  }
-  void machine();
   void model();
   void tokenizer();
   void data();
@@ -91,84 +64,53 @@ class Examination {
 
   const DoctorRequest& request_;
   Threads threads_;
-  std::vector<Finding> findings_;
   std::optional<ModelDescription> description_;
   std::optional<LanguageModel> model_;
   std::optional<Tokenizer> tokenizer_;
   std::vector<std::vector<int32_t>> ids_;  ///< of the first documents
 };
 
-void Examination::machine() {
-  note(Level::ok, "processor",
-       fmt::format("{}, {} usable", processor_name(), count_of(Threads(0).count(), "processor")));
-  note(Level::ok, "kernels",
-       fmt::format("Highway {}, oneDNN {}", highway_target(), onednn_target()));
-  std::string wrong = gemm_self_test();
-  if (wrong.empty()) wrong = gemm_int8_self_test();
-  note(wrong.empty() ? Level::ok : Level::failure, "self-test",
-       wrong.empty() ? "matrix products agree with plain loops" : wrong,
-       wrong.empty() ? "" : "report this machine, with the line \"kernels\"");
-  const Memory memory = memory_of_machine();
-  const bool tight = memory.available < 2 * kGigabyte;
-  note(tight ? Level::warning : Level::ok, "memory",
-       fmt::format("{} available of {}", bytes_text(memory.available), bytes_text(memory.total)),
-       tight ? "close other programs or use fewer --threads" : "");
-  const int64_t disk = disk_free(".");
-  const bool full = disk >= 0 && disk < kGigabyte;
-  note(full ? Level::warning : Level::ok, "disk", fmt::format("{} free here", bytes_text(disk)),
-       full ? "statistics of a large model take up to 100 MB; write them elsewhere" : "");
-}
-
 void Examination::model() {
-  const bool read = try_to("model", "give a folder with config.json and the weights",
-                           [&] { description_ = describe_model(request_.model); });
+  const bool read = findings.try_to("model", "give a folder with config.json and the weights",
+                                    [&] { description_ = describe_model(request_.model); });
   if (!read) return;
   const MambaConfig& c = description_->config;
-  note(Level::ok, "model",
-       fmt::format("{}: {}, {} dialect, {} layers of width {}, vocabulary {}", description_->name,
-                   c.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2", description_->dialect,
-                   c.layers, c.width, c.vocabulary));
-  const bool loaded = try_to("weights", "download or convert the checkpoint again", [&] {
+  findings.note(
+      Level::ok, "model",
+      fmt::format("{}: {}, {} dialect, {} layers of width {}, vocabulary {}", description_->name,
+                  c.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2", description_->dialect,
+                  c.layers, c.width, c.vocabulary));
+  const bool loaded = findings.try_to("weights", "download or convert the checkpoint again", [&] {
     model_.emplace(load_model(*description_, request_.compute, LanguageModel::Head::absent));
   });
   if (!loaded) return;
-  note(Level::ok, "weights",
-       fmt::format("complete; {} packed for {}, the head left out",
-                   bytes_text(model_->size().total()),
-                   request_.compute == Compute::f32 ? "f32" : "bf16"));
+  findings.note(Level::ok, "weights",
+                fmt::format("complete; {} packed for {}, the head left out",
+                            bytes_text(model_->size().total()),
+                            request_.compute == Compute::f32 ? "f32" : "bf16"));
 }
 
 void Examination::tokenizer() {
-  const bool read =
-      try_to("tokenizer", "use the tokenizer.json that belongs to this model (--tokenizer FILE)",
-             [&] { tokenizer_ = load_tokenizer(*description_, request_.tokenizer); });
+  const bool read = findings.try_to(
+      "tokenizer", "use the tokenizer.json that belongs to this model (--tokenizer FILE)",
+      [&] { tokenizer_ = load_tokenizer(*description_, request_.tokenizer); });
   if (!read) return;
-  if (!tokenizer_) {
-    note(Level::warning, "tokenizer", "no tokenizer.json in the model folder",
-         "--tokenizer FILE, or data that holds token ids");
-    return;
-  }
-  const int64_t size = tokenizer_->size(), rows = description_->config.vocabulary;
-  // Vocabularies are padded to multiples of 8 … 128; a much smaller tokenizer is another model's.
-  const bool suspicious = rows - size > std::max<int64_t>(512, rows / 100);
-  note(suspicious ? Level::warning : Level::ok, "tokenizer",
-       fmt::format("{} ids, the model has {} rows", grouped(size), grouped(rows)),
-       suspicious ? "is it the one that belongs to this model?" : "");
+  findings.note_tokenizer(tokenizer_ ? &*tokenizer_ : nullptr, description_->config.vocabulary);
 }
 
 void Examination::data() {
   constexpr size_t kLooked = 64;
   std::vector<Document> documents;
-  const bool read = try_to("data", "see scute collect --help for what --data takes",
-                           [&] { documents = read_documents(request_.data); });
+  const bool read = findings.try_to("data", "see scute collect --help for what --data takes",
+                                    [&] { documents = read_documents(request_.data); });
   if (!read) return;
   const auto count = static_cast<int64_t>(documents.size());
   const bool few = count < kSamples;
-  note(few ? Level::warning : Level::ok, "data", count_of(count, "document"),
-       few ? fmt::format("fewer than {} samples: --windows-per-document {} cuts more", kSamples,
-                         (kSamples + count - 1) / count)
-           : "");
-  const bool cut = try_to("tokens", "use the data's own tokenizer, or text", [&] {
+  findings.note(few ? Level::warning : Level::ok, "data", count_of(count, "document"),
+                few ? fmt::format("fewer than {} samples: --windows-per-document {} cuts more",
+                                  kSamples, (kSamples + count - 1) / count)
+                    : "");
+  const bool cut = findings.try_to("tokens", "use the data's own tokenizer, or text", [&] {
     const size_t looked = std::min(kLooked, documents.size());
     for (size_t i = 0; i < looked; ++i) {
       if (!documents[i].ids && !tokenizer_) {
@@ -185,10 +127,11 @@ void Examination::data() {
   }
   const auto looked = static_cast<int64_t>(ids_.size());
   const bool mostly_short = few_tokens * 2 > looked;
-  note(mostly_short ? Level::warning : Level::ok, "tokens",
-       fmt::format("{} in the first {}, {} of them shorter than {}", grouped(tokens),
-                   count_of(looked, "document"), few_tokens, kSeqlen),
-       mostly_short ? "short samples are fine for ranges, but --seqlen could be smaller" : "");
+  findings.note(
+      mostly_short ? Level::warning : Level::ok, "tokens",
+      fmt::format("{} in the first {}, {} of them shorter than {}", grouped(tokens),
+                  count_of(looked, "document"), few_tokens, kSeqlen),
+      mostly_short ? "short samples are fine for ranges, but --seqlen could be smaller" : "");
 }
 
 std::vector<int32_t> Examination::sample() const {
@@ -203,7 +146,7 @@ void Examination::one_sample() {
   Recorder recorder(observed_sites(model_->sites(), ""));
   Run run(&recorder);
   double seconds = 0;
-  const bool ran = try_to("sample", "the model or the data is broken", [&] {
+  const bool ran = findings.try_to("sample", "the model or the data is broken", [&] {
     const std::vector<int32_t> ids = sample();
     const auto time = [&](int64_t tokens) {
       const auto start = std::chrono::steady_clock::now();
@@ -219,63 +162,26 @@ void Examination::one_sample() {
     nonfinite += statistic.nans + statistic.infs > 0 ? 1 : 0;
     per_thread += statistic.histogram.bytes();
   }
-  note(nonfinite > 0 ? Level::failure : Level::ok, "sample",
-       nonfinite > 0
-           ? fmt::format("NaN or infinite values at {}", count_of(nonfinite, "site"))
-           : fmt::format("{} tokens, {}, all values finite", kSeqlen,
-                         count_of(static_cast<int64_t>(recorder.statistics().size()), "site")),
-       nonfinite > 0 ? "the weights are damaged or overflow in this precision" : "");
+  findings.note(
+      nonfinite > 0 ? Level::failure : Level::ok, "sample",
+      nonfinite > 0
+          ? fmt::format("NaN or infinite values at {}", count_of(nonfinite, "site"))
+          : fmt::format("{} tokens, {}, all values finite", kSeqlen,
+                        count_of(static_cast<int64_t>(recorder.statistics().size()), "site")),
+      nonfinite > 0 ? "the weights are damaged or overflow in this precision" : "");
   const int threads = threads_.count();
-  note(Level::ok, "time",
-       fmt::format("about {} for {} samples of {} tokens on {}",
-                   duration_text(seconds * kSamples / threads), kSamples, kSeqlen,
-                   count_of(threads, "thread")));
+  findings.note(Level::ok, "time",
+                fmt::format("about {} for {} samples of {} tokens on {}",
+                            duration_text(seconds * kSamples / threads), kSamples, kSeqlen,
+                            count_of(threads, "thread")));
   const int64_t peak = peak_memory() + (threads - 1) * per_thread;
-  const int64_t available = memory_of_machine().available + peak_memory();
-  const bool too_much = peak > available;
-  note(too_much ? Level::warning : Level::ok, "peak",
-       fmt::format("about {} of memory", bytes_text(peak)),
-       too_much ? "use fewer --threads or --compute bf16" : "");
-}
-
-Json as_json(const std::vector<Finding>& findings, bool failed) {
-  Json out;
-  out["ok"] = !failed;
-  out["findings"] = Json::array();
-  for (const Finding& finding : findings) {
-    Json entry;
-    entry["level"] = level_name(finding.level);
-    entry["subject"] = finding.subject;
-    entry["words"] = finding.words;
-    if (!finding.advice.empty()) entry["advice"] = finding.advice;
-    out["findings"].push_back(std::move(entry));
-  }
-  return out;
-}
-
-std::string as_text(const std::vector<Finding>& findings) {
-  std::string out;
-  for (const Finding& finding : findings) {
-    out += fmt::format("{:<4}  {:<9}  {}\n", level_name(finding.level), finding.subject,
-                       finding.words);
-    if (!finding.advice.empty()) out += fmt::format("{:17}→ {}\n", "", finding.advice);
-  }
-  return out;
+  findings.note_peak(peak);
 }
 
 int run(DoctorRequest& request, const Call&, Output& out) {
   Examination examination(request);
   examination.all();
-  const auto& findings = examination.findings();
-  const bool failed = std::any_of(findings.begin(), findings.end(), [](const Finding& finding) {
-    return finding.level == Level::failure;
-  });
-  if (request.json) {
-    out.write_json(as_json(findings, failed));
-  } else {
-    out.write(as_text(findings));
-  }
-  return failed ? kFailed : kDone;
+  return examination.findings.show(request.json, out);
 }
 
 }  // namespace

@@ -1,0 +1,107 @@
+#include "cli/doctor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/terminal/machine.h"
+#include "cli/terminal/words.h"
+#include "scute/base/threads.h"
+#include "scute/kernels/gemm.h"
+#include "scute/kernels/gemm_int8.h"
+
+namespace scute::cli {
+namespace {
+
+constexpr int64_t kGigabyte = 1'000'000'000;
+
+std::string_view level_name(Level level) {
+  return level == Level::ok ? "ok" : level == Level::warning ? "WARN" : "FAIL";
+}
+
+}  // namespace
+
+void Findings::note(Level level, std::string subject, std::string words, std::string advice) {
+  findings_.push_back({level, std::move(subject), std::move(words), std::move(advice)});
+}
+
+void Findings::note_machine() {
+  note(Level::ok, "processor",
+       fmt::format("{}, {} usable", processor_name(), count_of(Threads(0).count(), "processor")));
+  note(Level::ok, "kernels",
+       fmt::format("Highway {}, oneDNN {}", highway_target(), onednn_target()));
+  std::string wrong = gemm_self_test();
+  if (wrong.empty()) wrong = gemm_int8_self_test();
+  note(wrong.empty() ? Level::ok : Level::failure, "self-test",
+       wrong.empty() ? "matrix products agree with plain loops" : wrong,
+       wrong.empty() ? "" : "report this machine, with the line \"kernels\"");
+  const Memory memory = memory_of_machine();
+  const bool tight = memory.available < 2 * kGigabyte;
+  note(tight ? Level::warning : Level::ok, "memory",
+       fmt::format("{} available of {}", bytes_text(memory.available), bytes_text(memory.total)),
+       tight ? "close other programs or use fewer --threads" : "");
+  const int64_t disk = disk_free(".");
+  const bool full = disk >= 0 && disk < kGigabyte;
+  note(full ? Level::warning : Level::ok, "disk", fmt::format("{} free here", bytes_text(disk)),
+       full ? "statistics of a large model take up to 100 MB; write them elsewhere" : "");
+}
+
+void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
+  if (tokenizer == nullptr) {
+    note(Level::warning, "tokenizer", "no tokenizer.json in the model folder",
+         "--tokenizer FILE, or data that holds token ids");
+    return;
+  }
+  const int64_t size = tokenizer->size();
+  // Vocabularies are padded to multiples of 8 … 128; a much smaller tokenizer is another model's.
+  const bool suspicious = rows - size > std::max<int64_t>(512, rows / 100);
+  note(suspicious ? Level::warning : Level::ok, "tokenizer",
+       fmt::format("{} ids, the model has {} rows", grouped(size), grouped(rows)),
+       suspicious ? "is it the one that belongs to this model?" : "");
+}
+
+void Findings::note_peak(int64_t peak) {
+  const int64_t available = memory_of_machine().available + peak_memory();
+  const bool too_much = peak > available;
+  note(too_much ? Level::warning : Level::ok, "peak",
+       fmt::format("about {} of memory", bytes_text(peak)),
+       too_much ? "use fewer --threads or --compute bf16" : "");
+}
+
+Json Findings::as_json(bool failed) const {
+  Json out;
+  out["ok"] = !failed;
+  out["findings"] = Json::array();
+  for (const Finding& finding : findings_) {
+    Json entry;
+    entry["level"] = level_name(finding.level);
+    entry["subject"] = finding.subject;
+    entry["words"] = finding.words;
+    if (!finding.advice.empty()) entry["advice"] = finding.advice;
+    out["findings"].push_back(std::move(entry));
+  }
+  return out;
+}
+
+std::string Findings::as_text() const {
+  std::string out;
+  for (const Finding& finding : findings_) {
+    out += fmt::format("{:<4}  {:<9}  {}\n", level_name(finding.level), finding.subject,
+                       finding.words);
+    if (!finding.advice.empty()) out += fmt::format("{:17}→ {}\n", "", finding.advice);
+  }
+  return out;
+}
+
+int Findings::show(bool json, Output& out) const {
+  const bool failed = std::ranges::any_of(
+      findings_, [](const Finding& finding) { return finding.level == Level::failure; });
+  if (json) {
+    out.write_json(as_json(failed));
+  } else {
+    out.write(as_text());
+  }
+  return failed ? kFailed : kDone;
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,53 @@
+// scute doctor: is everything there that a collection needs, and how long will it take? For every
+// kind.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/terminal/options.h"
+#include "scute/text/tokenizer.h"
+
+namespace scute::cli {
+
+enum class Level { ok, warning, failure };
+
+/// What was found, in the order it was looked at.
+class Findings {
+ public:
+  /// `advice`: what to do; may be empty.
+  void note(Level level, std::string subject, std::string words, std::string advice = "");
+  /// False, and a FAIL, when `look` throws.
+  template <class F>
+  bool try_to(const std::string& subject, const std::string& advice, const F& look) {
+    try {
+      look();
+      return true;
+    } catch (const std::exception& error) {
+      note(Level::failure, subject, error.what(), advice);
+      return false;
+    }
+  }
+  /// Processor, kernels, memory, disk.
+  void note_machine();
+  /// Whether the tokenizer may belong to a model of `rows` rows; null: there is none.
+  void note_tokenizer(const Tokenizer* tokenizer, int64_t rows);
+  /// `peak` bytes beside those that are free.
+  void note_peak(int64_t peak);
+  /// Writes them; kFailed when one is a FAIL.
+  int show(bool json, Output& out) const;
+
+ private:
+  struct Finding {
+    Level level;
+    std::string subject, words, advice;
+  };
+  Json as_json(bool failed) const;
+  std::string as_text() const;
+
+  std::vector<Finding> findings_;
+};
+
+}  // namespace scute::cli

@@ -1,0 +1,93 @@
+#include "cli/dump.h"
+
+#include <fmt/format.h>
+
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/machine.h"
+#include "cli/terminal/words.h"
+#include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/safetensors.h"
+
+namespace scute::cli {
+namespace {
+
+/// Without what does not influence the tensors, so that equal ones are equal files.
+std::string dump_command(const Call& call) {
+  Arguments command{"dump"};
+  for (size_t i = 0; i < call.arguments.size(); ++i) {
+    const std::string& word = call.arguments[i];
+    const bool flag = word == "--threads" || word == "--out";
+    if (!flag && !word.starts_with("--threads=") && !word.starts_with("--out=")) {
+      command.push_back(word);
+    }
+    if (flag) ++i;
+  }
+  return shell_command(command);
+}
+
+}  // namespace
+
+void DumpRequest::declare_target(Options& options) {
+  options.text("--out", out, "FILE", "a .safetensors", Options::Need::required);
+  options.text("--sites", sites, "GLOB",
+               "sites whose tensors are written; without it all but lm_head:output");
+}
+
+void DumpRequest::declare_machine(Options& options) {
+  options.compute(execution.compute);
+  options.backend(execution.backend);
+  options.tokenizer(tokenizer);
+  options.machine(threads);
+  options.json(json);
+}
+
+void DumpRequest::check() const {
+  if (out.ends_with(".safetensors")) return;
+  throw UsageError(fmt::format("--out: expected a name ending in .safetensors, found \"{}\"", out));
+}
+
+std::vector<Site> dumped_sites(const SiteList& list, const DumpRequest& request) {
+  std::vector<Site> sites = list.match(request.sites.empty() ? "*" : request.sites, "--sites");
+  if (request.sites.empty()) {
+    std::erase_if(sites, [](const Site& site) { return site.name == "lm_head:output"; });
+  }
+  return sites;
+}
+
+void require_dump_memory(int64_t bytes, const char* remedy) {
+  const int64_t available = memory_of_machine().available;
+  if (available > 0 && bytes > available) {
+    fail("dump", fmt::format("at most {} of tensors, the memory left", bytes_text(available)),
+         fmt::format("{}; {}", bytes_text(bytes), remedy));
+  }
+}
+
+int write_dump(const DumpRequest& request, const Call& call, const std::string& model,
+               const std::vector<NamedTensor>& tensors,
+               const std::vector<std::pair<std::string, int64_t>>& counts, Output& out) {
+  const HoldInterrupts hold;
+  write_safetensors(
+      request.out, tensors,
+      {{"tool", "scute " SCUTE_VERSION}, {"model", model}, {"command", dump_command(call)}});
+  const int64_t bytes = file_size(request.out);
+  if (request.json) {
+    Json result;
+    result["file"] = request.out;
+    result["bytes"] = bytes;
+    for (const auto& [what, count] : counts) result[what] = count;
+    for (const NamedTensor& tensor : tensors) {
+      result["tensors"][tensor.name] = to_string(tensor.tensor.shape());
+    }
+    out.write_json(result);
+    return kDone;
+  }
+  std::string made;
+  for (const auto& [what, count] : counts) made += fmt::format("{} {}, ", grouped(count), what);
+  out.write(fmt::format("wrote {}: {}, {}{}\n", request.out,
+                        count_of(static_cast<int64_t>(tensors.size()), "tensor"), made,
+                        bytes_text(bytes)));
+  return kDone;
+}
+
+}  // namespace scute::cli
