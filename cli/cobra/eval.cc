@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -12,6 +13,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/cobra/compare.h"
+#include "scute/experiments/run_record_cobra.h"
 #include "scute/io/file.h"
 #include "scute/text/utf8.h"
 
@@ -23,6 +25,7 @@ struct CobraEvalRequest {
   CobraCompareOptions compare;
   int64_t seed = 42;
   Execution execution;
+  EvalLog log;
   bool no_random_text = false;
   Job job;
 
@@ -38,6 +41,7 @@ void CobraEvalRequest::declare(Options& options) {
   options.prompts(compare.text.prompts, no_random_text, compare.text.length);
   options.integer("--seed", seed, {.least = 0}, "of random ids");
   options.items_out(items_out);
+  log.declare(options);
   options.compute(execution.compute);
   options.backend(execution.backend);
   options.tokenizer(compare.text.tokenizer);
@@ -181,7 +185,7 @@ void refuse_nan(const CobraDescription& model, const PictureComparison& comparis
   }
 }
 
-int run(CobraEvalRequest& request, const Call&, Output& out) {
+int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
@@ -211,6 +215,10 @@ int run(CobraEvalRequest& request, const Call&, Output& out) {
                (request.items_out.empty() ? "" : fmt::format("wrote {}\n", request.items_out));
       });
   refuse_nan(model, comparison);
+  if (!request.log.path.empty()) {
+    request.log.add(cobra_facts(model, against, comparison, request.compare, request.execution),
+                    call, request.job.threads, seconds, request.job.quiet);
+  }
   return kDone;
 }
 

@@ -1,6 +1,7 @@
 // scute eval: perplexity and last-word accuracy, with protocol and standard error.
 #include <fmt/format.h>
 
+#include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/language/eval_answer.h"
 #include "cli/terminal/interrupt.h"
@@ -9,6 +10,7 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/experiments/run_record_language.h"
 #include "scute/io/file.h"
 #include "scute/language/calibration.h"
 #include "scute/language/scoring.h"
@@ -22,6 +24,7 @@ struct EvalRequest {
   std::optional<int64_t> stride, max_windows, max_items;
   Compute compute = Compute::f32;
   Backend backend = Backend::integer;
+  EvalLog log;
   bool stepwise = false;
   Job job;
 
@@ -44,6 +47,7 @@ void EvalRequest::declare(Options& options) {
   options.flag("--stepwise", stepwise, "feed tokens one by one from a state, as in generation");
   options.against(against);
   options.items_out(items_out);
+  log.declare(options);
   options.compute(compute);
   options.backend(backend);
   options.tokenizer(tokenizer);
@@ -97,7 +101,7 @@ void warn_of_calibration(const EvalRequest& request, const ModelDescription& mod
   }
 }
 
-int run(EvalRequest& request, const Call&, Output& out) {
+int run(EvalRequest& request, const Call& call, Output& out) {
   const ModelDescription description = describe_model(request.model);
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);
@@ -142,6 +146,10 @@ int run(EvalRequest& request, const Call&, Output& out) {
                            compute_name(description.low_bit ? execution : request.compute),
                            duration_text(seconds));
       });
+  if (!request.log.path.empty()) {
+    request.log.add(language_facts(description, scores, work, options, execution), call,
+                    request.job.threads, seconds, request.job.quiet);
+  }
   return kDone;
 }
 

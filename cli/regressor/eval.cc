@@ -6,19 +6,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
-#include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
-#include "scute/base/error.h"
-#include "scute/experiments/log.h"
 #include "scute/experiments/positions/record.h"
 #include "scute/io/file.h"
-#include "scute/kernels/gemm.h"
 #include "scute/regressor/position_files.h"
 
 namespace scute::cli {
@@ -41,7 +38,8 @@ Mode parse_mode(const std::string& text) {
 }
 
 struct RegressorEvalRequest {
-  std::string model, target = "eval", save_calibrated, out_dir, log;
+  std::string model, target = "eval", save_calibrated, out_dir;
+  EvalLog log;
   std::optional<double> break_jump;
   FeatureFlags features;
   CalibrationFlags calibration;
@@ -76,7 +74,7 @@ void RegressorEvalRequest::declare(Options& options) {
   options.text("--out-dir", out_dir, "DIR", "predictions, figures, tables and a page");
   options.number("--break-thresh", break_jump, 0, 1e6,
                  "paths are broken at jumps beyond this, metres; by the data without");
-  options.text("--log", log, "FILE", "add a record to this experiment log");
+  log.declare(options);
   job.declare(options);
 }
 
@@ -208,33 +206,12 @@ void write_folder(const std::string& dir, const RegressorCheckpoint& checkpoint,
              evaluation_json(checkpoint, options, evaluation).dump(2) + "\n");
 }
 
-Json machine_json(int threads) {
-  Json out;
-  out["processor"] = processor_name();
-  out["threads"] = Threads(threads).count();
-  out["instruction_set"] = highway_target();
-  return out;
-}
-
-/// A failure to write the log warns; the results are not lost for it.
-void record(const RegressorEvalRequest& request, const std::string& command,
-            const RegressorCheckpoint& checkpoint, const RegressorEvaluation& evaluation,
-            double seconds) {
-  try {
-    namespace fs = std::filesystem;
-    const fs::path folder = fs::path(request.log).parent_path();
-    const std::string beside =
-        request.out_dir.empty()
-            ? ""
-            : fs::proximate(request.out_dir, folder.empty() ? "." : folder).string();
-    append_record(request.log, position_record(checkpoint, request.how, evaluation,
-                                               {command, local_time("%Y-%m-%d %H:%M:%S"),
-                                                machine_json(request.how.threads),
-                                                hash_file(checkpoint.path), seconds, beside}));
-    note(request.job.quiet, fmt::format("recorded in {}", request.log));
-  } catch (const Error& error) {
-    warn(fmt::format("not recorded: {}", error.what()));
-  }
+/// --out-dir as the log's folder sees it; "" without.
+std::string out_dir_beside_log(const RegressorEvalRequest& request) {
+  namespace fs = std::filesystem;
+  if (request.out_dir.empty()) return "";
+  const fs::path folder = fs::path(request.log.path).parent_path();
+  return fs::proximate(request.out_dir, folder.empty() ? "." : folder).string();
 }
 
 int run(RegressorEvalRequest& request, const Call& call, Output& out) {
@@ -274,7 +251,11 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
     text += fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n",
                         request.out_dir);
   }
-  if (!request.log.empty()) record(request, call.command(), checkpoint, evaluation, seconds);
+  if (!request.log.path.empty()) {
+    request.log.add(position_facts(checkpoint, options, evaluation, hash_file(checkpoint.path),
+                                   out_dir_beside_log(request)),
+                    call, request.job.threads, seconds, request.job.quiet);
+  }
   request.job.answer(
       out, [&] { return evaluation_json(checkpoint, options, evaluation); }, [&] { return text; });
   return kDone;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "scute/base/hash.h"
+#include "scute/evaluate/metrics.h"
 #include "scute/experiments/record.h"
 
 namespace scute {
@@ -151,6 +151,40 @@ Json activation_json(const RegressorEvaluation& evaluation) {
   return out;
 }
 
+/// Of the last stage; items are windows in the order of the set.
+MetricScore position_score(const RegressorEvaluation& evaluation, const std::string& features) {
+  const RegressorStage& stage = evaluation.stages.back();
+  const std::vector<float> errors =
+      position_errors(stage.predicted.matrix<float>(), evaluation.set.actual.matrix<float>());
+  std::vector<ScoredItem> items;
+  for (const float error : errors) {
+    items.push_back({fmt::to_string(items.size()), static_cast<double>(error)});
+  }
+  MetricScore out = score_of_items(position_error(), std::move(items),
+                                   {{"file", features, ""},
+                                    {"sha256", evaluation.features_sha256, ""},
+                                    {"n", stage.errors.count, ""}});
+  out.mean = stage.errors.mean;  // to the last digit what results.tasks says
+  out.standard_error = stage.errors.standard_error;
+  return out;
+}
+
+/// {"kind": "position", "index", "sequence", "error"} a window.
+std::string position_lines(const PositionSet& set, const std::vector<ScoredItem>& items) {
+  std::string out;
+  for (const PositionSet::Part& part : set.parts) {
+    for (int64_t i = part.first; i < part.first + part.count; ++i) {
+      Json line;
+      line["kind"] = "position";
+      line["index"] = i;
+      line["sequence"] = part.name;
+      line["error"] = number(items[static_cast<size_t>(i)].value);
+      out += line.dump() + "\n";
+    }
+  }
+  return out;
+}
+
 std::string digits_of(double x, int digits) { return fmt::format("{:.{}f}", x, digits); }
 std::string shortest(double x) { return fmt::format("{:.3g}", x); }
 std::string whole(int64_t n) { return fmt::format("{}", n); }
@@ -178,25 +212,25 @@ Json evaluation_json(const RegressorCheckpoint& checkpoint, const RegressorEvalO
   return out;
 }
 
-Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
-                     const RegressorEvaluation& evaluation, const PositionRecordFacts& facts) {
-  Json key = config_json(checkpoint, options, evaluation);
-  key["model"] = facts.model_sha256;  // under another path it is the same experiment
-  key["features"] = evaluation.features_sha256;
-  key["calibration"] = evaluation.calibration_sha256;
-  key["tool"] = "scute " SCUTE_VERSION;
-  const std::string id = sha256(key.dump());
-
+EvaluationFacts position_facts(const RegressorCheckpoint& checkpoint,
+                               const RegressorEvalOptions& options,
+                               const RegressorEvaluation& evaluation,
+                               const std::string& model_sha256, const std::string& out_dir) {
+  EvaluationFacts out;
+  out.config = config_json(checkpoint, options, evaluation);
+  out.key = out.config;
+  out.key["model"] = model_sha256;  // under another path it is the same experiment
+  out.key["features"] = evaluation.features_sha256;
+  out.key["calibration"] = evaluation.calibration_sha256;
+  out.hashes["model"] = model_sha256;
+  out.hashes["features"] = evaluation.features_sha256;
+  out.hashes["calibration"] = evaluation.calibration_sha256;
+  out.activation_stats = activation_json(evaluation);
+  out.reorder_summary["enabled"] = false;
+  out.reorder_summary["avg_range_reduction"] = nullptr;
+  out.reorder_summary["total_layers"] = checkpoint.config.layers;
   const RegressorStage& last = evaluation.stages.back();
-  Json out;
-  out["timestamp"] = facts.timestamp;
-  out["command"] = facts.command;
-  out["config"] = config_json(checkpoint, options, evaluation);
-  out["activation_stats"] = activation_json(evaluation);
-  out["reorder_summary"]["enabled"] = false;
-  out["reorder_summary"]["avg_range_reduction"] = nullptr;
-  out["reorder_summary"]["total_layers"] = checkpoint.config.layers;
-  Json& task = out["results"]["tasks"]["positions"];
+  Json& task = out.results["tasks"]["positions"];
   task = errors_json(last.errors);
   task["file"] = options.features;
   task["sha256"] = evaluation.features_sha256;
@@ -204,17 +238,9 @@ Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalO
       last.against_baseline ? comparison_json(*last.against_baseline) : Json();
   task["baseline"] =
       evaluation.stages.size() > 1 ? errors_json(evaluation.stages.front().errors) : Json();
-  out["activation_data_file"] = nullptr;
-  out["id"] = id.substr(0, 12);
-  out["hashes"]["experiment"] = id;
-  out["hashes"]["model"] = facts.model_sha256;
-  out["hashes"]["features"] = evaluation.features_sha256;
-  out["hashes"]["calibration"] = key["calibration"];
-  out["machine"] = facts.machine;
-  out["version"] = SCUTE_VERSION;
-  out["timing"]["total"] = facts.seconds;
-  out["files"]["statistics"] = nullptr;
-  out["files"]["positions"] = facts.out_dir.empty() ? Json() : Json(facts.out_dir);
+  out.score = {position_score(evaluation, options.features)};
+  out.items = position_lines(evaluation.set, out.score.front().items);
+  out.files["positions"] = out_dir.empty() ? Json() : Json(out_dir);
   return out;
 }
 

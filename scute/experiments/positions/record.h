@@ -4,6 +4,7 @@
 #include <string>
 
 #include "scute/base/json.h"
+#include "scute/experiments/evaluation_record.h"
 #include "scute/experiments/positions/page.h"
 #include "scute/regressor/evaluation.h"
 
@@ -14,17 +15,13 @@ namespace scute {
 Json evaluation_json(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
                      const RegressorEvaluation& evaluation);
 
-struct PositionRecordFacts {
-  std::string command, timestamp;
-  Json machine;
-  std::string model_sha256;
-  double seconds = 0;
-  std::string out_dir;  ///< relative to the log's folder; "" for none
-};
-/// A line of the experiment log (docs/formats.md): the quantized stage, or the only one;
-/// `results.tasks.positions` has its errors and the baseline's.
-Json position_record(const RegressorCheckpoint& checkpoint, const RegressorEvalOptions& options,
-                     const RegressorEvaluation& evaluation, const PositionRecordFacts& facts);
+/// For a line of the experiment log (docs/formats.md): the quantized stage, or the only one, with
+/// every window's error; `results.tasks.positions` has its errors and the baseline's. Without
+/// command, time and machine. `out_dir`: relative to the log's folder; "" for none.
+EvaluationFacts position_facts(const RegressorCheckpoint& checkpoint,
+                               const RegressorEvalOptions& options,
+                               const RegressorEvaluation& evaluation,
+                               const std::string& model_sha256, const std::string& out_dir);
 
 /// Layers, divergence and sensitivity as tables.
 std::vector<PageTable> diagnosis_tables(const RegressorEvaluation& evaluation);

@@ -3,10 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "scute/experiments/difference.h"
+#include "scute/io/testing.h"
+
 namespace scute {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 struct Evaluated {
   explicit Evaluated(RegressorFlags flags, bool sensitivity = false)
@@ -18,10 +23,10 @@ struct Evaluated {
   }
   Json json() const { return evaluation_json(checkpoint, options, evaluation); }
   Json record(const std::string& model_sha256 = "ab") const {
-    PositionRecordFacts facts;
-    facts.command = "scute eval";
-    facts.model_sha256 = model_sha256;
-    return position_record(checkpoint, options, evaluation, facts);
+    return evaluation_record(facts(model_sha256));
+  }
+  EvaluationFacts facts(const std::string& model_sha256 = "ab") const {
+    return position_facts(checkpoint, options, evaluation, model_sha256, "");
   }
 
   RegressorCheckpoint checkpoint;
@@ -61,6 +66,26 @@ TEST(PositionRecord, FloatsAloneHaveNoRangesAndNoBaseline) {
   const Json& task = record.at("results", "").at("tasks", "").at("positions", "");
   EXPECT_TRUE(task.at("baseline", "").is_null());
   EXPECT_EQ(record.at("config", "").at("w_bits", "").as_int(""), 32);
+}
+
+TEST(PositionRecord, TwoOfTheSameWindowsAreComparedWindowByWindow) {
+  const testing::Folder folder;
+  const std::string path = folder / "log.jsonl";
+  log_evaluation(path, Evaluated({.bits = 16}).facts());
+  log_evaluation(path, Evaluated({.bits = 8}).facts());
+  const ExperimentLog log = read_log(path);
+  ASSERT_EQ(log.entries.size(), 2u);
+  const auto all = compare_results(log.entries[0], log.entries[1], log.folder());
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].metric.name, "position_error");
+  EXPECT_TRUE(all[0].paired);
+  EXPECT_TRUE(all[0].ratio);
+  EXPECT_NEAR(all[0].difference, all[0].b / all[0].a - 1, 1e-6);
+  // Without the items the two standard errors alone say less.
+  std::filesystem::remove_all(folder / "items");
+  const auto alone = compare_results(log.entries[0], log.entries[1], log.folder());
+  EXPECT_FALSE(alone.at(0).paired);
+  EXPECT_GT(alone[0].standard_error, all[0].standard_error);
 }
 
 TEST(PositionRecord, TablesHaveEveryLayerAndSite) {

@@ -1,0 +1,99 @@
+#include "scute/experiments/evaluation_record.h"
+
+#include <filesystem>
+
+#include "scute/base/hash.h"
+#include "scute/experiments/fields.h"
+#include "scute/experiments/log.h"
+#include "scute/experiments/score_json.h"
+#include "scute/io/file.h"
+#include "scute/recipe/quantize_options.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string experiment_hash(const EvaluationFacts& facts) {
+  Json key = facts.key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  return sha256(key.dump());
+}
+
+std::string id_of(const EvaluationFacts& facts) { return experiment_hash(facts).substr(0, 12); }
+
+/// Relative to the log's folder; empty: none.
+std::string items_file(const EvaluationFacts& facts) {
+  return facts.items.empty() ? "" : (fs::path("items") / (id_of(facts) + ".jsonl")).string();
+}
+
+Json no_reordering() {
+  Json out;
+  out["enabled"] = false;
+  out["avg_range_reduction"] = nullptr;
+  out["total_layers"] = 0;
+  return out;
+}
+
+}  // namespace
+
+Json evaluation_record(const EvaluationFacts& facts) {
+  Json out;
+  out["timestamp"] = facts.timestamp;
+  out["command"] = facts.command;
+  out["config"] = facts.config;
+  out["activation_stats"] = facts.activation_stats;
+  out["reorder_summary"] =
+      facts.reorder_summary.is_null() ? no_reordering() : facts.reorder_summary;
+  out["results"] = facts.results;
+  out["results"]["metrics"] = metrics_json(facts.score);
+  out["activation_data_file"] = nullptr;
+  out["id"] = id_of(facts);
+  out["hashes"]["experiment"] = experiment_hash(facts);
+  for (const auto& [name, hash] : facts.hashes.as_object("hashes")) out["hashes"][name] = hash;
+  out["machine"] = facts.machine;
+  out["version"] = SCUTE_VERSION;
+  out["timing"]["total"] = facts.seconds;
+  out["files"]["statistics"] = nullptr;
+  out["files"]["items"] = facts.items.empty() ? Json() : Json(items_file(facts));
+  for (const auto& [name, file] : facts.files.as_object("files")) out["files"][name] = file;
+  return out;
+}
+
+void log_evaluation(const std::string& log, const EvaluationFacts& facts) {
+  const fs::path folder = fs::path(log).parent_path();
+  if (!facts.items.empty()) {
+    make_folder(folder / "items");
+    write_file((folder / items_file(facts)).string(), facts.items);
+  }
+  append_record(log, evaluation_record(facts));
+}
+
+Json folder_config(const std::string& folder, const std::string& kind, const std::string& compute,
+                   const std::string& backend) {
+  const std::string path = (fs::path(folder) / "recipe.json").string();
+  std::error_code unreadable;
+  const Json recipe =
+      fs::exists(path, unreadable) ? Json::parse(read_text(path), path) : Json::object();
+  const std::string format = text_field(recipe, {"options", "format"});
+  const LayerFormat bits = format.empty() ? LayerFormat{16, 16} : LayerFormat::parse(format, path);
+  Json out;
+  out["model"] = folder;
+  out["w_bits"] = bits.weight_bits;
+  out["a_bits"] = bits.activation_bits;
+  out["percentile_alpha"] = nullptr;
+  out["group_heads"] = flag_field(recipe, {"options", "group_heads"});
+  out["apply_gptq"] = flag_field(recipe, {"options", "gptq"});
+  out["model_kind"] = kind;
+  const Json* options = field(recipe, {"options"});
+  if (options != nullptr && options->is_object()) {
+    for (const auto& [name, value] : options->as_object(path)) {
+      if (name != "gptq" && out.find(name) == nullptr) out[name] = value;
+    }
+  }
+  out["compute"] = compute;
+  out["backend"] = backend;
+  return out;
+}
+
+}  // namespace scute
