@@ -40,14 +40,14 @@ class CobraVoice {
       speaker_.emplace(model, execution, Senses::text);
       return;
     }
-    using Clock = std::chrono::steady_clock;
-    const auto start = Clock::now();
+    using Steady = std::chrono::steady_clock;
+    const auto start = Steady::now();
     const Picture picture = read_picture(image);  // what cannot be read is found out at once
-    const auto decoded = Clock::now();
+    const auto decoded = Steady::now();
     speaker_.emplace(model, execution, Senses::pictures);
-    const auto loaded = Clock::now();
+    const auto loaded = Steady::now();
     picture_ = speaker_->look(picture);
-    seconds_ = std::chrono::duration<double>((decoded - start) + (Clock::now() - loaded)).count();
+    seconds_ = std::chrono::duration<double>((decoded - start) + (Steady::now() - loaded)).count();
   }
 
   const LanguageModel& language() const { return speaker_->language(); }
