@@ -199,11 +199,12 @@ void QuantizeJob::mamba2_inputs(int64_t i, const std::string& block, const Mamba
                                 const LayerFormat& format) {
   const std::string name = block + "mixer.in_proj";
   const Tensor norm = take(block + "norm.weight");
+  const std::vector<float> factors = to_vector(norm);  // the job looks at them until it is stored
   keep_norm(block + "norm.weight", norm, folded_);
   MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, to_vector(norm));
+  input_matrix(in, factors);
   matrix(std::move(in));
 }
 
