@@ -14,7 +14,7 @@ void PlainExportRequest::declare(Options& options) {
   options.out_folder(folder, force);
   options.choice("--dtype", dtype, {"f32", "bf16"},
                  "of the weights written; bf16 is half the size and rounds them again");
-  options.json(json);
+  job.declare(options);
 }
 
 void PlainExportRequest::check() const {
@@ -24,7 +24,7 @@ void PlainExportRequest::check() const {
 int show_plain_export(const PlainExportRequest& request, const PlainExportAnswer& answer,
                       Output& out) {
   const ProbeComparison& comparison = answer.comparison;
-  if (request.json) {
+  if (request.job.json) {
     Json result;
     result["folder"] = request.folder;
     result["bytes"] = answer.bytes;

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "scute/recipe/probe.h"
 
@@ -10,7 +11,8 @@ namespace scute::cli {
 
 struct PlainExportRequest {
   std::string model, folder, dtype = "f32";
-  bool plain = false, force = false, json = false;
+  bool plain = false, force = false;
+  Job job;
 
   void declare(Options& options);
   void check() const;
