@@ -22,6 +22,7 @@
 #include "scute/io/file.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
+#include "scute/regressor/decide.h"
 
 namespace scute::cli {
 namespace {
@@ -33,7 +34,8 @@ struct DecideRequest {
   std::string statistics, policy = "auto", out;
   bool policy_given = false;
   std::vector<std::string> targets;  ///< empty: all sites
-  std::optional<double> alpha, percentile_override;
+  std::optional<double> alpha, percentile_override, headroom;
+  bool regressor = false;  ///< the statistics are a regressor's
   int bits = 8;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
   std::vector<std::string> per_site;
@@ -47,7 +49,8 @@ void DecideRequest::declare(Options& options) {
   options.custom("--policy", "POLICY", policy,
                  "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
                  "the share too; without it, statistics with buckets (vision.siglip, vision.dino, "
-                 "llm, projector) are decided by tail, the sites inside them by auto",
+                 "llm, projector) are decided by tail, the sites inside them by auto, those of a "
+                 "regressor by minmax",
                  [this](const std::string& given) {
                    Policy::parse(given);
                    policy = given;
@@ -61,6 +64,9 @@ void DecideRequest::declare(Options& options) {
                  "tail: this percentile instead of what its rules pick");
   options.custom("--targets", "BUCKET,...", "", "only these buckets, e.g. vision.dino,projector",
                  [this](const std::string& given) { targets = parse_targets(given); });
+  options.number("--headroom", headroom, 1, 16,
+                 "factor on every range, because what comes later may exceed what was seen (1); "
+                 "of a regressor 1.25, at 16 bits its margin is fourfold");
   options.integer("--bits", bits, {2, 16}, "bits of a code");
   options.flag("--asymmetric", asymmetric, "ranges with a zero point");
   options.flag("--per-side", per_side,
@@ -88,11 +94,17 @@ Policy make_policy(const std::string& text, const DecideRequest& request) {
   return policy;
 }
 
+double headroom_of(const DecideRequest& request) {
+  return request.headroom.value_or(request.regressor ? RegressorRangeOptions{}.headroom : 1);
+}
+
 PlanOptions plan_options(const DecideRequest& request) {
   PlanOptions out;
   out.policy = make_policy(request.policy, request);
   out.grid = {.bits = request.bits, .symmetric = !request.asymmetric};
   out.allow_nonfinite = request.allow_nonfinite;
+  out.headroom = headroom_of(request);
+  if (request.regressor) add_regressor_rules(out);
   for (const std::string& pair : request.per_site) {
     const size_t equals = pair.rfind('=');
     if (equals == std::string::npos || equals == 0) {
@@ -146,6 +158,7 @@ Json make_meta(Json meta, const DecideRequest& request, const Call& call) {
   if (request.percentile_override) meta["percentile_override"] = *request.percentile_override;
   meta["bits"] = request.bits;
   meta["symmetric"] = !request.asymmetric;
+  if (request.headroom || request.regressor) meta["headroom"] = headroom_of(request);
   meta["per_side"] = request.per_side;
   for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
   for (const std::string& target : request.targets) meta["targets"].push_back(target);
@@ -335,6 +348,12 @@ void decide_tables(DecideRequest& request, const Call& call, Output& out) {
         "lower side; collect with scute, or leave the flag out",
         request.statistics));
   }
+  if (request.headroom) {
+    throw UsageError(fmt::format(
+        "--headroom: expected statistics with counts, found {}, percentiles of another tool; "
+        "collect with scute, or leave the flag out",
+        request.statistics));
+  }
   PercentileTables tables = read_percentile_tables(request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, tables);
   if (!request.policy_given) request.policy = "tail";
@@ -346,10 +365,21 @@ void decide_tables(DecideRequest& request, const Call& call, Output& out) {
             written_text(request));
 }
 
+/// A regressor's layers have 8 or 16 bits; without a policy it is min-max.
+void check_regressor(DecideRequest& request) {
+  if (request.bits != 8 && request.bits != 16) {
+    throw UsageError(
+        fmt::format("--bits: expected 8 or 16 for a regressor, found {}", request.bits));
+  }
+  if (!request.policy_given) request.policy = "minmax";
+}
+
 void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   StatisticsSet statistics = read_statistics(request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
+  request.regressor = of_regressor(statistics.sites);
+  if (request.regressor) check_regressor(request);
   const BucketTables buckets = bucket_tables(statistics);
   if (!request.policy_given) {
     std::vector<std::string> defaults;

@@ -106,9 +106,12 @@ Form cobra_scales_form();
 Form cobra_sites_form();
 Form cobra_trace_form();
 
+Form regressor_bench_form();
 Form regressor_collect_form();
 Form regressor_eval_form();
 Form regressor_export_form();
+Form regressor_quantize_form();
 Form regressor_sites_form();
+Form regressor_trace_form();
 
 }  // namespace scute::cli

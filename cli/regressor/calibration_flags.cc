@@ -3,13 +3,28 @@
 #include <fmt/format.h>
 
 #include "scute/base/error.h"
-#include "scute/regressor/evaluation.h"
 
 namespace scute::cli {
 namespace {
 
 constexpr int64_t kMost = 1 << 20;
 constexpr const char* kRoles = "train|eval|test|auto";
+
+using Mode = RegressorQuantization::Mode;
+
+RegressorBackend parse_backend(const std::string& text) {
+  if (text == "lsq" || text == "python") return RegressorBackend::lsq;
+  if (text == "extension" || text == "cpp") return RegressorBackend::extension;
+  if (text == "integer") return RegressorBackend::integer;
+  fail("--quant-backend", "lsq, extension or integer", fmt::format("\"{}\"", text));
+}
+
+Mode parse_mode(const std::string& text) {
+  if (text == "dynamic") return Mode::dynamic;
+  if (text == "fixed88" || text == "fixed") return Mode::fixed;
+  if (text == "per-layer") return Mode::per_layer;
+  fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
+}
 
 }  // namespace
 
@@ -25,6 +40,21 @@ void declare_target(Options& options, std::string& role) {
                    parse_feature_role(given);
                    role = given;
                  });
+}
+
+void declare_formats(Options& options, RegressorFlags& flags) {
+  options.flag("--quantize-all", flags.all, "round every layer that the backend rounds");
+  options.flag("--q-proj", flags.proj, "round proj");
+  options.flag("--q-head", flags.head, "round head");
+  options.flag("--q-block-linear", flags.block_linear, "round in_proj and out_proj");
+  options.flag("--q-backbone-linear", flags.backbone_linear,
+               "round patch_embedding and the pooled output layer");
+  options.custom("--quant-backend", "NAME", "the checkpoint's, or integer",
+                 "lsq or extension (fake quantization of the originals), or integer",
+                 [&flags](const std::string& text) { flags.backend = parse_backend(text); });
+  options.custom("--quant-mode", "MODE", "dynamic",
+                 "dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
+                 [&flags](const std::string& text) { flags.mode = parse_mode(text); });
 }
 
 void CalibrationFlags::declare(Options& options, const std::string& bits_otherwise) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli/terminal/options.h"
+#include "scute/regressor/evaluation.h"
 
 namespace scute::cli {
 
@@ -18,6 +19,10 @@ struct FeatureFlags {
 
 /// --target: "train", "eval", "test" or "auto", the role of the windows that a verb is about.
 void declare_target(Options& options, std::string& role);
+
+/// --quant-backend, --quant-mode, --quantize-all and the flags of single layers, which are noted in
+/// `flags`.
+void declare_formats(Options& options, RegressorFlags& flags);
 
 /// Which windows are measured; nothing where no flag was given. --calib-target,
 /// --quant-calib-batches, --batch-size.

@@ -21,22 +21,6 @@
 namespace scute::cli {
 namespace {
 
-using Mode = RegressorQuantization::Mode;
-
-RegressorBackend parse_backend(const std::string& text) {
-  if (text == "lsq" || text == "python") return RegressorBackend::lsq;
-  if (text == "extension" || text == "cpp") return RegressorBackend::extension;
-  if (text == "integer") return RegressorBackend::integer;
-  fail("--quant-backend", "lsq, extension or integer", fmt::format("\"{}\"", text));
-}
-
-Mode parse_mode(const std::string& text) {
-  if (text == "dynamic") return Mode::dynamic;
-  if (text == "fixed88" || text == "fixed") return Mode::fixed;
-  if (text == "per-layer") return Mode::per_layer;
-  fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
-}
-
 struct RegressorEvalRequest {
   std::string model, target = "eval", save_calibrated, out_dir;
   EvalLog log;
@@ -51,22 +35,10 @@ struct RegressorEvalRequest {
 };
 
 void RegressorEvalRequest::declare(Options& options) {
-  RegressorFlags& f = how.flags;
   options.model(model);
   features.declare(options);
   declare_target(options, target);
-  options.flag("--quantize-all", f.all, "round every layer that the backend rounds");
-  options.flag("--q-proj", f.proj, "round proj");
-  options.flag("--q-head", f.head, "round head");
-  options.flag("--q-block-linear", f.block_linear, "round in_proj and out_proj");
-  options.flag("--q-backbone-linear", f.backbone_linear,
-               "round patch_embedding and the pooled output layer");
-  options.custom("--quant-backend", "NAME", "the checkpoint's, or integer",
-                 "lsq or extension (fake quantization of the originals), or integer",
-                 [&f](const std::string& text) { f.backend = parse_backend(text); });
-  options.custom("--quant-mode", "MODE", "dynamic",
-                 "dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
-                 [&f](const std::string& text) { f.mode = parse_mode(text); });
+  declare_formats(options, how.flags);
   calibration.declare(options, "the checkpoint's");
   options.text("--save-calib-ckpt", save_calibrated, "FILE",
                "write the quantized stage as a checkpoint");

@@ -35,11 +35,20 @@ std::string why_value(const std::string& value) {
   return "";
 }
 
+/// Whether every code is Q8.8. Other tools say "fixed" of scales that they measured too.
+bool is_fixed(const RegressorCheckpoint& checkpoint) {
+  const auto q88 = [](float scale) { return scale == 0x1p-8F; };
+  const auto stored = [&](const RegressorScales& scales) {
+    return std::ranges::all_of(scales.input, q88);
+  };
+  return checkpoint.quantization.mode == Mode::fixed &&
+         std::ranges::all_of(checkpoint.scales, stored);
+}
+
 class Tracer {
  public:
   explicit Tracer(const RegressorCheckpoint& checkpoint)
-      : checkpoint_(checkpoint),
-        fixed_(checkpoint.quantization.mode == Mode::fixed && checkpoint.quantization.bits == 16) {
+      : checkpoint_(checkpoint), fixed_(is_fixed(checkpoint)) {
     out_.path = checkpoint.path;
     if (!checkpoint.formats && checkpoint.scales.empty()) {
       fail(checkpoint.path, "a quantized checkpoint (scute quantize)", "a float one: no scales");

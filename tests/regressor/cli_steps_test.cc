@@ -1,0 +1,141 @@
+// decide, quantize, eval, trace and bench on a regressor, from outside: each step a file, and the
+// short form of eval beside them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scute/base/json.h"
+#include "scute/io/file.h"
+#include "scute/recipe/statistics_io.h"
+#include "scute/regressor/predict.h"
+#include "tests/program.h"
+
+namespace scute {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+const std::string kModel = "tests/golden/regressor/slim.pt";
+const std::string kFeatures = "tests/golden/regressor_features";
+
+class RegressorSteps : public testing::Test {
+ protected:
+  RegressorSteps() {
+    const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kModel);
+    const FeatureFolder train = read_feature_folder(
+        kFeatures,
+        {FeatureRole::train, checkpoint.config.features, checkpoint.config.window, true});
+    StatisticsSet statistics;
+    statistics.sites = measure_regressor(build_regressor(checkpoint), train, 0, Threads(1));
+    statistics.meta["model_sha256"] = hash_regressor(checkpoint);
+    write_statistics(path("s.safetensors"), statistics);
+  }
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  Ended run(std::vector<std::string> words) const { return scute_program(words); }
+  Json json(std::vector<std::string> words) const {
+    words.push_back("--json");
+    const Ended ended = run(words);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return Json::parse(ended.out, "answer");
+  }
+  void decide(std::vector<std::string> more) const {
+    std::vector<std::string> words{"decide", path("s.safetensors"), "--out", path("p.json")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended ended = run(words);
+    ASSERT_EQ(ended.code, 0) << ended.err;
+  }
+  Ended quantize(std::vector<std::string> more = {}) const {
+    std::vector<std::string> words{"quantize",     kModel,       "--plan",
+                                   path("p.json"), "--stats",    path("s.safetensors"),
+                                   "--out",        path("c.pt"), "--force"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  }
+  Json plan() const { return Json::parse(read_text(path("p.json"), 1 << 20), "plan"); }
+
+  TemporaryFolder folder_;
+};
+
+/// The errors of the last stage, in every digit.
+std::string scored(const Json& answer) {
+  return answer.at("stages", "").as_array("").back().at("errors", "").dump();
+}
+
+TEST_F(RegressorSteps, GiveTheFiguresOfTheShortForm) {
+  struct Case {
+    std::vector<std::string> decide, quantize, eval;
+  };
+  for (const Case& one : std::vector<Case>{
+           {{"--bits", "8"}, {}, {"--quant-bits", "8"}},
+           {{"--bits", "16", "--headroom", "1.5"},
+            {},
+            {"--quant-bits", "16", "--calib-headroom", "1.5"}},
+           {{"--bits", "8", "--policy", "percentile:0.99"},
+            {"--quant-mode", "per-layer"},
+            {"--quant-bits", "8", "--calib-method", "p99", "--quant-mode", "per-layer"}},
+           {{"--bits", "16", "--policy", "mse"},
+            {"--quant-backend", "lsq"},
+            {"--quant-bits", "16", "--calib-method", "mse", "--quant-backend", "lsq"}},
+           {{"--bits", "8"},
+            {"--quant-backend", "extension"},
+            {"--quant-bits", "8", "--quant-backend", "extension"}}}) {
+    decide(one.decide);
+    const Ended made = quantize(one.quantize);
+    ASSERT_EQ(made.code, 0) << made.err;
+    EXPECT_THAT(made.out, HasSubstr("loaded again: the same bits"));
+    std::vector<std::string> brief{
+        "eval", kModel, "--feat-root", kFeatures, "--quiet", "--quant-calib-batches", "0"};
+    brief.insert(brief.end(), one.eval.begin(), one.eval.end());
+    const Json steps = json({"eval", path("c.pt"), "--feat-root", kFeatures, "--quiet"});
+    EXPECT_EQ(scored(steps), scored(json(brief))) << one.eval.back();
+  }
+}
+
+TEST_F(RegressorSteps, APlanEditedByHandIsObeyedAndTraced) {
+  decide({"--bits", "8"});
+  Json edited = plan();
+  EXPECT_EQ(edited.at("meta", "").at("headroom", ""), Json(1.25));
+  EXPECT_EQ(edited.at("meta", "").at("policy", ""), Json("minmax"));
+  edited["proj:input"]["lo"] = -1.27;
+  edited["proj:input"]["hi"] = 1.27;
+  write_file(path("p.json"), edited.dump(1));
+  ASSERT_EQ(quantize().code, 0);
+  const auto proj = [&] {
+    return json({"trace", path("c.pt"), "--layer", "proj"}).at("scales", "").as_array("").front();
+  };
+  EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.01, 1e-8);
+}
+
+TEST_F(RegressorSteps, WhatDoesNotFitIsRefusedInOneLine) {
+  decide({"--bits", "8"});
+  const Json whole = plan();
+  Json lacking = whole;
+  auto keep = whole.as_object("");
+  std::erase_if(keep, [](const auto& member) {
+    return member.first == "proj:input" || member.first == "norm_f:input";
+  });
+  write_file(path("p.json"), Json(keep).dump(1));
+  EXPECT_THAT(quantize().err, AllOf(HasSubstr("2 problems"), HasSubstr("missing proj:input"),
+                                    HasSubstr("missing norm_f:input")));
+  Json other = whole;
+  other["meta"]["model_sha256"] = std::string(64, 'a');
+  write_file(path("p.json"), other.dump(1));
+  EXPECT_THAT(quantize().err, AllOf(HasSubstr("ranges of slim.pt"), HasSubstr("aaaaaaaaaaaa")));
+  EXPECT_EQ(run({"quantize", kModel, "--out", path("c.pt")}).code, 2);
+  EXPECT_EQ(run({"quantize", kModel, "--quant-mode", "fixed88", "--plan", path("p.json"), "--out",
+                 path("c.pt")})
+                .code,
+            2);
+  EXPECT_EQ(run({"quantize", kModel, "--quant-mode", "fixed88", "--out", path("q.pt")}).code, 0);
+  EXPECT_EQ(run({"decide", path("s.safetensors"), "--bits", "4"}).code, 2);
+}
+
+TEST_F(RegressorSteps, BenchKnowsARegressor) {
+  const Json bench = json({"bench", kModel, "--frames", "20", "--repeat", "1", "--quiet"});
+  EXPECT_EQ(bench.at("windows", "").as_int(""), 21);
+  const Json& first = bench.at("networks", "").as_array("").front();
+  EXPECT_GT(first.at("windows_per_second", "").as_double(""), 0);
+}
+
+}  // namespace
+}  // namespace scute
