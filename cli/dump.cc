@@ -75,7 +75,7 @@ int write_dump(const DumpRequest& request, const Call& call, const std::string& 
     Json result;
     result["file"] = request.out;
     result["bytes"] = bytes;
-    for (const auto& [what, count] : counts) result[what] = count;
+    for (const auto& [what, count] : counts) result[what + "s"] = count;
     for (const NamedTensor& tensor : tensors) {
       result["tensors"][tensor.name] = to_string(tensor.tensor.shape());
     }
@@ -83,7 +83,7 @@ int write_dump(const DumpRequest& request, const Call& call, const std::string& 
     return kDone;
   }
   std::string made;
-  for (const auto& [what, count] : counts) made += fmt::format("{} {}, ", grouped(count), what);
+  for (const auto& [what, count] : counts) made += count_of(count, what) + ", ";
   out.write(fmt::format("wrote {}: {}, {}{}\n", request.out,
                         count_of(static_cast<int64_t>(tensors.size()), "tensor"), made,
                         bytes_text(bytes)));

@@ -27,7 +27,7 @@ struct DumpRequest {
 std::vector<Site> dumped_sites(const SiteList& list, const DumpRequest& request);
 /// Everything is held before it is written: too much is refused before the machine suffers.
 void require_dump_memory(int64_t bytes, const char* remedy);
-/// Writes the file and says so; `counts`: of what it was made, ("tokens", 12). Gives the exit code.
+/// Writes the file and says so; `counts`: of what it was made, ("token", 12). Gives the exit code.
 int write_dump(const DumpRequest& request, const Call& call, const std::string& model,
                const std::vector<NamedTensor>& tensors,
                const std::vector<std::pair<std::string, int64_t>>& counts, Output& out);

@@ -215,9 +215,12 @@ struct CobraSpeed {
     for (const auto& part : parts) sum += part.second;
     return sum;
   }
-  /// Pictures a second if every thread had a processor of its own throughout.
+  /// Pictures a second through towers and projector if every thread had a processor of its own
+  /// throughout.
   double undisturbed() const {
-    return static_cast<double>(pictures) * static_cast<double>(threads) / processor();
+    const auto language_model = parts.find("llm");
+    const double others = language_model == parts.end() ? 0 : language_model->second;
+    return static_cast<double>(pictures) * static_cast<double>(threads) / (processor() - others);
   }
   /// Memory beyond the weights.
   int64_t beyond() const { return peak - weights; }

@@ -100,7 +100,7 @@ int run(CobraDumpRequest& request, const Call& call, Output& out) {
   int64_t tokens = 0;
   for (const DumpedPicture& one : pictures) tokens += std::ssize(one.ids);
   return write_dump(request, call, description.name, tensors,
-                    {{"pictures", std::ssize(pictures)}, {"tokens", tokens}}, out);
+                    {{"picture", std::ssize(pictures)}, {"token", tokens}}, out);
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ int run(LanguageDumpRequest& request, const Call& call, Output& out) {
   const LanguageModel model =
       load_model(description, request.execution, LanguageModel::Head::packed);
   const auto tensors = dump(model, ids, sites, request.stepwise, request.threads);
-  return write_dump(request, call, description.name, tensors, {{"tokens", ids.size()}}, out);
+  return write_dump(request, call, description.name, tensors, {{"token", ids.size()}}, out);
 }
 
 }  // namespace

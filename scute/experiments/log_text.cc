@@ -78,11 +78,11 @@ std::optional<double> number_after(std::string_view rest) {
 }
 
 /// One experiment's cells by the names of their columns.
-using Cells = std::map<std::string, std::string>;
+using TextCells = std::map<std::string, std::string>;
 
-std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys, Cells& results,
+std::string csv_row(const LogEntry& entry, const std::vector<std::string>& keys, TextCells& results,
                     const std::vector<std::string>& names) {
-  Cells config;
+  TextCells config;
   visit_scalars(settings_of(entry), [&](const std::string& key, const Json& value) {
     config.emplace(key, csv_value(value));
   });
@@ -183,11 +183,11 @@ std::string csv_text(std::string_view text) {
 
 std::string log_csv(const std::vector<const LogEntry*>& entries) {
   std::vector<std::string> keys, names;
-  std::vector<Cells> results;
+  std::vector<TextCells> results;
   for (const LogEntry* entry : entries) {
     visit_scalars(settings_of(*entry),
                   [&](const std::string& key, const Json&) { add_once(keys, key); });
-    Cells& cells = results.emplace_back();
+    TextCells& cells = results.emplace_back();
     for (const NamedNumber& number : result_numbers(read_score(*entry))) {
       add_once(names, number.name);
       cells[number.name] = csv_number(number.value);

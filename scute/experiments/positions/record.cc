@@ -10,39 +10,39 @@
 namespace scute {
 namespace {
 
-Json number(double x) { return std::isfinite(x) ? Json(x) : Json(); }
+Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(); }
 
 Json errors_json(const PositionErrors& errors) {
   Json out;
   out["n"] = errors.count;
-  out["mean"] = number(errors.mean);
-  out["mean_stderr"] = number(errors.standard_error);
-  out["max"] = number(errors.largest);
+  out["mean"] = number_or_null(errors.mean);
+  out["mean_stderr"] = number_or_null(errors.standard_error);
+  out["max"] = number_or_null(errors.largest);
   // Named by who computes percentiles so: NumPy, and the training loop.
   const auto percentiles = [](const auto& p) {
     Json three;
-    three["median"] = number(p.median);
-    three["p80"] = number(p.p80);
-    three["p90"] = number(p.p90);
+    three["median"] = number_or_null(p.median);
+    three["p80"] = number_or_null(p.p80);
+    three["p90"] = number_or_null(p.p90);
     return three;
   };
   out["linear"] = percentiles(errors.linear);
   out["rank"] = percentiles(errors.rank);
-  out["mae_x"] = number(errors.mae_x);
-  out["mae_y"] = number(errors.mae_y);
-  out["huber"] = number(errors.huber);
+  out["mae_x"] = number_or_null(errors.mae_x);
+  out["mae_y"] = number_or_null(errors.mae_y);
+  out["huber"] = number_or_null(errors.huber);
   return out;
 }
 
 Json comparison_json(const PositionComparison& c) {
   Json out;
-  out["ratio"] = number(c.ratio);
-  out["ratio_stderr"] = number(c.ratio_standard_error);
-  out["difference"] = number(c.difference);
-  out["difference_stderr"] = number(c.standard_error);
-  out["rms_deviation"] = number(c.rms_deviation);
-  out["mean_deviation"] = number(c.mean_deviation);
-  out["largest_deviation"] = number(c.largest_deviation);
+  out["ratio"] = number_or_null(c.ratio);
+  out["ratio_stderr"] = number_or_null(c.ratio_standard_error);
+  out["difference"] = number_or_null(c.difference);
+  out["difference_stderr"] = number_or_null(c.standard_error);
+  out["rms_deviation"] = number_or_null(c.rms_deviation);
+  out["mean_deviation"] = number_or_null(c.mean_deviation);
+  out["largest_deviation"] = number_or_null(c.largest_deviation);
   return out;
 }
 
@@ -56,8 +56,8 @@ Json stage_json(const RegressorStage& stage) {
   out["grid"]["on_grid"] = stage.grid.grid;
   out["grid"]["distinct_x"] = stage.grid.distinct_x;
   out["grid"]["distinct_y"] = stage.grid.distinct_y;
-  out["grid"]["step_x"] = number(stage.grid.step_x);
-  out["grid"]["step_y"] = number(stage.grid.step_y);
+  out["grid"]["step_x"] = number_or_null(stage.grid.step_x);
+  out["grid"]["step_y"] = number_or_null(stage.grid.step_y);
   return out;
 }
 
@@ -67,7 +67,7 @@ Json quality_json(const RoundingQuality& quality) {
   out["scale_min"] = quality.scale_least;
   out["scale_max"] = quality.scale_most;
   out["sat_ratio"] = quality.saturated;
-  out["sqnr_db"] = number(quality.sqnr);  // null: exact
+  out["sqnr_db"] = number_or_null(quality.sqnr);  // null: exact
   return out;
 }
 
@@ -85,8 +85,8 @@ Json diagnosis_json(const RegressorDiagnosis& diagnosis) {
   for (const SiteDivergence& site : diagnosis.divergence) {
     Json one;
     one["site"] = site.site;
-    one["relative"] = number(site.relative);
-    one["largest"] = number(site.largest);
+    one["relative"] = number_or_null(site.relative);
+    one["largest"] = number_or_null(site.largest);
     out["divergence"].push_back(std::move(one));
   }
   out["tolerance"] = diagnosis.tolerance;
@@ -145,7 +145,7 @@ Json activation_json(const RegressorEvaluation& evaluation) {
     one["clipped_ratio_nominal"] = nullptr;
     one["count"] = static_cast<int64_t>(seen->second.count);
     one["policy"] = name_of(evaluation.plan->ranges.method);
-    one["sqnr_db"] = number(layer.input.sqnr);
+    one["sqnr_db"] = number_or_null(layer.input.sqnr);
     out[seen->first] = std::move(one);
   }
   return out;
@@ -178,7 +178,7 @@ std::string position_lines(const PositionSet& set, const std::vector<ScoredItem>
       line["kind"] = "position";
       line["index"] = i;
       line["sequence"] = part.name;
-      line["error"] = number(items[static_cast<size_t>(i)].value);
+      line["error"] = number_or_null(items[static_cast<size_t>(i)].value);
       out += line.dump() + "\n";
     }
   }
