@@ -4,6 +4,7 @@
 
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/machine.h"
+#include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/threads.h"

@@ -124,15 +124,14 @@ Entries selected(const ExperimentLog& log, const LogRequest& request) {
 void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const Entries entries = selected(log, request);
   if (entries.empty()) {
-    say(log.entries.empty()
-             ? fmt::format("{}: no experiment yet; scute run adds one", log.path)
-             : fmt::format("{}: {}", log.path, no_match_text(log, request.filters)));
+    say(log.entries.empty() ? fmt::format("{}: no experiment yet; scute run adds one", log.path)
+                            : fmt::format("{}: {}", log.path, no_match_text(log, request.filters)));
   }
   if (!request.mlflow.empty()) {
     const MlflowExport done = write_mlflow(request.mlflow, log, entries, milliseconds);
     say(fmt::format("{}: {} written, {} there already, as experiment \"{}\" ({})", request.mlflow,
-                     count_of(done.runs, "run"), done.kept, done.experiment_name,
-                     done.experiment_id));
+                    count_of(done.runs, "run"), done.kept, done.experiment_name,
+                    done.experiment_id));
   }
   if (request.csv) {
     out.write(log_csv(entries));
