@@ -8,7 +8,7 @@
 
 #include "scute/base/random.h"
 #include "scute/experiments/log.h"
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 

@@ -217,7 +217,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   refuse_nan(model, comparison);
   if (!request.log.path.empty()) {
     request.log.add(cobra_facts(model, against, comparison, request.compare, request.execution),
-                    call, request.job.threads, seconds, request.job.quiet);
+                    call, request.job, seconds);
   }
   return kDone;
 }

@@ -16,21 +16,20 @@ void EvalLog::declare(Options& options) {
   options.text("--log", path, "FILE", "add a record to this experiment log");
 }
 
-void EvalLog::add(EvaluationFacts facts, const Call& call, int threads, double seconds,
-                  bool quiet) const {
+void EvalLog::add(EvaluationFacts facts, const Call& call, const Job& job, double seconds) const {
   if (path.empty()) return;
   facts.command = call.command();
   facts.timestamp = local_time("%Y-%m-%d %H:%M:%S");
   facts.seconds = seconds;
   facts.machine["processor"] = processor_name();
-  facts.machine["threads"] = Threads(threads).count();
+  facts.machine["threads"] = Threads(job.threads).count();
   facts.machine["instruction_set"] = std::string(highway_target());
   try {
     const HoldInterrupts hold;
     log_evaluation(path, facts);
-    note(quiet, fmt::format("recorded in {}", path));
+    note(job.quiet, fmt::format("recorded in {}", path));
   } catch (const Error& error) {
-    note(false, fmt::format("scute: warning: not recorded: {}", error.what()));
+    warn(fmt::format("not recorded: {}", error.what()));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "scute/experiments/evaluation_record.h"
 
@@ -15,7 +16,7 @@ struct EvalLog {
   void declare(Options& options);
   /// Adds the record, with command, time and machine; a failure warns: the results are not lost for
   /// it.
-  void add(EvaluationFacts facts, const Call& call, int threads, double seconds, bool quiet) const;
+  void add(EvaluationFacts facts, const Call& call, const Job& job, double seconds) const;
 };
 
 }  // namespace scute::cli

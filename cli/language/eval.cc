@@ -148,7 +148,7 @@ int run(EvalRequest& request, const Call& call, Output& out) {
       });
   if (!request.log.path.empty()) {
     request.log.add(language_facts(description, scores, work, options, execution), call,
-                    request.job.threads, seconds, request.job.quiet);
+                    request.job, seconds);
   }
   return kDone;
 }

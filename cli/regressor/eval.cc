@@ -226,7 +226,7 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   if (!request.log.path.empty()) {
     request.log.add(position_facts(checkpoint, options, evaluation, hash_file(checkpoint.path),
                                    out_dir_beside_log(request)),
-                    call, request.job.threads, seconds, request.job.quiet);
+                    call, request.job, seconds);
   }
   request.job.answer(
       out, [&] { return evaluation_json(checkpoint, options, evaluation); }, [&] { return text; });

@@ -194,7 +194,7 @@ std::string about(int64_t n) {
   int64_t unit = 1;
   while (n / unit >= 100) unit *= 10;
   std::string digits = fmt::format("{}", (n + unit - 1) / unit * unit);
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
 }
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 #include "scute/language/collect.h"
 #include "scute/language/hessians.h"
 #include "scute/language/quantize.h"

@@ -1,6 +1,6 @@
 #include "scute/experiments/run_record_language.h"
 
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 #include "scute/io/file.h"
 
 namespace scute {

@@ -5,7 +5,6 @@
 
 #include "scute/experiments/evaluation_record.h"
 #include "scute/language/scoring.h"
-#include "scute/models/scheme.h"
 
 namespace scute {
 

@@ -58,6 +58,34 @@ class CobraEval : public testing::Test {
   std::string low_bit_;
 };
 
+TEST_F(CobraEval, RecordsAreListedAndComparedPictureByPicture) {
+  const std::string log = folder_.path("logs/log.jsonl");
+  for (const std::string& model : {kModel, low_bit_}) {
+    const Ended ended =
+        eval(model, {"--images", kPictures, "--against", kModel, "--log", log, "--quiet"});
+    ASSERT_EQ(ended.code, 0) << ended.err;
+  }
+  const Ended list = scute_program({"log", "--log", log});
+  EXPECT_THAT(list.out, AllOf(HasSubstr("divergence"), HasSubstr("same token"), HasSubstr("W4A16"),
+                              HasSubstr("nats")));
+  const Json answer = answer_of(scute_program({"log", "--log", log, "--compare", "1,2", "--json"}));
+  const auto& results = answer.at("results", "").as_array("");
+  ASSERT_GE(results.size(), 8u);  // two of the next token, two of each of four stages
+  for (const Json& one : results) {
+    const std::string name = one.at("metric", "").as_string("");
+    EXPECT_TRUE(one.at("paired", "").as_bool("")) << name;
+    EXPECT_EQ(one.at("n", "").as_int(""), 5) << name;
+    if (name == "same_argmax") continue;
+    EXPECT_NE(one.at("verdict", "").as_string(""), "better") << name;
+  }
+  // Against another reference, or on other pictures, nothing is comparable.
+  const Ended other =
+      eval(kModel, {"--images", kPictures, "--against", low_bit_, "--log", log, "--quiet"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_THAT(scute_program({"log", "--log", log, "--compare", "1,3"}).out,
+              HasSubstr("not comparable: other reference"));
+}
+
 TEST_F(CobraEval, AFloatModelAgainstItselfIsNowhereOff) {
   const Json answer =
       answer_of(eval(kModel, {"--images", kPictures, "--against", kModel, "--json"}));

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "scute/evaluate/metrics.h"
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 
 namespace scute {
 namespace {

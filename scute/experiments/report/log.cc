@@ -52,7 +52,8 @@ class Metrics {
     list_.push_back(metric);
     return std::ssize(list_) - 1;
   }
-  /// [{"name", "label", "title", "factor", "unit", "better"}]: numbers times factor are in unit.
+  /// [{"name", "label", "title", "listed", "factor", "unit", "better"}]: numbers times factor are
+  /// in unit; those not listed have no column of their own.
   Json json() const {
     Json out = Json::array();
     for (const Metric& metric : list_) {
@@ -61,6 +62,7 @@ class Metrics {
       one["name"] = metric.name;
       one["label"] = metric.words.label;
       one["title"] = metric.words.brief.empty() ? metric.words.label : metric.words.brief;
+      one["listed"] = !metric.words.heading.empty();
       one["factor"] = unit.factor;
       one["unit"] = unit.unit;
       one["better"] = metric.direction == MetricDirection::lower ? "lower" : "higher";

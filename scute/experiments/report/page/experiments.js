@@ -56,8 +56,8 @@ function build_experiments() {
     return;
   }
   const {log} = data;
-  columns = [...setting_columns.slice(0, -1), ...log.metrics.map(metric_column),
-             setting_columns.at(-1)];
+  const listed = log.metrics.filter((metric) => metric.listed);
+  columns = [...setting_columns.slice(0, -1), ...listed.map(metric_column), setting_columns.at(-1)];
   const filter = el("input", {type: "search", id: "filter", placeholder: "a_bits: 8, mamba2",
     "aria-describedby": "filter-help", oninput: () => {
       experiments_view.filter = filter.value;

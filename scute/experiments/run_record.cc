@@ -1,4 +1,4 @@
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 
 #include <fmt/format.h>
 

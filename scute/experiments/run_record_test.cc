@@ -1,4 +1,4 @@
-#include "scute/experiments/record.h"
+#include "scute/experiments/run_record.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
