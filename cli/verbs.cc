@@ -29,7 +29,7 @@ std::vector<Verb> make_verbs() {
        {language_trace_form(), cobra_trace_form(), regressor_trace_form()}},
       {"scales",
        "change ranges of a plan or a low-bit model by hand, without calibrating",
-       {scales_plan_form(), language_scales_form(), cobra_scales_form()}},
+       {scales_plan_form(), language_scales_form(), cobra_scales_form(), regressor_scales_form()}},
       {"report",
        "one page with distributions, ranges, heat map, experiments; opens from disk",
        {report_form()}},
@@ -63,7 +63,7 @@ std::vector<Verb> make_verbs() {
        {language_bench_form(), cobra_bench_form(), regressor_bench_form()}},
       {"doctor",
        "check machine, model, tokenizer, data; estimate time and memory",
-       {language_doctor_form(), cobra_doctor_form()}},
+       {language_doctor_form(), cobra_doctor_form(), regressor_doctor_form()}},
   };
 }
 

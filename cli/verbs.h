@@ -108,9 +108,11 @@ Form cobra_trace_form();
 
 Form regressor_bench_form();
 Form regressor_collect_form();
+Form regressor_doctor_form();
 Form regressor_eval_form();
 Form regressor_export_form();
 Form regressor_quantize_form();
+Form regressor_scales_form();
 Form regressor_sites_form();
 Form regressor_trace_form();
 

@@ -80,7 +80,7 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
   const std::string features = hash_features(folder);
   meta["tool"] = "scute " SCUTE_VERSION;
   meta["model"] = base_name(checkpoint.path);
-  meta["model_sha256"] = hash_file(checkpoint.path);
+  meta["model_sha256"] = hash_regressor(checkpoint);
   meta["compute"] = "f32";
   meta["instruction_set"] = std::string(highway_target());
   meta["observer"] = "histogram";

@@ -104,6 +104,14 @@ TEST_F(RegressorSteps, APlanEditedByHandIsObeyedAndTraced) {
     return json({"trace", path("c.pt"), "--layer", "proj"}).at("scales", "").as_array("").front();
   };
   EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.01, 1e-8);
+  const Ended scales = run({"scales", path("c.pt"), "--set", "proj:input*=2"});
+  ASSERT_EQ(scales.code, 0) << scales.err;
+  EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.02, 1e-8);
+  EXPECT_EQ(proj().at("policy", ""), Json("edited"));
+  EXPECT_EQ(json({"trace", path("c.pt")}).at("edits", ""), Json(1));
+  EXPECT_EQ(run({"scales", path("c.pt"), "--set", "nowhere=2"}).code, 1);
+  EXPECT_THAT(run({"scales", kModel, "--set", "proj:input=2"}).err,
+              HasSubstr("a quantized checkpoint with its plan inside"));
 }
 
 TEST_F(RegressorSteps, WhatDoesNotFitIsRefusedInOneLine) {
@@ -130,11 +138,19 @@ TEST_F(RegressorSteps, WhatDoesNotFitIsRefusedInOneLine) {
   EXPECT_EQ(run({"decide", path("s.safetensors"), "--bits", "4"}).code, 2);
 }
 
-TEST_F(RegressorSteps, BenchKnowsARegressor) {
+TEST_F(RegressorSteps, BenchAndDoctorKnowARegressor) {
   const Json bench = json({"bench", kModel, "--frames", "20", "--repeat", "1", "--quiet"});
   EXPECT_EQ(bench.at("windows", "").as_int(""), 21);
   const Json& first = bench.at("networks", "").as_array("").front();
   EXPECT_GT(first.at("windows_per_second", "").as_double(""), 0);
+  const Json doctor = json({"doctor", kModel, "--feat-root", kFeatures});
+  std::string subjects;
+  for (const Json& finding : doctor.at("findings", "").as_array("")) {
+    subjects += finding.at("subject", "").as_string("") + " ";
+  }
+  EXPECT_THAT(subjects,
+              AllOf(HasSubstr("model weights scales train eval test"), HasSubstr("time")));
+  EXPECT_EQ(run({"doctor", kModel, "--feat-root", "tests/golden"}).code, 1);
 }
 
 }  // namespace
