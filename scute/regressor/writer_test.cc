@@ -9,6 +9,8 @@
 #include "scute/base/random.h"
 #include "scute/io/testing.h"
 #include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/predict.h"
+#include "scute/regressor/ranges.h"
 
 namespace scute {
 namespace {
