@@ -7,7 +7,7 @@
 
 #include "cli/terminal/options.h"
 #include "scute/data/documents.h"
-#include "scute/recipe/quantize_options.h"
+#include "scute/language/quantize_options.h"
 
 namespace scute::cli {
 

@@ -4,7 +4,7 @@
 
 #include "scute/base/error.h"
 #include "scute/cobra/matrices.h"
-#include "scute/recipe/low_bit_check.h"
+#include "scute/language/low_bit_matrix_check.h"
 
 namespace scute {
 namespace {

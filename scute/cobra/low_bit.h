@@ -6,7 +6,7 @@
 #include <string>
 
 #include "scute/cobra/folder.h"
-#include "scute/recipe/quantize_options.h"
+#include "scute/language/quantize_options.h"
 
 namespace scute {
 

@@ -9,7 +9,7 @@
 #include "scute/cobra/low_bit.h"
 #include "scute/cobra/percentile_tables.h"
 #include "scute/cobra/quantize_job.h"
-#include "scute/recipe/stored_weight.h"
+#include "scute/language/stored_weight.h"
 
 namespace scute {
 namespace {

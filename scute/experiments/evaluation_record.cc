@@ -7,7 +7,6 @@
 #include "scute/experiments/log.h"
 #include "scute/experiments/score_json.h"
 #include "scute/io/file.h"
-#include "scute/recipe/quantize_options.h"
 
 namespace scute {
 namespace {
@@ -67,33 +66,6 @@ void log_evaluation(const std::string& log, const EvaluationFacts& facts) {
     write_file((folder / items_file(facts)).string(), facts.items);
   }
   append_record(log, evaluation_record(facts));
-}
-
-Json folder_config(const std::string& folder, const std::string& kind, const std::string& compute,
-                   const std::string& backend) {
-  const std::string path = (fs::path(folder) / "recipe.json").string();
-  std::error_code unreadable;
-  const Json recipe =
-      fs::exists(path, unreadable) ? Json::parse(read_text(path), path) : Json::object();
-  const std::string format = text_field(recipe, {"options", "format"});
-  const LayerFormat bits = format.empty() ? LayerFormat{16, 16} : LayerFormat::parse(format, path);
-  Json out;
-  out["model"] = folder;
-  out["w_bits"] = bits.weight_bits;
-  out["a_bits"] = bits.activation_bits;
-  out["percentile_alpha"] = nullptr;
-  out["group_heads"] = flag_field(recipe, {"options", "group_heads"});
-  out["apply_gptq"] = flag_field(recipe, {"options", "gptq"});
-  out["model_kind"] = kind;
-  const Json* options = field(recipe, {"options"});
-  if (options != nullptr && options->is_object()) {
-    for (const auto& [name, value] : options->as_object(path)) {
-      if (name != "gptq" && out.find(name) == nullptr) out[name] = value;
-    }
-  }
-  out["compute"] = compute;
-  out["backend"] = backend;
-  return out;
 }
 
 }  // namespace scute

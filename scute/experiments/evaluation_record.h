@@ -31,9 +31,4 @@ Json evaluation_record(const EvaluationFacts& facts);
 /// Writes the items' scores beside the log and adds the record. Error when one cannot be written.
 void log_evaluation(const std::string& log, const EvaluationFacts& facts);
 
-/// config of a folder's model as it is run: bits and options of its recipe.json, 16 bits without
-/// one.
-Json folder_config(const std::string& folder, const std::string& kind, const std::string& compute,
-                   const std::string& backend);
-
 }  // namespace scute

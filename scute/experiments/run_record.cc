@@ -4,20 +4,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/experiments/fields.h"
 #include "scute/experiments/score_json.h"
+#include "scute/io/file.h"
+#include "scute/language/quantize_options.h"
 #include "scute/observe/distribution.h"
 
 namespace scute {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::string_view kLayer = "layer_";
 
 /// The number in "layer_12.…"; empty for sites outside the layers.
-std::optional<int64_t> layer_of(std::string_view site) {
+std::optional<int64_t> layer_number(std::string_view site) {
   if (!site.starts_with(kLayer)) return std::nullopt;
   int64_t out = 0;
   for (const char c : site.substr(kLayer.size())) {
@@ -113,7 +119,7 @@ Json range_json(double lo, double hi) {
 
 bool LoggedSites::has(const std::string& site) const {
   if (!glob_match(sites, site)) return false;
-  const std::optional<int64_t> layer = layer_of(site);
+  const std::optional<int64_t> layer = layer_number(site);
   return !layer || !layers || *layer < *layers;
 }
 
@@ -145,7 +151,7 @@ Json reorder_summary(const std::vector<ReorderEffect>& effects) {
   std::set<std::optional<int64_t>> layers;
   double sum = 0;
   for (const ReorderEffect& effect : effects) {
-    layers.insert(layer_of(effect.site));
+    layers.insert(layer_number(effect.site));
     sum += 100 * effect.reduction;
   }
   Json out;
@@ -170,6 +176,33 @@ Json results_json(const Scores& scores, const ScoreOptions& options, const Score
   }
   const Score score = named_score(scores, options, sha256);
   if (!score.empty()) out["metrics"] = metrics_json(score);
+  return out;
+}
+
+Json folder_config(const std::string& folder, const std::string& kind, const std::string& compute,
+                   const std::string& backend) {
+  const std::string path = (fs::path(folder) / "recipe.json").string();
+  std::error_code unreadable;
+  const Json recipe =
+      fs::exists(path, unreadable) ? Json::parse(read_text(path), path) : Json::object();
+  const std::string format = text_field(recipe, {"options", "format"});
+  const LayerFormat bits = format.empty() ? LayerFormat{16, 16} : LayerFormat::parse(format, path);
+  Json out;
+  out["model"] = folder;
+  out["w_bits"] = bits.weight_bits;
+  out["a_bits"] = bits.activation_bits;
+  out["percentile_alpha"] = nullptr;
+  out["group_heads"] = flag_field(recipe, {"options", "group_heads"});
+  out["apply_gptq"] = flag_field(recipe, {"options", "gptq"});
+  out["model_kind"] = kind;
+  const Json* options = field(recipe, {"options"});
+  if (options != nullptr && options->is_object()) {
+    for (const auto& [name, value] : options->as_object(path)) {
+      if (name != "gptq" && out.find(name) == nullptr) out[name] = value;
+    }
+  }
+  out["compute"] = compute;
+  out["backend"] = backend;
   return out;
 }
 

@@ -38,4 +38,9 @@ Json reorder_summary(const std::vector<ReorderEffect>& effects);
 /// errors of one item are null.
 Json results_json(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256);
 
+/// config of a folder's model as it is run: bits and options of its recipe.json, 16 bits without
+/// one.
+Json folder_config(const std::string& folder, const std::string& kind, const std::string& compute,
+                   const std::string& backend);
+
 }  // namespace scute

@@ -1,6 +1,7 @@
 #include "scute/experiments/run_record_cobra.h"
 
 #include "scute/cobra/picture_score.h"
+#include "scute/experiments/run_record.h"
 
 namespace scute {
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "scute/language/model_folder.h"
+#include "scute/language/quantize_options.h"
 #include "scute/observe/gram.h"
-#include "scute/recipe/quantize_options.h"
 
 namespace scute {
 

@@ -6,7 +6,7 @@
 
 #include "scute/base/error.h"
 #include "scute/language/low_bit_config.h"
-#include "scute/recipe/low_bit_check.h"
+#include "scute/language/low_bit_matrix_check.h"
 
 namespace scute {
 namespace {
@@ -25,7 +25,8 @@ void check_layer(const Weights& weights, const ModelDescription& model, int64_t 
   const std::string scan = name + "selective_scan.";
   require_tensor(weights, scan + "u_scale", eight_bit, label);
   require_tensor(weights, scan + "ssm_state_scale", eight_bit && state_scale != "none", label);
-  require_tensor(weights, scan + "ssm_state_channel_scale", eight_bit && state_scale == "channel", label);
+  require_tensor(weights, scan + "ssm_state_channel_scale", eight_bit && state_scale == "channel",
+                 label);
 }
 
 }  // namespace

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/language/quantize_options.h"
 #include "scute/models/language/config.h"
 #include "scute/models/scheme.h"
-#include "scute/recipe/quantize_options.h"
 
 namespace scute {
 

@@ -1,4 +1,4 @@
-#include "scute/recipe/low_bit_check.h"
+#include "scute/language/low_bit_matrix_check.h"
 
 #include <fmt/format.h>
 

@@ -9,10 +9,10 @@
 #include "scute/decide/plan.h"
 #include "scute/language/hessians.h"
 #include "scute/language/model_folder.h"
+#include "scute/language/quantize_options.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/quantize/gptq.h"
 #include "scute/recipe/probe.h"
-#include "scute/recipe/quantize_options.h"
 
 namespace scute {
 

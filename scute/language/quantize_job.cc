@@ -7,7 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/language/collect.h"
 #include "scute/language/low_bit_config.h"
-#include "scute/recipe/stored_weight.h"
+#include "scute/language/stored_weight.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {

@@ -1,4 +1,4 @@
-#include "scute/recipe/quantize_options.h"
+#include "scute/language/quantize_options.h"
 
 #include <fmt/format.h>
 

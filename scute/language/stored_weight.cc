@@ -1,4 +1,4 @@
-#include "scute/recipe/stored_weight.h"
+#include "scute/language/stored_weight.h"
 
 namespace scute {
 
