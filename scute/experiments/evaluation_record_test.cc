@@ -6,6 +6,7 @@
 #include "scute/evaluate/metrics.h"
 #include "scute/experiments/difference.h"
 #include "scute/experiments/log.h"
+#include "scute/experiments/run_record.h"
 #include "scute/io/testing.h"
 
 namespace scute {

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "scute/base/error.h"
+#include "scute/io/npy.h"
 #include "tests/experiments/test_experiment_trial.h"
 
 namespace scute {
