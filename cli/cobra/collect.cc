@@ -69,7 +69,7 @@ void declare_data(Options& options, CobraCollectRequest& request) {
   PercentileOptions& pct = request.pct;
   options.images(pct.images);
   options.integer("--batches", pct.batches, {.least = 1}, "batches at most");
-  options.integer("--batch-size", pct.batch_size, {.least = 1}, "pictures of a batch");
+  options.integer("--batch-size", pct.batch_size, {.least = 1}, "pictures or windows of a batch");
   options.custom("--targets", "NAMES", joined(pct.targets, ","),
                  "buckets to observe, separated by commas",
                  [&pct](const std::string& given) { pct.targets = parse_targets(given); });

@@ -49,10 +49,8 @@ void BenchRequest::declare(Options& options) {
   options.random(random, kSize);
   options.integer("--samples", samples, {.least = 1}, "sequences of a pass");
   options.integer("--seqlen", seqlen, {.least = 1}, "tokens of a sequence");
-  options.integer(
-      "--repeat,--repeats", repeat, {.least = 1},
-      "timed passes, without observation and with, or of each figure below; the medians "
-      "are shown");
+  options.integer("--repeat,--repeats", repeat, {.least = 1},
+                  "timed passes of each figure; the medians are shown");
   options.text("--sites", sites, "GLOB", "sites observed; without it all but lm_head:output");
   options.fine(fine);
   latency.add_to(options);

@@ -103,7 +103,7 @@ void QuantizeRequest::declare(Options& options) {
   options.model(model);
   flags.declare(options, QuantizeFlags::Bits::low);
   gptq_flags(options, *this);
-  options.text("--plan,--overrides", plan, "FILE", kPlanHelp);
+  options.plan(plan);
   declare_statistics(options, statistics);
   rule.declare(options, "auto");
   layer_flags(options, *this);

@@ -31,8 +31,8 @@ void declare_hadamard(Options& options, std::string& value) {
 }
 
 void declare_statistics(Options& options, std::string& file) {
-  options.text("--stats", file, "FILE",
-               "statistics, kept in the checkpoint; without --plan ranges are decided from them");
+  options.statistics_in(file);
+  options.note("Without --plan the ranges are decided from --stats.");
 }
 
 void QuantizeFlags::declare_bits(Options& options, Bits bits) {
@@ -160,9 +160,7 @@ void declare_windows(Options& options, WindowOptions& windows, const std::string
                    windows.shuffle =
                        static_cast<uint64_t>(parse_integer("--shuffle", given, {.least = 0}));
                  });
-  options.integer("--skip", windows.skip, {.least = 0}, "documents left out after shuffling");
-  options.integer("--take", windows.take, {.least = 1}, "all",
-                  "documents used at most after skipping");
+  options.part(windows.skip, windows.take);
   options.integer("--windows-per-document", windows.windows_per_document, {.least = 1},
                   "consecutive windows cut from one document, at most");
 }

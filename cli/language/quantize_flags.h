@@ -49,8 +49,6 @@ void declare_low_bits(Options& options, std::string& weights, std::string& activ
 void declare_group_size(Options& options, std::optional<int64_t>& inputs);
 void declare_hadamard(Options& options, std::string& value);
 void declare_statistics(Options& options, std::string& file);
-/// What --plan takes, in words.
-constexpr const char* kPlanHelp = "ranges that decide wrote, or other tools";
 
 /// --samples, --seqlen, --skip, --take, --windows-per-document, and the flag of the order.
 void declare_windows(Options& options, WindowOptions& windows,

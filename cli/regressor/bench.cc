@@ -29,7 +29,7 @@ struct RegressorBenchRequest {
     options.integer("--stride", stride, {.least = 1},
                     "frames from one window to the next; windows share the frames they overlap in");
     options.integer("--repeat,--repeats", repeat, {.least = 1},
-                    "timed passes, and of one window alone; the medians are shown");
+                    "timed passes of each figure; the medians are shown");
     options.machine(threads);
     options.quiet(quiet);
     options.json(json);

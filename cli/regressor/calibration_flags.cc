@@ -85,7 +85,7 @@ void MeasuredWindowFlags::declare(Options& options) {
   options.integer("--quant-calib-batches", batches, {0, kMost}, fmt::format("{}", kBatches),
                   "batches that are measured; 0: all");
   options.integer("--batch-size", batch_size, {1, kMost}, fmt::format("{}", kBatchSize),
-                  "windows of a batch; results do not depend on it otherwise");
+                  "pictures or windows of a batch");
 }
 
 }  // namespace scute::cli

@@ -36,10 +36,7 @@ void RegressorCollectRequest::declare(Options& options) {
   features.declare(options);
   options.statistics_out(out, Options::Need::required);
   windows.declare(options);
-  options.integer("--skip", collect.skip, {.least = 0},
-                  "pieces left out at the beginning: up to 64 windows of one sequence each");
-  options.integer("--take", collect.take, {.least = 1}, "all",
-                  "pieces used at most after skipping; merge adds parts up to the whole");
+  options.part(collect.skip, collect.take);
   options.sites(collect.sites, "all");
   options.fine(collect.fine);
   options.per_channel(collect.per_channel);

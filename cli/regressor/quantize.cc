@@ -33,16 +33,16 @@ struct RegressorQuantizeRequest {
 
 void RegressorQuantizeRequest::declare(Options& options) {
   options.model(model);
-  options.text("--plan,--overrides", plan, "FILE",
-               "ranges that decide wrote; needed but for --quant-mode fixed88, which measures "
-               "nothing");
-  options.text("--stats", statistics, "FILE",
-               "statistics that the plan was decided from: kept in the checkpoint");
+  options.plan(plan);
+  options.statistics_in(statistics);
   declare_formats(options, flags);
   options.text("--out,--output", out, "FILE", "the checkpoint to write (.pt)",
                Options::Need::required);
   options.flag("--force", force, "replace the file if it exists");
   options.json(json);
+  options.note(
+      "A plan is needed but for --quant-mode fixed88, which measures nothing; statistics are those "
+      "that it was decided from.");
   options.note("Bits are those of the plan: scute decide --bits 8 or 16.");
 }
 

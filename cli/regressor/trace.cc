@@ -12,12 +12,12 @@ namespace scute::cli {
 namespace {
 
 struct RegressorTraceRequest {
-  std::string model, layer = "*";
+  std::string model, only = "*";
   bool csv = false, json = false;
 
   void declare(Options& options) {
     options.model(model);
-    options.text("--layer", layer, "GLOB", "only these layers and values, e.g. 'blocks.0.*'");
+    options.text("--only", only, "GLOB", "only these layers and values, e.g. 'blocks.0.*'");
     options.flag("--csv", csv, "one line a scale, comma-separated, a title line first");
     options.json(json);
   }
@@ -69,10 +69,10 @@ int run(RegressorTraceRequest& request, const Call&, Output& out) {
   std::vector<std::string> names;
   for (const TracedFormat& scale : trace.scales) names.push_back(scale.layer);
   std::erase_if(trace.scales,
-                [&](const TracedFormat& scale) { return !glob_match(request.layer, scale.layer); });
+                [&](const TracedFormat& scale) { return !glob_match(request.only, scale.layer); });
   if (trace.scales.empty()) {
     throw UsageError(fmt::format("--layer: expected a layer or value of {}, found \"{}\"{}",
-                                 request.model, request.layer, did_you_mean(request.layer, names)));
+                                 request.model, request.only, did_you_mean(request.only, names)));
   }
   if (request.json) {
     out.write_json(trace.to_json());

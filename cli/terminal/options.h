@@ -22,6 +22,9 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Of --plan, which may be a list.
+constexpr const char* kPlanHelp = "ranges that decide wrote, or other tools";
+
 /// Declare, then parse. Names are CLI11's: "MODEL,--model,--ckpt" is a position and two flags.
 /// Underscores in a flag equal hyphens; of a flag given twice the last counts, lists grow.
 class Options {
@@ -88,6 +91,11 @@ class Options {
   void fine(int& value);
   void per_channel(bool& value);
   void state_every(int64_t& value);
+  /// --skip and --take: a part of the data, documents or pieces of windows.
+  void part(int64_t& skip, std::optional<int64_t>& take);
+  /// --plan and --stats of quantize, which keeps both in its checkpoint.
+  void plan(std::string& value);
+  void statistics_in(std::string& value);
   /// --images, --prompts, --no-random-text, --text-len: what a Cobra sees and reads.
   void images(std::string& value);
   void prompts(std::string& value, bool& no_random_text, int64_t& length);

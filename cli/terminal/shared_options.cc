@@ -109,6 +109,19 @@ void Options::images(std::string& value) {
        "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
 }
 
+void Options::part(int64_t& skip, std::optional<int64_t>& take) {
+  integer("--skip", skip, {.least = 0},
+          "documents (shuffled), or pieces of at most 64 windows, left out at the beginning");
+  integer("--take", take, {.least = 1}, "all",
+          "documents or pieces used at most after skipping; merge adds parts up to the whole");
+}
+
+void Options::plan(std::string& value) { text("--plan,--overrides", value, "FILE", kPlanHelp); }
+
+void Options::statistics_in(std::string& value) {
+  text("--stats", value, "FILE", "statistics, kept in the checkpoint");
+}
+
 void Options::prompts(std::string& value, bool& no_random_text, int64_t& length) {
   text("--prompts", value, "FILE",
        "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; without "

@@ -171,11 +171,12 @@ TEST_F(CobraProgram, AFileThatMayNotGrowIsAnErrorAndNothingIsLeft) {
   EXPECT_TRUE(folder.names().empty());
 }
 
-TEST_F(CobraProgram, OtherVerbsSayThatCobraIsNotForThem) {
+TEST_F(CobraProgram, FlagsOfTextsAreNotForCobra) {
   const Ended ended = scute_program({"dump", kModel, "--text", "examples/text/README.md", "--sites",
                                      "*", "--out", folder.path("x.safetensors")});
-  EXPECT_EQ(ended.code, 1);
-  EXPECT_THAT(ended.err, AllOf(HasSubstr("Cobra"), HasSubstr("collect, quantize, eval, sites")));
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("--text: a flag of language models"), HasSubstr("a Cobra"),
+                               HasSubstr("scute dump " + kModel + " --help")));
 }
 
 TEST_F(CobraProgram, SitesExplainsABucketAndNamesTheNearest) {

@@ -101,7 +101,7 @@ TEST_F(RegressorSteps, APlanEditedByHandIsObeyedAndTraced) {
   write_file(path("p.json"), edited.dump(1));
   ASSERT_EQ(quantize().code, 0);
   const auto proj = [&] {
-    return json({"trace", path("c.pt"), "--layer", "proj"}).at("scales", "").as_array("").front();
+    return json({"trace", path("c.pt"), "--only", "proj"}).at("scales", "").as_array("").front();
   };
   EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.01, 1e-8);
   const Ended scales = run({"scales", path("c.pt"), "--set", "proj:input*=2"});
