@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::string kModels = "tests/golden/regressor/";
 const std::string kFeatures = "tests/golden/regressor_features";
@@ -160,7 +161,9 @@ TEST(EvalRegressor, ARecordIsListedAndShown) {
   EXPECT_EQ(ids[0], ids[1]);
   EXPECT_NE(ids[0], ids[2]);
   const Ended compared = scute_program({"log", "--log", log, "--compare", "1,3"});
-  EXPECT_THAT(compared.out, AllOf(HasSubstr("mean error"), HasSubstr("mm"), HasSubstr("23 windows")));
+  // Window by window: the two share what makes a window hard.
+  EXPECT_THAT(compared.out, AllOf(HasSubstr("mean error"), HasSubstr(" mm"), HasSubstr(" %  "),
+                                  Not(HasSubstr("from standard errors alone"))));
 }
 
 TEST(EvalRegressor, ALogThatCannotBeWrittenLosesNothing) {
