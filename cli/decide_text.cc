@@ -98,11 +98,11 @@ std::string totals_text(const PlanComparison& all) {
   std::vector<std::string> policies;
   for (const auto& [name, count] : s.policies)
     policies.push_back(fmt::format("{} {}", name, count));
-  std::string out =
-      fmt::format("{}: {}; range reduced by {} % on average; worst SQNR {} dB at {}\n",
-                  count_of(static_cast<int64_t>(all.plan.sites.size()), "site"),
-                  joined(policies, ", "), fixed(100 * s.mean_reduction, 1), fixed(s.worst_sqnr, 1),
-                  s.worst_site.empty() ? "none" : s.worst_site);
+  std::string out = fmt::format(
+      "{}: {}; range {} by {} % on average; worst SQNR {} dB at {}\n",
+      count_of(static_cast<int64_t>(all.plan.sites.size()), "site"), joined(policies, ", "),
+      s.mean_reduction < 0 ? "widened" : "reduced", fixed(100 * std::abs(s.mean_reduction), 1),
+      fixed(s.worst_sqnr, 1), s.worst_site.empty() ? "none" : s.worst_site);
   out +=
       fmt::format("mean SQNR {} dB; min-max {} dB", fixed(s.mean_sqnr, 2), fixed(s.mean_minmax, 2));
   if (!all.asked_best)

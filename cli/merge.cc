@@ -53,9 +53,10 @@ int run(MergeRequest& request, const Call&, Output& out) {
     result["sites"] = static_cast<int64_t>(all.sites.size());
     out.write_json(result);
   } else {
-    out.write(fmt::format("merged     {}: {}, {} tokens, {}\nfile       {}, {}\n",
+    out.write(fmt::format("merged     {}: {}, {}{}\nfile       {}, {}\n",
                           count_of(static_cast<int64_t>(request.files.size()), "file"),
-                          count_of(number("samples"), "sample"), grouped(number("tokens")),
+                          count_of(number("samples"), "sample"),
+                          number("tokens") > 0 ? grouped(number("tokens")) + " tokens, " : "",
                           count_of(static_cast<int64_t>(all.sites.size()), "site"), target,
                           bytes_text(file_size(target))));
   }
