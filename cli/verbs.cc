@@ -41,7 +41,7 @@ std::vector<Verb> make_verbs() {
        {language_eval_form(), cobra_eval_form(), regressor_eval_form()}},
       {"run",
        "one experiment: collect, decide, quantize, score, record; measures only what is new",
-       {language_run_form()}},
+       {language_run_form(), cobra_run_form()}},
       {"sweep",
        "every combination of models, rules and bits, each model measured once; ranked",
        {language_sweep_form()}},

@@ -102,6 +102,7 @@ Form cobra_eval_form();
 Form cobra_export_form();
 Form cobra_generate_form();
 Form cobra_quantize_form();
+Form cobra_run_form();
 Form cobra_scales_form();
 Form cobra_sites_form();
 Form cobra_trace_form();

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
@@ -173,18 +171,6 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
   return out;
 }
 
-/// Values that are no numbers are a failure, whatever else the table says.
-void refuse_nan(const CobraDescription& model, const PictureComparison& comparison) {
-  for (size_t s = 0; s < comparison.stages.size(); ++s) {
-    const std::vector<VectorError> errors = comparison.of_stage(s);
-    const ErrorSummary sum = summarize_errors(errors);
-    if (std::isfinite(errors[sum.worst].relative)) continue;
-    fail(model.path, "numbers at every stage",
-         fmt::format("none at {}, first with {}", comparison.stages[s],
-                     comparison.items[sum.worst].picture));
-  }
-}
-
 int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
@@ -214,7 +200,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
         return as_text(request, model, against, comparison, seconds) +
                (request.items_out.empty() ? "" : fmt::format("wrote {}\n", request.items_out));
       });
-  refuse_nan(model, comparison);
+  require_numbers(comparison, model.path);  // whatever else the table says
   if (!request.log.path.empty()) {
     request.log.add(cobra_facts(model, against, comparison, request.compare, request.execution),
                     call, request.job, seconds);

@@ -42,7 +42,7 @@ struct CobraQuantizeRequest {
 };
 
 void declare_formats(Options& options, CobraQuantizeRequest& request) {
-  declare_low_bits(options, request.w_bits, request.a_bits);
+  declare_bits(options, QuantizeFlags::Bits::low, request.w_bits, request.a_bits);
   options.texts("--bucket-format", request.bucket_formats, "BUCKET=FORMAT...",
                 "another format for vision.dino, vision.siglip, projector or llm: W8A8, W4A8, "
                 "W4A16 or FP");

@@ -75,22 +75,12 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   declare_windows(options, collect.windows);
   options.integer("--gptq-samples", shared.gptq_samples, {.least = 1},
                   "of these windows, the first that GPTQ's Hessians are measured on");
-  options.integer("--fine", collect.fine, {1, 16}, "mantissa bits of a histogram bucket");
-  options.integer("--state-every", collect.state_every, {.least = 0},
-                  "show states after so many tokens; 0: the last of each window only");
+  options.fine(collect.fine);
+  options.state_every(collect.state_every);
   options.compute(collect.compute);
   quantize.declare(options, bits);
   declare_tasks(options);
-  options.text("--log", shared.log, "FILE",
-               "the log to add to; statistics/ and items/ lie beside it");
-  options.text("--log-sites", logged_.sites, "GLOB",
-               "sites whose ranges the record holds; without it those of Quamba's percentiles");
-  options.custom("--log-layers", "all|N", "all", "layers whose sites the record holds",
-                 [this](const std::string& given) {
-                   logged_.layers = std::nullopt;
-                   if (given == "all") return;
-                   logged_.layers = parse_integer("--log-layers", given, {.least = 0});
-                 });
+  declare_log(options, shared.log, logged_);
   options.optional_integer("--save-activations", save_activations_, {.least = 1}, 10000,
                            "keep the first N values of the first sample per logged site, as .npz");
   options.text("--output-subdir", output_subdir, "NAME",
@@ -197,9 +187,20 @@ std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& m
       .string();
 }
 
+void declare_log(Options& options, std::string& log, LoggedSites& logged) {
+  options.text("--log", log, "FILE", "the log to add to; statistics/ and items/ lie beside it");
+  options.text("--log-sites", logged.sites, "GLOB", "sites whose ranges the record holds");
+  options.custom("--log-layers", "all|N", "all", "layers whose sites the record holds",
+                 [&logged](const std::string& given) {
+                   logged.layers = std::nullopt;
+                   if (given == "all") return;
+                   logged.layers = parse_integer("--log-layers", given, {.least = 0});
+                 });
+}
+
 RunHow ExperimentWatch::how() {
   RunHow out;
-  out.threads = flags_.job.threads;
+  out.threads = job_.threads;
   out.progress = [this](Step step, int64_t done, int64_t total) {
     if (interrupt_.flag().load()) throw Error("interrupted");
     switch (step) {
@@ -211,11 +212,13 @@ RunHow ExperimentWatch::how() {
         return bars_.update("perplexity", "windows", done, total);
       case Step::last_word:
         return bars_.update("last word", "passages", done, total);
+      case Step::pictures:
+        return bars_.update("eval", "pictures", done, total);
     }
   };
   out.local_time = local_time;
   out.machine["processor"] = processor_name();
-  out.machine["threads"] = Threads(flags_.job.threads).count();
+  out.machine["threads"] = Threads(job_.threads).count();
   out.machine["instruction_set"] = std::string(highway_target());
   return out;
 }

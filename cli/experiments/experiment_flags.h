@@ -50,10 +50,13 @@ void set_rule(Setting& setting, const std::string& policy, std::optional<double>
 std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& model_name,
                               const Setting& setting);
 
+/// --log, --log-sites and --log-layers.
+void declare_log(Options& options, std::string& log, LoggedSites& logged);
+
 /// Bars and Ctrl-C of experiments: while it lives, the first interrupt ends the step at work.
 class ExperimentWatch {
  public:
-  explicit ExperimentWatch(const ExperimentFlags& flags) : flags_(flags), bars_(flags.job.quiet) {}
+  explicit ExperimentWatch(const Job& job) : job_(job), bars_(job.quiet) {}
 
   RunHow how();
   /// 128 + signal when one came, else 0.
@@ -61,7 +64,7 @@ class ExperimentWatch {
   void finish_bar() { bars_.finish(); }
 
  private:
-  const ExperimentFlags& flags_;
+  const Job& job_;
   Interrupt interrupt_;
   StepProgress bars_;
 };

@@ -333,7 +333,7 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   const std::string command = call.command();
   make_folder(fs::path(request.flags.shared.log).parent_path());
   { const AtomicFile probe(request.flags.shared.log); }  // a sweep without a log is lost work
-  ExperimentWatch watch(request.flags);
+  ExperimentWatch watch(request.flags.job);
   Tally tally;
   try {
     for (const std::string& model : words_of(request.models)) {

@@ -88,12 +88,6 @@ std::vector<std::string> missed_sites(const CollectRequest& request, const Colle
   return out;
 }
 
-Json array_of(const std::vector<std::string>& words) {
-  Json out = Json::array();
-  for (const std::string& word : words) out.push_back(word);
-  return out;
-}
-
 Json as_json(const CollectRequest& request, const CollectResult& result,
              const std::string& activations, double seconds) {
   Json out;

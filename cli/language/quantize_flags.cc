@@ -15,8 +15,19 @@ constexpr const char* kActivationBits = "bits of activations; 16: floats, with 4
 
 }  // namespace
 
-void declare_low_bits(Options& options, std::string& weights, std::string& activations) {
-  options.choice("--w-bits", weights, {"8", "4"}, "bits of weights");
+void declare_bits(Options& options, QuantizeFlags::Bits bits, std::string& weights,
+                  std::string& activations) {
+  if (bits == QuantizeFlags::Bits::lists) {
+    options.text("--w-bits", weights, "BITS,...", "bits of weights: 8, 4, or 16 with --a-bits 16");
+    options.text("--a-bits", activations, "BITS,...", "bits of activations: 8, or 16, floats");
+    return;
+  }
+  if (bits == QuantizeFlags::Bits::low) {
+    options.choice("--w-bits", weights, {"8", "4"}, "bits of weights");
+  } else {
+    options.choice("--w-bits", weights, {"8", "4", "16"},
+                   "bits of weights; 16 with --a-bits 16: the float model itself");
+  }
   options.choice("--a-bits", activations, {"8", "16"}, kActivationBits);
 }
 
@@ -35,20 +46,8 @@ void declare_statistics(Options& options, std::string& file) {
   options.note("Without --plan the ranges are decided from --stats.");
 }
 
-void QuantizeFlags::declare_bits(Options& options, Bits bits) {
-  if (bits == Bits::lists) {
-    options.text("--w-bits", w_bits_, "BITS,...", "bits of weights: 8, 4, or 16 with --a-bits 16");
-    options.text("--a-bits", a_bits_, "BITS,...", "bits of activations: 8, or 16, floats");
-    return;
-  }
-  if (bits == Bits::low) return declare_low_bits(options, w_bits_, a_bits_);
-  options.choice("--w-bits", w_bits_, {"8", "4", "16"},
-                 "bits of weights; 16 with --a-bits 16: the float model itself");
-  options.choice("--a-bits", a_bits_, {"8", "16"}, kActivationBits);
-}
-
 void QuantizeFlags::declare(Options& options, Bits bits) {
-  declare_bits(options, bits);
+  declare_bits(options, bits, w_bits_, a_bits_);
   options.flag("--gptq,--apply-gptq", options_.gptq,
                "round in_proj, x_proj, out_proj and the head by GPTQ, from texts");
   declare_group_size(options, group_);
@@ -80,12 +79,13 @@ void QuantizeFlags::declare_activations(Options& options, bool order_too) {
                  "how the state is rounded after every call");
   options.number("--state-clip", options_.state_clip, 0.01, 10,
                  "share of the state's range that is kept");
-  options.integer(
-      "--seed", seed_, {},
-      order_too ? "of the calibration windows and stochastic rounding" : "of stochastic rounding");
+  options.integer("--seed", seed_, {},
+                  order_too ? "of the calibration windows and stochastic rounding" : kSeedHelp);
 }
 
-std::vector<LayerFormat> QuantizeFlags::formats() const {
+std::vector<LayerFormat> QuantizeFlags::formats() const { return formats_of(w_bits_, a_bits_); }
+
+std::vector<LayerFormat> formats_of(const std::string& w_bits, const std::string& a_bits) {
   const auto known = [](const char* flag, const std::string& word, const char* words) {
     for (const std::string& one : words_of({words})) {
       if (word == one) return std::stoi(word);
@@ -93,8 +93,8 @@ std::vector<LayerFormat> QuantizeFlags::formats() const {
     throw UsageError(fmt::format("{}: expected {}, found \"{}\"", flag, words, word));
   };
   std::vector<LayerFormat> out;
-  for (const std::string& w : words_of({w_bits_})) {
-    for (const std::string& a : words_of({a_bits_})) {
+  for (const std::string& w : words_of({w_bits})) {
+    for (const std::string& a : words_of({a_bits})) {
       out.push_back({known("--w-bits", w, "8,4,16"), known("--a-bits", a, "8,16")});
       if (out.back() == LayerFormat{8, 16} || out.back() == LayerFormat{16, 8}) {
         throw UsageError(fmt::format(

@@ -24,7 +24,6 @@ struct QuantizeFlags {
   std::vector<LayerFormat> formats() const;
 
  private:
-  void declare_bits(Options& options, Bits bits);
   /// `order_too`: whether the seed is that of the order of texts too.
   void declare_activations(Options& options, bool order_too);
 
@@ -44,11 +43,17 @@ struct PolicyFlags {
   void declare(Options& options, const std::string& otherwise);
 };
 
-/// --w-bits and --a-bits of a low-bit model; --group-size; --hadamard; --stats of `quantize`.
-void declare_low_bits(Options& options, std::string& weights, std::string& activations);
+/// Every combination of two lists of bits; UsageError on one that is not offered.
+std::vector<LayerFormat> formats_of(const std::string& w_bits, const std::string& a_bits);
+
+/// --w-bits and --a-bits; --group-size; --hadamard; --stats of `quantize`.
+void declare_bits(Options& options, QuantizeFlags::Bits bits, std::string& weights,
+                  std::string& activations);
 void declare_group_size(Options& options, std::optional<int64_t>& inputs);
 void declare_hadamard(Options& options, std::string& value);
 void declare_statistics(Options& options, std::string& file);
+/// What --seed is for where nothing is shuffled.
+constexpr const char* kSeedHelp = "of stochastic rounding, and of a Cobra's random ids";
 
 /// --samples, --seqlen, --skip, --take, --windows-per-document, and the flag of the order.
 void declare_windows(Options& options, WindowOptions& windows,

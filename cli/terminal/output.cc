@@ -26,4 +26,10 @@ void Output::finish() {
   fail("standard output", "room to write", std::generic_category().message(failure_));
 }
 
+Json array_of(const std::vector<std::string>& words) {
+  Json out = Json::array();
+  for (const std::string& word : words) out.push_back(word);
+  return out;
+}
+
 }  // namespace scute::cli

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "scute/base/json.h"
 
@@ -27,5 +28,8 @@ class Output {
   std::string text_;
   int failure_ = 0;  ///< errno of the first write that failed
 };
+
+/// The words as a JSON array.
+Json array_of(const std::vector<std::string>& words);
 
 }  // namespace scute::cli

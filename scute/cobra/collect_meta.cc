@@ -4,7 +4,9 @@
 
 #include <filesystem>
 
+#include "scute/base/hash.h"
 #include "scute/base/names.h"
+#include "scute/data/pictures.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -80,6 +82,48 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
   meta["data"].push_back(picture_data(options.images, used));
   meta["command"] = canonical_command(model, options, result.pictures);
   return meta;
+}
+
+std::string hash_pictures(const std::string& folder) {
+  Sha256 all;
+  for (const std::string& path : list_pictures(folder)) {
+    all.update(fmt::format("{}  {}\n", hash_file(path),
+                           std::filesystem::path(path).lexically_relative(folder).string()));
+  }
+  return all.hex();
+}
+
+Json text_key(const TextOptions& text) {
+  Json out;
+  out["prompts"] = text.prompts.empty() ? Json() : Json(hash_file(text.prompts));
+  out["random"] = text.random;
+  out["length"] = text.length;
+  out["seed"] = static_cast<int64_t>(text.seed);
+  return out;
+}
+
+std::string cobra_collection_key(const std::string& model_sha256,
+                                 const std::string& tokenizer_sha256,
+                                 const std::string& pictures_sha256,
+                                 const CobraCollectOptions& options) {
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = model_sha256;
+  key["tokenizer"] = tokenizer_sha256;
+  key["pictures"] = pictures_sha256;
+  key["targets"] = Json::array();
+  for (const std::string& target : options.targets) key["targets"].push_back(target);
+  key["sites"] = options.sites;
+  key["batches"] = options.batches;
+  key["batch_size"] = options.batch_size;
+  key["max_samples_per_batch"] = options.max_samples_per_batch;
+  key["text"] = text_key(options.text);
+  key["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
+  key["fine"] = options.fine;
+  key["per_channel"] = options.per_channel;
+  key["state_every"] = options.state_every;
+  key["instruction_set"] = std::string(highway_target());
+  return sha256(key.dump());
 }
 
 }  // namespace scute

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 
 #include "scute/base/error.h"
@@ -170,6 +171,17 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
   }
   out.pictures_sha256 = all.hex();
   return out;
+}
+
+void require_numbers(const PictureComparison& comparison, const std::string& path) {
+  for (size_t s = 0; s < comparison.stages.size(); ++s) {
+    const std::vector<VectorError> errors = comparison.of_stage(s);
+    const ErrorSummary sum = summarize_errors(errors);
+    if (std::isfinite(errors[sum.worst].relative)) continue;
+    fail(path, "numbers at every stage",
+         fmt::format("none at {}, first with {}", comparison.stages[s],
+                     comparison.items[sum.worst].picture));
+  }
 }
 
 std::string items_text(const PictureComparison& comparison) {

@@ -53,6 +53,9 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
                                 const CobraDescription& reference_description,
                                 const CobraModel& reference, const CobraCompareOptions& options);
 
+/// Error naming stage and picture where a value is no number; `path`: of the model.
+void require_numbers(const PictureComparison& comparison, const std::string& path);
+
 /// One picture a line, as JSON: {"picture", STAGE: {"relative_error", "cosine"}…, "same_argmax",
 /// "divergence"}.
 std::string items_text(const PictureComparison& comparison);

@@ -13,13 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string experiment_hash(const EvaluationFacts& facts) {
-  Json key = facts.key;
-  key["tool"] = "scute " SCUTE_VERSION;
-  return sha256(key.dump());
-}
-
-std::string id_of(const EvaluationFacts& facts) { return experiment_hash(facts).substr(0, 12); }
+std::string id_of(const EvaluationFacts& facts) { return experiment_hash(facts.key).substr(0, 12); }
 
 /// Relative to the log's folder; empty: none.
 std::string items_file(const EvaluationFacts& facts) {
@@ -36,6 +30,12 @@ Json no_reordering() {
 
 }  // namespace
 
+std::string experiment_hash(const Json& key) {
+  Json whole = key;
+  whole["tool"] = "scute " SCUTE_VERSION;
+  return sha256(whole.dump());
+}
+
 Json evaluation_record(const EvaluationFacts& facts) {
   Json out;
   out["timestamp"] = facts.timestamp;
@@ -48,10 +48,13 @@ Json evaluation_record(const EvaluationFacts& facts) {
   out["results"]["metrics"] = metrics_json(facts.score);
   out["activation_data_file"] = nullptr;
   out["id"] = id_of(facts);
-  out["hashes"]["experiment"] = experiment_hash(facts);
+  out["hashes"]["experiment"] = experiment_hash(facts.key);
   for (const auto& [name, hash] : facts.hashes.as_object("hashes")) out["hashes"][name] = hash;
   out["machine"] = facts.machine;
   out["version"] = SCUTE_VERSION;
+  for (const auto& [step, seconds] : facts.timing.as_object("timing")) {
+    out["timing"][step] = seconds;
+  }
   out["timing"]["total"] = facts.seconds;
   out["files"]["statistics"] = nullptr;
   out["files"]["items"] = facts.items.empty() ? Json() : Json(items_file(facts));

@@ -23,7 +23,11 @@ struct EvaluationFacts {
   std::string command, timestamp;  ///< "YYYY-mm-dd HH:MM:SS"
   Json machine;
   double seconds = 0;
+  Json timing = Json::object();  ///< of the steps, where they were taken
 };
+
+/// SHA-256 of an experiment's key and this tool's version: hashes.experiment of its record.
+std::string experiment_hash(const Json& key);
 
 /// A line of the experiment log (docs/formats.md).
 Json evaluation_record(const EvaluationFacts& facts);

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <utility>
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
+#include "scute/experiments/lap_clock.h"
 #include "scute/experiments/log.h"
 #include "scute/experiments/subject.h"
 #include "scute/io/file.h"
@@ -20,18 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kIdDigits = 12;
-
-class Clock {
- public:
-  /// Seconds since the last call.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 Json or_null(const std::optional<int64_t>& n) { return n ? Json(*n) : Json(); }
@@ -73,7 +61,7 @@ std::string key_of(const SubjectState& subject, const Setting& setting) {
     key["config"][spelling] = nullptr;
   }
   key["policy"] = ranges ? Json(setting.parsed_policy().name()) : Json();
-  key["statistics"] = ranges ? Json(subject.collection) : Json();
+  key["statistics"] = ranges ? Json(subject.kept.key) : Json();
   key["gptq_samples"] = setting.quantize.gptq ? Json(subject.calibration.windows.samples) : Json();
   key["perplexity"] = subject.scored_sha256.perplexity;
   key["window"] = score.windows.window;
@@ -100,10 +88,10 @@ Json hashes_json(const SubjectState& subject, const std::string& key, bool measu
     file["sha256"] = subject.data_sha256[i];
     out["data"].push_back(std::move(file));
   }
-  const StatisticsSet* seen = measured ? &*subject.statistics : nullptr;
+  const StatisticsSet* seen = measured ? &*subject.kept.set : nullptr;
   const Json* windows = seen == nullptr ? nullptr : seen->meta.find("windows_sha256");
   out["windows"] = windows == nullptr ? Json() : *windows;
-  out["statistics"] = or_null(measured ? subject.statistics_sha256 : "");
+  out["statistics"] = or_null(measured ? subject.kept.sha256 : "");
   return out;
 }
 
@@ -149,7 +137,7 @@ class Trial {
   SubjectState& subject_;
   const Setting& setting_;
   std::string key_;
-  Clock clock_, whole_;
+  LapClock clock_, whole_;
   Plan plan_;
   Scores scores_;
   Json timing_;
@@ -181,13 +169,13 @@ void Trial::measure_and_decide() {
   if (measured()) {
     plan_ = subject_.decide(setting_);
     if (setting_.quantize.group_heads) {
-      reorder = reorder_effect(subject_.description, *subject_.statistics);
+      reorder = reorder_effect(subject_.description, *subject_.kept.set);
     }
   }
   timing_["decide"] = clock_.lap();
   // Before the long part: a wrong --log-sites is found now.
   out_.record["activation_stats"] =
-      measured() ? activation_stats(*subject_.statistics, plan_, setting_.logged, reorder)
+      measured() ? activation_stats(*subject_.kept.set, plan_, setting_.logged, reorder)
                  : Json::object();
   out_.record["reorder_summary"] = reorder_summary(reorder);
 }
@@ -221,8 +209,8 @@ void Trial::quantize_and_score() {
 
 std::string Trial::write_items() const {
   const std::string file = (fs::path("items") / (key_.substr(0, kIdDigits) + ".jsonl")).string();
-  make_folder(subject_.folder / "items");
-  write_file((subject_.folder / file).string(), items_text(scores_, subject_.work.items));
+  make_folder(subject_.kept.folder / "items");
+  write_file((subject_.kept.folder / file).string(), items_text(scores_, subject_.work.items));
   return file;
 }
 
@@ -230,7 +218,7 @@ std::string Trial::write_items() const {
 std::string Trial::beside_log(const std::string& path) const {
   if (path.empty()) return "";
   std::error_code error;
-  const fs::path folder = subject_.folder.empty() ? fs::path(".") : subject_.folder;
+  const fs::path folder = subject_.kept.folder.empty() ? fs::path(".") : subject_.kept.folder;
   return fs::proximate(path, folder, error).string();
 }
 
@@ -248,13 +236,13 @@ std::string Trial::write_values() const {
   std::string stem = fmt::format("activations_{}_{}_{}", subject_.description.name, rule,
                                  subject_.how.local_time("%Y%m%d_%H%M%S"));
   std::ranges::replace(stem, ':', '-');
-  make_folder(subject_.folder);
+  make_folder(subject_.kept.folder);
   std::string file = stem + ".npz";
   std::error_code unreadable;
-  for (int again = 2; fs::exists(subject_.folder / file, unreadable); ++again) {
+  for (int again = 2; fs::exists(subject_.kept.folder / file, unreadable); ++again) {
     file = fmt::format("{}_{}.npz", stem, again);  // two within a second
   }
-  write_npz((subject_.folder / file).string(), seen.activations);
+  write_npz((subject_.kept.folder / file).string(), seen.activations);
   return file;
 }
 
@@ -279,14 +267,14 @@ void Trial::write_record() {
   record["activation_data_file"] = or_null(values);
   record["id"] = key_.substr(0, kIdDigits);
   record["hashes"] = hashes_json(subject_, key_, measured());
-  record["calibration"] = measured() ? calibration_json(*subject_.statistics) : Json();
+  record["calibration"] = measured() ? calibration_json(*subject_.kept.set) : Json();
   record["machine"] = subject_.how.machine;
   record["version"] = SCUTE_VERSION;
   timing_["record"] = clock_.lap();
   timing_["total"] = whole_.lap();
   record["timing"] = timing_;
   Json files;
-  files["statistics"] = or_null(measured() ? subject_.statistics_file : "");
+  files["statistics"] = or_null(measured() ? subject_.kept.file : "");
   files["items"] = or_null(items);
   files["checkpoint"] = or_null(beside_log(out_.checkpoint));
   record["files"] = std::move(files);
@@ -297,6 +285,12 @@ void Trial::write_record() {
 }
 
 }  // namespace
+
+std::function<void(int64_t, int64_t)> RunHow::progress_of(Step step) const {
+  if (!progress) return {};
+  progress(step, 0, 1);
+  return [this, step](int64_t done, int64_t total) { progress(step, done, total); };
+}
 
 Policy Setting::parsed_policy() const {
   Policy out = Policy::parse(policy);
@@ -314,6 +308,8 @@ Subject::Subject(SubjectOptions options, RunHow how)
 Subject::~Subject() = default;
 
 const ModelDescription& Subject::model() const { return state_->description; }
+
+const std::string& Subject::name() const { return state_->description.name; }
 
 std::string Subject::key(const Setting& setting) const { return key_of(*state_, setting); }
 

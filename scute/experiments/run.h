@@ -27,26 +27,31 @@ struct SubjectOptions {
 
 /// What one experiment is about.
 struct Setting {
-  std::string policy = "auto";  ///< as Policy::parse reads it
+  /// As Policy::parse reads it; of a Cobra also kDefaultPolicy, each site by its default.
+  std::string policy = "auto";
   std::optional<double> alpha;  ///< share kept by percentile and quamba, when one was given
   QuantizeOptions quantize;     ///< format FP: the float model itself, the reference
   Execution execution;
   LoggedSites logged;
+  // Of language models alone.
   std::optional<int64_t> save_activations;  ///< first values of the first sample, per logged site
   std::string checkpoint;                   ///< folder to keep the low-bit model in; empty: none
   bool replace = false;                     ///< such a folder of scute's that exists
-  std::string command;                      ///< recorded
+
+  std::string command;  ///< recorded
 
   Policy parsed_policy() const;  ///< with alpha; Error when it has no use for one
 };
 
-enum class Step { collect, hessians, perplexity, last_word };
+enum class Step { collect, hessians, perplexity, last_word, pictures };
 
 /// What does not influence the result.
 struct RunHow {
   int threads = 0;
   /// With done = 0 when a step begins, then from any thread; what it throws ends the experiment.
   std::function<void(Step step, int64_t done, int64_t total)> progress = {};
+  /// Of one step, which begins now; empty without progress. This must live as long.
+  std::function<void(int64_t done, int64_t total)> progress_of(Step step) const;
   /// The time now as strftime writes it: "%Y-%m-%d %H:%M:%S".
   std::function<std::string(const char* format)> local_time;
   Json machine;  ///< recorded: processor, instruction set
@@ -61,22 +66,33 @@ struct Experiment {
   std::vector<std::string> warnings;  ///< what could not be written, and why
 };
 
+/// A model of any kind with what its experiments share; run_cobra.h has Cobra's.
+class ExperimentSubject {
+ public:
+  virtual ~ExperimentSubject() = default;
+
+  virtual const std::string& name() const = 0;  ///< of the model
+  /// SHA-256 of everything that decides the result of this experiment (hashes.experiment).
+  virtual std::string key(const Setting& setting) const = 0;
+  /// Runs and records it. Error when a step fails; what cannot be written for the record (log,
+  /// statistics, items, activations) is a warning, and the record is still returned.
+  virtual Experiment run(const Setting& setting) = 0;
+};
+
 struct SubjectState;
 
-/// A model with what its experiments share: hashes, statistics, Hessians, texts. Each is measured
-/// or read when first needed, once.
-class Subject {
+/// A language model with what its experiments share: hashes, statistics, Hessians, texts. Each is
+/// measured or read when first needed, once.
+class Subject : public ExperimentSubject {
  public:
   /// Error on a model or texts that cannot be read.
   Subject(SubjectOptions options, RunHow how);
-  ~Subject();
+  ~Subject() override;
 
   const ModelDescription& model() const;
-  /// SHA-256 of everything that decides the result of this experiment (hashes.experiment).
-  std::string key(const Setting& setting) const;
-  /// Runs and records it. Error when a step fails; what cannot be written for the record (log,
-  /// statistics, items, activations) is a warning, and the record is still returned.
-  Experiment run(const Setting& setting);
+  const std::string& name() const override;
+  std::string key(const Setting& setting) const override;
+  Experiment run(const Setting& setting) override;
 
  private:
   std::unique_ptr<SubjectState> state_;

@@ -5,6 +5,20 @@
 
 namespace scute {
 
+void add_pictures(const PictureComparison& comparison, const std::string& images,
+                  const std::string& against_sha256, EvaluationFacts& facts) {
+  facts.score = picture_score(comparison, images, against_sha256);
+  Json& task = facts.results["tasks"]["pictures"];
+  task["file"] = facts.score.front().protocol.front().value;
+  task["sha256"] = comparison.pictures_sha256;
+  task["n"] = std::ssize(comparison.items);
+  task["listed"] = comparison.listed;
+  task["unused"] = comparison.unused;
+  task["corrupt"] = std::ssize(comparison.corrupt);
+  task["text"] = comparison.text;
+  facts.items = items_text(comparison);
+}
+
 EvaluationFacts cobra_facts(const CobraDescription& model, const CobraDescription& against,
                             const PictureComparison& comparison, const CobraCompareOptions& options,
                             const Execution& execution) {
@@ -22,16 +36,7 @@ EvaluationFacts cobra_facts(const CobraDescription& model, const CobraDescriptio
   out.key["against"] = nullptr;
   out.key["hashes"] = out.hashes;
   out.key["text"] = comparison.text;
-  out.score = picture_score(comparison, options.images, out.hashes["against"].as_string(""));
-  Json& task = out.results["tasks"]["pictures"];
-  task["file"] = out.score.front().protocol.front().value;
-  task["sha256"] = comparison.pictures_sha256;
-  task["n"] = std::ssize(comparison.items);
-  task["listed"] = comparison.listed;
-  task["unused"] = comparison.unused;
-  task["corrupt"] = std::ssize(comparison.corrupt);
-  task["text"] = comparison.text;
-  out.items = items_text(comparison);
+  add_pictures(comparison, options.images, out.hashes["against"].as_string(""), out);
   return out;
 }
 

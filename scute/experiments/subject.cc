@@ -9,15 +9,11 @@
 #include "scute/io/file.h"
 #include "scute/language/collect_meta.h"
 #include "scute/recipe/plan_meta.h"
-#include "scute/recipe/statistics_io.h"
 
 namespace scute {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Names of the key that statistics were stored under, in their meta.
-constexpr const char* kKey = "collection";
 
 std::string hash_or_empty(const std::string& file) { return file.empty() ? "" : hash_file(file); }
 
@@ -44,7 +40,7 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");
   }
-  folder = fs::path(options.log).parent_path();
+  kept.folder = fs::path(options.log).parent_path();
   scored_sha256 = hashes_of(options.score);
   work = read_score_work(description, options.score);
   const ScoredFiles after = hashes_of(options.score);
@@ -54,7 +50,7 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   model_sha256 = hash_model(description);
   tokenizer_sha256 = hash_tokenizer(description, options.collect.tokenizer);
   scored_sha256.tokenizer = tokenizer_sha256;
-  collection = collection_key(model_sha256, tokenizer_sha256, options.collect);
+  kept.key = collection_key(model_sha256, tokenizer_sha256, options.collect);
   calibration.data = options.collect.data;
   calibration.windows = options.collect.windows;
   calibration.windows.samples = std::min(calibration.windows.samples, options.gptq_samples);
@@ -62,65 +58,28 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
 }
 
 std::function<void(int64_t, int64_t)> SubjectState::progress(Step step) const {
-  if (!how.progress) return {};
-  how.progress(step, 0, 1);
-  return [this, step](int64_t done, int64_t total) { how.progress(step, done, total); };
-}
-
-/// False when there is none, or none that this scute stored under this key.
-bool SubjectState::read_stored(const std::string& path, std::vector<std::string>& warnings) {
-  std::error_code unreadable;
-  if (!fs::exists(path, unreadable)) return false;
-  try {
-    StatisticsSet stored = read_statistics(path);
-    const Json* key = stored.meta.find(kKey);
-    if (key == nullptr || *key != Json(collection)) {
-      fail(path, "statistics stored under this name", "others");
-    }
-    statistics = std::move(stored);
-    statistics_sha256 = hash_file(path);
-    return true;
-  } catch (const Error& error) {
-    warnings.push_back(fmt::format("{}; measured again", error.what()));
-    return false;
-  }
+  return how.progress_of(step);
 }
 
 bool SubjectState::measure(std::vector<std::string>& warnings) {
-  if (statistics) return true;
-  const fs::path file = fs::path("statistics") / (collection + ".safetensors");
-  statistics_file = file.string();
-  if (read_stored((folder / file).string(), warnings)) return true;
-  StatisticsSet measured = collect(description, options.collect,
-                                   {.threads = how.threads, .progress = progress(Step::collect)})
-                               .statistics;
-  const std::vector<std::string> after = hashes_of(options.collect.data);
-  for (size_t i = 0; i < after.size(); ++i) {
-    check_unchanged(options.collect.data[i], data_sha256[i], after[i]);
-  }
-  statistics = std::move(measured);
-  statistics->meta[kKey] = collection;
-  store(warnings);
-  return false;
-}
-
-void SubjectState::store(std::vector<std::string>& warnings) {
-  try {
-    const std::string path = (folder / statistics_file).string();
-    make_folder(folder / "statistics");
-    write_statistics(path, *statistics);
-    statistics_sha256 = hash_file(path);
-  } catch (const Error& error) {
-    warnings.push_back(fmt::format("statistics not kept: {}", error.what()));
-    statistics_file.clear();
-  }
+  const auto pass = [this] {
+    StatisticsSet measured = collect(description, options.collect,
+                                     {.threads = how.threads, .progress = progress(Step::collect)})
+                                 .statistics;
+    const std::vector<std::string> after = hashes_of(options.collect.data);
+    for (size_t i = 0; i < after.size(); ++i) {
+      check_unchanged(options.collect.data[i], data_sha256[i], after[i]);
+    }
+    return measured;
+  };
+  return kept.measure(pass, warnings);
 }
 
 Plan SubjectState::decide(const Setting& setting) const {
   PlanOptions plan_options;
   plan_options.policy = setting.parsed_policy();
-  Plan plan = make_plan(statistics->sites, plan_options);
-  plan.meta = plan_meta(*statistics, statistics_sha256);
+  Plan plan = make_plan(kept.set->sites, plan_options);
+  plan.meta = plan_meta(*kept.set, kept.sha256);
   plan.meta["policy"] = setting.policy;
   plan.meta["percentile_alpha"] = plan_options.policy.alpha;
   plan.meta["bits"] = 8;
@@ -140,7 +99,7 @@ const Hessians* SubjectState::grams(const Setting& setting) {
 LowBitModel SubjectState::quantized(const Setting& setting, const Plan& plan) {
   QuantizeOptions quantize_options = setting.quantize;
   quantize_options.calibration = calibration;
-  return quantize(description, plan, statistics ? &*statistics : nullptr, grams(setting),
+  return quantize(description, plan, kept.set ? &*kept.set : nullptr, grams(setting),
                   quantize_options);
 }
 

@@ -1,12 +1,12 @@
 // What the experiments of one model share, measured or read once: internal to this folder.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "scute/experiments/kept_statistics.h"
 #include "scute/experiments/run.h"
 
 namespace scute {
@@ -25,20 +25,15 @@ struct SubjectState {
   SubjectOptions options;
   RunHow how;
   ModelDescription description;
-  std::filesystem::path folder;  ///< of the log
   std::string model_sha256, tokenizer_sha256;
   std::vector<std::string> data_sha256;  ///< of options.collect.data
   ScoredFiles scored_sha256;
-  std::string collection;  ///< collection_key()
   ScoreWork work;
   CalibrationOptions calibration;  ///< of GPTQ
-  std::optional<StatisticsSet> statistics;
-  std::string statistics_file, statistics_sha256;  ///< empty: not stored
+  KeptStatistics kept;             ///< under collection_key()
   std::optional<Hessians> hessians;
 
  private:
-  bool read_stored(const std::string& path, std::vector<std::string>& warnings);
-  void store(std::vector<std::string>& warnings);
   const Hessians* grams(const Setting& setting);
 };
 

@@ -1,0 +1,43 @@
+// scute run for Cobra: collect, decide, quantize, compare with the float model and record.
+#include "cli/cobra/experiment_flags.h"
+#include "cli/experiments/run_experiment.h"
+#include "cli/form.h"
+#include "scute/cobra/percentile_tables.h"
+
+namespace scute::cli {
+namespace {
+
+struct CobraRunRequest {
+  std::string model;
+  CobraExperimentFlags flags;
+  PolicyFlags rule;
+
+  void declare(Options& options) {
+    options.model(model);
+    rule.declare(options, "percentile with --percentile-alpha, else tail for buckets, auto inside");
+    flags.declare(options, QuantizeFlags::Bits::any);
+  }
+  void check() const { flags.check(); }
+};
+
+int run(CobraRunRequest& request, const Call& call, Output& out) {
+  const auto& [model, flags, rule] = request;
+  Setting setting = flags.setting(call.command());
+  use_rule(rule, "percentile", std::string(kDefaultPolicy), setting);
+  const auto work = [&](RunHow how) {
+    return CobraSubject(flags.subject(model), std::move(how)).run(setting);
+  };
+  return run_experiment(flags.shared.log, flags.job, work, out);
+}
+
+}  // namespace
+
+Form cobra_run_form() {
+  return form<CobraRunRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "one experiment: collect, decide, quantize, compare with floats, record",
+       .example = "scute run tests/golden/cobra/model --images tests/golden/cobra/pictures "
+                  "--policy minmax"});
+}
+
+}  // namespace scute::cli

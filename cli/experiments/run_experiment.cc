@@ -1,0 +1,78 @@
+// What run shows of an experiment, of any kind of model.
+#include "cli/experiments/run_experiment.h"
+
+#include <fmt/format.h>
+
+#include "cli/experiments/experiment_text.h"
+#include "cli/terminal/words.h"
+#include "scute/base/error.h"
+
+namespace scute::cli {
+namespace {
+
+std::string how_to_show(const std::string& log, const Json& record) {
+  Arguments words{"log", "show", record.at("id", "").as_string("")};
+  if (log != SubjectOptions().log) words.insert(words.end(), {"--log", log});
+  return shell_command(words);
+}
+
+std::string experiment_words(const std::string& log, const Experiment& experiment) {
+  std::string out = summary_text(experiment.record);
+  for (const std::string& sentence : experiment.remarks) out += "remark: " + sentence + "\n";
+  if (experiment.reused) {
+    out += "statistics of the same model, data and settings were there: no pass was needed\n";
+  }
+  if (!experiment.checkpoint.empty()) out += fmt::format("wrote {}\n", experiment.checkpoint);
+  if (experiment.recorded) {
+    out += fmt::format("recorded in {}: {} shows it\n", log, how_to_show(log, experiment.record));
+  }
+  return out;
+}
+
+Json experiment_json(const std::string& log, const Experiment& experiment) {
+  Json out;
+  out["record"] = experiment.record;
+  out["log"] = log;
+  out["recorded"] = experiment.recorded;
+  out["reused_statistics"] = experiment.reused;
+  out["remarks"] = array_of(experiment.remarks);
+  out["warnings"] = array_of(experiment.warnings);
+  return out;
+}
+
+}  // namespace
+
+int run_experiment(const std::string& log, const Job& job,
+                   const std::function<Experiment(RunHow how)>& work, Output& out) {
+  ExperimentWatch watch(job);
+  Experiment experiment;
+  try {
+    experiment = work(watch.how());
+  } catch (const Error&) {
+    if (watch.interrupted() == 0) throw;
+    watch.finish_bar();
+    note(false, "scute: interrupted, no experiment recorded; finished statistics are kept");
+    return watch.interrupted();
+  }
+  watch.finish_bar();
+  if (!job.json) out.write(experiment_words(log, experiment));
+  show_warnings(experiment, log, out, job.json);
+  if (job.json) out.write_json(experiment_json(log, experiment));
+  return kDone;
+}
+
+void use_rule(const PolicyFlags& rule, const std::string& of_share, const std::string& otherwise,
+              Setting& setting) {
+  if ((rule.policy || rule.alpha) && !setting.quantize.format.eight_bit_activations()) {
+    throw UsageError(
+        "--policy and --percentile-alpha: expected --a-bits 8, found 16: nothing is "
+        "clipped");
+  }
+  if (!rule.policy && !rule.alpha) {
+    setting.policy = otherwise;
+    return;
+  }
+  set_rule(setting, rule.policy.value_or(of_share), rule.alpha);
+}
+
+}  // namespace scute::cli

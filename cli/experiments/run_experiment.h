@@ -1,0 +1,21 @@
+// One experiment of any kind of model: run, watched and shown.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "cli/experiments/experiment_flags.h"
+
+namespace scute::cli {
+
+/// What `work` finds, in words or as JSON; `log` is where it is recorded. The exit code: also of an
+/// interruption, which ends `work` by an Error.
+int run_experiment(const std::string& log, const Job& job,
+                   const std::function<Experiment(RunHow how)>& work, Output& out);
+
+/// setting's rule as --policy and --percentile-alpha say: the latter alone means `of_share`,
+/// neither `otherwise`. UsageError where they decide nothing.
+void use_rule(const PolicyFlags& rule, const std::string& of_share, const std::string& otherwise,
+              Setting& setting);
+
+}  // namespace scute::cli
