@@ -44,7 +44,7 @@ std::vector<Verb> make_verbs() {
        {language_run_form(), cobra_run_form()}},
       {"sweep",
        "every combination of models, rules and bits, each model measured once; ranked",
-       {language_sweep_form()}},
+       {language_sweep_form(), cobra_sweep_form()}},
       {"log",
        "experiments so far: list, filter, show one, compare two, other formats",
        {log_form()}},

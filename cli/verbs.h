@@ -105,6 +105,7 @@ Form cobra_quantize_form();
 Form cobra_run_form();
 Form cobra_scales_form();
 Form cobra_sites_form();
+Form cobra_sweep_form();
 Form cobra_trace_form();
 
 Form regressor_bench_form();

@@ -1,4 +1,6 @@
 // scute run for Cobra: collect, decide, quantize, compare with the float model and record.
+#include <utility>
+
 #include "cli/cobra/experiment_flags.h"
 #include "cli/experiments/run_experiment.h"
 #include "cli/form.h"

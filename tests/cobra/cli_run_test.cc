@@ -11,9 +11,7 @@ namespace scute {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::Not;
 
 const std::string kModel = "tests/golden/cobra/model";
 const std::string kPictures = "tests/golden/cobra/pictures";  // five, and one broken
@@ -98,6 +96,49 @@ TEST_F(CobraExperiments, OneRunSaysWhatWasFoundAndWhere) {
   EXPECT_THAT(ended.err, HasSubstr("passed over " + kPictures + "/6_broken.png"));
 }
 
+TEST_F(CobraExperiments, ASweepMeasuresOnceRanksAndGoesOnBehindWhatIsThere) {
+  const std::vector<std::string> words{"sweep", "--models", kModel, "--policies", "tail,minmax"};
+  const Json first = answer(words);
+  EXPECT_EQ(first.at("run", "").as_int(""), 2);
+  EXPECT_EQ(first.at("passes", "").as_int(""), 1);
+  const auto& rankings = first.at("rankings", "").as_array("");
+  ASSERT_EQ(rankings.size(), 1u);
+  const auto& ranked = rankings[0].at("experiments", "").as_array("");
+  ASSERT_EQ(ranked.size(), 2u);
+  // A percent of clipped values costs more than a grid to the extremes.
+  EXPECT_EQ(ranked[0].at("setting", "").as_string(""), "W8A8 minmax");
+  EXPECT_EQ(ranked[1].at("setting", "").as_string(""), "W8A8 tail");
+  const auto& against_best = ranked[1].at("against_best", "").as_array("");
+  ASSERT_GE(against_best.size(), 8u);
+  EXPECT_EQ(against_best[0].at("metric", "").as_string(""), "divergence");
+  EXPECT_GT(against_best[0].at("difference", "").as_double(""), 0);
+  EXPECT_TRUE(against_best[0].at("paired", "").as_bool(""));
+
+  const Json again = answer(words);
+  EXPECT_EQ(again.at("run", "").as_int(""), 0);
+  EXPECT_EQ(again.at("skipped", "").as_int(""), 2);
+  EXPECT_EQ(again.at("passes", "").as_int(""), 0);
+  EXPECT_EQ(again.at("rankings", ""), first.at("rankings", ""));
+
+  // A run is what a sweep would run, and the other way round; one more rule is one more.
+  const Json ran = answer({"run", kModel, "--policy", "auto"});
+  EXPECT_TRUE(ran.at("reused_statistics", "").as_bool(""));
+  const Json more = answer({"sweep", "--models", kModel, "--policies", "tail,minmax,auto,mse"});
+  EXPECT_EQ(more.at("run", "").as_int(""), 1);
+  EXPECT_EQ(more.at("skipped", "").as_int(""), 3);
+  EXPECT_EQ(more.at("passes", "").as_int(""), 0);
+}
+
+TEST_F(CobraExperiments, ASweepCombinesSharesAndBits) {
+  const Ended ended = experiment(
+      {"sweep", "--models", kModel, "--percentile-alphas", "0.999,1.0", "--w-bits", "8,4"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out,
+              AllOf(HasSubstr("4 experiments: 4 run, 0 already in "), HasSubstr("1 pass over"),
+                    HasSubstr("W8A8 percentile 0.999"), HasSubstr("W4A8 percentile 1.0"),
+                    HasSubstr("divergence"), HasSubstr("best")));
+}
+
 TEST_F(CobraExperiments, WrongUsageSaysWhatWasExpected) {
   const auto refused = [](const std::vector<std::string>& words, const std::string& hint) {
     const Ended ended = scute_program(words);
@@ -108,6 +149,8 @@ TEST_F(CobraExperiments, WrongUsageSaysWhatWasExpected) {
   refused({"run", kModel, "--images", kPictures, "--w-bits", "4", "--a-bits", "16", "--policy",
            "minmax"},
           "expected --a-bits 8, found 16");
+  refused({"sweep", "--models", kModel, "--images", kPictures, "--w-bits", "16", "--a-bits", "16"},
+          "expected 8 or 4, found 16");
   refused({"run", kModel, "--images", kPictures, "--group-size", "64"}, "expected --w-bits 4");
   refused({"run", kModel, "--images", kPictures, "--data", "x.jsonl"},
           "--data: a flag of language models");

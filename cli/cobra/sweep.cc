@@ -1,0 +1,51 @@
+// scute sweep for Cobra: every combination of models, rules and bits; ranked.
+#include <memory>
+#include <utility>
+
+#include "cli/cobra/experiment_flags.h"
+#include "cli/experiments/sweep_work.h"
+#include "cli/form.h"
+#include "cli/terminal/words.h"
+#include "scute/cobra/percentile_tables.h"
+
+namespace scute::cli {
+namespace {
+
+struct CobraSweepRequest {
+  SweepFlags sweep{.of_share = "percentile", .otherwise = std::string(kDefaultPolicy)};
+  CobraExperimentFlags flags;
+
+  void declare(Options& options) {
+    sweep.declare(options);
+    flags.declare(options, QuantizeFlags::Bits::lists);
+  }
+  void check() const {
+    flags.check();
+    sweep.check();
+  }
+};
+
+int run(CobraSweepRequest& request, const Call& call, Output& out) {
+  const CobraExperimentFlags& flags = request.flags;
+  SweepWork work;
+  work.models = words_of(request.sweep.models);
+  work.log = flags.shared.log;
+  work.job = flags.job;
+  work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
+  work.subject = [&flags](const std::string& model, RunHow how) {
+    return std::make_unique<CobraSubject>(flags.subject(model), std::move(how));
+  };
+  return run_sweep(work, out);
+}
+
+}  // namespace
+
+Form cobra_sweep_form() {
+  return form<CobraSweepRequest>(
+      {.kind = ModelKind::cobra,
+       .summary = "every combination of Cobras, rules and bits, each measured once; ranked",
+       .example = "scute sweep --models tests/golden/cobra/model --images "
+                  "tests/golden/cobra/pictures --policies tail,minmax,auto"});
+}
+
+}  // namespace scute::cli
