@@ -214,13 +214,24 @@ std::string with_error(std::optional<double> value, std::optional<double> error,
   return error ? fmt::format("{} ± {}", number(*value), number(*error)) : number(*value);
 }
 
+namespace {
+
+/// Three, or as many as show two digits of the error, or of a small score without one.
+int digits_of(const MetricScore& score) {
+  const double size = score.standard_error > 0 ? score.standard_error : std::abs(score.mean);
+  if (!std::isfinite(size) || size == 0) return 3;
+  return std::clamp(1 - static_cast<int>(std::floor(std::log10(size))), 3, 12);
+}
+
+}  // namespace
+
 std::string score_text(const MetricScore& score) {
   const ShownUnit unit = shown_unit(score.metric.unit);
   const auto shown = [&unit](double x) {
     return std::isfinite(x) ? std::optional(unit.factor * x) : std::nullopt;
   };
-  const std::string out =
-      with_error(shown(score.mean), shown(score.standard_error), unit.digits.value_or(3));
+  const std::string out = with_error(shown(score.mean), shown(score.standard_error),
+                                     unit.digits.value_or(digits_of(score)));
   return unit.unit.empty() ? out : out + " " + unit.unit;
 }
 

@@ -66,6 +66,9 @@ TEST_F(CobraExperiments, TheSecondRuleNeedsNoPassAndPicturesArePaired) {
     EXPECT_TRUE(one.at("paired", "").as_bool("")) << one.dump();
     EXPECT_EQ(one.at("n", "").as_int(""), 5) << one.dump();
   }
+  // Scores of 1e-4 are shown in digits that tell something.
+  EXPECT_THAT(scute_program({"log", "--log", log()}).out,
+              testing::Not(testing::HasSubstr("0.000 ± 0.000")));
 }
 
 TEST_F(CobraExperiments, ScoresAreThoseOfQuantizeAndEval) {
