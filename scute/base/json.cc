@@ -223,7 +223,8 @@ Json& Json::operator=(const Json&) = default;
 Json& Json::operator=(Json&&) noexcept = default;
 Json::~Json() = default;
 
-bool Json::operator==(const Json&) const = default;
+// Not defaulted: Clang 14 crashes on a type that contains itself.
+bool Json::operator==(const Json& other) const { return value_ == other.value_; }
 
 Json Json::object() { return Json(Object{}); }
 Json Json::array() { return Json(Array{}); }
