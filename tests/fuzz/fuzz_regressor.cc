@@ -10,6 +10,8 @@
 
 #include "scute/base/error.h"
 #include "scute/models/regressor/test_regressors.h"
+#include "scute/regressor/predict.h"
+#include "scute/regressor/ranges.h"
 #include "scute/regressor/writer.h"
 
 namespace {
@@ -100,7 +102,9 @@ Dict with_formats(Dict root) {
   calibrated.how.mode = scute::RegressorQuantization::Mode::fixed;
   calibrated.how.all = true;
   const scute::RegressorTensors tensors(checkpoint.config, checkpoint.weights);
-  calibrated.formats = scute::decide_formats(checkpoint.config, tensors, calibrated.how, {}, {});
+  calibrated.formats =
+      scute::decide_formats(checkpoint.config, tensors, calibrated.how,
+                            scute::RegressorStatistics{}, scute::RegressorRangeOptions{});
   root.emplace_back("scute", scute::scute_part(calibrated));
   return root;
 }
