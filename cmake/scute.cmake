@@ -34,7 +34,7 @@ endif()
 # -O3 where loops are hot, -O2 elsewhere, -O1 where code is long and runs once: half the time to
 # build of -O3 everywhere, and the same speed (docs/performance.md). Nothing here changes a number:
 # no level of GCC or Clang reorders floating-point sums.
-set(SCUTE_HOT kernels quantize models data)
+set(SCUTE_HOT kernels observe quantize models data)
 set(SCUTE_COLD recipe language cobra regressor cli)
 function(scute_optimization variable name)
   if(name IN_LIST SCUTE_HOT)

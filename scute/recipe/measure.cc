@@ -85,7 +85,7 @@ struct Stretch {
 
 // What a cancellation may cost of finished work, and how often statistics are added: adding all
 // sites' pages costs about the same whatever they hold, so it is done seldom, not sample by sample.
-constexpr double kStretchSeconds = 0.25;
+constexpr double kStretchSeconds = 0.5;
 
 }  // namespace
 
