@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -179,13 +180,12 @@ Json as_json(const CobraCollectRequest& request, const CobraCollectResult& resul
   out["pictures"] = result.pictures;
   out["pictures_listed"] = result.listed;
   out["pictures_unused"] = result.unused;
-  out["corrupt"] = Json::array();
-  for (const std::string& problem : result.corrupt) out["corrupt"].push_back(problem);
+  out["corrupt"] = array_of(result.corrupt);
   out["text"] = result.statistics.meta.at("text", "");
   out["text_tokens"] = result.text_tokens;
   out["sites"] = std::ssize(result.statistics.sites);
-  out["silent_sites"] = Json::array();
-  for (const std::string& site : result.silent_sites) out["silent_sites"].push_back(site);
+  out["silent_sites"] = array_of(result.silent_sites);
+  out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
   if (!request.export_json.empty()) out["overrides"] = request.export_json;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
@@ -217,36 +217,7 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
   out += fmt::format("file       {}, {}\n", request.pct.stats_out,
                      bytes_text(file_size(request.pct.stats_out)));
   if (!request.export_json.empty()) out += fmt::format("overrides  {}\n", request.export_json);
-  for (const auto& [name, statistic] : result.statistics.sites) {
-    if (statistic.nans + statistic.infs == 0) continue;
-    out += fmt::format(
-        "WARNING    {} ({} NaN, {} infinite): decide refuses it unless told "
-        "--allow-nonfinite\n",
-        name, statistic.nans, statistic.infs);
-  }
-  return out;
-}
-
-CobraCollectResult measure(const CobraCollectRequest& request, const CobraDescription& model,
-                           const Interrupt& interrupt) {
-  Progress progress("collect", "pictures", request.job.quiet);
-  return collect_cobra(
-      model, request.collect,
-      {.threads = request.job.threads,
-       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); },
-       .cancelled = &interrupt.flag()});
-}
-
-/// A bucket or site that was asked for and saw nothing is an error; the file holds the others.
-void refuse_silence(const CobraCollectRequest& request, const CobraCollectResult& result) {
-  std::vector<std::string> missed;
-  for (const std::string& site : result.silent_sites) {
-    if (!site.ends_with(":steps")) missed.push_back(site);
-  }
-  if (missed.empty()) return;
-  fail(request.pct.stats_out, "a value at every bucket and site asked for",
-       fmt::format("none at {}: nothing passed there ({}); the file holds the others",
-                   joined(missed, ", "), "look with scute sites, or leave it out of --targets"));
+  return out + nonfinite_text(result.statistics);
 }
 
 int run(CobraCollectRequest& request, const Call&, Output& out) {
@@ -262,17 +233,11 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     const AtomicFile probe(file);  // an unwritable folder is found now, not in an hour
   }
 
-  const Interrupt interrupt;
-  request.job.begin();
-  CobraCollectResult result;
-  try {
-    result = measure(request, model, interrupt);
-  } catch (const Error& error) {
-    if (interrupt.exit_code() == 0) throw;
-    note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
-    return interrupt.exit_code();
-  }
-  const double seconds = request.job.seconds();
+  Collecting collecting(request.job, "pictures");
+  const auto measured = collecting.measure(
+      [&](const PassControl& how) { return collect_cobra(model, request.collect, how); });
+  if (!measured) return collecting.exit_code();
+  const CobraCollectResult& result = *measured;
 
   const HoldInterrupts hold;
   write_statistics(request.pct.stats_out, result.statistics);
@@ -282,13 +247,14 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     write_file(request.export_json, plan.to_json().dump(1) + "\n");
   }
   request.job.answer(
-      out, [&] { return as_json(request, result, seconds); },
-      [&] { return as_text(request, result, seconds); });
-  refuse_silence(request, result);
+      out, [&] { return as_json(request, result, collecting.seconds()); },
+      [&] { return as_text(request, result, collecting.seconds()); });
+  refuse_silence(request.pct.stats_out, missed_sites(result.silent_sites, request.collect.sites),
+                 "look with scute sites, or leave it out of --targets");
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",
                           count_of(result.pictures, "picture"), request.pct.stats_out));
-  return interrupt.exit_code();
+  return collecting.exit_code();
 }
 
 }  // namespace

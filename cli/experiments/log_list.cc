@@ -180,8 +180,7 @@ Json list_json(const ExperimentLog& log, const Entries& entries) {
     one["files"] = entry->files;
     out["experiments"].push_back(std::move(one));
   }
-  out["remarks"] = Json::array();
-  for (const std::string& remark : log.remarks) out["remarks"].push_back(remark);
+  out["remarks"] = array_of(log.remarks);
   return out;
 }
 

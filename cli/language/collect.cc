@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -54,10 +55,7 @@ void CollectRequest::declare(Options& options) {
 }
 
 void CollectRequest::check() {
-  if (!out.ends_with(".safetensors") && !out.ends_with(".pt")) {
-    throw UsageError(
-        fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", out));
-  }
+  check_statistics_name(out);
   collect.ema = observer == "ema";
 }
 
@@ -65,27 +63,6 @@ std::string activations_path(const CollectRequest& request, const std::string& m
   const auto folder = std::filesystem::path(request.out).parent_path();
   return (folder / fmt::format("activations_{}_pa1_{}.npz", model, local_time("%Y%m%d_%H%M%S")))
       .string();
-}
-
-/// Sites with NaN or infinite values, with their numbers.
-std::vector<std::string> nonfinite_sites(const CollectResult& result) {
-  std::vector<std::string> out;
-  for (const auto& [name, statistic] : result.statistics.sites) {
-    if (statistic.nans + statistic.infs == 0) continue;
-    out.push_back(fmt::format("{} ({} NaN, {} infinite)", name, statistic.nans, statistic.infs));
-  }
-  return out;
-}
-
-/// Sites whose silence is an error. States along the way are shown by windows that are long enough
-/// only, so for them it is one when --sites asks for them in words.
-std::vector<std::string> missed_sites(const CollectRequest& request, const CollectResult& result) {
-  const bool steps_wanted = request.collect.sites.find("steps") != std::string::npos;
-  std::vector<std::string> out;
-  for (const std::string& site : result.silent_sites) {
-    if (steps_wanted || !site.ends_with(":steps")) out.push_back(site);
-  }
-  return out;
 }
 
 Json as_json(const CollectRequest& request, const CollectResult& result,
@@ -101,7 +78,7 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["empty_documents"] = result.empty_documents;
   out["sites"] = static_cast<int64_t>(result.statistics.sites.size());
   out["silent_sites"] = array_of(result.silent_sites);
-  out["nonfinite_sites"] = array_of(nonfinite_sites(result));
+  out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
   if (!activations.empty()) out["activations"] = activations;
   out["seconds"] = seconds;
   out["tokens_per_second"] = static_cast<double>(result.tokens) / seconds;
@@ -133,14 +110,12 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
                      grouped(static_cast<int64_t>(static_cast<double>(result.tokens) / seconds)));
   out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
   if (!activations.empty()) out += fmt::format("values     {}\n", activations);
-  if (missed_sites(request, result).size() < result.silent_sites.size()) {
+  const auto missed = missed_sites(result.silent_sites, request.collect.sites);
+  if (missed.size() < result.silent_sites.size()) {
     out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
                        request.collect.state_every);
   }
-  for (const std::string& site : nonfinite_sites(result)) {
-    out += fmt::format("WARNING    {}: decide refuses it unless told --allow-nonfinite\n", site);
-  }
-  return out;
+  return out + nonfinite_text(result.statistics);
 }
 
 /// What to type to do the rest: the same command line, with later flags that count instead.
@@ -154,24 +129,12 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
     return "where documents are empty or give several windows, the rest cannot be told by --skip: "
            "start again";
   }
-  const std::filesystem::path file(request.out);
-  const auto beside = [&](const char* what) {
-    const auto name = file.stem().string() + what + file.extension().string();
-    return (file.parent_path() / name).string();
-  };
-  Arguments rest{"collect"};
-  rest.insert(rest.end(), call.arguments.begin(), call.arguments.end());
-  for (const std::string& word :
-       {std::string("--skip"), fmt::format("{}", windows.skip + result.samples),
-        std::string("--samples"), fmt::format("{}", planned - result.samples), std::string("--out"),
-        beside("-rest")}) {
-    rest.push_back(word);
-  }
+  Arguments changed{"--skip", fmt::format("{}", windows.skip + result.samples), "--samples",
+                    fmt::format("{}", planned - result.samples)};
   if (windows.take) {
-    rest.insert(rest.end(), {"--take", fmt::format("{}", *windows.take - result.samples)});
+    changed.insert(changed.end(), {"--take", fmt::format("{}", *windows.take - result.samples)});
   }
-  return "to continue:\n  " + shell_command(rest) + "\n  " +
-         shell_command({"merge", request.out, beside("-rest"), "--out", beside("-all")});
+  return to_continue(call, request.out, changed);
 }
 
 int run(CollectRequest& request, const Call& call, Output& out) {
@@ -180,28 +143,11 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   refuse_to_replace(request.out);
   { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
-  const Interrupt interrupt;
-  request.job.begin();
-  std::atomic<int64_t> planned{0};
-  CollectResult result;
-  {
-    Progress progress("collect", "samples", request.job.quiet);
-    const PassControl how{.threads = request.job.threads,
-                          .progress =
-                              [&](int64_t done, int64_t total) {
-                                planned = total;
-                                progress.update(done, total);
-                              },
-                          .cancelled = &interrupt.flag()};
-    try {
-      result = collect(model, request.collect, how);
-    } catch (const Error& error) {
-      if (interrupt.exit_code() == 0) throw;
-      note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
-      return interrupt.exit_code();
-    }
-  }
-  const double seconds = request.job.seconds();
+  Collecting collecting(request.job, "samples");
+  const auto measured = collecting.measure(
+      [&](const PassControl& how) { return collect(model, request.collect, how); });
+  if (!measured) return collecting.exit_code();
+  const CollectResult& result = *measured;
 
   const HoldInterrupts hold;
   write_statistics(request.out, result.statistics);
@@ -211,17 +157,15 @@ int run(CollectRequest& request, const Call& call, Output& out) {
     write_npz(activations, result.activations);
   }
   request.job.answer(
-      out, [&] { return as_json(request, result, activations, seconds); },
-      [&] { return as_text(request, result, activations, seconds); });
-  if (const auto missed = missed_sites(request, result); !missed.empty()) {
-    fail(request.out, "a value at every site asked for",
-         fmt::format("none at {} (the file holds the others)", joined(missed, ", ")));
-  }
+      out, [&] { return as_json(request, result, activations, collecting.seconds()); },
+      [&] { return as_text(request, result, activations, collecting.seconds()); });
+  refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
   if (!result.interrupted) return kDone;
-  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
-                          grouped(result.samples), count_of(planned, "sample"), request.out,
-                          how_to_continue(call, request, result, planned)));
-  return interrupt.exit_code();
+  note(false,
+       fmt::format("scute: interrupted after {} of {}; {} holds those; {}", grouped(result.samples),
+                   count_of(collecting.planned(), "sample"), request.out,
+                   how_to_continue(call, request, result, collecting.planned())));
+  return collecting.exit_code();
 }
 
 }  // namespace

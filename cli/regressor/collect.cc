@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -47,10 +48,7 @@ void RegressorCollectRequest::check() {
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
-  if (!out.ends_with(".safetensors") && !out.ends_with(".pt")) {
-    throw UsageError(
-        fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", out));
-  }
+  check_statistics_name(out);
   collect.features = features.root;
   collect.normalize = !features.no_normalize;
   if (windows.role) collect.role = parse_feature_role(*windows.role);
@@ -68,8 +66,8 @@ Json as_json(const RegressorCollectRequest& request, const RegressorCollectResul
   out["windows_listed"] = result.listed;
   out["pieces"] = result.pieces;
   out["sites"] = std::ssize(result.statistics.sites);
-  out["silent_sites"] = Json::array();
-  for (const std::string& site : result.silent_sites) out["silent_sites"].push_back(site);
+  out["silent_sites"] = array_of(result.silent_sites);
+  out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
   out["nan_features"] = result.found.nans;
   out["infinite_features"] = result.found.infinities;
   out["seconds"] = seconds;
@@ -90,26 +88,19 @@ std::string as_text(const RegressorCollectRequest& request, const RegressorColle
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
   out += fmt::format("time       {}, {} windows a second\n", duration_text(seconds),
                      significant(static_cast<double>(result.windows) / seconds, 3));
-  return out + fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
+  out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
+  return out + nonfinite_text(result.statistics);
 }
 
 /// What to type to do the rest: the same command line, with later flags that count instead.
 std::string how_to_continue(const Call& call, const RegressorCollectRequest& request,
                             const RegressorCollectResult& result) {
-  const std::filesystem::path file(request.out);
-  const auto beside = [&](const char* what) {
-    const auto name = file.stem().string() + what + file.extension().string();
-    return (file.parent_path() / name).string();
-  };
-  Arguments rest{"collect"};
-  rest.insert(rest.end(), call.arguments.begin(), call.arguments.end());
-  rest.insert(rest.end(), {"--skip", fmt::format("{}", request.collect.skip + result.pieces),
-                           "--out", beside("-rest")});
+  Arguments changed{"--skip", fmt::format("{}", request.collect.skip + result.pieces)};
   if (request.collect.take) {
-    rest.insert(rest.end(), {"--take", fmt::format("{}", *request.collect.take - result.pieces)});
+    changed.insert(changed.end(),
+                   {"--take", fmt::format("{}", *request.collect.take - result.pieces)});
   }
-  return "to continue:\n  " + shell_command(rest) + "\n  " +
-         shell_command({"merge", request.out, beside("-rest"), "--out", beside("-all")});
+  return to_continue(call, request.out, changed);
 }
 
 int run(RegressorCollectRequest& request, const Call& call, Output& out) {
@@ -118,36 +109,23 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
   refuse_to_replace(request.out);
   { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
-  const Interrupt interrupt;
-  request.job.begin();
-  RegressorCollectResult result;
-  try {
-    Progress progress("collect", "windows", request.job.quiet);
-    result = collect_regressor(
-        checkpoint, request.collect,
-        {.threads = request.job.threads,
-         .progress = [&](int64_t done, int64_t total) { progress.update(done, total); },
-         .cancelled = &interrupt.flag()});
-  } catch (const Error& error) {
-    if (interrupt.exit_code() == 0) throw;
-    note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
-    return interrupt.exit_code();
-  }
-  const double seconds = request.job.seconds();
+  Collecting collecting(request.job, "windows");
+  const auto measured = collecting.measure(
+      [&](const PassControl& how) { return collect_regressor(checkpoint, request.collect, how); });
+  if (!measured) return collecting.exit_code();
+  const RegressorCollectResult& result = *measured;
+
   const HoldInterrupts hold;
   write_statistics(request.out, result.statistics);
   request.job.answer(
-      out, [&] { return as_json(request, result, seconds); },
-      [&] { return as_text(request, result, seconds); });
-  if (!result.silent_sites.empty()) {
-    fail(request.out, "a value at every site asked for",
-         fmt::format("none at {} (the file holds the others)", joined(result.silent_sites, ", ")));
-  }
+      out, [&] { return as_json(request, result, collecting.seconds()); },
+      [&] { return as_text(request, result, collecting.seconds()); });
+  refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
                           grouped(result.windows), count_of(result.windows_planned, "window"),
                           request.out, how_to_continue(call, request, result)));
-  return interrupt.exit_code();
+  return collecting.exit_code();
 }
 
 }  // namespace

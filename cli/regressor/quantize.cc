@@ -132,8 +132,7 @@ Json as_json(const RegressorQuantizeRequest& request, const RegressorQuantizeAns
   out["ranges"] = static_cast<int64_t>(answer.sites);
   out["bytes"] = file_size(request.out);
   out["checked_windows"] = answer.checked;
-  out["remarks"] = Json::array();
-  for (const std::string& sentence : answer.remarks) out["remarks"].push_back(sentence);
+  out["remarks"] = array_of(answer.remarks);
   return out;
 }
 

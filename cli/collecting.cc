@@ -1,0 +1,72 @@
+#include "cli/collecting.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
+#include "scute/base/names.h"
+
+namespace scute::cli {
+
+void check_statistics_name(const std::string& file) {
+  if (file.ends_with(".safetensors") || file.ends_with(".pt")) return;
+  throw UsageError(
+      fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", file));
+}
+
+void Collecting::say_nothing_written(const Error& error) {
+  note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
+}
+
+std::vector<std::string> missed_sites(const std::vector<std::string>& silent,
+                                      const std::string& sites_flag) {
+  const bool steps_wanted = sites_flag.find("steps") != std::string::npos;
+  std::vector<std::string> out;
+  for (const std::string& site : silent) {
+    if (steps_wanted || !site.ends_with(":steps")) out.push_back(site);
+  }
+  return out;
+}
+
+void refuse_silence(const std::string& file, const std::vector<std::string>& missed,
+                    std::string_view hint) {
+  if (missed.empty()) return;
+  fail(file, "a value at every site asked for",
+       fmt::format("none at {} (the file holds the others){}{}", joined(missed, ", "),
+                   hint.empty() ? "" : "; ", hint));
+}
+
+std::vector<std::string> nonfinite_sites(const StatisticsSet& set) {
+  std::vector<std::string> out;
+  for (const auto& [name, statistic] : set.sites) {
+    if (statistic.nans + statistic.infs == 0) continue;
+    out.push_back(fmt::format("{} ({} NaN, {} infinite)", name, statistic.nans, statistic.infs));
+  }
+  return out;
+}
+
+std::string nonfinite_text(const StatisticsSet& set) {
+  std::string out;
+  for (const std::string& site : nonfinite_sites(set)) {
+    out += fmt::format("WARNING    {}: decide refuses it unless told --allow-nonfinite\n", site);
+  }
+  return out;
+}
+
+std::string to_continue(const Call& call, const std::string& file, const Arguments& changed) {
+  const std::filesystem::path path(file);
+  const auto beside = [&](const char* what) {
+    const auto name = path.stem().string() + what + path.extension().string();
+    return (path.parent_path() / name).string();
+  };
+  Arguments rest{"collect"};
+  rest.insert(rest.end(), call.arguments.begin(), call.arguments.end());
+  rest.insert(rest.end(), changed.begin(), changed.end());
+  rest.insert(rest.end(), {"--out", beside("-rest")});
+  return "to continue:\n  " + shell_command(rest) + "\n  " +
+         shell_command({"merge", file, beside("-rest"), "--out", beside("-all")});
+}
+
+}  // namespace scute::cli
