@@ -25,3 +25,5 @@ if ! { cmake -S . -B build -G Ninja "${options[@]}" &&
 fi
 
 build/cli/scute demo "$@"
+command -v scute >/dev/null || echo "
+(scute is $PWD/build/cli/scute here; export PATH=$PWD/build/cli:\$PATH lets you type it as above.)"

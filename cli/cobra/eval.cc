@@ -174,6 +174,7 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
 int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
+  request.log.check();
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
 
   request.job.begin();

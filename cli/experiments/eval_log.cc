@@ -7,8 +7,7 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
-#include "scute/base/threads.h"
-#include "scute/kernels/gemm.h"
+#include "scute/experiments/log.h"
 
 namespace scute::cli {
 
@@ -16,14 +15,15 @@ void EvalLog::declare(Options& options) {
   options.text("--log", path, "FILE", "add a record to this experiment log");
 }
 
+void EvalLog::check() const {
+  if (!path.empty()) check_log(path);
+}
+
 void EvalLog::add(EvaluationFacts facts, const Call& call, const Job& job, double seconds) const {
-  if (path.empty()) return;
   facts.command = call.command();
   facts.timestamp = local_time("%Y-%m-%d %H:%M:%S");
   facts.seconds = seconds;
-  facts.machine["processor"] = processor_name();
-  facts.machine["threads"] = Threads(job.threads).count();
-  facts.machine["instruction_set"] = std::string(highway_target());
+  facts.machine = machine_json(job.threads);
   try {
     const HoldInterrupts hold;
     log_evaluation(path, facts);

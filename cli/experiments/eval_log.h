@@ -14,6 +14,8 @@ struct EvalLog {
   std::string path;  ///< empty: no record
 
   void declare(Options& options);
+  /// Before the work: Error when no record can be added there.
+  void check() const;
   /// Adds the record, with command, time and machine; a failure warns: the results are not lost for
   /// it.
   void add(EvaluationFacts facts, const Call& call, const Job& job, double seconds) const;

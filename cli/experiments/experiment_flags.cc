@@ -8,7 +8,6 @@
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
-#include "scute/kernels/gemm.h"
 
 namespace scute::cli {
 namespace {
@@ -217,9 +216,7 @@ RunHow ExperimentWatch::how() {
     }
   };
   out.local_time = local_time;
-  out.machine["processor"] = processor_name();
-  out.machine["threads"] = Threads(job_.threads).count();
-  out.machine["instruction_set"] = std::string(highway_target());
+  out.machine = machine_json(job_.threads);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include "cli/experiments/experiment_text.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/experiments/log.h"
 
 namespace scute::cli {
 namespace {
@@ -44,6 +45,7 @@ Json experiment_json(const std::string& log, const Experiment& experiment) {
 
 int run_experiment(const std::string& log, const Job& job,
                    const std::function<Experiment(RunHow how)>& work, Output& out) {
+  check_log(log);
   ExperimentWatch watch(job);
   Experiment experiment;
   try {

@@ -103,6 +103,7 @@ void warn_of_calibration(const EvalRequest& request, const ModelDescription& mod
 
 int run(EvalRequest& request, const Call& call, Output& out) {
   const ModelDescription description = describe_model(request.model);
+  request.log.check();
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);
   const ScoreWork work = read_score_work(description, options);

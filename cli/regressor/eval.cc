@@ -196,6 +196,7 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
         "nothing is quantized");
   }
   // What cannot be written is found out before the work, not after it.
+  request.log.check();
   if (!request.save_calibrated.empty()) const AtomicFile probe(request.save_calibrated);
   if (!request.out_dir.empty()) {
     make_folder(request.out_dir);

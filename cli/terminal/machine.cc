@@ -8,6 +8,9 @@
 #include <optional>
 #include <sstream>
 
+#include "scute/base/threads.h"
+#include "scute/kernels/gemm.h"
+
 namespace scute::cli {
 namespace {
 
@@ -62,6 +65,14 @@ std::string processor_name() {
     if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
   }
   return "unknown processor";
+}
+
+Json machine_json(int threads) {
+  Json out;
+  out["processor"] = processor_name();
+  out["threads"] = Threads(threads).count();
+  out["instruction_set"] = std::string(highway_target());
+  return out;
 }
 
 }  // namespace scute::cli

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "scute/base/json.h"
+
 namespace scute::cli {
 
 /// Of the clock on the wall.
@@ -27,5 +29,7 @@ int64_t peak_memory();
 int64_t disk_free(const std::string& folder);
 /// "Intel(R) Xeon(R) …", or "unknown processor".
 std::string processor_name();
+/// What a record says of it: {"processor", "threads", "instruction_set"}. threads: 0 is all.
+Json machine_json(int threads);
 
 }  // namespace scute::cli

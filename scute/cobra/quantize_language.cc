@@ -12,8 +12,7 @@ namespace {
 
 constexpr const char* kBucket = "llm";
 constexpr const char* kHowToCollect =
-    "scute collect MODEL --images DIR --sites 'layer_*,lm_head:input*' --out FILE measures them; "
-    "give that as --stats FILE";
+    "statistics collected with --sites 'layer_*,lm_head:input*' have them";
 
 /// The hash that the language model's own quantization compares with: what was said of the whole
 /// model holds for it.

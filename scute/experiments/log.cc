@@ -221,6 +221,12 @@ ExperimentLog read_log(const std::string& path) {
   return log;
 }
 
+void check_log(const std::string& path) {
+  std::error_code unreadable;
+  if (std::filesystem::is_directory(path, unreadable))
+    fail(path, "a file that records are added to", "a folder");
+}
+
 void append_record(const std::string& path, const Json& record) {
   make_folder(std::filesystem::path(path).parent_path());
   check_regular(path);

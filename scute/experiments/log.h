@@ -47,6 +47,9 @@ std::string path_beside(const std::string& folder, const std::string& name);
 /// below a second.
 ExperimentLog read_log(const std::string& path);
 
+/// Error when there is something at `path` that no record can be added to, as a folder.
+void check_log(const std::string& path);
+
 /// Adds a line under a lock, complete or not at all, on disk when this returns. The log's folder is
 /// made when missing.
 void append_record(const std::string& path, const Json& record);

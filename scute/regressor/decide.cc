@@ -72,11 +72,13 @@ Plan decide_regressor(const RegressorStatistics& statistics, const RegressorQuan
   asked.grid = {how.bits, true};
   asked.headroom = options.headroom;
   if (how.backend == RegressorBackend::extension && how.bits == 8) {
-    // Its 8-bit codes, but for the first convolution's, span what was seen (spec regressor §3.3).
+    // Its 8-bit codes, but for the first convolution's, span what was seen (README.md).
     asked.rules.push_back({"patch_embedding:input", asked.policy, {}, {}});
     asked.policy = Policy::parse("minmax");
   }
   add_regressor_rules(asked);
+  // The largest magnitude is that of the finite values; infinite features are counted and told.
+  asked.allow_nonfinite = options.method == RegressorMethod::maxabs;
   return make_plan(statistics, asked);
 }
 

@@ -18,6 +18,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
+using testing::ThrowsMessage;
 using Method = RegressorMethod;
 using Mode = RegressorQuantization::Mode;
 using Backend = RegressorBackend;
@@ -69,6 +70,19 @@ TEST_F(RegressorRanges, MaxabsIsTheLargestMagnitudeTimesTheHeadroom) {
   EXPECT_FLOAT_EQ(scale(16, values, {Method::maxabs, 1}), 3.0F / 32767);
   EXPECT_FLOAT_EQ(scale(16, values, {Method::maxabs, 1.25}), 6.0F / 32767);
   EXPECT_FLOAT_EQ(scale(8, {1, 4}, {Method::maxabs, 1}), 4.0F / 127);
+}
+
+TEST_F(RegressorRanges, MaxabsLeavesOutWhatIsNoNumberAndTheOthersRefuseIt) {
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
+  const std::vector<float> values{-3, 1, kInfinite, std::numeric_limits<float>::quiet_NaN()};
+  EXPECT_FLOAT_EQ(scale(8, values, {Method::maxabs, 1}), 3.0F / 127);
+  for (const Method method : {Method::p99, Method::mse}) {
+    EXPECT_THAT(
+        [&] {
+          scale(8, values, {method, 1});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("proj:input"), HasSubstr("1 NaN"))));
+  }
 }
 
 TEST_F(RegressorRanges, P99IsThe99thPercentileOfTheMagnitude) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 
 #include "scute/base/json.h"
@@ -188,25 +189,41 @@ TEST(EvalRegressor, WhatIsDoubtfulIsSaid) {
               HasSubstr(":input saturate"));
 }
 
-/// A copy of the features whose first evaluated sequence has numbers that are none.
-void copy_with_gaps(const std::string& to) {
+/// A copy of the features in which some values of a sequence are others; its path.
+std::string edited_features(const TemporaryFolder& folder, const char* sequence,
+                            std::initializer_list<std::pair<size_t, double>> values) {
+  const std::string to = folder.path("features");
   fs::copy(kFeatures, to, fs::copy_options::recursive);
-  const std::string file = to + "/npy/Grid2.feats.npy";
+  const std::string file = to + "/npy/" + sequence + ".feats.npy";
   const Tensor frames = read_npy(file).to_f32();
   Tensor edited = Tensor::of<float>(frames.shape(), frames.values<float>());
-  edited.mutable_values<float>()[5] = std::numeric_limits<float>::quiet_NaN();
-  edited.mutable_values<float>()[80] = std::numeric_limits<float>::infinity();
+  for (const auto& [index, value] : values) {
+    edited.mutable_values<float>()[index] = static_cast<float>(value);
+  }
   write_npy(file, edited);
+  return to;
 }
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
 
 TEST(EvalRegressor, FeaturesThatAreNoNumbersAreCounted) {
   const TemporaryFolder folder;
-  copy_with_gaps(folder.path("features"));
-  const Json answer = answer_of(kModels + "slim.pt", {}, folder.path("features"));
+  const std::string features = edited_features(folder, "Grid2", {{5, kNan}, {80, kInfinite}});
+  const Json answer = answer_of(kModels + "slim.pt", {}, features);
   EXPECT_EQ(answer.at("nonfinite", "").at("nan", "").as_int(""), 1);
   EXPECT_EQ(answer.at("nonfinite", "").at("inf", "").as_int(""), 1);
-  EXPECT_THAT(evaluate(kModels + "slim.pt", {}, folder.path("features")).out,
+  EXPECT_THAT(evaluate(kModels + "slim.pt", {}, features).out,
               HasSubstr("1 NaN (taken as 0), 1 infinite"));
+}
+
+TEST(EvalRegressor, CollectTellsOfFeaturesThatAreNoNumbers) {
+  const TemporaryFolder folder;
+  const Ended ended = scute_program({"collect", kModels + "slim.pt", "--feat-root",
+                                     edited_features(folder, "Grid1", {{80, kInfinite}}), "--out",
+                                     folder.path("s.safetensors")});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("0 NaN (taken as 0), 1 infinite"));
 }
 
 TEST(EvalRegressor, WrongUsageIsExplained) {
@@ -228,6 +245,7 @@ TEST(EvalRegressor, WrongUsageIsExplained) {
   expect(scute_program({"generate", slim}), 1,
          "a regressor, for which there are collect, quantize");
   expect(evaluate(slim, {"--out-dir", "CMakeLists.txt/out"}), 1, "CMakeLists.txt/out");
+  expect(evaluate(slim, {"--log", "tests"}), 1, "tests: expected a file that records");
   expect(evaluate(slim, {"--calib-headroom", "0.5"}), 2, "--calib-headroom");
   expect(evaluate(slim, {}, "tests/golden"), 1, "json");
   expect(evaluate(kModels + "slim_one_frame.pt", {}, "nowhere"), 1, "nowhere");
