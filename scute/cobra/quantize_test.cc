@@ -201,9 +201,9 @@ TEST_F(CobraQuantize, WhatThePlanLacksIsDecidedFromStatistics) {
 TEST_F(CobraQuantize, AskingForALowBitLanguageModelWithoutItsRangesIsAnError) {
   CobraQuantizeOptions options;
   options.buckets["llm"] = LayerFormat::parse("W8A8", "");
-  EXPECT_THAT([&] { quantize(buckets_only(), options); },
-              ThrowsMessage<Error>(
-                  AllOf(HasSubstr("llm"), HasSubstr("layer_"), HasSubstr("scute collect"))));
+  EXPECT_THAT(
+      [&] { quantize(buckets_only(), options); },
+      ThrowsMessage<Error>(AllOf(HasSubstr("llm"), HasSubstr("layer_"), HasSubstr("--sites"))));
   options.buckets.clear();
   options.buckets["vision.clip"] = LayerFormat{};
   EXPECT_THAT([&] { quantize(plan, options); },
