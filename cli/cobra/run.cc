@@ -23,11 +23,11 @@ struct CobraRunRequest {
 };
 
 int run(CobraRunRequest& request, const Call& call, Output& out) {
-  const auto& [model, flags, rule] = request;
+  const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  use_rule(rule, "percentile", std::string(kDefaultPolicy), setting);
+  use_rule(request.rule, "percentile", std::string(kDefaultPolicy), setting);
   const auto work = [&](RunHow how) {
-    return CobraSubject(flags.subject(model), std::move(how)).run(setting);
+    return CobraSubject(flags.subject(request.model), std::move(how)).run(setting);
   };
   return run_experiment(flags.shared.log, flags.job, work, out);
 }

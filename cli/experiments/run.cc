@@ -24,11 +24,11 @@ struct RunRequest {
 };
 
 int run(RunRequest& request, const Call& call, Output& out) {
-  const auto& [model, flags, rule] = request;
+  const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  use_rule(rule, "quamba", "auto", setting);
+  use_rule(request.rule, "quamba", "auto", setting);
   const auto work = [&](RunHow how) {
-    Subject subject(flags.subject(model), std::move(how));
+    Subject subject(flags.subject(request.model), std::move(how));
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);
     return subject.run(setting);
   };
