@@ -2,7 +2,8 @@
 # Installs what is missing (Debian 12), builds scute and runs every check, fastest first.
 #   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
-#   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer
+#   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer,
+#                     a build file by file
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
@@ -163,31 +164,38 @@ run_tests() {
   in_pairs run_program "$folder" -- "$@"
 }
 
+# layer_programs SUFFIX LAYER…: their test programs.
 # The simulations of verdicts take two minutes under the sanitizers, and do nothing there that the
 # other tests of the layer do not do.
 layer_programs() {
-  local filter
+  local filter suffix=$1
+  shift
   for layer in "$@"; do
     filter=
     if [ "$layer" = experiments ]; then filter=" --gtest_filter=-Difference.ItemsNeeded*:Difference.EqualModels*"; fi
-    echo "scute/$layer/${layer}_test$filter"
+    echo "scute/$layer/${layer}_test$suffix$filter"
   done
 }
 
 layers=(base tensor io text kernels observe quantize decide models data evaluate recipe language cobra regressor
   experiments)
 
-# Without oneDNN and SIMD (other processors), without optimization (what inlining hides), file by file (a
-# missing include): three things no other stage does, in one build.
+# Without oneDNN and SIMD (other processors) and without optimization (what inlining hides). The tests are
+# the objects of the main build, which are compiled so in any case, with other libraries.
 unoptimized() {
-  local targets="scute" layer programs
-  for layer in "${layers[@]}"; do targets+=" ${layer}_test"; done
-  mapfile -t programs < <(layer_programs "${layers[@]}")
-  build_in build/plain "$targets" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DSCUTE_PLAIN=ON \
-    -DSCUTE_UNITY=OFF -DSCUTE_WERROR=ON &&
-    run_tests build/plain "${programs[@]}" &&
-    quietly unoptimized tests/unoptimized_test.sh build/plain/cli/scute build/cli/scute &&
+  local programs
+  mapfile -t programs < <(layer_programs _plain "${layers[@]}")
+  build_in build unoptimized &&
+    run_tests build "${programs[@]}" &&
+    quietly unoptimized tests/unoptimized_test.sh build/cli/scute_plain build/cli/scute &&
     cat $logs/unoptimized.log
+}
+
+# Every file by itself, with the other compiler: an include that is missing shows, which the main build's
+# batches may hide.
+file_by_file() {
+  build_in build/files "" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DSCUTE_PLAIN=ON -DSCUTE_UNITY=OFF \
+    -DSCUTE_WERROR=ON -DCMAKE_CXX_COMPILER=clang++-14
 }
 
 # Addresses, undefined behaviour and fuzzing share one build with Clang.
@@ -203,7 +211,7 @@ sanitizer_build() {
 }
 sanitizer_tests() {
   local programs
-  mapfile -t programs < <(layer_programs "${sanitized_layers[@]}")
+  mapfile -t programs < <(layer_programs "" "${sanitized_layers[@]}")
   run_tests build/sanitize "${programs[@]}"
 }
 
@@ -275,6 +283,8 @@ if [ $extent != fast ]; then
   stage "fuzzing, $fuzz_seconds seconds each" fuzz
   stage "threads under the thread sanitizer" threads
 fi
+
+if [ $extent = all ]; then stage "every file by itself, with Clang" file_by_file; fi
 
 printf '\nstages: %d passed, %d failed\n' $passed ${#failed[@]}
 time=$(clock $((SECONDS - began)))

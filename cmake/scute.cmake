@@ -53,20 +53,14 @@ function(scute_precompiled target level)
     file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/headers_${level}.cc CONTENT "")
     add_library(scute_headers_${level} OBJECT ${PROJECT_BINARY_DIR}/headers_${level}.cc)
     target_link_libraries(scute_headers_${level} PRIVATE scute_flags fmt::fmt)
-    target_compile_options(scute_headers_${level} PRIVATE $<$<CONFIG:Release>:-O${level}>)
+    target_compile_options(scute_headers_${level} PRIVATE ${level_${level}})
     target_precompile_headers(
       scute_headers_${level} PRIVATE <algorithm> <array> <atomic> <chrono> <cmath> <cstdint>
       <filesystem> <functional> <limits> <map> <memory> <mutex> <optional> <set> <span> <string>
       <string_view> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
   endif()
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O${level}>)
+  target_compile_options(${target} PRIVATE ${level_${level}})
   target_link_libraries(${target} PRIVATE fmt::fmt)
-  if(target STREQUAL scute_kernels AND CMAKE_BUILD_TYPE STREQUAL Debug)
-    # Highway's vectors are functions that must be inlined, and GCC 12 takes the wrong form of a
-    # prefetch at -O0 when a precompiled header comes first.
-    target_compile_options(${target} PRIVATE -O1)
-    return()
-  endif()
   target_precompile_headers(${target} REUSE_FROM scute_headers_${level})
   # Several files are compiled as one: what each instantiates of the same templates is then done
   # once. Names in anonymous namespaces must be unique in a layer. Not in kernels: Highway includes
@@ -77,48 +71,101 @@ function(scute_precompiled target level)
     target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
 endfunction()
+foreach(level 1 2 3)
+  set(level_${level} $<$<CONFIG:Release>:-O${level}>)
+endforeach()
+# What the optimizer hides, and the kernels of processors that have none of their own.
+set(level_plain -O0 -UNDEBUG)
 
 target_compile_definitions(scute_flags INTERFACE SCUTE_VERSION="${PROJECT_VERSION}")
-if(SCUTE_PLAIN)
-  target_compile_definitions(scute_flags INTERFACE SCUTE_PLAIN)
-endif()
 target_include_directories(scute_flags INTERFACE ${PROJECT_SOURCE_DIR})
 
+# scute_library(base [PLAIN] SOURCES … DEPENDS … LIBRARIES …): scute_base, or scute_base_plain.
+function(scute_library name)
+  cmake_parse_arguments(ARG "PLAIN" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  list(TRANSFORM ARG_DEPENDS PREPEND "scute_")
+  set(target scute_${name})
+  if(ARG_PLAIN)
+    set(target scute_${name}_plain)
+    list(TRANSFORM ARG_DEPENDS APPEND "_plain")
+    add_library(${target} STATIC EXCLUDE_FROM_ALL ${ARG_SOURCES})
+  else()
+    add_library(${target} STATIC ${ARG_SOURCES})
+  endif()
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(${target} PUBLIC scute_flags ${ARG_DEPENDS} Threads::Threads
+                                  PRIVATE ${ARG_LIBRARIES})
+  if(ARG_PLAIN OR SCUTE_PLAIN)
+    target_compile_definitions(${target} PRIVATE SCUTE_PLAIN)
+  endif()
+  if(ARG_PLAIN AND name STREQUAL kernels)
+    # Highway's vectors are functions that must be inlined, and GCC 12 takes the wrong form of a
+    # prefetch at -O0 when a precompiled header comes first.
+    target_compile_options(${target} PRIVATE -O1 -UNDEBUG)
+  elseif(ARG_PLAIN)
+    scute_precompiled(${target} plain)
+  else()
+    scute_optimization(level ${name})
+    scute_precompiled(${target} ${level})
+  endif()
+endfunction()
+
+# Every layer twice when there are tests: as users get it, and without optimization (target
+# `unoptimized`).
 function(scute_layer name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "GENERATED;DEPENDS;LIBRARIES;PLAIN_LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(TRANSFORM ARG_DEPENDS PREPEND "scute_")
-  if(NOT sources)
-    add_library(scute_${name} INTERFACE)
+  list(APPEND sources ${ARG_GENERATED})
+  scute_library(${name} SOURCES ${sources} DEPENDS ${ARG_DEPENDS} LIBRARIES ${ARG_LIBRARIES})
+  if(NOT SCUTE_TESTS)
     return()
   endif()
-  add_library(scute_${name} STATIC ${sources})
-  set_target_properties(scute_${name} PROPERTIES LINKER_LANGUAGE CXX)
-  target_link_libraries(scute_${name} PUBLIC scute_flags ${ARG_DEPENDS} Threads::Threads
-                                      PRIVATE ${ARG_LIBRARIES})
-  scute_optimization(level ${name})
-  scute_precompiled(scute_${name} ${level})
-  if(SCUTE_TESTS AND tests)
-    scute_test(${name}_test SOURCES ${tests} LIBRARIES scute_${name})
+  if(NOT ARG_PLAIN_LIBRARIES)
+    set(ARG_PLAIN_LIBRARIES ${ARG_LIBRARIES})
+  endif()
+  scute_library(${name} PLAIN SOURCES ${sources} DEPENDS ${ARG_DEPENDS}
+                LIBRARIES ${ARG_PLAIN_LIBRARIES})
+  if(tests)
+    scute_test(${name}_test SOURCES ${tests} LIBRARIES scute_${name} PLAIN_LIBRARIES
+               scute_${name}_plain)
   endif()
 endfunction()
 
-# A test program; its tests run from the repository's top folder.
+# A test program; its tests run from the repository's top folder. With PLAIN_LIBRARIES the same
+# objects are linked once more, with those, for the target `unoptimized`.
 function(scute_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES;PLAIN_LIBRARIES" ${ARGN})
+  set(sources ${ARG_SOURCES})
+  set(compiled ${name})
+  if(ARG_PLAIN_LIBRARIES)
+    set(compiled ${name}_objects)
+    add_library(${compiled} OBJECT ${ARG_SOURCES})
+    set(sources $<TARGET_OBJECTS:${compiled}>)
+    add_executable(${name}_plain EXCLUDE_FROM_ALL ${sources})
+    set_target_properties(${name}_plain PROPERTIES LINKER_LANGUAGE CXX)
+    target_link_libraries(${name}_plain PRIVATE scute_flags ${ARG_PLAIN_LIBRARIES} GTest::gmock
+                                                GTest::gtest_main)
+    add_dependencies(unoptimized ${name}_plain)
+  endif()
+  add_executable(${name} ${sources})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+  foreach(target ${name} ${compiled})
+    target_link_libraries(${target} PRIVATE scute_flags ${ARG_LIBRARIES} GTest::gmock
+                                            GTest::gtest_main)
+  endforeach()
   # Tests take half the time to build at -O0, and hardly longer to run: what they test is not.
-  target_compile_options(${name} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O0>)
+  target_compile_options(${compiled} PRIVATE -O0)
   # The test library's headers are 1.8 of the 3.7 s that a test file takes to compile.
   list(LENGTH ARG_SOURCES count)
   if(count GREATER 2)
-    target_precompile_headers(${name} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+    target_precompile_headers(${compiled} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   endif()
-  target_link_libraries(${name} PRIVATE scute_flags ${ARG_LIBRARIES} GTest::gmock
-                                        GTest::gtest_main)
   gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} TEST_PREFIX "${name}."
                        DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
 endfunction()
+if(SCUTE_TESTS)
+  add_custom_target(unoptimized)
+endif()
