@@ -60,6 +60,24 @@ void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
        suspicious ? "is it the one that belongs to this model?" : "");
 }
 
+int64_t Findings::note_sample(const std::map<std::string, Statistic>& seen,
+                              const std::string& shown) {
+  int64_t nonfinite = 0, bytes = 0;
+  for (const auto& [name, statistic] : seen) {
+    nonfinite += statistic.nans + statistic.infs > 0 ? 1 : 0;
+    bytes += statistic.histogram.bytes();
+  }
+  if (nonfinite > 0) {
+    note(Level::failure, "sample",
+         fmt::format("NaN or infinite values at {}", count_of(nonfinite, "site")),
+         "the weights are damaged or overflow in this precision");
+  } else {
+    note(Level::ok, "sample",
+         fmt::format("{}, {}, all values finite", shown, count_of(std::ssize(seen), "site")));
+  }
+  return bytes;
+}
+
 void Findings::note_peak(int64_t peak) {
   const int64_t available = memory_of_machine().available + peak_memory();
   const bool too_much = peak > available;

@@ -2,12 +2,15 @@
 // kind.
 #pragma once
 
+#include <cstdint>
 #include <exception>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/terminal/options.h"
+#include "scute/observe/statistic.h"
 #include "scute/text/tokenizer.h"
 
 namespace scute::cli {
@@ -34,6 +37,9 @@ class Findings {
   void note_machine();
   /// Whether the tokenizer may belong to a model of `rows` rows; null: there is none.
   void note_tokenizer(const Tokenizer* tokenizer, int64_t rows);
+  /// Whether all that a sample showed was finite; `shown`: "512 tokens". Gives the bytes of its
+  /// histograms.
+  int64_t note_sample(const std::map<std::string, Statistic>& seen, const std::string& shown);
   /// `peak` bytes beside those that are free.
   void note_peak(int64_t peak);
   /// Writes them; kFailed when one is a FAIL.

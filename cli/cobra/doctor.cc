@@ -185,18 +185,10 @@ void CobraExamination::one_picture() {
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
   if (!ran) return;
-  int64_t nonfinite = 0, per_thread = run.arena().bytes();
-  for (const auto& [name, statistic] : recorder.statistics()) {
-    nonfinite += statistic.nans + statistic.infs > 0 ? 1 : 0;
-    per_thread += statistic.histogram.bytes();
-  }
-  findings.note(nonfinite > 0 ? Level::failure : Level::ok, "sample",
-                nonfinite > 0
-                    ? fmt::format("NaN or infinite values at {}", count_of(nonfinite, "site"))
-                    : fmt::format("1 picture and {}, {}, all values finite",
-                                  count_of(std::ssize(ids_), "token"),
-                                  count_of(std::ssize(recorder.statistics()), "site")),
-                nonfinite > 0 ? "the weights are damaged or overflow in this precision" : "");
+  const int64_t per_thread =
+      run.arena().bytes() +
+      findings.note_sample(recorder.statistics(),
+                           fmt::format("1 picture and {}", count_of(std::ssize(ids_), "token")));
   const int64_t pictures = readable_ > 0 ? std::min(readable_, collect.batches * collect.batch_size)
                                          : collect.batches * collect.batch_size;
   const int threads = threads_.count();

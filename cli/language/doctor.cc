@@ -157,18 +157,9 @@ void Examination::one_sample() {
     seconds = time(kSeqlen);
   });
   if (!ran) return;
-  int64_t nonfinite = 0, per_thread = run.arena().bytes();
-  for (const auto& [name, statistic] : recorder.statistics()) {
-    nonfinite += statistic.nans + statistic.infs > 0 ? 1 : 0;
-    per_thread += statistic.histogram.bytes();
-  }
-  findings.note(
-      nonfinite > 0 ? Level::failure : Level::ok, "sample",
-      nonfinite > 0
-          ? fmt::format("NaN or infinite values at {}", count_of(nonfinite, "site"))
-          : fmt::format("{} tokens, {}, all values finite", kSeqlen,
-                        count_of(static_cast<int64_t>(recorder.statistics().size()), "site")),
-      nonfinite > 0 ? "the weights are damaged or overflow in this precision" : "");
+  const int64_t per_thread =
+      run.arena().bytes() +
+      findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
   const int threads = threads_.count();
   findings.note(Level::ok, "time",
                 fmt::format("about {} for {} samples of {} tokens on {}",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -28,6 +29,12 @@ template <class To, class From>
 To narrow(From value, std::string_view where) {
   if (!std::in_range<To>(value)) fail(where, "a value in range", std::to_string(value));
   return static_cast<To>(value);
+}
+
+/// Error naming `where` for a value below `least`.
+inline void require_at_least(std::string_view where, int64_t value, int64_t least) {
+  if (value >= least) return;
+  fail(where, "at least " + std::to_string(least), std::to_string(value));
 }
 
 }  // namespace scute

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "scute/base/checked.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/cobra/collect_meta.h"
@@ -131,12 +132,9 @@ MeasureOptions measure_options(const CobraCollectOptions& options) {
 }
 
 void check(const CobraCollectOptions& options) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least) fail(name, fmt::format("at least {}", least), fmt::format("{}", value));
-  };
-  at_least("--batches", options.batches, 1);
-  at_least("--batch-size", options.batch_size, 1);
-  at_least("--max-samples-per-batch", options.max_samples_per_batch, 0);
+  require_at_least("--batches", options.batches, 1);
+  require_at_least("--batch-size", options.batch_size, 1);
+  require_at_least("--max-samples-per-batch", options.max_samples_per_batch, 0);
   if (options.per_channel && options.max_samples_per_batch > 0) {
     fail("--max-samples-per-batch", "no --per-channel, which needs every value", "both");
   }

@@ -13,13 +13,10 @@ namespace scute {
 namespace {
 
 void check(const RegressorCollectOptions& options) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least) fail(name, fmt::format("at least {}", least), fmt::format("{}", value));
-  };
-  at_least("--quant-calib-batches", options.batches, 0);
-  at_least("--batch-size", options.batch_size, 1);
-  at_least("--skip", options.skip, 0);
-  at_least("--take", options.take.value_or(1), 1);
+  require_at_least("--quant-calib-batches", options.batches, 0);
+  require_at_least("--batch-size", options.batch_size, 1);
+  require_at_least("--skip", options.skip, 0);
+  require_at_least("--take", options.take.value_or(1), 1);
 }
 
 int64_t windows_in(std::span<const WindowPiece> pieces) {
