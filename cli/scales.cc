@@ -90,9 +90,10 @@ void ScalesRequest::declare(Options& options) {
   options.last_means(FlagInfo::Means::model);
   options.texts("--set", sets, "EDIT...",
                 "'GLOB*=1.5' multiplies the range of the sites that match, 'GLOB=3' makes it "
-                "-3 .. 3 (a side of 0 stays 0), 'GLOB+=0.5' widens both sides; the value is of the "
-                "range, of which the 8-bit scale is 1/127; 'GLOB* =3' with a blank where a glob "
-                "ends in *",
+                "-3 .. 3 (a side of 0 stays 0), 'GLOB=-1:3' makes it -1 .. 3, 'GLOB+=0.5' widens "
+                "both sides; the value is of the range, of which the 8-bit scale is 1/127; "
+                "'GLOB* =3' with a blank where a glob ends in *; a GLOB that matches no site may "
+                "name tensors of scales, as trace prints them",
                 Options::Need::required);
   options.flag("--dry-run", dry_run, "show what would change, write nothing");
   options.json(json);

@@ -79,9 +79,29 @@ std::string explanation(const SiteList& list, const std::string& name,
   return fmt::format("{} matches {}", name, count_of(static_cast<int64_t>(sites.size()), "site"));
 }
 
-int find_site(const SiteList& list, const SitesRequest& request, Output& out) {
+/// Sites whose scales are kept in tensors of this name or glob, and in words which.
+std::string sites_of_tensors(const SiteList& list, const std::vector<StoredScale>& scales,
+                             const std::string& name, std::vector<Site>& sites) {
+  std::string words;
+  for (const StoredScale& scale : scales) {
+    const Site* site = list.find(scale.site);
+    if (site == nullptr || !glob_match(name, scale.tensor)) continue;
+    if (words.empty()) words = fmt::format("{} holds the scale of {}", scale.tensor, scale.site);
+    const auto same = [&](const Site& other) { return other.name == site->name; };
+    if (std::ranges::none_of(sites, same)) sites.push_back(*site);
+  }
+  if (sites.size() < 2) return words;
+  return fmt::format("{} matches tensors that hold the scales of {}", name,
+                     count_of(std::ssize(sites), "site"));
+}
+
+int find_site(const SiteList& list, const std::vector<StoredScale>& scales,
+              const SitesRequest& request, Output& out) {
   const std::string &name = request.what[1], &model = request.model;
   std::vector<Site> sites;
+  if (const std::string words = sites_of_tensors(list, scales, name, sites); !words.empty()) {
+    return explain_sites(list, request, words, sites, out);
+  }
   try {
     sites = list.match(name, model);
   } catch (const Error&) {
@@ -98,7 +118,8 @@ int find_site(const SiteList& list, const SitesRequest& request, Output& out) {
 void SitesRequest::declare(Options& options) {
   options.model(model);
   options.texts("GLOB", what, "GLOB...",
-                "only these sites, e.g. 'layer_0.*'; or: find NAME, to have a name explained");
+                "only these sites, e.g. 'layer_0.*'; or: find NAME, to have a name explained: of a "
+                "site, or of a tensor that trace prints");
   options.json(json);
 }
 
@@ -122,8 +143,9 @@ int explain_sites(const SiteList& list, const SitesRequest& request, const std::
   return kDone;
 }
 
-int show_sites(const SiteList& list, const SitesRequest& request, Output& out) {
-  if (request.find()) return find_site(list, request, out);
+int show_sites(const SiteList& list, const std::vector<StoredScale>& scales,
+               const SitesRequest& request, Output& out) {
+  if (request.find()) return find_site(list, scales, request, out);
   const auto sites = list.match(request.what.empty() ? "*" : request.what[0], request.model);
   if (request.json) {
     Json result;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/terminal/options.h"
+#include "scute/language/scale_names.h"
 #include "scute/models/sites.h"
 
 namespace scute::cli {
@@ -19,9 +20,10 @@ struct SitesRequest {
   bool find() const { return !what.empty() && what[0] == "find"; }
 };
 
-/// Lists the model's sites that match, or explains the name that is looked for. Gives the exit
-/// code.
-int show_sites(const SiteList& list, const SitesRequest& request, Output& out);
+/// Lists the model's sites that match, or explains the name that is looked for: also of a tensor
+/// of `scales`. Gives the exit code.
+int show_sites(const SiteList& list, const std::vector<StoredScale>& scales,
+               const SitesRequest& request, Output& out);
 /// What the name that is looked for stands for, in `words` of the caller, and these sites.
 int explain_sites(const SiteList& list, const SitesRequest& request, const std::string& words,
                   const std::vector<Site>& sites, Output& out);

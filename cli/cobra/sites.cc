@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include "cli/form.h"
+#include "scute/base/error.h"
 #include "scute/cobra/folder.h"
 #include "scute/cobra/percentile_config.h"
+#include "scute/cobra/trace.h"
 
 namespace scute::cli {
 namespace {
@@ -45,15 +47,28 @@ std::vector<Site> sites_of_bucket(const SiteList& list, const std::string& bucke
   return out;
 }
 
+/// The bucket that a person means, as --targets reads it; "" for none that the model has.
+std::string bucket_meant(const SiteList& list, const std::string& name) {
+  if (list.find(name) != nullptr && !is_bucket(name)) return "";
+  try {
+    std::string bucket = normalize_target(name);
+    return list.find(bucket) == nullptr ? "" : bucket;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 int run(CobraSitesRequest& request, const Call&, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const SiteList list = CobraSites(model.config, model.language.scheme).list();
-  if (!request.find() || !is_bucket(request.what[1]) || list.find(request.what[1]) == nullptr) {
-    return show_sites(list, request, out);
+  const std::string bucket = request.find() ? bucket_meant(list, request.what[1]) : "";
+  if (!bucket.empty()) {
+    return explain_sites(list, request, bucket_words(model, bucket),
+                         sites_of_bucket(list, bucket, request.model), out);
   }
-  const std::string& bucket = request.what[1];
-  return explain_sites(list, request, bucket_words(model, bucket),
-                       sites_of_bucket(list, bucket, request.model), out);
+  std::vector<StoredScale> scales;
+  if (request.find() && model.low_bit) scales = trace_cobra(request.model).stored();
+  return show_sites(list, scales, request, out);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "cli/terminal/words.h"
@@ -34,25 +35,46 @@ std::optional<double> mean_of(const std::vector<SiteRanges>& sites, Member membe
   return count == 0 ? std::nullopt : std::optional(sum / static_cast<double>(count));
 }
 
-std::string configuration_text(const Json& record) {
-  const Json* config = field(record, {"config"});
-  const Json none;
-  const Json& from = config == nullptr ? none : *config;
-  const auto words = [&](std::string_view key) { return value_text(from.find(key)); };
-  std::string out = "Configuration\n";
-  out += line("model", words("model"));
-  out += line("quantization", bits_text(from));
-  if (from.find("policy") != nullptr) out += line("policy", words("policy"));
-  const Json* alpha = from.find("percentile_alpha");
-  out += line("percentile alpha",
-              alpha == nullptr || alpha->is_null() ? "none given" : value_text(alpha));
+/// A setting of a product that is no language model, in its words: "calib_windows" as "calib
+/// windows"; empty for what says nothing there.
+std::string setting_line(const std::string& key, const Json& value) {
+  constexpr std::array kSaidAbove{"model", "w_bits", "a_bits", "policy"};
+  if (value.is_null() || std::ranges::count(kSaidAbove, key) > 0) return "";
+  if (value.is_bool() && !value.as_bool("") && key != "normalize") return "";
+  std::string words = key;
+  std::ranges::replace(words, '_', ' ');
+  return line(printable(words), value_text(&value));
+}
+
+/// What the schema of language models asks of every record.
+std::string language_settings(const Json& config, const Json& record) {
+  const auto words = [&](std::string_view key) { return value_text(config.find(key)); };
+  const Json* alpha = config.find("percentile_alpha");
+  std::string out = line("percentile alpha",
+                         alpha == nullptr || alpha->is_null() ? "none given" : value_text(alpha));
   out += line("group heads", words("group_heads"));
   out += line("GPTQ", words("apply_gptq"));
-  if (from.find("calib_data_num") != nullptr) {
+  if (config.find("calib_data_num") != nullptr) {
     const Json* there = field(record, {"calibration", "samples"});
     const std::string of = there == nullptr ? "" : value_text(there) + " of at most ";
     out += line("calibration", fmt::format("{}{} samples of up to {} tokens", of,
                                            words("calib_data_num"), words("calib_seqlen")));
+  }
+  return out;
+}
+
+std::string configuration_text(const Json& record) {
+  const Json* config = field(record, {"config"});
+  const Json none;
+  const Json& from = config == nullptr ? none : *config;
+  std::string out = "Configuration\n";
+  out += line("model", value_text(from.find("model")));
+  out += line("quantization", bits_text(from));
+  if (from.find("policy") != nullptr) out += line("policy", value_text(from.find("policy")));
+  if (text_field(from, {"model_kind"}).empty()) {
+    out += language_settings(from, record);
+  } else {
+    for (const auto& [key, value] : from.as_object("")) out += setting_line(key, value);
   }
   if (!text_field(record, {"id"}).empty()) {
     out += line("experiment", printable(text_field(record, {"id"})));
@@ -62,10 +84,11 @@ std::string configuration_text(const Json& record) {
 }
 
 std::string averages_text(const std::vector<SiteRanges>& sites, std::string_view what) {
-  return fmt::format("  average over {}: range {} before, {} after, reduced by {}; clipped {}\n",
-                     what, optional_text(mean_of(sites, &SiteRanges::before_range)),
+  const auto reduction = mean_of(sites, &SiteRanges::reduction);
+  return fmt::format("  average over {}: range {} before, {} after{}; clipped {}\n", what,
+                     optional_text(mean_of(sites, &SiteRanges::before_range)),
                      optional_text(mean_of(sites, &SiteRanges::after_range)),
-                     percent_text(mean_of(sites, &SiteRanges::reduction)),
+                     reduction ? ", reduced by " + percent_text(reduction) : "",
                      percent_text(mean_of(sites, &SiteRanges::clipped)));
 }
 
@@ -144,8 +167,12 @@ std::string baselines_text(const Json& record) {
   for (const auto& [name, task] : tasks->as_object("")) {
     const auto mean = number_field(task, {"baseline", "mean"});
     if (!mean) continue;
+    const auto error = number_field(task, {"baseline", "mean_stderr"});
+    const ShownUnit unit = shown_unit("m");
     out += line("  in floats",
-                with_error(mean, number_field(task, {"baseline", "mean_stderr"}), 5) + " m");
+                with_error(unit.factor * *mean, error ? std::optional(unit.factor * *error) : error,
+                           unit.digits.value_or(5)) +
+                    " " + unit.unit);
     out += line("  ratio", with_error(number_field(task, {"against_baseline", "ratio"}),
                                       number_field(task, {"against_baseline", "ratio_stderr"}), 4));
   }

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <cstdio>
 #include <ctime>
 #include <optional>
@@ -20,17 +22,23 @@
 namespace scute::cli {
 namespace {
 
+enum class Asks { list, show, compare, activations };
+
 struct LogRequest {
   std::string log = "logs/percentile_experiments.jsonl", mlflow;
-  std::vector<std::string> what, filters, compare;
+  std::vector<std::string> words, filters, compared;
   std::vector<double> alphas;
   std::optional<int64_t> last;
-  bool csv = false, json = false, markdown = false;
+  bool csv = false, json = false, markdown = false, zero_based = false;
 
-  bool is(std::string_view word) const { return !what.empty() && what[0] == word; }
+  Asks asks = Asks::list;          ///< what `words` and --compare ask for
+  std::vector<std::string> which;  ///< experiments, or the file
 
   void declare(Options& options);
-  void check() const;
+  void check();
+
+ private:
+  void understand();
 };
 
 void say(const std::string& text) { std::fputs((printable(text) + "\n").c_str(), stderr); }
@@ -45,23 +53,21 @@ int64_t milliseconds(const std::string& time) {
 }
 
 void LogRequest::declare(Options& options) {
-  options.texts("WHAT", what, "WHAT...",
-                "show N: one experiment; activations FILE: what any percentile would clip of saved "
-                "activations (.npz); nothing: the list");
+  options.texts("WHAT", words, "WHAT...",
+                "show N, or N alone: one experiment; compare I J, or I J alone: what differs, and "
+                "whether it is more than noise; activations FILE: what any percentile would clip "
+                "of saved activations (.npz); nothing: the list. Experiments go by number (the "
+                "first is 1, the last also -1) or the first digits of an id");
   options.text("--log,--log-file", log, "FILE", "the experiment log");
-  options.integer("--last", last, {1}, "all", "the newest ones, after filtering");
+  options.integer("--last", last, {1}, "all",
+                  "the newest ones, after filtering; of 1 all that show tells");
   options.texts("--filter", filters, "TERM...",
                 "only those with this in model or command, or with this \"KEY: VALUE\" in the "
                 "configuration, e.g. 'percentile_alpha: 1.0'; of several, all must match");
-  options.custom("--compare", "I,J", "",
-                 "two experiments, by number (-1: the last) or the first digits of an id: what "
-                 "differs, and whether it is more than noise",
-                 [this](const std::string& given) {
-                   compare = words_of({given});
-                   if (compare.size() != 2) {
-                     fail("--compare", "two experiments, I,J", fmt::format("\"{}\"", given));
-                   }
-                 });
+  options.custom("--compare", "I,J", "", "as compare I J",
+                 [this](const std::string& given) { compared = words_of({given}); });
+  options.flag("--zero-based", zero_based,
+               "numbers count from 0, as view_percentile_logs.py counts them");
   options.custom("--percentile-alpha", "A,B...", "that of the file's name, or 0.9995,0.99999,1",
                  "with activations: shares of values kept; 50 to 100: in percent",
                  [this](const std::string& given) {
@@ -77,23 +83,46 @@ void LogRequest::declare(Options& options) {
   options.json(json);
 }
 
-void LogRequest::check() const {
-  const bool list = what.empty() && compare.empty();
-  if (!list && !(is("show") && what.size() == 2) && !(is("activations") && what.size() == 2) &&
-      !(what.empty() && !compare.empty())) {
+/// What is asked for. "--compare 1 2" leaves the second number to `words`.
+void LogRequest::understand() {
+  which = words;
+  if (!compared.empty()) {
+    asks = Asks::compare;
+    which.insert(which.begin(), compared.begin(), compared.end());
+    return;
+  }
+  if (words.empty()) return;
+  constexpr std::array kVerbs{std::pair{"list", Asks::list}, std::pair{"show", Asks::show},
+                              std::pair{"compare", Asks::compare},
+                              std::pair{"activations", Asks::activations}};
+  for (const auto& [verb, meaning] : kVerbs) {
+    if (words[0] != verb) continue;
+    asks = meaning;
+    which.erase(which.begin());
+    if (meaning == Asks::compare) which = words_of(which);
+    return;
+  }
+  which = words_of(words);
+  asks = which.size() == 1 ? Asks::show : Asks::compare;
+}
+
+void LogRequest::check() {
+  understand();
+  const size_t needed = asks == Asks::list ? 0 : asks == Asks::compare ? 2 : 1;
+  if (which.size() != needed) {
     throw UsageError(
-        "expected scute log, scute log show N, scute log --compare I,J or scute log activations "
+        "expected scute log, scute log show N, scute log compare I J or scute log activations "
         "FILE (see scute log --help)");
   }
-  if (!what.empty() && !compare.empty()) {
-    throw UsageError(fmt::format("expected {} or --compare, found both", what[0]));
-  }
-  if (!list && (csv || markdown || !mlflow.empty() || !filters.empty() || last)) {
+  if (asks != Asks::list && (csv || markdown || !mlflow.empty() || !filters.empty() || last)) {
     throw UsageError(
         "--csv, --markdown, --mlflow, --filter and --last go with the list; numbers of experiments "
         "are those of the whole log");
   }
-  if (!alphas.empty() && !is("activations")) {
+  if (zero_based && asks != Asks::show && asks != Asks::compare) {
+    throw UsageError("--zero-based goes with show and compare");
+  }
+  if (!alphas.empty() && asks != Asks::activations) {
     throw UsageError("--percentile-alpha goes with activations FILE");
   }
   const int forms = int{csv} + int{json} + int{markdown};
@@ -121,6 +150,15 @@ Entries selected(const ExperimentLog& log, const LogRequest& request) {
   return out;
 }
 
+void show(const ExperimentLog& log, const LogEntry& entry, bool json, Output& out) {
+  const Json record = entry.record(log.path);
+  if (json) {
+    out.write_json(record);
+  } else {
+    out.write(summary_text(record));
+  }
+}
+
 void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
   const Entries entries = selected(log, request);
   if (entries.empty()) {
@@ -139,42 +177,51 @@ void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
     out.write_json(list_json(log, entries));
   } else if (request.markdown) {
     out.write(list_markdown(entries));
+  } else if (request.last == 1 && !entries.empty()) {
+    show(log, *entries.front(), false, out);
   } else if (!entries.empty() && request.mlflow.empty()) {
     out.write(list_text(entries));
   }
 }
 
-void compare_two(const ExperimentLog& log, const LogRequest& request, Output& out) {
-  const LogEntry &a = log.find(request.compare[0]), &b = log.find(request.compare[1]);
-  if (request.json) {
+/// By the number that is meant, or by id.
+const LogEntry& find(const ExperimentLog& log, const std::string& which, bool zero_based) {
+  const bool number =
+      !which.empty() && which.size() < 10 &&
+      std::ranges::all_of(which, [](unsigned char c) { return std::isdigit(c) != 0; });
+  if (number && zero_based) return log.find(std::to_string(std::stoll(which) + 1));
+  if (number && std::stoll(which) == 0) {
+    throw UsageError(
+        "expected numbers as scute log lists them, from 1, found 0; --zero-based counts from 0");
+  }
+  return log.find(which);
+}
+
+void compare_two(const ExperimentLog& log, const LogEntry& a, const LogEntry& b, bool json,
+                 Output& out) {
+  if (json) {
     out.write_json(compare_json(log, a, b));
   } else {
     out.write(compare_text(log, a, b));
   }
 }
 
-void show(const ExperimentLog& log, const LogRequest& request, Output& out) {
-  const Json record = log.find(request.what[1]).record(log.path);
-  if (request.json) {
-    out.write_json(record);
-  } else {
-    out.write(summary_text(record));
-  }
-}
-
 int run(LogRequest& request, const Call&, Output& out) {
-  if (request.is("activations")) {
-    show_activations(request.what[1], request.alphas, request.json, out);
+  if (request.asks == Asks::activations) {
+    show_activations(request.which[0], request.alphas, request.json, out);
     return kDone;
   }
   const ExperimentLog log = open_log(request.log);
   for (const std::string& remark : log.remarks) say(log.path + ", " + remark);
-  if (!request.compare.empty()) {
-    compare_two(log, request, out);
-  } else if (request.is("show")) {
-    show(log, request, out);
-  } else {
+  if (request.asks == Asks::list) {
     list(log, request, out);
+    return kDone;
+  }
+  const LogEntry& first = find(log, request.which[0], request.zero_based);
+  if (request.asks == Asks::show) {
+    show(log, first, request.json, out);
+  } else {
+    compare_two(log, first, find(log, request.which[1], request.zero_based), request.json, out);
   }
   return kDone;
 }

@@ -3,6 +3,7 @@
 
 #include "cli/form.h"
 #include "scute/language/collect.h"
+#include "scute/language/trace.h"
 
 namespace scute::cli {
 namespace {
@@ -10,7 +11,10 @@ namespace {
 struct LanguageSitesRequest : SitesRequest {};
 
 int run(LanguageSitesRequest& request, const Call&, Output& out) {
-  return show_sites(list_sites(describe_model(request.model)), request, out);
+  const ModelDescription model = describe_model(request.model);
+  std::vector<StoredScale> scales;
+  if (request.find() && model.low_bit) scales = trace_scales(request.model).stored();
+  return show_sites(list_sites(model), scales, request, out);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ struct RegressorSitesRequest : SitesRequest {};
 
 int run(RegressorSitesRequest& request, const Call&, Output& out) {
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
-  return show_sites(list_regressor_sites(checkpoint.config), request, out);
+  return show_sites(list_regressor_sites(checkpoint.config), {}, request, out);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ std::vector<NamedTensor> probe_folder(const std::string& folder) {
 
 }  // namespace
 
-FolderEdit edit_cobra(const std::string& folder, const std::vector<RangeEdit>& edits) {
+FolderEdit edit_cobra(const std::string& folder, const std::vector<RangeEdit>& asked) {
   const CobraLowBitFiles files = read_cobra_low_bit_files(folder);
   const CobraConfig& config = files.description.config;
   Plan before = ranges_before(files.parts);
@@ -64,6 +64,7 @@ FolderEdit edit_cobra(const std::string& folder, const std::vector<RangeEdit>& e
     scales.insert(scales.end(), files.language->scales.begin(), files.language->scales.end());
   }
   if (before.sites.empty()) fail(folder, "scales or clips to edit", "weights alone");
+  const std::vector<RangeEdit> edits = edits_of_sites(asked, before, scales);
   Plan after = before;
   FolderEdit out;
   out.path = std::filesystem::canonical(folder).string();

@@ -25,8 +25,8 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
 }
 
-/// The magnitude of one side after the edit; a side of 0 stays 0.
-double edited_side(double magnitude, const RangeEdit& edit) {
+/// Of one side after the edit; a side of 0 stays 0.
+double edited_magnitude(double magnitude, const RangeEdit& edit) {
   if (edit.op == RangeEdit::Operator::multiply) return magnitude * edit.value;
   if (magnitude == 0) return 0;
   return edit.op == RangeEdit::Operator::set ? edit.value : magnitude + edit.value;
@@ -39,8 +39,13 @@ double edited_side(double magnitude, const RangeEdit& edit) {
 }
 
 void apply(const RangeEdit& edit, const std::string& site, Decision& decision) {
-  const double lo_side = std::max(-decision.lo, 0.0), hi_side = std::max(decision.hi, 0.0);
-  const double lo = -edited_side(lo_side, edit), hi = edited_side(hi_side, edit);
+  double lo_side = std::max(-decision.lo, 0.0), hi_side = std::max(decision.hi, 0.0);
+  double lo = -edited_magnitude(lo_side, edit), hi = edited_magnitude(hi_side, edit);
+  if (edit.lowest) {  // both ends are given: a side may begin or end
+    lo_side = hi_side = 0;
+    lo = *edit.lowest;
+    hi = edit.value;
+  }
   // NaN fails every comparison; a side that was there must still be there.
   const auto kept = [](double before, double after) { return before == 0 || after > 0; };
   constexpr auto kMost = static_cast<double>(std::numeric_limits<float>::max());
@@ -80,7 +85,9 @@ void say_so(const RangeEdit& edit, const RangeChange& change, Decision& decision
 
 RangeEdit RangeEdit::parse(std::string_view text) {
   const auto refuse = [&] {
-    fail("--set", "GLOB=VALUE, GLOB*=VALUE or GLOB+=VALUE, such as 'layer_0.x_proj:input*=1.5'",
+    fail("--set",
+         "GLOB=VALUE, GLOB=LOW:HIGH (LOW <= 0 <= HIGH), GLOB*=VALUE or GLOB+=VALUE, such as "
+         "'layer_0.x_proj:input*=1.5'",
          fmt::format("\"{}\"", text));
   };
   const size_t equals = text.rfind('=');
@@ -91,18 +98,52 @@ RangeEdit RangeEdit::parse(std::string_view text) {
   if (glob.ends_with('+')) out.op = Operator::add;
   if (out.op != Operator::set) glob.remove_suffix(1);
   out.glob = trimmed(glob);
-  const std::string_view digits = trimmed(text.substr(equals + 1));
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), out.value);
-  if (out.glob.empty() || error != std::errc() || end != digits.data() + digits.size()) refuse();
-  if (!std::isfinite(out.value)) refuse();
+  if (out.glob.empty()) refuse();
+  const auto number = [&](std::string_view digits) {
+    digits = trimmed(digits);
+    double value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const bool whole = error == std::errc() && end == digits.data() + digits.size();
+    if (!whole || !std::isfinite(value)) refuse();
+    return value;
+  };
+  const std::string_view values = text.substr(equals + 1);
+  const size_t colon = values.find(':');
+  out.value = number(colon == std::string_view::npos ? values : values.substr(colon + 1));
+  if (colon == std::string_view::npos) return out;
+  out.lowest = number(values.substr(0, colon));
+  if (out.op != Operator::set || *out.lowest > 0 || out.value < 0) refuse();
   return out;
 }
 
 std::string RangeEdit::text() const {
   const std::string_view sign = kOperators[static_cast<size_t>(op)];
   const bool blank = op == Operator::set && (glob.ends_with('*') || glob.ends_with('+'));
-  return fmt::format("{}{}{}{}", glob, blank ? " " : "", sign, value);
+  const std::string low = lowest ? fmt::format("{}:", *lowest) : "";
+  return fmt::format("{}{}{}{}{}", glob, blank ? " " : "", sign, low, value);
+}
+
+std::vector<RangeEdit> edits_of_sites(const std::vector<RangeEdit>& edits, const Plan& ranges,
+                                      const std::vector<StoredScale>& scales) {
+  std::vector<RangeEdit> out;
+  for (const RangeEdit& edit : edits) {
+    std::vector<std::string> sites;
+    for (const StoredScale& scale : scales) {
+      const bool named = glob_match(edit.glob, scale.tensor) && ranges.sites.contains(scale.site);
+      if (named && std::ranges::find(sites, scale.site) == sites.end()) sites.push_back(scale.site);
+    }
+    const bool of_site = std::ranges::any_of(
+        ranges.sites, [&](const auto& entry) { return glob_match(edit.glob, entry.first); });
+    if (of_site || sites.empty()) {
+      out.push_back(edit);
+      continue;
+    }
+    for (std::string& site : sites) {
+      out.push_back(edit);
+      out.back().glob = std::move(site);
+    }
+  }
+  return out;
 }
 
 std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edits) {

@@ -2,25 +2,29 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "scute/decide/plan.h"
 #include "scute/language/quantize.h"
+#include "scute/language/scale_names.h"
 
 namespace scute {
 
-/// "GLOB=1.5", "GLOB*=1.5" or "GLOB+=0.5". GLOB names sites; the value is of the RANGE, not of the
-/// scale (which is 1/127 of it with 8 bits):
+/// "GLOB=1.5", "GLOB=-1:1.5", "GLOB*=1.5" or "GLOB+=0.5". GLOB names sites; the value is of the
+/// RANGE, not of the scale (which is 1/127 of it with 8 bits):
 ///   *=  multiplies lo and hi;
-///   =   makes the range −value … value, but a side that kept nothing but 0 stays 0;
+///   =   makes the range −value … value, but a side that kept nothing but 0 stays 0; of two values
+///       these are its ends, lowest ≤ 0 ≤ value;
 ///   +=  widens (below 0: narrows) both sides by value, but a side of 0 stays 0.
 struct RangeEdit {
   enum class Operator { set, multiply, add };
   std::string glob;
   Operator op = Operator::set;
   double value = 0;
+  std::optional<double> lowest = {};
 
   /// The operator is found from the right: "layer_*.x_proj:input*=1.5" multiplies. A blank before
   /// the operator keeps a glob's own '*' apart: "layer_0.* =1.5" sets. Error on anything else.
@@ -41,6 +45,11 @@ struct RangeChange {
 /// Error, and nothing changed, when a glob matches no site (naming the nearest) or a range would
 /// become 0, negative, infinite or so small that its scale is not a normal float.
 std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edits);
+
+/// Edits of tensors, by the names that trace prints, as edits of the sites whose scales they hold;
+/// what matches a site of `ranges` stays. An edit of several tensors of one site is one edit of it.
+std::vector<RangeEdit> edits_of_sites(const std::vector<RangeEdit>& edits, const Plan& ranges,
+                                      const std::vector<StoredScale>& scales);
 
 /// A plan file as it will be: edited, with members that a plan has no use for ("comment") kept.
 struct PlanFileEdit {

@@ -220,11 +220,12 @@ ProbeComparison write_edited(const FolderEdit& edit,
   return out;
 }
 
-FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits) {
+FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& asked) {
   const LowBitFiles files = read_low_bit_files(folder);
   require_safetensors(folder);
   if (files.scales.empty()) fail(folder, "scales of activations to edit", "weights alone");
   const Plan before = ranges_before(files);
+  const std::vector<RangeEdit> edits = edits_of_sites(asked, before, files.scales);
   Plan after = before;
   FolderEdit out;
   out.path = fs::canonical(folder).string();

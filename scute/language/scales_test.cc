@@ -46,7 +46,10 @@ TEST(RangeEdit, TheOperatorIsFoundFromTheRight) {
   expect("layer_0.**=2", "layer_0.*", Operator::multiply, 2);
   expect("layer_0.* =2", "layer_0.*", Operator::set, 2);
   expect("*+=-1e-2", "*", Operator::add, -0.01);
-  for (const char* bad : {"", "x", "=3", "*=3", "x=", "x=3y", "x=nan", "x=inf", "x*=--1"}) {
+  expect("layer_0.x_proj:input=-0.5:3", "layer_0.x_proj:input", Operator::set, 3);
+  EXPECT_EQ(RangeEdit::parse("layer_0.x_proj:input = -0.5:3").lowest, -0.5);
+  for (const char* bad : {"", "x", "=3", "*=3", "x=", "x=3y", "x=nan", "x=inf", "x*=--1", "x=1:2",
+                          "x=-2:-1", "x=-1:", "x=:1", "x*=-1:1", "x=-1:1:1"}) {
     EXPECT_THAT(problem_of([&] { RangeEdit::parse(bad); }), HasSubstr("--set")) << bad;
   }
 }
@@ -86,6 +89,9 @@ TEST(EditPlan, OperatorsWorkOnTheRangeAndSidesOfZeroStayZero) {
   EXPECT_EQ(range_after("layer_1.dt_proj:output=3", "layer_1.dt_proj:output"), Range(0, 3));
   EXPECT_EQ(range_after("*:output+=1", "layer_1.dt_proj:output"), Range(0, 3));
   EXPECT_EQ(range_after("*:output*=2", "layer_1.x_proj:input"), Range(-1, 1)) << "not matched";
+  EXPECT_EQ(range_after("layer_0.x_proj:input=-0.5:3", "layer_0.x_proj:input"), Range(-0.5, 3));
+  EXPECT_EQ(range_after("layer_1.dt_proj:output=-1:1", "layer_1.dt_proj:output"), Range(-1, 1))
+      << "a side of 0 begins where both are given";
 }
 
 TEST(EditPlan, AnEntrySaysWhatWasDone) {
@@ -109,9 +115,9 @@ TEST(EditPlan, AnEntrySaysWhatWasDone) {
 }
 
 TEST(EditPlan, RefusesWhatMakesNoRangeAndChangesNothing) {
-  for (const char* edit :
-       {"layer_0.*:input*=0", "layer_0.*:input*=-1", "layer_0.*:input=0", "layer_0.*:input=-2",
-        "layer_0.*:input+=-0.25", "layer_0.*:input*=1e300", "layer_0.*:input*=1e-38"}) {
+  for (const char* edit : {"layer_0.*:input*=0", "layer_0.*:input*=-1", "layer_0.*:input=0",
+                           "layer_0.*:input=-2", "layer_0.*:input+=-0.25", "layer_0.*:input*=1e300",
+                           "layer_0.*:input*=1e-38", "layer_0.*:input=0:0"}) {
     Plan plan = small_plan();
     const auto edits = {RangeEdit::parse("layer_1.*=5"), RangeEdit::parse(edit)};
     EXPECT_THAT(problem_of([&] { edit_plan(plan, edits); }), HasSubstr("layer_")) << edit;
@@ -192,6 +198,19 @@ TEST_P(EditFolder, EveryTensorThatRepeatsTheScaleFollows) {
     EXPECT_NEAR(values[0], 1.5f * before.at(name)[0], 1e-6f * values[0]) << name;
     EXPECT_EQ(values[0], scales().at(names[0])[0]) << name;
   }
+}
+
+TEST_P(EditFolder, ATensorsNameStandsForItsSite) {
+  make();
+  const std::string site = mamba1() ? "layer_1.x_proj:input" : "layer_1.x_conv_out:input";
+  const std::string tensor = "backbone.layers.1.mixer.selective_scan.u_scale=2";
+  const FolderEdit by_tensor = edit_folder(low(), {RangeEdit::parse(tensor)});
+  const FolderEdit by_site = edit_folder(low(), {RangeEdit::parse(site + "=2")});
+  ASSERT_EQ(by_tensor.ranges.size(), 1u);
+  EXPECT_EQ(by_tensor.ranges[0].site, site);
+  EXPECT_EQ(by_tensor.ranges[0].edit, by_site.ranges[0].edit) << "recorded by site";
+  EXPECT_EQ(by_tensor.changes.size(), by_site.changes.size());
+  EXPECT_EQ(by_tensor.documents, by_site.documents);
 }
 
 TEST_P(EditFolder, PlanAndRecipeSayWhatWasDone) {

@@ -221,6 +221,14 @@ int64_t recorded_edits(const LowBitFiles& files) {
   return static_cast<int64_t>(edits->as_array("recipe.json").size());
 }
 
+std::vector<StoredScale> Trace::stored() const {
+  std::vector<StoredScale> out;
+  for (const TracedLayer& layer : layers) {
+    for (const TracedScale& scale : layer.scales) out.push_back(scale.stored);
+  }
+  return out;
+}
+
 Trace trace_scales(const std::string& folder) {
   const LowBitFiles files = read_low_bit_files(folder);
   Trace out;

@@ -57,6 +57,9 @@ struct Trace {
   std::vector<std::string> notes;   ///< which files were read; what cannot be known and why
   int64_t edits = 0;                ///< of scales, as recipe.json records them
 
+  /// Every tensor of scales, in the order of use.
+  std::vector<StoredScale> stored() const;
+
   /// {"model", "parts" (of Cobra), "mixer", "chain", "notes", "edits", "layers": [{"layer",
   /// "format", "scales": […]}]}; the head has "layer": "lm_head", a part of Cobra its name and
   /// perhaps "clips": […]. A scale repeats its site's range. Unknown numbers are null.

@@ -79,6 +79,14 @@ TEST_F(LowBitCobraProgram, ScalesEditsWhatTraceShows) {
   const Ended traced = scute_program({"trace", model, "--layer", "vision.dino"});
   EXPECT_THAT(traced.out, AllOf(HasSubstr("±2.5"), HasSubstr("edited")));
   EXPECT_THAT(scute_program({"trace", model}).out, HasSubstr("2 edits of ranges by hand"));
+  const std::string tensor = "vision.dino.blocks.0.attn.qkv.input_scale";
+  EXPECT_THAT(scute_program({"scales", model, "--set", tensor + "=2", "--dry-run"}).out,
+              HasSubstr("\nvision.dino.blocks.0.attn.qkv:input "));
+  EXPECT_THAT(scute_program({"sites", model, "find", tensor}).out,
+              HasSubstr("holds the scale of vision.dino.blocks.0.attn.qkv:input\n"));
+  EXPECT_EQ(scute_program({"sites", model, "find", "SigLIP"}).out,
+            scute_program({"sites", model, "find", "vision.siglip"}).out)
+      << "as --targets";
   const Ended wrong = scute_program({"scales", model, "--set", "vision.dinos=1"});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.err, HasSubstr("did you mean vision.dino"));

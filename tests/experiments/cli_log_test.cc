@@ -179,6 +179,29 @@ TEST_F(CliLog, CompareMarksDifferencesAndSaysWhetherTheyAreNoise) {
               AllOf(HasSubstr("not comparable: the log does not say"), HasSubstr("-6.82")));
 }
 
+TEST_F(CliLog, WhatAPersonTypesIsUnderstood) {
+  const std::string shown = log({"show", "2"}).out, compared = log({"compare", "1", "3"}).out;
+  ASSERT_THAT(shown, HasSubstr("models/Mamba-130m"));
+  ASSERT_THAT(compared, HasSubstr("ranges differ at 1 of 2 sites"));
+  EXPECT_EQ(log({"2"}).out, shown);
+  EXPECT_EQ(log({"show", "1", "--zero-based"}).out, shown);
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"1", "3"},
+                                             {"1,3"},
+                                             {"compare", "1,-1"},
+                                             {"--compare", "1", "3"},
+                                             {"--compare=1,3"},
+                                             {"--compare", "0,2", "--zero-based"},
+                                             {"compare", "0123", "fedc"}}) {
+    EXPECT_EQ(log(words).out, compared) << words[0];
+  }
+  EXPECT_THAT(log({"--compare", "0,1"}).err,
+              AllOf(HasSubstr("from 1, found 0"), HasSubstr("--zero-based")));
+  EXPECT_EQ(log({"list"}).out, log({}).out);
+  EXPECT_EQ(log({"--last", "1"}).out, log({"show", "3"}).out);
+  EXPECT_EQ(log({"--filter", "mamba-130m", "--last", "1"}).out, shown);
+}
+
 TEST_F(CliLog, CsvReadsBackInPython) {
   const Ended ended = log({"--csv"});
   ASSERT_EQ(ended.code, 0) << ended.err;
@@ -241,7 +264,12 @@ TEST_F(CliLog, EmptyAndMissingLogsSayHowToMakeOne) {
 TEST_F(CliLog, WrongUsageIsRefused) {
   for (const std::vector<std::string>& wrong :
        std::vector<std::vector<std::string>>{{"show"},
-                                             {"list"},
+                                             {"list", "1"},
+                                             {"1", "2", "3"},
+                                             {"compare", "1"},
+                                             {"activations"},
+                                             {"--zero-based"},
+                                             {"--compare", "0,1"},
                                              {"show", "1", "2"},
                                              {"show", "1", "--compare", "1,2"},
                                              {"--compare", "1"},

@@ -100,6 +100,13 @@ TEST_P(LowBit, TraceOfOneLayerAsCsvAndJsonSaysTheSame) {
     EXPECT_THAT(line, HasSubstr(scale.at("site", "").as_string("")));
   }
   EXPECT_FALSE(std::getline(lines, line));
+  // What it prints is understood where a person takes it next.
+  const std::string tensor = scales.as_array("")[0].at("tensor", "").as_string("");
+  const std::string site = scales.as_array("")[0].at("site", "").as_string("");
+  EXPECT_THAT(scute_program({"sites", model_, "find", tensor}).out,
+              testing::StartsWith(tensor + " holds the scale of " + site + "\n"));
+  EXPECT_THAT(scute_program({"scales", model_, "--set", tensor + "*=2", "--dry-run"}).out,
+              HasSubstr("\n" + site + " "));
   const Ended none = scute_program({"trace", model_, "--layer", "6"});
   EXPECT_EQ(none.code, 1);
   EXPECT_THAT(none.err, HasSubstr("6 layers"));

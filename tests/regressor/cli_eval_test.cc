@@ -149,6 +149,8 @@ TEST(EvalRegressor, ARecordIsListedAndShown) {
   EXPECT_THAT(list.out, AllOf(HasSubstr(" mm"), HasSubstr("integer, 8 bits")));
   const Ended show = scute_program({"log", "--log", log, "show", "1"});
   EXPECT_THAT(show.out, AllOf(HasSubstr("mean error"), HasSubstr("in floats"), HasSubstr("ratio")));
+  EXPECT_THAT(show.out, AllOf(HasSubstr("calib windows:"), Not(HasSubstr("GPTQ")),
+                              Not(HasSubstr("percentile alpha")), Not(HasSubstr("group heads"))));
   // The same experiment again has the same id, another one has another.
   answer_of(kModels + "slim.pt", {"--quant-bits", "8", "--log", log});
   answer_of(kModels + "slim.pt", {"--quant-bits", "16", "--log", log});
