@@ -9,6 +9,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/names.h"
+#include "scute/kernels/gemm.h"
 
 namespace scute::cli {
 namespace {
@@ -90,6 +91,17 @@ std::string model_text(const std::string& path) {
       "{} is a {}\n\n{}\nscute VERB {} --help shows every flag and an example. On what they write: "
       "{}.\n",
       path, name_of(kind), without_title(table), shell_word(path), joined(others, ", "));
+}
+
+std::string version_text() {
+#ifdef __clang__
+  constexpr const char* kCompiler = "Clang " __clang_version__;
+#else
+  constexpr const char* kCompiler = "GCC " __VERSION__;
+#endif
+  const std::string built = commit().empty() ? "" : fmt::format(" (commit {})", commit());
+  return fmt::format("scute {}{}\ncompiler         {}\ninstruction sets {}, oneDNN {}\n",
+                     SCUTE_VERSION, built, kCompiler, highway_target(), onednn_target());
 }
 
 }  // namespace scute::cli

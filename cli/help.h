@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "cli/verbs.h"
 
@@ -13,5 +14,9 @@ std::string overview();
 std::string forms_text(const Verb& verb);
 /// What scute can do with the model at `path`. Error when it is none.
 std::string model_text(const std::string& path);
+/// What --version shows: version and commit, compiler, the instruction sets in use.
+std::string version_text();
+/// The first digits of the commit this was built from (cmake/commit.cmake); "" when not known.
+std::string_view commit();
 
 }  // namespace scute::cli

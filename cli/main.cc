@@ -8,9 +8,12 @@
 #include <new>
 
 #include "cli/help.h"
+#include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
 #include "scute/base/error.h"
+#include "scute/base/json.h"
+#include "scute/text/utf8.h"
 
 namespace scute::cli {
 namespace {
@@ -31,7 +34,7 @@ int run(const Arguments& arguments, Output& out) {
     return kDone;
   }
   if (arguments[0] == "--version") {
-    out.write("scute " SCUTE_VERSION "\n");
+    out.write(version_text());
     return kDone;
   }
   const bool help = is_help(arguments[0]);
@@ -45,14 +48,24 @@ int run(const Arguments& arguments, Output& out) {
   return run_command(words, out);
 }
 
-int report(int code, std::string text) {
+/// On standard error: a line, or with --json an object.
+int report(int code, std::string text, bool json) {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fputs(fmt::format("scute: error: {}\n", text).c_str(), stderr);
+  std::string line = "scute: error: " + text;
+  if (json) {
+    Json error;
+    std::string storage;
+    error["error"] = with_valid_utf8(text, storage);
+    error["exit_code"] = code;
+    line = error.dump();
+  }
+  std::fputs((line + "\n").c_str(), stderr);
   return code;
 }
 
 int run_reporting(const Arguments& arguments) {
   Output out(Output::To::standard_output);
+  const bool json = std::ranges::count(arguments, "--json") > 0;
   try {
     int code = kDone;
     try {
@@ -64,11 +77,12 @@ int run_reporting(const Arguments& arguments) {
     out.finish();
     return code;
   } catch (const UsageError& error) {
-    return report(kWrongUsage, error.what());
+    return report(kWrongUsage, error.what(), json);
   } catch (const std::bad_alloc&) {
-    return report(kFailed, "memory: expected enough, found none left; fewer --threads need less");
+    return report(kFailed, "memory: expected enough, found none left; fewer --threads need less",
+                  json);
   } catch (const std::exception& error) {
-    return report(kFailed, error.what());
+    return report(kFailed, error.what(), json);
   }
 }
 
@@ -81,5 +95,6 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   // So does a file that would grow beyond what the shell allows: a full disk then.
   ::signal(SIGXFSZ, SIG_IGN);
+  scute::cli::end_on_signals();
   return scute::cli::run_reporting({argv + 1, argv + argc});
 }

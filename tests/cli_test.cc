@@ -79,7 +79,6 @@ TEST(Program, AloneAndWithHelpListsItsVerbs) {
   EXPECT_EQ(alone.out, scute_program({"--help"}).out);
   for (const std::string& verb : kVerbs) EXPECT_THAT(alone.out, HasSubstr("\n  " + verb + " "));
   EXPECT_EQ(scute_program({"sweeep"}).code, 2);
-  EXPECT_THAT(scute_program({"--version"}).out, StartsWith("scute "));
 }
 
 TEST(Program, HelpOfEveryVerbShowsDefaultsAndAnExampleThatWorks) {

@@ -78,7 +78,7 @@ int run(CobraGenerateRequest& request, const Call&, Output& out) {
                         .picture = voice.before(),
                         .image = request.image,
                         .picture_seconds = voice.seconds()};
-  return go_on(request, voice.language(), tokenizer, begin, out);
+  return go_on(request, model.language, voice.language(), tokenizer, begin, out);
 }
 
 }  // namespace

@@ -179,6 +179,8 @@ std::string baselines_text(const Json& record) {
   return out;
 }
 
+}  // namespace
+
 std::string results_text(const Json& record) {
   const Json none;
   const auto member = [&](std::string_view key) -> const Json& {
@@ -198,6 +200,8 @@ std::string results_text(const Json& record) {
   out += baselines_text(record);
   return "Results\n" + (out.empty() ? "  none: no task was asked for\n" : out);
 }
+
+namespace {
 
 /// Members that are there, e.g. of "files".
 std::string members_text(const Json& record, std::string_view key, std::string_view title,

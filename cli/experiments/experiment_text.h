@@ -16,6 +16,9 @@ namespace scute::cli {
 /// key may be missing or of the wrong type, as in other tools' logs.
 std::string summary_text(const Json& record);
 
+/// The results alone.
+std::string results_text(const Json& record);
+
 /// `text` from a file, safe to show on a terminal: control characters become "?".
 std::string printable(std::string_view text);
 /// "27.17 ± 0.61"; without an error the number alone, "-" without a number.

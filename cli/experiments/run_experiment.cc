@@ -17,10 +17,11 @@ std::string how_to_show(const std::string& log, const Json& record) {
   return shell_command(words);
 }
 
-std::string experiment_words(const std::string& log, const Experiment& experiment) {
-  std::string out = summary_text(experiment.record);
+/// With --quiet the results, and where the rest is.
+std::string experiment_words(const std::string& log, const Experiment& experiment, bool quiet) {
+  std::string out = quiet ? results_text(experiment.record) : summary_text(experiment.record);
   for (const std::string& sentence : experiment.remarks) out += "remark: " + sentence + "\n";
-  if (experiment.reused) {
+  if (experiment.reused && !quiet) {
     out += "statistics of the same model, data and settings were there: no pass was needed\n";
   }
   if (!experiment.checkpoint.empty()) out += fmt::format("wrote {}\n", experiment.checkpoint);
@@ -57,7 +58,7 @@ int run_experiment(const std::string& log, const Job& job,
     return watch.interrupted();
   }
   watch.finish_bar();
-  if (!job.json) out.write(experiment_words(log, experiment));
+  if (!job.json) out.write(experiment_words(log, experiment, job.quiet));
   show_warnings(experiment, log, out, job.json);
   if (job.json) out.write_json(experiment_json(log, experiment));
   return kDone;

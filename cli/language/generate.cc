@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 
@@ -15,18 +16,36 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/language/model_folder.h"
+#include "scute/language/tokenizer_files.h"
 #include "scute/text/utf8.h"
 
 namespace scute::cli {
 namespace {
 
 constexpr const char* kEndOfText = "<|endoftext|>";
+constexpr size_t kInputLimit = size_t{64} << 20;
 
-/// The id that ends a text, when the tokenizer has it.
-std::vector<int32_t> stop_ids(const GenerateFlags& request, const Tokenizer& tokenizer) {
+/// The ids that end a text: the model's own, else the tokenizer's.
+std::vector<int32_t> stop_ids(const GenerateFlags& request, const ModelDescription& description,
+                              const Tokenizer& tokenizer) {
+  if (request.ignore_eos) return {};
+  std::vector<int32_t> own = end_tokens(description);
+  if (!own.empty()) return own;
   const auto ids = tokenizer.encode(kEndOfText);
   const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
-  return known && !request.ignore_eos ? ids : std::vector<int32_t>{};
+  return known ? ids : std::vector<int32_t>{};
+}
+
+/// All of standard input.
+std::string read_input() {
+  std::string out;
+  std::array<char, 4096> buffer{};
+  while (const size_t count = std::fread(buffer.data(), 1, buffer.size(), stdin)) {
+    out.append(buffer.data(), count);
+    if (out.size() > kInputLimit) fail("--prompt -", "at most 64 MB of text", "more");
+  }
+  if (std::ferror(stdin) != 0) fail("--prompt -", "text on standard input", "an error reading it");
+  return out;
 }
 
 /// A generation as it goes on: text out, times noted.
@@ -152,20 +171,21 @@ int run(GenerateRequest& request, const Call&, Output& out) {
   const Beginning begin = read_beginning(request, tokenizer);
   const LanguageModel model =
       load_model(description, request.execution, LanguageModel::Head::packed);
-  return go_on(request, model, tokenizer, begin, out);
+  return go_on(request, description, model, tokenizer, begin, out);
 }
 
 }  // namespace
 
 void GenerateFlags::declare(Options& options, const std::string& temperature_otherwise) {
   options.model(model);
-  options.custom("--prompt", "TEXT", "", "text to continue",
+  options.custom("--prompt", "TEXT", "", "text to continue; -: what standard input holds",
                  [this](const std::string& given) { prompt = given; });
   options.text("--prompt-file", prompt_file, "FILE", "file with the text to continue");
   options.integer("--max-tokens,--genlen", how.max_tokens, {.least = 1}, "tokens at most");
   declare_sampling(options, temperature_otherwise);
   options.flag("--ignore-eos", ignore_eos,
-               fmt::format("go on after {}, which otherwise ends the text", kEndOfText));
+               "go on after the tokens that end a text (eos_token_id of the model's files, else "
+               "<|endoftext|>)");
   options.compute(execution.compute);
   options.backend(execution.backend);
   options.tokenizer(tokenizer);
@@ -214,7 +234,10 @@ void GenerateFlags::check(double otherwise) {
   }
 }
 
-std::string GenerateFlags::message() const { return prompt ? *prompt : read_text(prompt_file); }
+std::string GenerateFlags::message() const {
+  if (!prompt) return read_text(prompt_file);
+  return *prompt == "-" ? read_input() : *prompt;
+}
 
 Tokenizer GenerateFlags::read_tokenizer(const ModelDescription& description) const {
   auto out = load_tokenizer(description, tokenizer);
@@ -222,10 +245,11 @@ Tokenizer GenerateFlags::read_tokenizer(const ModelDescription& description) con
   return std::move(*out);
 }
 
-int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenizer& tokenizer,
-          const Beginning& begin, Output& out) {
+int go_on(const GenerateFlags& flags, const ModelDescription& description,
+          const LanguageModel& model, const Tokenizer& tokenizer, const Beginning& begin,
+          Output& out) {
   GenerateOptions options = flags.how;
-  options.stop = stop_ids(flags, tokenizer);
+  options.stop = stop_ids(flags, description, tokenizer);
   options.limit = std::min(tokenizer.size(), model.config().vocabulary);
   if (flags.job.threads > 1) {
     note(flags.job.quiet, "one text is computed by one thread: --threads changes nothing");

@@ -28,7 +28,7 @@ struct GenerateFlags {
   /// After parsing; `otherwise`: the temperature when none was given. UsageError on flags that do
   /// not go together.
   void check(double otherwise);
-  /// What is to be continued.
+  /// What is to be continued; read once, it may come from standard input.
   std::string message() const;
   /// Error when the model has none.
   Tokenizer read_tokenizer(const ModelDescription& description) const;
@@ -46,8 +46,10 @@ struct Beginning {
   double picture_seconds = 0;         ///< what it took to look at it, decoding included
 };
 
-/// Writes the text token by token, or one JSON object, until its end, Ctrl-C or a closed output.
-int go_on(const GenerateFlags& flags, const LanguageModel& model, const Tokenizer& tokenizer,
-          const Beginning& begin, Output& out);
+/// Writes the text token by token, or one JSON object, until the end that the model's files know,
+/// Ctrl-C or a closed output.
+int go_on(const GenerateFlags& flags, const ModelDescription& description,
+          const LanguageModel& model, const Tokenizer& tokenizer, const Beginning& begin,
+          Output& out);
 
 }  // namespace scute::cli

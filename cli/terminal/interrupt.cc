@@ -1,6 +1,9 @@
 #include "cli/terminal/interrupt.h"
 
 #include <signal.h>
+#include <unistd.h>
+
+#include <string_view>
 
 namespace scute::cli {
 namespace {
@@ -10,10 +13,29 @@ std::atomic<bool> interrupted{false};
 std::atomic<int> received{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
+/// Only what a signal handler may call.
+void say(std::string_view text) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+void end_program(int number) {
+  if (::isatty(STDERR_FILENO) == 1) say("\r\033[K");
+  say("scute: interrupted; files under the names asked for are complete or as they were\n");
+  ::_exit(128 + number);
+}
+
+void on_signals(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
 void on_signal(int number) {
   received = number;
   interrupted = true;
-  ::signal(number, SIG_DFL);
+  on_signals(end_program);
 }
 
 void change_mask(int how) {
@@ -26,18 +48,11 @@ void change_mask(int how) {
 
 }  // namespace
 
-Interrupt::Interrupt() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
+void end_on_signals() { on_signals(end_program); }
 
-Interrupt::~Interrupt() {
-  ::signal(SIGINT, SIG_DFL);
-  ::signal(SIGTERM, SIG_DFL);
-}
+Interrupt::Interrupt() { on_signals(on_signal); }
+
+Interrupt::~Interrupt() { end_on_signals(); }
 
 const std::atomic<bool>& Interrupt::flag() const { return interrupted; }
 

@@ -1,11 +1,17 @@
-// Ctrl-C.
+// Ctrl-C, which ends every verb within a second.
 #pragma once
 
 #include <atomic>
 
 namespace scute::cli {
 
-/// While it lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the program.
+/// From here on SIGINT and SIGTERM wipe what a bar left on the terminal's line, say that the work
+/// was interrupted, and end the program with 128 + the signal's number: what is written under its
+/// own name is complete, anything else is left beside it and taken away by the next run.
+void end_on_signals();
+
+/// While it lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the program as
+/// above.
 class Interrupt {
  public:
   Interrupt();

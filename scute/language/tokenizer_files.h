@@ -1,7 +1,9 @@
-// The tokenizer of a model, copied into a folder that is being written.
+// What a model's folder holds beside its weights for text: copied, and what ends a text.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "scute/language/model_folder.h"
 #include "scute/recipe/folder_writer.h"
@@ -12,5 +14,9 @@ namespace scute {
 /// where in the folder, "" or a name with a slash at its end.
 void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
                     const std::string& part = "");
+
+/// The ids that end a text: eos_token_id of generation_config.json, else of config.json, a number
+/// or a list of them; nothing when neither says. Error naming file and value for anything else.
+std::vector<int32_t> end_tokens(const ModelDescription& model);
 
 }  // namespace scute

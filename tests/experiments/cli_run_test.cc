@@ -61,7 +61,10 @@ size_t lines_of(const std::string& path) {
 
 TEST(Run, EndsWithTheSummaryAndTheCommandThatShowsItAgain) {
   const TemporaryFolder folder;
-  const Ended ended = run(folder, {"--percentile-alpha", "0.9995"});
+  std::vector<std::string> words{"run", "examples/tiny-mamba1", "--percentile-alpha", "0.9995"};
+  const auto flags = short_flags(folder);
+  words.insert(words.end(), flags.begin(), flags.end() - 1);  // all but --quiet
+  const Ended ended = scute_program(words);
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("percentile alpha: 0.9995"), HasSubstr("quamba"),
                                HasSubstr("layer_0.x_proj:input"), HasSubstr("of 8 last words")));
@@ -71,6 +74,13 @@ TEST(Run, EndsWithTheSummaryAndTheCommandThatShowsItAgain) {
   const Ended shown = shell(line);
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_THAT(shown.out, HasSubstr("layer_0.x_proj:input"));
+  const Ended quiet = scute_program([&] {
+    words.push_back("--quiet");
+    return words;
+  }());
+  EXPECT_EQ(quiet.err, "");
+  EXPECT_THAT(quiet.out, AllOf(testing::StartsWith("Results\n"), HasSubstr(line),
+                               testing::Not(HasSubstr("layer_0"))));
 }
 
 TEST(Run, ASecondAlphaSkipsThePassAndTheNumbersAreThoseOfEval) {

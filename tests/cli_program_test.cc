@@ -1,0 +1,50 @@
+// What every verb shares: version, errors, signals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include "scute/base/json.h"
+#include "tests/program.h"
+
+namespace scute {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+TEST(Program, VersionSaysCommitCompilerAndInstructionSets) {
+  EXPECT_THAT(
+      scute_program({"--version"}).out,
+      testing::MatchesRegex("scute [0-9.]+( \\(commit [0-9a-f]+\\))?\ncompiler +(GCC|Clang) "
+                            "[^\n]+\ninstruction sets [A-Z0-9_]+, oneDNN [^\n]+\n"));
+}
+
+TEST(Program, WithJsonAnErrorIsAnObjectToo) {
+  for (const auto& [words, code] :
+       {std::pair<std::vector<std::string>, int>{{"eval", "nowhere", "--json"}, 1},
+        {{"collect", "examples/tiny-mamba1", "--json", "--nope"}, 2}}) {
+    const Ended ended = scute_program(words);
+    EXPECT_EQ(ended.code, code);
+    const Json error = Json::parse(ended.err, "standard error");
+    EXPECT_EQ(error.at("exit_code", "").as_int(""), code);
+    EXPECT_THAT(error.at("error", "").as_string(""), HasSubstr(code == 1 ? "nowhere" : "--nope"));
+  }
+}
+
+TEST(Program, ASignalEndsAnyVerbWithItsCodeAndAWord) {
+  Child child({"bench", "--random", "mamba-130m", "--quiet"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));  // it takes tens of seconds
+  child.send(SIGINT);
+  const auto sent = std::chrono::steady_clock::now();
+  const Ended ended = child.wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::seconds(2));
+  EXPECT_EQ(ended.code, 130);
+  EXPECT_THAT(ended.err, StartsWith("scute: interrupted"));
+}
+
+}  // namespace
+}  // namespace scute
