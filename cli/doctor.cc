@@ -48,8 +48,13 @@ void Findings::note_machine() {
 
 void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
   if (tokenizer == nullptr) {
+    // 50,277 tokens, padded by state-spaces to 50,280 rows or 50,288: published without a
+    // tokenizer.
+    const bool neox = rows >= 50277 && rows <= 50304;
     note(Level::warning, "tokenizer", "no tokenizer.json in the model folder",
-         "--tokenizer FILE, or data that holds token ids");
+         neox ? "a model of this size takes GPT-NeoX-20B's (docs/getting_models.md): --tokenizer "
+                "FILE, or data that holds token ids"
+              : "--tokenizer FILE, or data that holds token ids (docs/getting_models.md)");
     return;
   }
   const int64_t size = tokenizer->size();

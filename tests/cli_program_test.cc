@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cli/doctor.h"
 #include "scute/base/json.h"
 #include "tests/program.h"
 
@@ -44,6 +45,21 @@ TEST(Program, ASignalEndsAnyVerbWithItsCodeAndAWord) {
   EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::seconds(2));
   EXPECT_EQ(ended.code, 130);
   EXPECT_THAT(ended.err, StartsWith("scute: interrupted"));
+}
+
+TEST(Doctor, NamesTheTokenizerThatAModelWithoutOneTakes) {
+  const auto words = [](int64_t rows) {
+    cli::Findings findings;
+    findings.note_tokenizer(nullptr, rows);
+    cli::Output out(cli::Output::To::text);
+    EXPECT_EQ(findings.show(false, out), 0);
+    return out.text();
+  };
+  for (const int64_t rows : {50277, 50280, 50288}) {
+    EXPECT_THAT(words(rows), HasSubstr("GPT-NeoX-20B")) << rows;
+  }
+  EXPECT_THAT(words(32000), testing::Not(HasSubstr("NeoX")));
+  EXPECT_THAT(words(32000), HasSubstr("docs/getting_models.md"));
 }
 
 }  // namespace
