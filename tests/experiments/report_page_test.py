@@ -20,7 +20,7 @@ import time
 
 import report_buckets_page as buckets
 from browser import BACKSPACE, ENTER, RIGHT, TAB, Browser
-from page_checks import run_checks, runner
+from page_checks import check_widths, run_checks, runner
 
 HOSTILE = "</script><script>window.broken=1</script><img src=x onerror=window.broken=2>"
 
@@ -369,7 +369,8 @@ def main():
         of_pictures, plan = buckets.make_page(scute, folder)
         checks = [(check_charts,), (check_sites,), (check_sorting, records),
                   (check_filtering, records), (check_comparing,), (check_heat_map,),
-                  (check_checkpoint,), (check_dark_mode,), (check_narrow,), (check_keyboard,),
+                  (check_checkpoint,), (check_dark_mode,), (check_narrow,), (check_widths,),
+                  (check_keyboard,),
                   (check_hostile,), (buckets.check_buckets_absent,), (check_network,),
                   (check_console,)]
         more = [(check_dark_mode,), *buckets.checks(plan), (check_narrow,), (check_keyboard,),

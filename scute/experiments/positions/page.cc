@@ -21,7 +21,7 @@ constexpr std::string_view kStyle = R"(
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,
 "Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif}
-header,main{max-width:1240px;margin:0 auto;padding:0 1.5rem}
+header,main{max-width:1640px;margin:0 auto;padding:0 1.5rem}
 header{padding-top:1.75rem}
 h1{font-size:1.55rem;font-weight:650;letter-spacing:-.015em;margin:0 0 .3rem;
 overflow-wrap:anywhere}
@@ -30,7 +30,10 @@ header p,.lead{margin:0;color:var(--muted);overflow-wrap:anywhere}
 .lead{margin:0 0 1rem;max-width:60rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;
 padding:1.4rem 1.6rem 1.6rem;margin:1.25rem 0}
-.scroll{overflow:auto;max-width:100%;margin-top:1rem}
+.scroll,figure{overflow:auto;max-width:100%;background:linear-gradient(to left,var(--card) 30%,transparent)
+100% 0/3rem 100% local no-repeat,linear-gradient(to left,var(--line),transparent) 100% 0/1.2rem 100% scroll
+no-repeat}
+.scroll{margin-top:1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
 caption{text-align:left;font-weight:650;padding:0 0 .4rem}
 th,td{text-align:right;padding:.36rem .55rem;border-bottom:1px solid var(--line);
@@ -38,16 +41,18 @@ white-space:nowrap}
 thead th{font-weight:600;color:var(--muted);font-size:.82rem;vertical-align:bottom}
 th.span{text-align:center;border-left:1px solid var(--line);border-right:1px solid var(--line)}
 tbody th{font-weight:500}
+th:first-child{position:sticky;left:0;background:var(--card)}
 th:first-child,td:first-child{text-align:left}thead tr+tr th:first-child{text-align:right}
 tbody tr:hover{background:var(--soft)}
 .warn{color:var(--bad);margin:.8rem 0 0}
 .figures{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,32rem),1fr))}
-figure{margin:0;border:1px solid var(--line);border-radius:8px;overflow:hidden;align-self:start}
+figure{margin:0;border:1px solid var(--line);border-radius:8px;align-self:start}
 figure.wide{grid-column:1/-1}
 figure>svg{display:block;max-width:100%;height:auto;margin:0 auto}
-@media (max-width:760px){header,main{padding:0 .75rem}section{padding:1.1rem .9rem}}
+@media (max-width:760px){header,main{padding:0 .75rem}section{padding:1.1rem .9rem}
+figure>svg{max-width:none;width:36rem}figure.wide>svg{width:58rem}}
 @media print{body{background:none;font-size:11px}section{border:0;padding:0}
-figure,tr{break-inside:avoid}.scroll{overflow:visible}}
+figure,tr{break-inside:avoid}.scroll,figure{overflow:visible}figure>svg{max-width:100%;width:auto}}
 )";
 
 /// A dash for what is not known.

@@ -13,7 +13,8 @@ function build_checkpoint() {
   const search = el("input", {type: "search", id: "checkpoint-filter", oninput: () => list(),
                               placeholder: "x_proj, mse, edited, …"});
   const found = el("p", {class: "muted note", "aria-live": "polite"});
-  const box = scroll_box("Ranges of the checkpoint", el("div"), true);
+  const shown = el("div");
+  const box = scroll_box("Ranges of the checkpoint", shown, true);
   body_of("checkpoint").append(
     figures([["model", checkpoint.name], ["family", checkpoint.mixer],
              ["formats", formats_of(layers)], ["ranges", whole(ranges.length)],
@@ -29,7 +30,7 @@ function build_checkpoint() {
       (range.site + " " + range.policy + (range.edited ? " edited" : "")).toLowerCase()
         .includes(word)));
     found.textContent = whole(fit.length) + " of " + count_of(ranges.length, "range");
-    box.replaceChildren(range_table(fit));
+    shown.replaceChildren(range_table(fit));
   }
   list();
 }

@@ -13,14 +13,14 @@ function show_comparison() {
   const [i, j] = picked.map((one) => all.indexOf(one)).sort((a, b) => a - b);
   const [a, b] = [all[i], all[j]];
   const only = el("input", {type: "checkbox", checked: true, onchange: () => fill()});
-  const settings = scroll_box("Settings", el("div"), false);
+  const settings = el("div");
   const fill = () => settings.replaceChildren(settings_table(a, b, only.checked));
   fill();
   comparison.replaceChildren(
     el("h3", {}, "Experiment " + b.number + " against " + a.number),
     results_of(i, j, a, b),
     el("h3", {}, "Settings"),
-    el("label", {}, only, "only those that differ"), settings,
+    el("label", {}, only, "only those that differ"), scroll_box("Settings", settings),
     el("details", {}, el("summary", {}, "Command lines"),
        ...[a, b].map((one) => el("p", {}, one.number + ": ", el("code", {}, one.command)))));
 }

@@ -7,7 +7,8 @@ const experiments_view = {sort: "number", descending: true, filter: "", picked: 
 const setting_columns = [
   {key: "number", title: "#", value: (one) => one.number, show: (one) => String(one.number)},
   {key: "timestamp", title: "time", text: true, value: (one) => one.timestamp},
-  {key: "model", title: "model", text: true, value: (one) => setting(one, "model")},
+  {key: "model", title: "model", text: true, value: (one) => setting(one, "model"),
+   show: (one) => short_path(setting(one, "model"))},
   {key: "bits", title: "bits", text: true, value: (one) => bits_of(one)},
   {key: "policy", title: "policy", text: true, value: (one) => setting(one, "policy")},
   {key: "alpha", title: "α", value: (one) => setting(one, "percentile_alpha"),
@@ -16,6 +17,12 @@ const setting_columns = [
 ];
 
 let columns = setting_columns;
+
+/// The last two parts of a path: what tells models of one folder apart. The cell's title has all.
+function short_path(path) {
+  const parts = String(path ?? dash).split("/");
+  return parts.length > 3 ? "…/" + parts.slice(-2).join("/") : parts.join("/");
+}
 
 function metric_column(metric) {
   return {key: metric.name, title: metric.title + (metric.unit ? " " + metric.unit : ""),
@@ -131,9 +138,10 @@ function experiment_row(one) {
                            onchange: () => pick(one, box.checked)});
   const out = el("tr", {class: picked ? "picked" : null, "data-number": one.number},
     el("td", {class: "text"}, box), ...columns.map((column) => {
-      const text = column.show ? column.show(one) : String(column.value(one) ?? dash) || dash;
-      return el("td", {class: column.text ? "text long" : null, title: column.text ? text : null},
-                text);
+      const whole_text = String(column.value(one) ?? dash) || dash;
+      const text = column.show ? column.show(one) : whole_text;
+      return el("td", {class: column.text ? "text long" : null,
+                       title: column.text ? whole_text : null}, text);
     }));
   return out;
 }

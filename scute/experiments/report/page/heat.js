@@ -43,7 +43,8 @@ function build_heat() {
                         set("policy"));
   const legend = el("div", {class: "legend"});
   const readout = el("p", {class: "readout", "aria-live": "polite"});
-  const box = el("div", {class: "scroll"});
+  const cells_box = el("div", {});
+  const box = scroll_box("Heat map", cells_box);
   body_of("heat").append(el("div", {class: "controls"}, statistics.element, metric.element,
                             policy.element, legend), box, readout);
 
@@ -52,7 +53,7 @@ function build_heat() {
                              view.policy);
     policy.element.hidden = heat_metrics[view.metric].policy_free === true;
     legend.replaceChildren(...heat_legend(cells, heat_metrics[view.metric]));
-    box.replaceChildren(cells.items.size === 0
+    cells_box.replaceChildren(cells.items.size === 0
       ? el("p", {class: "empty"}, "None of these sites is in a layer.")
       : heat_table(cells, view, readout));
     readout.textContent = "Point at a cell, or move to it with the arrow keys, to read it.";
@@ -100,7 +101,7 @@ function heat_table(cells, view, readout) {
   const head = el("tr", {role: "row"}, el("th", {scope: "col"}, ""),
     ...cells.layers.map((layer) => el("th", {scope: "col", role: "columnheader"}, String(layer))));
   const rows = cells.ops.map((op) => el("tr", {role: "row"},
-    el("th", {scope: "row", role: "rowheader"}, ...breakable(op)),
+    el("th", {scope: "row", role: "rowheader"}, op),
     ...cells.layers.map((layer) => heat_cell(cells, op, layer, view, readout))));
   const out = el("table", {class: cells.layers.length > 16 ? "heat dense" : "heat", role: "grid",
                            "aria-label": heat_metrics[view.metric].name + " by op and layer"},
@@ -109,11 +110,6 @@ function heat_table(cells, view, readout) {
   if (first) first.tabIndex = 0;
   out.addEventListener("keydown", (event) => move_in_grid(out, event));
   return out;
-}
-
-/// A long name may break after its dots and colons.
-function breakable(name) {
-  return name.split(/(?<=[.:])/).flatMap((part) => [part, el("wbr")]);
 }
 
 function heat_cell(cells, op, layer, view, readout) {

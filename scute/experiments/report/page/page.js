@@ -85,10 +85,19 @@ function table(columns, rows, label) {
   return el("table", {"aria-label": label}, el("thead", {}, head), el("tbody", {}, ...lines));
 }
 
-/// A box of its own to scroll in, that the keyboard reaches.
+/// A box of its own to scroll in, that the keyboard reaches; while there is more to the right, it
+/// says so.
 function scroll_box(label, content, high) {
-  return el("div", {class: high ? "scroll high" : "scroll", tabindex: 0, role: "region",
-                    "aria-label": label}, content);
+  const box = el("div", {class: high ? "scroll high" : "scroll", tabindex: 0, role: "region",
+                         "aria-label": label}, content);
+  const more = el("p", {class: "more", hidden: true, "aria-hidden": "true"},
+                  "more columns: scroll sideways →");
+  const look = () => { more.hidden = box.scrollLeft + box.clientWidth >= box.scrollWidth - 2; };
+  box.addEventListener("scroll", look, {passive: true});
+  const watch = new ResizeObserver(look);
+  watch.observe(box);
+  watch.observe(content);
+  return el("div", {}, box, more);
 }
 
 /// The numbers of a chart as a table, opened on demand; filled when first opened.
