@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/language/low_bit_config.h"
 #include "scute/language/low_bit_matrix_check.h"
+#include "scute/language/scale_names.h"
 
 namespace scute {
 namespace {
@@ -29,6 +33,33 @@ void check_layer(const Weights& weights, const ModelDescription& model, int64_t 
                  label);
 }
 
+/// Readers of other programs look for one number under several names: edited outside scute in one
+/// of them, they would compute another model than this engine does.
+void check_twins(const Weights& weights, const ModelDescription& model,
+                 const std::vector<std::string>& names) {
+  std::map<std::string, std::vector<std::string>> twins;  // by site
+  const ScaleOrigins own{model.scheme, false};
+  for (const StoredScale& scale : find_scales(names, model.config.mixer, own)) {
+    if (scale.site.empty() || weights.at(scale.tensor).size() != 1) continue;
+    twins[scale.site].push_back(scale.tensor);
+  }
+  for (const auto& [site, tensors] : twins) {
+    std::vector<std::string> found;
+    std::set<float> values;
+    for (const std::string& tensor : tensors) {
+      const float value = to_vector(weights.at(tensor)).front();
+      values.insert(value);
+      found.push_back(fmt::format("{} {}", tensor, value));
+    }
+    if (values.size() < 2) continue;
+    fail(fmt::format("{}: {}", model.path, site),
+         fmt::format("one scale under all its names (scute scales {} --set '{}*=1.5' changes them "
+                     "together)",
+                     model.path, site),
+         joined(found, ", "));
+  }
+}
+
 }  // namespace
 
 void check_low_bit(const Weights& weights, const ModelDescription& model) {
@@ -48,6 +79,7 @@ void check_low_bit(const Weights& weights, const ModelDescription& model) {
     check_layer(weights, model, static_cast<int64_t>(i), layers[i], state);
   }
   check_finite(weights);
+  check_twins(weights, model, names);
 }
 
 }  // namespace scute
