@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
+#include "cli/terminal/color.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
 #include "scute/base/threads.h"
@@ -109,8 +111,11 @@ Json Findings::as_json(bool failed) const {
 std::string Findings::as_text() const {
   std::string out;
   for (const Finding& finding : findings_) {
-    out += fmt::format("{:<4}  {:<9}  {}\n", level_name(finding.level), finding.subject,
-                       finding.words);
+    constexpr std::array kTints{Tint::good, Tint::warning, Tint::bad};  // in the order of Level
+    const std::string level = fmt::format("{:<4}", level_name(finding.level));
+    out += fmt::format("{}  {:<9}  {}\n",
+                       tinted(level, kTints[static_cast<size_t>(finding.level)], stdout),
+                       finding.subject, finding.words);
     if (!finding.advice.empty()) out += fmt::format("{:17}→ {}\n", "", finding.advice);
   }
   return out;

@@ -56,7 +56,9 @@ std::string overview() {
          "\nL C R: for language models, Cobra, regressors; scute MODEL says what there is for a "
          "model.\n"
          "scute VERB --help shows the forms of a verb, scute VERB MODEL --help every flag and an "
-         "example;\nscute --version the version.\n"
+         "example;\nscute --version the version. --color auto|always|never is for every verb "
+         "(auto: on "
+         "a\nterminal, unless NO_COLOR is set).\n"
          "Exit code 0: success, 1: the work failed, 2: wrong usage.\n";
 }
 

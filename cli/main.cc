@@ -8,6 +8,7 @@
 #include <new>
 
 #include "cli/help.h"
+#include "cli/terminal/color.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
@@ -51,7 +52,7 @@ int run(const Arguments& arguments, Output& out) {
 /// On standard error: a line, or with --json an object.
 int report(int code, std::string text, bool json) {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  std::string line = "scute: error: " + text;
+  std::string line = tinted("scute: error:", Tint::bad, stderr) + " " + text;
   if (json) {
     Json error;
     std::string storage;
@@ -63,12 +64,29 @@ int report(int code, std::string text, bool json) {
   return code;
 }
 
-int run_reporting(const Arguments& arguments) {
+/// Takes --color WHEN, which every verb has, out of the words.
+void take_colors(Arguments& words) {
+  for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    constexpr std::string_view kFlag = "--color";
+    if (words[i] == kFlag) {
+      choose_colors(i + 1 < words.size() ? words[i + 1] : "");
+      words.erase(words.begin() + static_cast<std::ptrdiff_t>(i + 1));
+    } else if (words[i].starts_with("--color=")) {
+      choose_colors(std::string_view(words[i]).substr(kFlag.size() + 1));
+    } else {
+      continue;
+    }
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i--));
+  }
+}
+
+int run_reporting(Arguments arguments) {
   Output out(Output::To::standard_output);
   const bool json = std::ranges::count(arguments, "--json") > 0;
   try {
     int code = kDone;
     try {
+      take_colors(arguments);
       code = run(arguments, out);
     } catch (...) {
       out.finish();  // what was found before the error is still shown

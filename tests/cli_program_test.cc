@@ -47,6 +47,25 @@ TEST(Program, ASignalEndsAnyVerbWithItsCodeAndAWord) {
   EXPECT_THAT(ended.err, StartsWith("scute: interrupted"));
 }
 
+TEST(Program, ColoursAreForTerminalsAndForThoseWhoAsk) {
+  const std::string line = "scute eval nowhere";
+  EXPECT_THAT(shell(line).err, StartsWith("scute: error: "));
+  for (const char* how : {" --color always", " --color=always"}) {
+    EXPECT_THAT(shell("NO_COLOR=1 " + line + how).err, StartsWith("\x1b[31mscute: error:\x1b[0m "));
+  }
+  // script gives it a terminal.
+  const auto on_terminal = [&](const std::string& words) {
+    return shell("script -qec '" + words + "' /dev/null </dev/null").out;
+  };
+  EXPECT_THAT(on_terminal(line), HasSubstr("\x1b[31m"));
+  EXPECT_THAT(on_terminal("NO_COLOR=1 " + line), testing::Not(HasSubstr("\x1b[")));
+  EXPECT_THAT(on_terminal(line + " --color never"), testing::Not(HasSubstr("\x1b[")));
+  EXPECT_THAT(shell("scute doctor examples/tiny-mamba1 --color always").out,
+              StartsWith("\x1b[32mok  \x1b[0m"));
+  EXPECT_EQ(shell(line + " --color sometimes").code, 2);
+  EXPECT_EQ(shell("scute sites examples/tiny-mamba1 --color").code, 2);
+}
+
 TEST(Doctor, NamesTheTokenizerThatAModelWithoutOneTakes) {
   const auto words = [](int64_t rows) {
     cli::Findings findings;

@@ -92,6 +92,7 @@ std::string ranking_text(const Ranking& ranking) {
       add_cells(ranked, metric, first && metric.name == ranking.metric, row);
     }
     table.add(std::move(row));
+    if (first) table.mark_best();
   }
   return fmt::format("\n{}\n{}{}", ranking.model, table.text(), verdicts_of(ranking, metrics));
 }

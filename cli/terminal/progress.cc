@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "cli/terminal/color.h"
 #include "cli/terminal/words.h"
 
 namespace scute::cli {
@@ -77,6 +78,8 @@ void note(bool quiet, const std::string& line) {
   if (!quiet) std::fputs((line + "\n").c_str(), stderr);
 }
 
-void warn(const std::string& words) { note(false, "scute: warning: " + words); }
+void warn(const std::string& words) {
+  note(false, tinted("scute: warning:", Tint::warning, stderr) + " " + words);
+}
 
 }  // namespace scute::cli

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cli/terminal/color.h"
+
 namespace scute::cli {
 namespace {
 
@@ -25,7 +27,7 @@ std::string Table::text() const {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
   }
   std::string out;
-  const auto add_line = [&](const std::vector<std::string>& cells) {
+  const auto add_line = [&](const std::vector<std::string>& cells, bool best) {
     std::string line;
     for (size_t i = 0; i < cells.size(); ++i) {
       const std::string padding(widths[i] - width_of(cells[i]), ' ');
@@ -33,10 +35,10 @@ std::string Table::text() const {
       line += columns_[i].align == Align::right ? padding + cells[i] : cells[i] + padding;
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    out += line + "\n";
+    out += (best ? tinted(line, Tint::strong, stdout) : line) + "\n";
   };
-  add_line(titles);
-  for (const auto& row : rows_) add_line(row);
+  add_line(titles, false);
+  for (size_t i = 0; i < rows_.size(); ++i) add_line(rows_[i], i + 1 == best_);
   return out;
 }
 

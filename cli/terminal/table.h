@@ -18,6 +18,8 @@ class Table {
 
   /// As many cells as there are columns.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  /// The row added last is the best: standard output shows it in bold on a terminal.
+  void mark_best() { best_ = rows_.size(); }
   size_t rows() const { return rows_.size(); }
   /// Title line and rows, two blanks between columns, a newline after each.
   std::string text() const;
@@ -25,6 +27,7 @@ class Table {
  private:
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
+  size_t best_ = 0;  ///< its number from 1
 };
 
 }  // namespace scute::cli
