@@ -182,6 +182,9 @@ std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& m
   });
   if (setting.quantize.gptq) bits += "-gptq";
   if (setting.quantize.group_heads) bits += "-grouped";
+  if (setting.quantize.group_percentile) {
+    bits += fmt::format("-gp{}", *setting.quantize.group_percentile);
+  }
   return (fs::path(flags.pretrained_dir) / flags.output_subdir / rule / (model_name + "-" + bits))
       .string();
 }

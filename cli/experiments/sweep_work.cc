@@ -194,7 +194,10 @@ std::vector<Setting> SweepFlags::settings(const Setting& base,
       Setting setting = base;
       setting.quantize.format = format;
       use_policy(*this, rule, setting);
-      if (format.is_float()) setting.quantize.gptq = setting.quantize.group_heads = false;
+      if (format.is_float()) {
+        setting.quantize.gptq = setting.quantize.group_heads = false;
+        setting.quantize.group_percentile.reset();
+      }
       out.push_back(std::move(setting));
     }
   }

@@ -69,6 +69,11 @@ void QuantizeFlags::declare_activations(Options& options, bool order_too) {
                  });
   options.flag("--group-heads", options_.group_heads,
                "Mamba-2: reorder heads and channels, a scale for each group");
+  options.custom("--group-percentile", "A", "",
+                 "share of a whole site's values beyond which no group of heads goes",
+                 [this](const std::string& given) {
+                   options_.group_percentile = Policy::parse("percentile:" + given).alpha;
+                 });
   options.flag("--shared-scales", options_.shared_scales,
                "Mamba-1: one scale for x and z, one for dt, B and C, as Quamba");
   options.choice("--conv-scale", conv_scale_, {"channel", "tensor"},
@@ -118,6 +123,9 @@ QuantizeOptions QuantizeFlags::read(bool other_formats) const {
   }
   if (out.per_tensor && !weights(8) && !other_formats) {
     throw UsageError(fmt::format("--per-tensor: expected --w-bits 8, found {}", w_bits_));
+  }
+  if (out.group_percentile && !out.group_heads) {
+    throw UsageError("--group-percentile: expected --group-heads beside it, found no groups");
   }
   using ConvScale = QuantizeOptions::ConvScale;
   using StateScale = QuantizeOptions::StateScale;

@@ -87,6 +87,8 @@ std::string setting_text(const LogEntry& entry) {
   std::string out = fmt::format("W{}A{}", bits("w_bits"), bits("a_bits"));
   if (flag_field(config, {"apply_gptq"})) out += " gptq";
   if (flag_field(config, {"group_heads"})) out += " grouped";
+  const auto groups = number_field(config, {"group_percentile"});
+  if (groups) out += fmt::format(" {}", *groups);
   const std::string policy = text_field(config, {"policy"});
   if (!policy.empty()) out += " " + policy;
   const auto alpha = number_field(config, {"percentile_alpha"});

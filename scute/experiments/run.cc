@@ -146,7 +146,12 @@ class Trial {
 
 void Trial::check() const {
   const QuantizeOptions& q = setting_.quantize;
-  setting_.parsed_policy();
+  const Policy policy = setting_.parsed_policy();
+  if (q.group_heads && setting_.alpha && policy.kind == PolicyKind::quamba) {
+    fail("--percentile-alpha",
+         "--group-percentile in its place: with --group-heads the policy quamba has no percentile",
+         fmt::format("{}", *setting_.alpha));
+  }
   if (subject_.options.collect.data.empty() && (q.format.eight_bit_activations() || q.gptq)) {
     fail("--data", "texts to calibrate 8-bit activations or GPTQ on", "none");
   }
@@ -169,7 +174,9 @@ void Trial::measure_and_decide() {
   if (measured()) {
     plan_ = subject_.decide(setting_);
     if (setting_.quantize.group_heads) {
-      reorder = reorder_effect(subject_.description, *subject_.kept.set);
+      plan_ = grouped_plan(std::move(plan_), subject_.description, *subject_.kept.set,
+                           setting_.quantize.group_percentile);
+      reorder = reorder_effect(subject_.description, *subject_.kept.set, plan_);
     }
   }
   timing_["decide"] = clock_.lap();

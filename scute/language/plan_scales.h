@@ -20,6 +20,8 @@ class PlanScales {
   double range(const std::string& site);
   /// The scale of the 8-bit grid of that range.
   float scale(const std::string& site) { return scale_of_range(range(site)); }
+  /// Null where the plan lacks the site.
+  const Decision* planned(const std::string& site) const { return ranges_.planned(site); }
   /// Notes that the site was decided otherwise than the plan says.
   void decided(const std::string& site, Decision decision) {
     ranges_.replace(site, std::move(decision));

@@ -72,6 +72,9 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   if (options.group_heads && config_.mixer == MixerKind::mamba1) {
     fail("--group-heads", "a Mamba-2 model", "Mamba-1, which has no heads");
   }
+  if (options.group_percentile && !options.group_heads) {
+    fail("--group-percentile", "--group-heads beside it", "no groups");
+  }
   if (options.shared_scales && config_.mixer == MixerKind::mamba2) {
     fail("--shared-scales", "a Mamba-1 model", "Mamba-2, whose parts of in_proj have scales each");
   }

@@ -65,6 +65,8 @@ class QuantizeJob {
   /// `grouping` may be null.
   void mamba2_scales(int64_t index, const std::string& name, const HeadGrouping* grouping);
   void grouped_scales(int64_t index, const std::string& scan, const HeadGrouping& grouping);
+  /// What no group of the site's channels goes beyond, from what was seen there.
+  double grouped_range(const std::string& site, const Statistic& seen);
   void table();
   void head(const LayerFormat& format);
 

@@ -5,6 +5,7 @@
 
 #include "scute/base/error.h"
 #include "scute/language/quantize_job.h"
+#include "scute/language/reorder.h"
 #include "scute/quantize/grouping.h"
 #include "scute/tensor/tensor.h"
 
@@ -269,6 +270,20 @@ void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGr
   state_scales(i, scan);
 }
 
+double QuantizeJob::grouped_range(const std::string& site, const Statistic& seen) {
+  const double whole = scales_.range(site);  // also of a plan that lacks it, which is reported
+  const Decision* planned = scales_.planned(site);
+  const Decision own = grouped_decision(site, seen, planned, options_.group_percentile);
+  const double kept = magnitude_of(own);
+  constexpr const char* kRemark =
+      "groups of heads follow their own largest values: what the plan clips of a whole site is not "
+      "for them (--group-percentile A caps them)";
+  const bool said = std::ranges::find(out_.remarks, kRemark) != out_.remarks.end();
+  if (planned != nullptr && whole < kept && !said) remark(kRemark);
+  scales_.decided(site, own);
+  return kept;
+}
+
 void QuantizeJob::grouped_scales(int64_t i, const std::string& scan, const HeadGrouping& grouping) {
   const int64_t G = config_.groups, N = config_.state;
   if (scheme_.rotated_out_proj) {
@@ -289,8 +304,9 @@ void QuantizeJob::grouped_scales(int64_t i, const std::string& scan, const HeadG
     }
     return out;
   };
+  const std::string x = site(i, "x_conv_out:input");
   const auto u = to_scales(grouping.group_maxima(channels("x_conv_out:input")),
-                           scales_.range(site(i, "x_conv_out:input")), 1);
+                           grouped_range(x, statistic(x)), 1);
   keep(scan + "u_scale", Tensor::of<float>({G, kHeadGroups, kChannelGroups}, u));
   for (const char* which : {"B", "C"}) {
     const std::string conv_out = fmt::format("{}_conv_out:input", which);
@@ -309,8 +325,9 @@ void QuantizeJob::grouped_scales(int64_t i, const std::string& scan, const HeadG
   if (options_.state_scale == QuantizeOptions::StateScale::none) return;
   const Statistic* seen = state_statistic(i);
   if (seen == nullptr) fail("statistics", "max |h| per element of the state", "none");
-  const auto states = to_scales(grouping.group_maxima(seen->element_absmax, N),
-                                scales_.range(site(i, "ssm_state_act:input")), options_.state_clip);
+  const auto states =
+      to_scales(grouping.group_maxima(seen->element_absmax, N),
+                grouped_range(site(i, "ssm_state_act:input"), *seen), options_.state_clip);
   keep(scan + "ssm_state_scale", Tensor::of<float>({G, kHeadGroups, kChannelGroups, N}, states));
 }
 

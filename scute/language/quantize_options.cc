@@ -46,6 +46,7 @@ Json QuantizeOptions::to_json() const {
   out["hadamard"] = hadamard;
   out["fold"] = fold;
   out["group_heads"] = group_heads;
+  if (group_percentile) out["group_percentile"] = *group_percentile;
   out["quantize_embedding"] = embedding;
   out["quantize_lm_head"] = head;
   out["group_size"] = group;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,9 @@ struct QuantizeOptions {
   bool hadamard = true;  ///< rotate where a transform of that size exists; folds the norms too
   bool fold = true;      ///< fold norms; without rotation only where inputs are not quantized
   bool group_heads = false;
+  /// Share of a site's |x|, above 0 and at most 1, beyond which no group of heads goes; without it
+  /// each follows its own largest value.
+  std::optional<double> group_percentile = {};
   bool embedding = false, head = false;  ///< quantize them too; one table when they are tied
   int64_t group = 128;                   ///< inputs that share a 4-bit scale
   bool per_tensor = false;               ///< 8-bit weights: one scale a matrix, as Quamba

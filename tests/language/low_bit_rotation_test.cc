@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "scute/language/hessians.h"
+#include "scute/language/reorder.h"
+#include "scute/quantize/grouping.h"
 #include "scute/tensor/weights.h"
 #include "tests/language/test_low_bit_models.h"
 
@@ -244,6 +248,51 @@ TEST_P(Grouped, TheScalesOfAGroupHoldWhatItsChannelsShow) {
   const auto exact = low_bit::logits_of(plain(model), ids.values<int32_t>());
   const auto rounded = low_bit::logits_of(build_model(low, Execution{}), ids.values<int32_t>());
   EXPECT_GT(low_bit::correlation(exact, rounded), 0.99);
+}
+
+TEST_P(Grouped, TheRecipesPercentileIsNotForGroupsAndTheEffectIsThatOfTheStoredScales) {
+  const Folder folder("grouped_percentile");
+  const ModelDescription model =
+      low_bit::random_model(folder.path("m"), state_spaces("Mamba2", 32, 40, true, GetParam()));
+  const StatisticsSet statistics = low_bit::random_statistics(model, folder);
+  QuantizeOptions options;
+  options.group_heads = true;
+  options.hadamard = false;
+  const auto scales_of = [&](const LowBitModel& low, int layer, const char* name) {
+    const std::string scan = fmt::format("backbone.layers.{}.mixer.selective_scan.", layer);
+    return to_vector(*find(low, scan + name));
+  };
+  const Plan quamba = low_bit::plan_of(statistics, "quamba:0.9");
+  const LowBitModel low = quantize(model, quamba, &statistics, nullptr, options);
+  const LowBitModel whole =
+      quantize(model, low_bit::plan_of(statistics, "minmax"), &statistics, nullptr, options);
+  EXPECT_EQ(scales_of(low, 0, "u_scale"), scales_of(whole, 0, "u_scale"));
+  EXPECT_EQ(scales_of(low, 0, "ssm_state_scale"), scales_of(whole, 0, "ssm_state_scale"));
+  EXPECT_THAT(low.remarks, testing::Contains(testing::HasSubstr("--group-percentile")));
+
+  options.group_percentile = 0.9;
+  const LowBitModel capped = quantize(model, quamba, &statistics, nullptr, options);
+  EXPECT_LT(std::ranges::max(scales_of(capped, 0, "u_scale")),
+            std::ranges::max(scales_of(low, 0, "u_scale")));
+  for (const LowBitModel* one : {&low, &capped}) {
+    for (const ReorderEffect& effect : reorder_effect(model, statistics, one->plan)) {
+      if (!effect.site.starts_with("layer_1.x_conv_out")) continue;
+      const std::vector<float> scales = scales_of(*one, 1, "u_scale");
+      EXPECT_NEAR(std::ranges::max(scales) * 127, effect.before, 1e-6 * effect.before);
+      const std::string scan = "backbone.layers.1.mixer.selective_scan.";
+      const auto ends = [&](const char* name) {
+        const auto values = find(*one, scan + name)->values<int32_t>();
+        return std::vector<int32_t>(values.begin(), values.end());
+      };
+      const HeadGrouping grouping =
+          grouping_from_ends(ends("x_head_group_range"), ends("x_dim_group_range"),
+                             model.config.heads, model.config.head_width, model.config.groups, "");
+      double sum = 0;
+      for (const float scale : grouping.spread(scales)) sum += 127 * static_cast<double>(scale);
+      const double mean = sum / static_cast<double>(model.config.inner);
+      EXPECT_NEAR(mean, effect.after, 1e-6 * mean);
+    }
+  }
 }
 
 }  // namespace
