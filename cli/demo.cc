@@ -79,8 +79,10 @@ class Steps {
   Output& out_;
 };
 
+/// NaN for null: a standard error that is not known.
 double number(const Json& json, std::string_view key) {
-  return json.at(key, "demo").as_double("demo");
+  const Json& value = json.at(key, "demo");
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.as_double("demo");
 }
 int64_t whole(const Json& json, std::string_view key) {
   return json.at(key, "demo").as_int("demo");

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
@@ -11,6 +13,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/cobra/compare.h"
+#include "scute/evaluate/score.h"
 #include "scute/experiments/run_record_cobra.h"
 #include "scute/io/file.h"
 #include "scute/text/utf8.h"
@@ -87,15 +90,16 @@ std::string table_text(const PictureComparison& comparison) {
                {"worst picture", Table::Align::left},
                {"cosine"},
                {"SE"}});
-  const bool plural = comparison.items.size() > 1;
+  const auto shown = [](double error) {
+    return std::isnan(error) ? std::string("–") : significant(error, 2);
+  };
   for (size_t s = 0; s < comparison.stages.size(); ++s) {
     const std::vector<VectorError> errors = comparison.of_stage(s);
     const ErrorSummary sum = summarize_errors(errors);
     table.add({comparison.stages[s], significant(sum.relative.mean),
-               plural ? significant(sum.relative.standard_error, 2) : "-",
-               significant(errors[sum.worst].relative), comparison.items[sum.worst].picture,
-               fixed(sum.cosine.mean, 7),
-               plural ? significant(sum.cosine.standard_error, 2) : "-"});
+               shown(sum.relative.standard_error), significant(errors[sum.worst].relative),
+               comparison.items[sum.worst].picture, fixed(sum.cosine.mean, 7),
+               shown(sum.cosine.standard_error)});
   }
   return table.text();
 }
@@ -104,16 +108,20 @@ std::string as_text(const CobraEvalRequest& request, const CobraDescription& mod
                     const CobraDescription& against, const PictureComparison& comparison,
                     double seconds) {
   const MeanAndError same = comparison.same_argmax(), divergence = comparison.divergence();
+  const int64_t pictures = std::ssize(comparison.items);
   const auto plus_minus = [&](double standard_error) {
-    return comparison.items.size() > 1 ? "± " + significant(standard_error, 2)
-                                       : std::string("(one picture: no standard error)");
+    if (pictures == 1) return std::string("(one picture: no standard error)");
+    return std::isnan(standard_error) ? "± –" : "± " + significant(standard_error, 2);
   };
+  const auto bound = share_bound(same.mean, pictures);
   std::string out = fmt::format("model       {} against {}, {}\n", model.name, against.name,
                                 compute_name(request.execution));
   out += fmt::format("protocol    {}\n\n{}\n", protocol_text(request, comparison),
                      table_text(comparison));
   out += fmt::format("next token  the same for {:.1f} {} % of the pictures\n", 100 * same.mean,
-                     plus_minus(100 * same.standard_error));
+                     !bound ? plus_minus(100 * same.standard_error)
+                            : fmt::format("(at {} {:.1f} %, 95 % confidence)",
+                                          same.mean > 0 ? "least" : "most", 100 * *bound));
   out += fmt::format("divergence  {} {} nats of the next token's distribution\n",
                      significant(divergence.mean), plus_minus(divergence.standard_error));
   out += fmt::format("time        {}\n", duration_text(seconds));
@@ -166,6 +174,8 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
     out["stages"][comparison.stages[s]] = stage_json(comparison, s);
   }
   out["same_argmax"] = as_json(comparison.same_argmax());
+  const auto bound = share_bound(comparison.same_argmax().mean, std::ssize(comparison.items));
+  if (bound) out["same_argmax"]["bound"] = *bound;
   out["divergence"] = as_json(comparison.divergence());
   out["seconds"] = seconds;
   return out;

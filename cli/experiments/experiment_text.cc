@@ -261,8 +261,12 @@ std::string score_text(const MetricScore& score) {
   const auto shown = [&unit](double x) {
     return std::isfinite(x) ? std::optional(unit.factor * x) : std::nullopt;
   };
-  const std::string out = with_error(shown(score.mean), shown(score.standard_error),
-                                     unit.digits.value_or(digits_of(score)));
+  const int digits = unit.digits.value_or(digits_of(score));
+  std::string out = with_error(shown(score.mean), shown(score.standard_error), digits);
+  if (const auto bound = share_bound(score)) {
+    out += fmt::format(" (at {} {})", score.mean > 0 ? "least" : "most",
+                       fixed(unit.factor * *bound, digits));
+  }
   return unit.unit.empty() ? out : out + " " + unit.unit;
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "cli/experiments/experiment_text.h"
@@ -108,13 +109,15 @@ Shown shown(const Difference& d) {
   const std::string plain =
       unit.digits ? fmt::format("{:+.{}f}", change, *unit.digits) : fmt::format("{:+.4g}", change);
   Shown out{d.metric.words.label, number(d.a), number(d.b), ""};
+  const bool known = !std::isnan(d.standard_error);
   if (d.ratio) {
-    out.difference = fmt::format("{}{}, {:+.2f} ± {:.2f} %", plain, behind, 100 * d.difference,
-                                 100 * d.standard_error);
+    const std::string spread = known ? fmt::format(" ± {:.2f}", 100 * d.standard_error) : "";
+    out.difference = fmt::format("{}{}, {:+.2f}{} %", plain, behind, 100 * d.difference, spread);
   } else {
-    const std::string spread =
-        unit.digits ? fixed(error, *unit.digits) : fmt::format("{:.2g}", error);
-    out.difference = fmt::format("{} ± {}{}", plain, spread, unit.unit == "%" ? " points" : behind);
+    const std::string spread = !known        ? ""
+                               : unit.digits ? " ± " + fixed(error, *unit.digits)
+                                             : fmt::format(" ± {:.2g}", error);
+    out.difference = plain + spread + (unit.unit == "%" ? " points" : behind);
   }
   return out;
 }
@@ -127,10 +130,7 @@ std::string results_table(const std::vector<Difference>& differences) {
                {"difference", Table::Align::right},
                {"the second is", Table::Align::left}});
   for (const Difference& d : differences) {
-    Shown words = shown(d);
-    if (d.verdict == Difference::Verdict::not_comparable) {
-      words.difference = words.difference.substr(0, words.difference.find(" ±"));
-    }
+    const Shown words = shown(d);
     table.add({words.name, words.a, words.b, words.difference, printable(verdict_text(d))});
   }
   return table.text();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "cli/experiments/experiment_text.h"
 #include "cli/terminal/table.h"
@@ -15,9 +16,12 @@ namespace {
 /// Of a ratio in percent, else as the metric's unit is shown.
 std::string difference_text(const Difference& d) {
   if (d.verdict == Difference::Verdict::not_comparable) return "-";
-  if (d.ratio) return fmt::format("{:+.3f} ± {:.3f}", 100 * d.difference, 100 * d.standard_error);
-  const ShownUnit unit = shown_unit(d.metric.unit);
+  const ShownUnit unit = d.ratio ? ShownUnit{100, "%", 3} : shown_unit(d.metric.unit);
   const double change = unit.factor * d.difference, error = unit.factor * d.standard_error;
+  if (std::isnan(error)) {
+    return unit.digits ? fmt::format("{:+.{}f}", change, *unit.digits)
+                       : fmt::format("{:+.3g}", change);
+  }
   return unit.digits ? fmt::format("{:+.{}f} ± {:.{}f}", change, *unit.digits, error, *unit.digits)
                      : fmt::format("{:+.3g} ± {:.2g}", change, error);
 }

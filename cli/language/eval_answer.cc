@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "cli/terminal/words.h"
 #include "scute/evaluate/compare.h"
+#include "scute/evaluate/score.h"
 #include "scute/io/file.h"
 
 namespace scute::cli {
@@ -19,6 +22,26 @@ std::string protocol_of(const PerplexityOptions& options) {
              : fmt::format("the tokens behind a window's first {} predicted", options.context);
   if (options.feed == Feed::one_by_one) out += "; fed one by one from a state, as in generation";
   return out;
+}
+
+/// " ± 0.0012", or " ± –" where it is not known.
+std::string plus_minus(double error, int digits) {
+  return std::isnan(error) ? " ± –" : fmt::format(" ± {:.{}f}", error, digits);
+}
+
+std::string number_text(double x, int digits) {
+  return std::isfinite(x) ? fmt::format("{:.{}f}", x, digits) : "not finite";
+}
+
+/// "0.00 % (at most 0.30 %, 95 % confidence)", "41.20 % ± 1.10 %".
+std::string accuracy_text(const LastWordResult& result) {
+  const std::string share = fmt::format("{:.2f} %", 100 * result.accuracy);
+  if (const auto bound = share_bound(result.accuracy, std::ssize(result.items))) {
+    return fmt::format("{} (at {} {:.2f} %, 95 % confidence)", share,
+                       result.hits > 0 ? "least" : "most", 100 * *bound);
+  }
+  const std::string error = plus_minus(100 * result.accuracy_error, 2);
+  return share + error + (std::isnan(result.accuracy_error) ? "" : " %");
 }
 
 }  // namespace
@@ -45,13 +68,13 @@ void add_perplexity(const PerplexityResult& result, const ScoreOptions& options,
   json["sha256"] = hash;
   json["protocol"] = protocol;
   answer.text += fmt::format(
-      "perplexity  {:.4f} ± {:.4f}  (mean nll {:.6f} ± {:.6f})\n"
+      "perplexity  {}{}  (mean nll {}{})\n"
       "  items     {} of {} that fit, {} predictions\n"
       "  file      {}, SHA-256 {}, {} tokens\n  protocol  {}\n",
-      result.perplexity, result.perplexity * result.standard_error, result.mean_nll,
-      result.standard_error, count_of(windows, "window"),
-      grouped((tokens - cut.window) / cut.stride + 1), grouped(result.predictions),
-      options.perplexity, short_hash(hash), grouped(tokens), protocol);
+      number_text(result.perplexity, 4), plus_minus(result.perplexity * result.standard_error, 4),
+      number_text(result.mean_nll, 6), plus_minus(result.standard_error, 6),
+      count_of(windows, "window"), grouped((tokens - cut.window) / cut.stride + 1),
+      grouped(result.predictions), options.perplexity, short_hash(hash), grouped(tokens), protocol);
 }
 
 void add_last_word(const LastWordResult& result, const ScoreOptions& options, Answer& answer) {
@@ -64,6 +87,7 @@ void add_last_word(const LastWordResult& result, const ScoreOptions& options, An
   Json& json = answer.json["last_word"];
   json["accuracy"] = result.accuracy;
   json["standard_error"] = result.accuracy_error;
+  if (const auto bound = share_bound(result.accuracy, total)) json["bound"] = *bound;
   json["hits"] = result.hits;
   json["items"] = total;
   json["perplexity_per_word"] = result.perplexity;
@@ -72,11 +96,11 @@ void add_last_word(const LastWordResult& result, const ScoreOptions& options, An
   json["sha256"] = hash;
   json["protocol"] = protocol;
   answer.text += fmt::format(
-      "last word   {:.2f} % ± {:.2f} %  ({} hits), perplexity per word {:.2f} ± {:.2f}\n"
+      "last word   {}  ({} hits), perplexity per word {}{}\n"
       "  items     {}\n  file      {}, SHA-256 {}\n  protocol  {}\n",
-      100 * result.accuracy, 100 * result.accuracy_error, grouped(result.hits), result.perplexity,
-      result.perplexity_error, count_of(total, "passage"), options.last_word, short_hash(hash),
-      protocol);
+      accuracy_text(result), grouped(result.hits), number_text(result.perplexity, 2),
+      plus_minus(result.perplexity_error, 2), count_of(total, "passage"), options.last_word,
+      short_hash(hash), protocol);
 }
 
 void add_comparison(const Scores& scores, const Scores& reference, const std::string& name,
@@ -90,8 +114,9 @@ void add_comparison(const Scores& scores, const Scores& reference, const std::st
     json["ratio"] = paired.ratio;
     json["standard_error_ratio"] = paired.standard_error;
     answer.text +=
-        fmt::format("  perplexity {:.4f}; ratio {:.5f} ± {:.5f}, paired over {}\n",
-                    reference.perplexity->perplexity, paired.ratio, paired.standard_error,
+        fmt::format("  perplexity {}; ratio {}{}, paired over {}\n",
+                    number_text(reference.perplexity->perplexity, 4), number_text(paired.ratio, 5),
+                    plus_minus(paired.standard_error, 5),
                     count_of(static_cast<int64_t>(scores.perplexity->windows.size()), "window"));
   }
   if (scores.last_word) {
@@ -103,10 +128,11 @@ void add_comparison(const Scores& scores, const Scores& reference, const std::st
     json["standard_error_difference"] = paired.standard_error;
     json["p"] = paired.p;
     answer.text += fmt::format(
-        "  last word {:.2f} %; difference {:+.2f} ± {:.2f} points: {} gained, {} lost, McNemar "
+        "  last word {:.2f} %; difference {:+.2f}{} points: {} gained, {} lost, McNemar "
         "p = {:.3f}{}\n",
-        100 * reference.last_word->accuracy, 100 * paired.difference, 100 * paired.standard_error,
-        paired.gained, paired.lost, paired.p, paired.p > 0.05 ? " (no more than noise)" : "");
+        100 * reference.last_word->accuracy, 100 * paired.difference,
+        plus_minus(100 * paired.standard_error, 2), paired.gained, paired.lost, paired.p,
+        paired.p > 0.05 ? " (no more than noise)" : "");
   }
 }
 

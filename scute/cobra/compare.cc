@@ -11,6 +11,8 @@
 #include "scute/base/hash.h"
 #include "scute/base/threads.h"
 #include "scute/cobra/picture_reader.h"
+#include "scute/evaluate/not_finite.h"
+#include "scute/evaluate/score.h"
 #include "scute/io/file.h"
 #include "scute/text/utf8.h"
 
@@ -119,9 +121,9 @@ std::vector<VectorError> PictureComparison::of_stage(size_t stage) const {
 }
 
 MeanAndError PictureComparison::same_argmax() const {
-  std::vector<double> out;
-  for (const PictureErrors& item : items) out.push_back(item.same_argmax ? 1 : 0);
-  return mean_and_error(out);
+  const auto same = std::ranges::count(items, true, &PictureErrors::same_argmax);
+  const double share = static_cast<double>(same) / static_cast<double>(items.size());
+  return {share, share_error(share, std::ssize(items))};
 }
 
 MeanAndError PictureComparison::divergence() const {

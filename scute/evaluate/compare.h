@@ -13,7 +13,7 @@ namespace scute {
 /// Perplexity of `model` over that of `reference`.
 struct PerplexityRatio {
   double ratio = 1;
-  double standard_error = 0;  ///< paired over windows, by the delta method
+  double standard_error = 0;  ///< paired over windows, by the delta method; as mean_and_error
 };
 /// exp of the difference of the mean nll per prediction. Error when the windows are not the same.
 PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& reference);
@@ -22,7 +22,7 @@ PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& r
 struct HitComparison {
   int64_t gained = 0;                         ///< hits of `model` alone
   int64_t lost = 0;                           ///< hits of `reference` alone
-  double difference = 0, standard_error = 0;  ///< of the accuracies
+  double difference = 0, standard_error = 0;  ///< of the accuracies; as mean_and_error
   /// McNemar's exact test: the chance of a split at least this uneven if both were equally good.
   double p = 1;
 };

@@ -8,6 +8,7 @@
 
 #include "scute/base/error.h"
 #include "scute/evaluate/perplexity.h"
+#include "scute/evaluate/score.h"
 
 namespace scute {
 namespace {
@@ -19,9 +20,8 @@ LastWordScore score(const LanguageModel& model, Run& run, const LastWordItem& it
     fail(fmt::format("last-word item {}", index), "at least one context and one target token",
          fmt::format("{} tokens of which {} are the target", length, item.target));
   }
-  const int64_t kept = std::min(length, std::max(max_context + 1, item.target + 1));
-  const auto ids = std::span(item.ids).subspan(static_cast<size_t>(length - kept));
-  const auto scored = score_continuation(model, run, ids, kept - item.target - 1);
+  const auto ids = scored_ids(item, max_context);
+  const auto scored = score_continuation(model, run, ids, std::ssize(ids) - item.target - 1);
   LastWordScore out{true, 0};
   for (size_t i = 0; i < scored.nll.size(); ++i) {
     out.hit = out.hit && scored.greedy[i] != 0;
@@ -31,6 +31,11 @@ LastWordScore score(const LanguageModel& model, Run& run, const LastWordItem& it
 }
 
 }  // namespace
+
+std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_context) {
+  const auto kept = std::min(std::ssize(item.ids), std::max(max_context + 1, item.target + 1));
+  return std::span(item.ids).last(static_cast<size_t>(kept));
+}
 
 LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
                          const Threads& threads, int64_t max_context,
@@ -49,16 +54,15 @@ LastWordResult last_word(const LanguageModel& model, std::span<const LastWordIte
 
 LastWordResult summarize(std::vector<LastWordScore> items) {
   LastWordResult result{.items = std::move(items)};
-  std::vector<double> hits, nlls;
+  std::vector<double> nlls;
   for (const LastWordScore& item : result.items) {
     result.hits += item.hit ? 1 : 0;
-    hits.push_back(item.hit ? 1 : 0);
     nlls.push_back(item.nll);
   }
-  const auto accuracy = mean_and_error(hits);
+  const auto total = static_cast<int64_t>(result.items.size());
   const auto nll = mean_and_error(nlls);
-  result.accuracy = accuracy.mean;
-  result.accuracy_error = accuracy.standard_error;
+  result.accuracy = static_cast<double>(result.hits) / static_cast<double>(total);
+  result.accuracy_error = share_error(result.accuracy, total);
   result.perplexity = std::exp(nll.mean);
   result.perplexity_error = result.perplexity * nll.standard_error;
   return result;

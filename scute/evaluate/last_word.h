@@ -17,6 +17,9 @@ struct LastWordItem {
   int64_t target;
 };
 
+/// The ids that are read: the last `max_context` + 1, and always all of the target's and one more.
+std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_context);
+
 struct LastWordScore {
   bool hit;    ///< every target token was the argmax
   double nll;  ///< Σ −log p over the target tokens
@@ -25,7 +28,7 @@ struct LastWordScore {
 struct LastWordResult {
   std::vector<LastWordScore> items;
   int64_t hits = 0;
-  double accuracy = 0, accuracy_error = 0;  ///< share of hits and its standard error
+  double accuracy = 0, accuracy_error = 0;  ///< share of hits; the error is share_error()
   double perplexity = 0,
          perplexity_error = 0;  ///< per word: exp(mean nll); error by the delta method
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
@@ -38,10 +39,12 @@ void check(const PerplexityOptions& options, int64_t tokens) {
 }  // namespace
 
 MeanAndError mean_and_error(std::span<const double> items) {
+  if (std::ranges::all_of(items, [&](double x) { return x == items.front(); })) {
+    return {items.front(), std::numeric_limits<double>::quiet_NaN()};
+  }
   const auto n = static_cast<double>(items.size());
   double mean = 0;
   for (const double x : items) mean += x / n;
-  if (items.size() < 2) return {mean, 0};
   double squares = 0;
   for (const double x : items) squares += (x - mean) * (x - mean);
   return {mean, std::sqrt(squares / (n - 1) / n)};

@@ -37,7 +37,7 @@ struct PerplexityResult {
   std::vector<WindowScore> windows;
   int64_t predictions = 0;
   double mean_nll = 0;        ///< per prediction
-  double standard_error = 0;  ///< of mean_nll, over windows
+  double standard_error = 0;  ///< of mean_nll, over windows; NaN for one
   double perplexity = 0;      ///< exp(mean_nll)
 };
 
@@ -59,7 +59,8 @@ struct Continuation {
 Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
                                 int64_t first, Feed feed = Feed::whole, int64_t sequence = 0);
 
-/// Mean and the standard error of the mean of independent items (n ≥ 1; error 0 for one item).
+/// Mean and the standard error of the mean of independent items, at least one. The error is NaN for
+/// one item, and where all are the same: a spread of zero is what few items show of rare others.
 struct MeanAndError {
   double mean, standard_error;
 };

@@ -32,7 +32,7 @@ struct ErrorSummary {
   MeanAndError relative, cosine;
   size_t worst = 0;  ///< number of the item with the largest relative error; NaN is larger than any
 };
-/// Standard errors are 0 for one item. Error when there is none.
+/// Standard errors are NaN for one item. Error when there is none.
 ErrorSummary summarize_errors(std::span<const VectorError> items);
 
 }  // namespace scute

@@ -37,13 +37,12 @@ std::vector<double> distances(MatView<const float> a, MatView<const float> b) {
   return out;
 }
 
-/// As mean_and_error, but summed in order and then divided, and with NaN, not 0, for one item: one
-/// window says nothing about how far the mean may be off.
+/// As mean_and_error, but summed in order and then divided.
 MeanAndError summary(std::span<const double> items) {
   double sum = 0;
   for (const double x : items) sum += x;
   const auto n = static_cast<double>(items.size());
-  return {sum / n, items.size() < 2 ? kNaN : mean_and_error(items).standard_error};
+  return {sum / n, mean_and_error(items).standard_error};
 }
 
 /// NumPy's linear percentile of sorted values: rank q (n − 1), counted from 0.
@@ -187,9 +186,9 @@ PositionComparison compare(MatView<const float> predicted, MatView<const float> 
   }
   const MeanAndError difference = summary(differences);
   out.difference = difference.mean;
-  out.standard_error = difference.standard_error;
+  out.standard_error = mean_and_error(differences).standard_error;
   // ē/r̄ to first order: its error is that of the mean of e − ratio·r, over r̄.
-  out.ratio_standard_error = summary(residuals).standard_error / reference_mean;
+  out.ratio_standard_error = mean_and_error(residuals).standard_error / reference_mean;
   double squares = 0;
   const std::vector<double> moved = distances(predicted, reference);
   for (const double d : moved) {

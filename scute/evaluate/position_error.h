@@ -44,7 +44,8 @@ std::vector<float> position_errors(MatView<const float> predicted, MatView<const
 /// predicted, actual: n × 2. Error when they differ in size or n is 0.
 PositionErrors measure(MatView<const float> predicted, MatView<const float> actual);
 
-/// Two models on the same windows, window by window. Standard errors are NaN for one window.
+/// Two models on the same windows, window by window. Standard errors are NaN where all differ by
+/// the same, as for one window.
 struct PositionComparison {
   double ratio = 1;  ///< mean error over that of the reference; NaN or infinite where that is 0
   double ratio_standard_error = 0;            ///< paired, by the delta method

@@ -22,10 +22,15 @@ ItemSums sums_of(const std::vector<ScoredItem>& items) {
   return out;
 }
 
-MeanAndError of_many(const std::vector<double>& values) {
-  MeanAndError out = mean_and_error(values);
-  if (values.size() < 2) out.standard_error = std::numeric_limits<double>::quiet_NaN();
-  return out;
+/// What the differences say of `size`, whose error is theirs times `factor`. Where all differ by
+/// the same but for the last bits, their signs are left.
+PairedEffect effect_of(double size, const std::vector<double>& differences, double factor) {
+  constexpr double kRounding = 1e-12;
+  const double error = factor * mean_and_error(differences).standard_error;
+  const bool spread = error > kRounding * std::abs(size) || size == 0;
+  if (spread) return {size, error, 1, false};
+  return {size, std::numeric_limits<double>::quiet_NaN(), mcnemar(0, std::ssize(differences)),
+          false};
 }
 
 PairedEffect compare_shares(const std::vector<ScoredItem>& a, const std::vector<ScoredItem>& b) {
@@ -36,7 +41,7 @@ PairedEffect compare_shares(const std::vector<ScoredItem>& a, const std::vector<
     lost += b[i].value < a[i].value ? 1 : 0;
     differences.push_back(b[i].value - a[i].value);
   }
-  const MeanAndError mean = of_many(differences);
+  const MeanAndError mean = mean_and_error(differences);
   return {mean.mean, mean.standard_error, mcnemar(std::min(gained, lost), gained + lost), false};
 }
 
@@ -46,7 +51,7 @@ PairedEffect compare_ratio(const std::vector<ScoredItem>& a, const std::vector<S
   std::vector<double> rests;
   for (size_t i = 0; i < a.size(); ++i) rests.push_back(b[i].value - ratio * a[i].value);
   const double mean = sums_of(b).value / static_cast<double>(b.size());
-  return {std::log(ratio), of_many(rests).standard_error / mean, 1, false};
+  return effect_of(std::log(ratio), rests, 1 / mean);
 }
 
 /// The error is that of items of equal weight: all windows of one protocol predict equally many
@@ -58,17 +63,39 @@ PairedEffect compare_perplexity(const std::vector<ScoredItem>& a,
     differences.push_back((b[i].value - a[i].value) / a[i].weight);
   }
   const ItemSums x = sums_of(a), y = sums_of(b);
-  return {y.value / y.weight - x.value / x.weight, of_many(differences).standard_error, 1, false};
+  return effect_of(y.value / y.weight - x.value / x.weight, differences, 1);
 }
 
 PairedEffect compare_means(const std::vector<ScoredItem>& a, const std::vector<ScoredItem>& b) {
   std::vector<double> differences;
   for (size_t i = 0; i < a.size(); ++i) differences.push_back(b[i].value - a[i].value);
-  const MeanAndError mean = of_many(differences);
-  return {mean.mean, mean.standard_error, 1, false};
+  return effect_of(mean_and_error(differences).mean, differences, 1);
 }
 
 }  // namespace
+
+double share_error(double share, int64_t items) {
+  if (items < 2 || share <= 0 || share >= 1) return std::numeric_limits<double>::quiet_NaN();
+  return std::sqrt(share * (1 - share) / static_cast<double>(items - 1));
+}
+
+std::optional<double> share_bound(double share, int64_t items) {
+  if (items < 2 || (share > 0 && share < 1)) return std::nullopt;
+  const double away = std::min(1.0, 3 / static_cast<double>(items));
+  return share > 0 ? 1 - away : away;
+}
+
+std::optional<double> share_bound(const MetricScore& score) {
+  if (score.metric.form != MetricForm::share) return std::nullopt;
+  return share_bound(score.mean, score.count);
+}
+
+void forget_false_error(MetricScore& score) {
+  const bool share = score.metric.form == MetricForm::share;
+  if (score.count == 1 || (share && (score.mean <= 0 || score.mean >= 1))) {
+    score.standard_error = std::numeric_limits<double>::quiet_NaN();
+  }
+}
 
 double mean_of(MetricForm form, const std::vector<ScoredItem>& items) {
   const ItemSums sums = sums_of(items);
@@ -82,10 +109,11 @@ MetricScore score_of_items(Metric metric, std::vector<ScoredItem> items,
   for (const ScoredItem& item : items) values.push_back(item.value / item.weight);
   MetricScore out;
   out.mean = mean_of(metric.form, items);
-  out.standard_error = of_many(values).standard_error;
+  out.count = static_cast<int64_t>(items.size());
+  out.standard_error = metric.form == MetricForm::share ? share_error(out.mean, out.count)
+                                                        : mean_and_error(values).standard_error;
   if (metric.form == MetricForm::perplexity) out.standard_error *= out.mean;
   out.metric = std::move(metric);
-  out.count = static_cast<int64_t>(items.size());
   out.items = std::move(items);
   out.protocol = std::move(protocol);
   return out;

@@ -67,7 +67,7 @@ struct ProtocolFact {
 struct MetricScore {
   Metric metric;
   double mean = 0;
-  double standard_error = 0;           ///< NaN: not known, as of one item
+  double standard_error = 0;           ///< NaN: not known, as of one item or where all were hit
   int64_t count = 0;                   ///< items; 0: not known
   std::vector<ProtocolFact> protocol;  ///< empty: not known
   std::vector<ScoredItem> items;       ///< empty: not at hand
@@ -77,6 +77,18 @@ using Score = std::vector<MetricScore>;
 
 /// What follows from the items, at least one.
 double mean_of(MetricForm form, const std::vector<ScoredItem>& items);
+/// A share's standard error; NaN where its items say nothing of their spread: one, or all of them
+/// or none hit.
+double share_error(double share, int64_t items);
+/// Where all or none of the items were hit: with 95 % confidence the share itself is at most (none)
+/// or at least (all) this, 3/n away (Hanley and Lippman-Hand, JAMA 249, 1983), which of 2 or 3
+/// items is no bound at all. Empty where some were, and of one item.
+std::optional<double> share_bound(double share, int64_t items);
+/// Of a score whose metric is a share.
+std::optional<double> share_bound(const MetricScore& score);
+/// An error of 0 becomes unknown where the number of items or their share says that it is none:
+/// what other versions and tools have recorded.
+void forget_false_error(MetricScore& score);
 /// Their score; its error is that of items of equal weight.
 MetricScore score_of_items(Metric metric, std::vector<ScoredItem> items,
                            std::vector<ProtocolFact> protocol);
@@ -84,9 +96,10 @@ MetricScore score_of_items(Metric metric, std::vector<ScoredItem> items,
 /// B against A on the same items.
 struct PairedEffect {
   double size = 0;            ///< log(B/A) as a ratio, else B − A
-  double standard_error = 0;  ///< of size; NaN for one item
-  double p = 1;               ///< McNemar's, of shares alone
-  bool same = false;          ///< every item has the same score
+  double standard_error = 0;  ///< of size; NaN where all items differ by the same
+  /// McNemar's of shares; of others only where they have no standard error: of the signs alone.
+  double p = 1;
+  bool same = false;  ///< every item has the same score
 };
 /// Whether names and weights are the same, one by one.
 bool same_items(const std::vector<ScoredItem>& a, const std::vector<ScoredItem>& b);

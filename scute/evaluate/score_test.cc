@@ -73,5 +73,48 @@ TEST(PairedEffect, OfMeansIsTheMeanOfDifferences) {
   EXPECT_TRUE(compare_items(MetricForm::mean, false, a, a).same);
 }
 
+TEST(Score, WhereAllOrNoneWereHitAOneSidedBoundStandsInPlaceOfTheError) {
+  for (const double hit : {0.0, 1.0}) {
+    MetricScore score =
+        score_of_items(last_word_accuracy(), items_of(std::vector<double>(60, hit)), {});
+    EXPECT_EQ(score.mean, hit);
+    EXPECT_TRUE(std::isnan(score.standard_error));
+    ASSERT_TRUE(share_bound(score).has_value());
+    EXPECT_NEAR(*share_bound(score), hit == 0 ? 0.05 : 0.95, 1e-12);  // 3/60
+    score.standard_error = 0;                                         // as it was recorded once
+    forget_false_error(score);
+    EXPECT_TRUE(std::isnan(score.standard_error));
+  }
+  EXPECT_FALSE(share_bound(0, 1).has_value());
+  EXPECT_EQ(share_bound(1, 2), 0);
+  EXPECT_EQ(share_bound(0, 4), 0.75);
+  EXPECT_FALSE(share_bound(0.5, 100).has_value());
+  const MetricScore half = score_of_items(last_word_accuracy(), items_of({1, 0, 1, 0}), {});
+  EXPECT_NEAR(half.standard_error, std::sqrt(0.25 / 3), 1e-12);
+  const MetricScore far = score_of_items(position_error(), items_of({0, 0}), {});
+  EXPECT_FALSE(share_bound(far).has_value());  // no share
+}
+
+TEST(PairedEffect, WhereAllDifferByTheSameThereIsNoErrorAndSignsDecide) {
+  // Six times one better: 2/2⁶ under McNemar and the sign test alike.
+  const std::vector<double> none(6, 0), all(6, 1);
+  const PairedEffect shares =
+      compare_items(MetricForm::share, false, items_of(none), items_of(all));
+  EXPECT_EQ(shares.size, 1);
+  EXPECT_TRUE(std::isnan(shares.standard_error));
+  EXPECT_NEAR(shares.p, 1.0 / 32, 1e-12);
+  const PairedEffect means = compare_items(MetricForm::mean, false, items_of(none), items_of(all));
+  EXPECT_TRUE(std::isnan(means.standard_error));
+  EXPECT_NEAR(means.p, 1.0 / 32, 1e-12);
+  const PairedEffect doubled =
+      compare_items(MetricForm::ratio, true, items_of({1, 2, 4}), items_of({2, 4, 8}));
+  EXPECT_TRUE(std::isnan(doubled.standard_error));
+  EXPECT_NEAR(doubled.p, 0.25, 1e-12);
+  const PairedEffect same = compare_items(MetricForm::mean, false, items_of(all), items_of(all));
+  EXPECT_TRUE(std::isnan(same.standard_error));
+  EXPECT_EQ(same.p, 1);
+  EXPECT_TRUE(same.same);
+}
+
 }  // namespace
 }  // namespace scute

@@ -64,6 +64,7 @@ void judge(Difference& d, double level) {
 
 Difference not_comparable(Difference d, std::string because) {
   d.p = 1;
+  d.standard_error = std::numeric_limits<double>::quiet_NaN();
   d.verdict = Verdict::not_comparable;
   d.because = std::move(because);
   return d;
@@ -125,6 +126,8 @@ bool fits(const MetricScore& score) {
 void set_effect(Difference& d, double size, double error) {
   d.difference = d.ratio ? std::expm1(size) : size;
   d.standard_error = d.ratio ? (1 + d.difference) * error : error;
+  d.p = 1;
+  if (std::isnan(error)) return;
   const double t = error > 0   ? size / error
                    : size == 0 ? 0
                                : std::copysign(std::numeric_limits<double>::infinity(), size);
@@ -136,8 +139,16 @@ bool pair_up(const MetricScore& a, const MetricScore& b, Difference& d) {
   const MetricForm form = d.metric.form;
   const PairedEffect effect = compare_items(form, d.ratio, a.items, b.items);
   set_effect(d, effect.size, effect.standard_error);
-  if (form == MetricForm::share) d.p = effect.p;
+  if (form == MetricForm::share || std::isnan(effect.standard_error)) d.p = effect.p;
   return effect.same;
+}
+
+/// Of the difference of two shares, under the hypothesis that both are equally good, which also
+/// gives one of which all or none were hit an error.
+double pooled_error(const MetricScore& a, const MetricScore& b) {
+  const auto m = static_cast<double>(a.count), n = static_cast<double>(b.count);
+  const double share = (m * a.mean + n * b.mean) / (m + n);
+  return std::sqrt(share * (1 - share) * (1 / m + 1 / n));
 }
 
 /// From the two standard errors alone, as if the items were others: items that are hard are hard
@@ -161,10 +172,12 @@ Difference compare_one(const MetricScore& a, const MetricScore& b, Difference d)
   d.items = a.count;
   d.paired = fits(a) && fits(b) && same_items(a.items, b.items);
   const bool same = d.paired && pair_up(a, b, d);
-  if (!d.paired) {
-    if (!(a.standard_error >= 0 && b.standard_error >= 0)) {
-      return not_comparable(std::move(d), "the log has no standard error");
-    }
+  const bool errors = a.standard_error >= 0 && b.standard_error >= 0;
+  if (!d.paired && d.metric.form == MetricForm::share && !errors) {
+    const double each = pooled_error(a, b) / std::sqrt(2.0);
+    leave_unpaired(each, each, d);
+  } else if (!d.paired) {
+    if (!errors) return not_comparable(std::move(d), "the log has no standard error");
     leave_unpaired(a.standard_error, b.standard_error, d);
   }
   judge(d, kLevel);

@@ -18,9 +18,11 @@ struct Difference {
 
   Metric metric;
   double a = 0, b = 0;
-  bool ratio = false;                         ///< how they are compared
-  double difference = 0, standard_error = 0;  ///< b/a − 1, or b − a
-  /// Two-sided; Student's t with items − 1 degrees of freedom (ratios, or unpaired: z), or McNemar.
+  bool ratio = false;         ///< how they are compared
+  double difference = 0;      ///< b/a − 1, or b − a
+  double standard_error = 0;  ///< of it; NaN: not known, as where all items differ by the same
+  /// Two-sided; Student's t with items − 1 degrees of freedom (ratios, or unpaired: z), McNemar,
+  /// or, without a standard error, of the signs.
   double p = 1;
   int64_t items = 0;
   bool paired = false;               ///< from the items' scores, else from two standard errors

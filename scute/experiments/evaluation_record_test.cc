@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "scute/evaluate/metrics.h"
 #include "scute/experiments/difference.h"
 #include "scute/experiments/log.h"
@@ -44,16 +46,17 @@ TEST(EvaluationRecord, TheIdIsOfTheKeyAlone) {
 TEST(EvaluationRecord, ItemsLieBesideTheLogAndArePaired) {
   const testing::Folder folder;
   const std::string path = folder / "deep/log.jsonl";
-  log_evaluation(path, facts_of({1, 2, 4, 8}, "a"));
-  log_evaluation(path, facts_of({1.1, 2.2, 4.4, 8.8}, "b"));
+  log_evaluation(path, facts_of({1, 2, 4, 8, 16, 32}, "a"));
+  log_evaluation(path, facts_of({1.1, 2.2, 4.4, 8.8, 17.6, 35.2}, "b"));
   const ExperimentLog log = read_log(path);
   ASSERT_EQ(log.entries.size(), 2u);
   const auto all = compare_results(log.entries[0], log.entries[1], log.folder());
   ASSERT_EQ(all.size(), 1u);
-  // A tenth worse everywhere: no spread but that of the last bit, whatever the windows are.
+  // A tenth worse everywhere: no spread but that of the last bit, which is no error; six signs.
   EXPECT_TRUE(all[0].paired);
   EXPECT_NEAR(all[0].difference, 0.1, 1e-12);
-  EXPECT_LT(all[0].standard_error, 1e-12);
+  EXPECT_TRUE(std::isnan(all[0].standard_error));
+  EXPECT_NEAR(all[0].p, 1.0 / 32, 1e-12);
   EXPECT_EQ(all[0].verdict, Difference::Verdict::worse);
 }
 

@@ -48,6 +48,7 @@ void add_result(const Json& results, const Json& hashes, const OldResult& result
                            .value_or(std::numeric_limits<double>::quiet_NaN());
   const double count = number_field(results, {"tasks", result.task, "n"}).value_or(0);
   one.count = count >= 1 && count <= 0x1p53 ? static_cast<int64_t>(count) : 0;
+  forget_false_error(one);
   if (task != nullptr) one.protocol = protocol_of(*task, hashes, result);
   score.push_back(std::move(one));
 }

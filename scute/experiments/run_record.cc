@@ -74,16 +74,12 @@ void add_reorder(Json& site, const ReorderEffect& effect) {
   site["range_reduction_pct"] = 100 * effect.reduction;
 }
 
-/// One item says nothing of the spread.
-Json error_json(double error, size_t items) { return items > 1 ? Json(error) : Json(); }
-
 Json perplexity_json(const PerplexityResult& result, const ScoreOptions& options) {
   Json out;
-  out["perplexity"] = result.perplexity;
-  out["perplexity_stderr"] =
-      error_json(result.perplexity * result.standard_error, result.windows.size());
-  out["mean_nll"] = result.mean_nll;
-  out["mean_nll_stderr"] = error_json(result.standard_error, result.windows.size());
+  out["perplexity"] = finite_or_null(result.perplexity);
+  out["perplexity_stderr"] = finite_or_null(result.perplexity * result.standard_error);
+  out["mean_nll"] = finite_or_null(result.mean_nll);
+  out["mean_nll_stderr"] = finite_or_null(result.standard_error);
   out["n"] = static_cast<int64_t>(result.windows.size());
   out["predictions"] = result.predictions;
   out["window"] = options.windows.window;
@@ -97,9 +93,12 @@ Json perplexity_json(const PerplexityResult& result, const ScoreOptions& options
 Json last_word_json(const LastWordResult& result, const ScoreOptions& options) {
   Json out;
   out["accuracy"] = result.accuracy;
-  out["accuracy_stderr"] = error_json(result.accuracy_error, result.items.size());
-  out["perplexity"] = result.perplexity;
-  out["perplexity_stderr"] = error_json(result.perplexity_error, result.items.size());
+  out["accuracy_stderr"] = finite_or_null(result.accuracy_error);
+  if (const auto bound = share_bound(result.accuracy, std::ssize(result.items))) {
+    out["accuracy_bound"] = *bound;
+  }
+  out["perplexity"] = finite_or_null(result.perplexity);
+  out["perplexity_stderr"] = finite_or_null(result.perplexity_error);
   out["hits"] = result.hits;
   out["n"] = static_cast<int64_t>(result.items.size());
   out["max_context"] = options.max_context;
@@ -166,7 +165,7 @@ Json results_json(const Scores& scores, const ScoreOptions& options, const Score
   Json out = Json::object();
   if (scores.last_word) {
     out["accuracy"] = scores.last_word->accuracy;
-    out["perplexity"] = scores.last_word->perplexity;
+    out["perplexity"] = finite_or_null(scores.last_word->perplexity);
     out["tasks"]["last_word"] = last_word_json(*scores.last_word, options);
     out["tasks"]["last_word"]["sha256"] = sha256.last_word;
   }

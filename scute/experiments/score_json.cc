@@ -109,6 +109,7 @@ bool read_metric(const Json& json, MetricScore& out) {
   if (metric.words.items.empty()) metric.words.items = "items";
   metric.place = read_place(json);
   out.protocol = read_protocol(json);
+  forget_false_error(out);
   return true;
 }
 
@@ -166,6 +167,7 @@ Json metrics_json(const Score& score) {
     }
     json["mean"] = finite_number(one.mean);
     json["standard_error"] = finite_number(one.standard_error);
+    if (const auto bound = share_bound(one)) json["bound"] = *bound;
     json["items"] = one.count;
     json["protocol"] = protocol_json(one.protocol);
     json["items_in"] = place_json(metric.place);

@@ -10,8 +10,8 @@
 namespace scute {
 
 /// What a record keeps: [{"metric", "unit", "direction", "form", "mean", "standard_error", "items":
-/// how many, "protocol", "items_in", "words"}, …], docs/formats.md. Numbers that are not finite are
-/// null.
+/// how many, "protocol", "items_in", "words"}, …], docs/formats.md; of shares that share_bound()
+/// bounds also "bound". Numbers that are not finite are null.
 Json metrics_json(const Score& score);
 
 /// What a record says, without items; of records without `metrics` what old_score() makes of them.

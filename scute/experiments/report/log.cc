@@ -75,7 +75,7 @@ class Metrics {
   std::vector<Metric> list_;
 };
 
-/// {METRIC: {"value", "error", "n"}} and the files that the items are of.
+/// {METRIC: {"value", "error", "n", "bound"?}} and the files that the items are of.
 void add_results(const Score& score, Metrics& metrics, Json& out) {
   out["results"] = Json::object();
   for (const MetricScore& one : score) {
@@ -83,6 +83,7 @@ void add_results(const Score& score, Metrics& metrics, Json& out) {
     Json& result = out["results"][one.metric.name];
     result["value"] = number(one.mean, 6);
     result["error"] = number(one.standard_error, 3);
+    if (const auto bound = share_bound(one)) result["bound"] = number(*bound, 3);
     result["n"] = one.count > 0 ? Json(one.count) : Json();
     const auto file = std::ranges::find(one.protocol, "file", &ProtocolFact::key);
     if (file == one.protocol.end() || !file->value.is_string()) continue;

@@ -50,6 +50,10 @@ function methods_of(one) {
 function with_error(result, unit) {
   if (!result) return dash;
   const value = unit * result.value;
+  if (typeof result.bound === "number") {
+    return significant(value) + (result.value > 0 ? " (at least " : " (at most ") +
+      significant(unit * result.bound, 3) + ")";
+  }
   if (!(result.error > 0)) return significant(value);
   const error = unit * result.error;
   const digits = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(error))));

@@ -68,8 +68,9 @@ function measured(search) {
   const box = el("div", {}, el("h3", {}, "Measured by the search"),
     el("p", {class: "muted"}, "How far the float model’s predictions move when this layer alone " +
        "is rounded to a format. Chosen: " + significant(search.average_bits, 3) +
-       " bits a weight on average, divergence " + significant(search.divergence, 3) + " ± " +
-       significant(search.standard_error, 2) + " nats per token."), drawn.element,
+       " bits a weight on average, divergence " + significant(search.divergence, 3) +
+       (search.standard_error > 0 ? " ± " + significant(search.standard_error, 2) : "") +
+       " nats per token."), drawn.element,
     numbers("Numbers of this chart", () => table(
       [["layer"], ["chosen", true], ...formats.map((name) => [name])],
       search.layers.map((row, i) => [String(i), String(row.chosen),
