@@ -57,9 +57,9 @@ std::string overview() {
          "model.\n"
          "scute VERB --help shows the forms of a verb, scute VERB MODEL --help every flag and an "
          "example;\nscute --version the version. --color auto|always|never is for every verb "
-         "(auto: on "
-         "a\nterminal, unless NO_COLOR is set).\n"
-         "Exit code 0: success, 1: the work failed, 2: wrong usage.\n";
+         "(auto: on\na terminal, unless NO_COLOR is set).\n"
+         "Exit code 0: success, 1: the work failed, 2: wrong usage, 3: done, but not\n"
+         "recorded (--log-failure ignore: 0), 130: interrupted.\n";
 }
 
 std::string forms_text(const Verb& verb) {

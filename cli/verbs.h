@@ -14,7 +14,8 @@ namespace scute::cli {
 /// What follows the verb on the command line.
 using Arguments = std::vector<std::string>;
 
-constexpr int kDone = 0, kFailed = 1, kWrongUsage = 2;
+/// kNotRecorded: done and shown, but the log does not hold it.
+constexpr int kDone = 0, kFailed = 1, kWrongUsage = 2, kNotRecorded = 3;
 
 /// A flag or position as its form declares it.
 struct FlagInfo {

@@ -118,9 +118,10 @@ std::string as_text(const CobraEvalRequest& request, const CobraDescription& mod
                                 compute_name(request.execution));
   out += fmt::format("protocol    {}\n\n{}\n", protocol_text(request, comparison),
                      table_text(comparison));
-  out += fmt::format("next token  the same for {:.1f} {} % of the pictures\n", 100 * same.mean,
-                     !bound ? plus_minus(100 * same.standard_error)
-                            : fmt::format("(at {} {:.1f} %, 95 % confidence)",
+  out += fmt::format("next token  the same for {:.1f} {}% of the pictures{}\n", 100 * same.mean,
+                     bound ? "" : plus_minus(100 * same.standard_error) + " ",
+                     !bound ? ""
+                            : fmt::format(" (at {} {:.1f} %, 95 % confidence)",
                                           same.mean > 0 ? "least" : "most", 100 * *bound));
   out += fmt::format("divergence  {} {} nats of the next token's distribution\n",
                      significant(divergence.mean), plus_minus(divergence.standard_error));
@@ -211,12 +212,11 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
         return as_text(request, model, against, comparison, seconds) +
                (request.items_out.empty() ? "" : fmt::format("wrote {}\n", request.items_out));
       });
+  const int code = request.log.add(
+      [&] { return cobra_facts(model, against, comparison, request.compare, request.execution); },
+      call, request.job, seconds);
   require_numbers(comparison, model.path);  // whatever else the table says
-  if (!request.log.path.empty()) {
-    request.log.add(cobra_facts(model, against, comparison, request.compare, request.execution),
-                    call, request.job, seconds);
-  }
-  return kDone;
+  return code;
 }
 
 }  // namespace

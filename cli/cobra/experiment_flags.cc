@@ -24,6 +24,7 @@ void CobraExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   declare_group_size(options, group_);
   declare_hadamard(options, hadamard_);
   declare_log(options, shared.log, logged_);
+  log_failure.declare(options);
   options.compute(collect.compute);
   options.backend(backend_);
   options.tokenizer(collect.text.tokenizer);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/experiments/eval_log.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/job.h"
 #include "scute/experiments/run_cobra.h"
@@ -22,6 +23,7 @@ struct CobraExperimentFlags {
   std::vector<LayerFormat> formats() const { return formats_of(w_bits_, a_bits_); }
 
   CobraSubjectOptions shared;  ///< model and text's seed are not filled in
+  LogFailure log_failure;
   Job job;
 
  private:

@@ -29,7 +29,7 @@ int run(CobraRunRequest& request, const Call& call, Output& out) {
   const auto work = [&](RunHow how) {
     return CobraSubject(flags.subject(request.model), std::move(how)).run(setting);
   };
-  return run_experiment(flags.shared.log, flags.job, work, out);
+  return run_experiment(flags.shared.log, flags.log_failure, flags.job, work, out);
 }
 
 }  // namespace

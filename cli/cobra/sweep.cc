@@ -30,6 +30,7 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   SweepWork work;
   work.models = words_of(request.sweep.models);
   work.log = flags.shared.log;
+  work.log_failure = flags.log_failure;
   work.job = flags.job;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
   work.subject = [&flags](const std::string& model, RunHow how) {

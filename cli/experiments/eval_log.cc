@@ -11,25 +11,40 @@
 
 namespace scute::cli {
 
+void LogFailure::declare(Options& options) {
+  options.choice("--log-failure", means, {"fail", "ignore"},
+                 "a record that cannot be kept ends with exit code 3, or with 0");
+}
+
 void EvalLog::declare(Options& options) {
   options.text("--log", path, "FILE", "add a record to this experiment log");
+  failure.declare(options);
 }
 
 void EvalLog::check() const {
-  if (!path.empty()) check_log(path);
+  if (!path.empty()) return check_log(path);
+  if (failure.means != LogFailure().means) {
+    throw UsageError("--log-failure: expected --log FILE beside it, found no log");
+  }
 }
 
-void EvalLog::add(EvaluationFacts facts, const Call& call, const Job& job, double seconds) const {
-  facts.command = call.command();
-  facts.timestamp = local_time("%Y-%m-%d %H:%M:%S");
-  facts.seconds = seconds;
-  facts.machine = machine_json(job.threads);
+int EvalLog::add(const std::function<EvaluationFacts()>& facts, const Call& call, const Job& job,
+                 double seconds, std::string* id) const {
+  if (path.empty()) return kDone;
+  EvaluationFacts all = facts();
+  all.command = call.command();
+  all.timestamp = local_time("%Y-%m-%d %H:%M:%S");
+  all.seconds = seconds;
+  all.machine = machine_json(job.threads);
   try {
     const HoldInterrupts hold;
-    log_evaluation(path, facts);
+    log_evaluation(path, all);
     note(job.quiet, fmt::format("recorded in {}", path));
+    if (id != nullptr) *id = record_id(all);
+    return kDone;
   } catch (const Error& error) {
     warn(fmt::format("not recorded: {}", error.what()));
+    return failure.exit_code(false);
   }
 }
 

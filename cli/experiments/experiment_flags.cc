@@ -80,6 +80,7 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   quantize.declare(options, bits);
   declare_tasks(options);
   declare_log(options, shared.log, logged_);
+  log_failure.declare(options);
   options.optional_integer("--save-activations", save_activations_, {.least = 1}, 10000,
                            "keep the first N values of the first sample per logged site, as .npz");
   options.text("--output-subdir", output_subdir, "NAME",

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/experiments/eval_log.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -26,6 +27,7 @@ struct ExperimentFlags {
   SubjectOptions shared;  ///< model and score are not filled in
   std::string pretrained_dir = ".", output_subdir;
   bool force = false;
+  LogFailure log_failure;
   Job job;
 
  private:

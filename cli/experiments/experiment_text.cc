@@ -197,6 +197,10 @@ std::string results_text(const Json& record) {
     const std::string file = fact_text(score[i], "file");
     if (!file.empty() && !same_group(i + 1)) out += line("  on", file);
   }
+  if (is_not_finite(member("results"))) {
+    const std::string where = text_field(member("results"), {"not_finite"});
+    out += line("not finite", where.empty() ? "some scores" : printable(where));
+  }
   out += baselines_text(record);
   return "Results\n" + (out.empty() ? "  none: no task was asked for\n" : out);
 }

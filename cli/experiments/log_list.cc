@@ -42,8 +42,10 @@ ResultColumns result_columns(const Entries& entries) {
   return out;
 }
 
-/// The first result of the column's heading; "-" without one.
-std::string result_cell(const Score& score, const ResultColumn& column) {
+/// The first result of the column's heading; "-" without one. "not finite" of a record that says
+/// so: what else it holds, as a share of hits, counts what was no number as missed.
+std::string result_cell(const Score& score, const ResultColumn& column, bool not_finite) {
+  if (not_finite) return "not finite";
   for (const MetricScore& one : score) {
     if (one.metric.words.heading != column.heading) continue;
     std::string out = score_text(one);
@@ -86,7 +88,8 @@ std::vector<std::string> cells(const LogEntry& entry, const ResultColumns& colum
   std::vector<std::string> out{fmt::format("{}", entry.number), printable(entry.timestamp),
                                value_text(entry.config.find("model")), bits_text(entry.config),
                                policy_text(entry.config)};
-  for (const ResultColumn& column : columns) out.push_back(result_cell(score, column));
+  const bool not_finite = is_not_finite(entry.results);
+  for (const ResultColumn& column : columns) out.push_back(result_cell(score, column, not_finite));
   const auto reduction = mean_range_reduction(entry);
   out.push_back(reduction ? fixed(100 * *reduction, 1) : "-");
   out.push_back(entry.id.empty() ? "-" : printable(entry.id));
@@ -141,11 +144,17 @@ Keys config_keys(const ExperimentLog& log) {
 }  // namespace
 
 std::string list_text(const Entries& entries) {
-  const ResultColumns columns = result_columns(entries);
+  ResultColumns columns = result_columns(entries);
+  const bool none_finite = columns.empty() && std::ranges::any_of(entries, [](const auto* entry) {
+                             return is_not_finite(entry->results);
+                           });
+  if (none_finite) columns.push_back({"result", {Metric{}}});
   Table table(titles(columns));
   for (const LogEntry* entry : entries) table.add(cells(*entry, columns));
   std::string out = table.text();
-  for (const ResultColumn& column : columns) out += legend_of(column) + "; ";
+  for (const ResultColumn& column : columns) {
+    if (!none_finite) out += legend_of(column) + "; ";
+  }
   return out + "±: standard error; range −%: mean reduction by clipping\n";
 }
 

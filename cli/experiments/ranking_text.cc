@@ -9,6 +9,7 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/names.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute::cli {
 namespace {
@@ -69,9 +70,11 @@ std::vector<Table::Column> columns_of(const std::vector<Metric>& metrics) {
 
 void add_cells(const RankedExperiment& ranked, const Metric& metric, bool best,
                std::vector<std::string>& row) {
-  std::string value = "-", difference = best ? "best" : "";
+  const bool not_finite = is_not_finite(ranked.entry->results);
+  std::string value = not_finite ? "not finite" : "-";
+  std::string difference = best ? "best" : "";
   for (const MetricScore& one : ranked.score) {
-    if (one.metric.name != metric.name) continue;
+    if (not_finite || one.metric.name != metric.name) continue;
     const ShownUnit unit = shown_unit(metric.unit);
     value = score_text(one);
     if (!unit.unit.empty()) value.resize(value.size() - unit.unit.size() - 1);  // in the title

@@ -32,7 +32,7 @@ int run(RunRequest& request, const Call& call, Output& out) {
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);
     return subject.run(setting);
   };
-  return run_experiment(flags.shared.log, flags.job, work, out);
+  return run_experiment(flags.shared.log, flags.log_failure, flags.job, work, out);
 }
 
 }  // namespace

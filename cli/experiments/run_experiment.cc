@@ -44,7 +44,7 @@ Json experiment_json(const std::string& log, const Experiment& experiment) {
 
 }  // namespace
 
-int run_experiment(const std::string& log, const Job& job,
+int run_experiment(const std::string& log, const LogFailure& failure, const Job& job,
                    const std::function<Experiment(RunHow how)>& work, Output& out) {
   check_log(log);
   ExperimentWatch watch(job);
@@ -61,7 +61,8 @@ int run_experiment(const std::string& log, const Job& job,
   if (!job.json) out.write(experiment_words(log, experiment, job.quiet));
   show_warnings(experiment, log, out, job.json);
   if (job.json) out.write_json(experiment_json(log, experiment));
-  return kDone;
+  if (!experiment.not_finite.empty()) fail("run", "finite scores", experiment.not_finite);
+  return failure.exit_code(experiment.recorded);
 }
 
 void use_rule(const PolicyFlags& rule, const std::string& of_share, const std::string& otherwise,

@@ -9,8 +9,9 @@
 namespace scute::cli {
 
 /// What `work` finds, in words or as JSON; `log` is where it is recorded. The exit code: also of an
-/// interruption, which ends `work` by an Error.
-int run_experiment(const std::string& log, const Job& job,
+/// interruption, which ends `work` by an Error. Error after everything was shown when scores are
+/// not finite.
+int run_experiment(const std::string& log, const LogFailure& failure, const Job& job,
                    const std::function<Experiment(RunHow how)>& work, Output& out);
 
 /// setting's rule as --policy and --percentile-alpha say: the latter alone means `of_share`,

@@ -32,6 +32,7 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   SweepWork work;
   work.models = words_of(request.sweep.models);
   work.log = flags.shared.log;
+  work.log_failure = flags.log_failure;
   work.job = flags.job;
   work.scored = !flags.subject("").score.empty();
   work.settings = request.sweep.settings(flags.setting(call.command()), formats);

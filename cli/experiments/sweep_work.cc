@@ -93,7 +93,7 @@ bool is_finished(const std::string& log_path, const std::string& key, const Sett
 
 struct Tally {
   std::vector<std::string> keys;  ///< of all combinations, in order
-  int64_t run = 0, skipped = 0, passes = 0;
+  int64_t run = 0, skipped = 0, passes = 0, not_recorded = 0;
   std::set<std::string> folders;      ///< of checkpoints
   std::vector<std::string> failures;  ///< what did not work; the others are run all the same
 };
@@ -131,6 +131,11 @@ void run_model(const SweepWork& work, const std::string& model, ExperimentWatch&
     watch.finish_bar();
     show_warnings(experiment, work.log, out, work.job.json);
     ++tally.run;
+    if (!experiment.recorded) ++tally.not_recorded;
+    if (!experiment.not_finite.empty()) {
+      tally.failures.push_back(fmt::format("{} {}: scores are not finite: {}", subject->name(),
+                                           setting.quantize.format.name(), experiment.not_finite));
+    }
     const Json* timing = experiment.record.find("timing");
     const double collect = number_field(*timing, {"collect"}).value_or(0);
     if (collect > 0) ++tally.passes;
@@ -244,7 +249,7 @@ int run_sweep(const SweepWork& work, Output& out) {
          fmt::format("{}: {}", count_of(std::ssize(tally.failures), "failure"),
                      joined(tally.failures, "; ")));
   }
-  return kDone;
+  return work.log_failure.exit_code(tally.not_recorded == 0);
 }
 
 }  // namespace scute::cli

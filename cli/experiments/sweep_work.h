@@ -26,6 +26,7 @@ struct SweepFlags {
 struct SweepWork {
   std::vector<std::string> models;
   std::string log;
+  LogFailure log_failure;
   Job job;
   bool scored = true;  ///< a record without results is not finished
   std::vector<Setting> settings;

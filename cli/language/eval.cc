@@ -101,6 +101,11 @@ void warn_of_calibration(const EvalRequest& request, const ModelDescription& mod
   }
 }
 
+/// After everything was shown and recorded: what was found is still worth looking at.
+void require_finite(const std::string& model, const std::string& not_finite) {
+  if (!not_finite.empty()) fail(model, "finite scores", not_finite);
+}
+
 int run(EvalRequest& request, const Call& call, Output& out) {
   const ModelDescription description = describe_model(request.model);
   request.log.check();
@@ -123,13 +128,16 @@ int run(EvalRequest& request, const Call& call, Output& out) {
   if (scores.perplexity) add_perplexity(*scores.perplexity, options, work, answer);
   if (scores.last_word) add_last_word(*scores.last_word, options, answer);
   answer.items = items_text(scores, work.items);
+  std::string against_not_finite;
   if (!request.against.empty()) {
     const ModelDescription other = describe_model(request.against);
     if (other.config.vocabulary != description.config.vocabulary) {
       fail(request.against, fmt::format("a vocabulary of {}", description.config.vocabulary),
            fmt::format("{}", other.config.vocabulary));
     }
-    add_comparison(scores, score(request, work, other, execution), other.name, answer);
+    const Scores theirs = score(request, work, other, execution);
+    add_comparison(scores, theirs, other.name, answer);
+    against_not_finite = theirs.not_finite;
   }
   const double seconds = request.job.seconds();
   answer.json["seconds"] = seconds;
@@ -147,11 +155,12 @@ int run(EvalRequest& request, const Call& call, Output& out) {
                            compute_name(description.low_bit ? execution : request.compute),
                            duration_text(seconds));
       });
-  if (!request.log.path.empty()) {
-    request.log.add(language_facts(description, scores, work, options, execution), call,
-                    request.job, seconds);
-  }
-  return kDone;
+  const int code =
+      request.log.add([&] { return language_facts(description, scores, work, options, execution); },
+                      call, request.job, seconds);
+  require_finite(description.name, scores.not_finite);
+  require_finite(request.against, against_not_finite);
+  return code;
 }
 
 }  // namespace

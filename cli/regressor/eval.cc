@@ -14,6 +14,7 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
+#include "scute/base/error.h"
 #include "scute/experiments/positions/record.h"
 #include "scute/io/file.h"
 #include "scute/regressor/position_files.h"
@@ -186,6 +187,17 @@ std::string out_dir_beside_log(const RegressorEvalRequest& request) {
   return fs::proximate(request.out_dir, folder.empty() ? "." : folder).string();
 }
 
+/// The record, if there is a log; the exit code.
+int record(const RegressorEvalRequest& request, const RegressorCheckpoint& checkpoint,
+           const RegressorEvaluation& evaluation, const Call& call, double seconds) {
+  return request.log.add(
+      [&] {
+        return position_facts(checkpoint, request.how, evaluation, hash_file(checkpoint.path),
+                              out_dir_beside_log(request));
+      },
+      call, request.job, seconds);
+}
+
 int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   const RegressorEvalOptions& options = request.how;
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
@@ -224,14 +236,13 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
     text += fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n",
                         request.out_dir);
   }
-  if (!request.log.path.empty()) {
-    request.log.add(position_facts(checkpoint, options, evaluation, hash_file(checkpoint.path),
-                                   out_dir_beside_log(request)),
-                    call, request.job, seconds);
-  }
+  const int code = record(request, checkpoint, evaluation, call, seconds);
   request.job.answer(
       out, [&] { return evaluation_json(checkpoint, options, evaluation); }, [&] { return text; });
-  return kDone;
+  for (const RegressorStage& stage : evaluation.stages) {
+    if (!stage.not_finite.empty()) fail(checkpoint.path, "finite positions", stage.not_finite);
+  }
+  return code;
 }
 
 }  // namespace

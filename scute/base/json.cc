@@ -135,10 +135,16 @@ std::string with_quoted_words(std::string_view text) {
   return out;
 }
 
+/// As people read it, infinities and NaN too.
+std::string number_text(const Json& json) {
+  const double value = json.as_double("");
+  return std::isfinite(value) ? json.dump() : fmt::format("{}", value);
+}
+
 std::string kind_of(const Json& json) {
   if (json.is_null()) return "null";
   if (json.is_bool()) return "true or false";
-  if (json.is_number()) return "the number " + json.dump();
+  if (json.is_number()) return "the number " + number_text(json);
   if (json.is_string()) return "the string " + json.dump();
   return json.is_array() ? "an array" : "an object";
 }
@@ -147,11 +153,13 @@ void dump_string(const std::string& text, std::string& out) {
   out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-void dump_double(double value, std::string& out) {
-  if (std::isnan(value)) {
-    out += "NaN";
-  } else if (std::isinf(value)) {
+enum class Infinities { null, words };
+
+void dump_double(double value, Infinities infinities, std::string& out) {
+  if (std::isinf(value) && infinities == Infinities::words) {
     out += value > 0 ? "Infinity" : "-Infinity";
+  } else if (!std::isfinite(value)) {
+    out += "null";
   } else {
     std::string digits = fmt::format("{}", value);
     // A double stays a double when read back.
@@ -162,7 +170,8 @@ void dump_double(double value, std::string& out) {
 
 struct Writer {
   int indent;
-  std::string out;
+  Infinities infinities;
+  std::string out = {};
 
   void line(int depth) {
     if (indent < 0) return;
@@ -185,7 +194,7 @@ struct Writer {
     } else if (json.is_int()) {
       out += fmt::format("{}", json.as_int(""));
     } else if (json.is_number()) {
-      dump_double(json.as_double(""), out);
+      dump_double(json.as_double(""), infinities, out);
     } else {
       out += json.is_null() ? "null" : json.as_bool("") ? "true" : "false";
     }
@@ -247,7 +256,13 @@ Json Json::parse(std::string_view text, std::string_view where) {
 }
 
 std::string Json::dump(int indent) const {
-  Writer writer{indent, {}};
+  Writer writer{indent, Infinities::null};
+  writer.write(*this, 0);
+  return std::move(writer.out);
+}
+
+std::string Json::dump_config(int indent) const {
+  Writer writer{indent, Infinities::words};
   writer.write(*this, 0);
   return std::move(writer.out);
 }

@@ -43,8 +43,11 @@ class Json {
   static Json parse(std::string_view text, std::string_view where);
 
   /// One line for indent < 0, else indented. Doubles in the shortest form that reads back the
-  /// same; non-finite ones as Infinity, -Infinity, NaN (what parse and Python's json read).
+  /// same; what is not finite, which JSON lacks, as null.
   std::string dump(int indent = -1) const;
+  /// The same with Infinity and -Infinity as these words, as Hugging Face's configs have them; NaN
+  /// is null here too.
+  std::string dump_config(int indent = -1) const;
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   bool is_bool() const { return std::holds_alternative<bool>(value_); }

@@ -41,7 +41,17 @@ TEST(Json, ReadsBareInfinityAsRealConfigsContainIt) {
   EXPECT_EQ(json.at("t", "f").as_string("f"), "Infinity");
   EXPECT_TRUE(std::isnan(Json::parse("[NaN]", "f").as_array("f")[0].as_double("f")));
   EXPECT_EQ(Json::parse("[\"NaN \\\"NaN\", 1]", "f").as_array("f")[0].as_string("f"), "NaN \"NaN");
-  EXPECT_EQ(Json(-std::numeric_limits<double>::infinity()).dump(), "-Infinity");
+  EXPECT_EQ(json.dump_config(), R"({"limit":[0.0,Infinity],"low":-Infinity,"t":"Infinity"})");
+}
+
+TEST(Json, WritesWhatIsNotFiniteAsNull) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  const Json json = Json::Array{Json(kNan), Json(-kNan), Json(kInfinity), Json(-kInfinity)};
+  EXPECT_EQ(json.dump(), "[null,null,null,null]");
+  EXPECT_EQ(json.dump_config(), "[null,null,Infinity,-Infinity]");
+  EXPECT_THAT([&] { json.as_array("f")[0].as_string("f"); },
+              testing::ThrowsMessage<Error>(HasSubstr("the number nan")));
 }
 
 TEST(Json, RefusesBadTextNamingFileAndByte) {

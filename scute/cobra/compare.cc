@@ -97,10 +97,29 @@ class Pair {
     out.stages.push_back(logits.vector);
     out.same_argmax = logits.same_argmax;
     out.divergence = logits.divergence;
+    const bool finite = std::ranges::all_of(
+        out.stages, [](const VectorError& error) { return std::isfinite(error.relative); });
+    if (!finite) out.not_finite = look(views, ids);
     return out;
   }
 
  private:
+  /// Both once more, for what a watch sees.
+  std::string look(const std::vector<MatView<const float>>& views,
+                   std::span<const int32_t> ids) const {
+    for (const CobraModel* model : {&model_, &reference_}) {
+      NotFiniteWatch watch;
+      Run run(&watch);
+      const Stages stages = make_stages(run, *model);
+      model->features(run, views, stages.features);
+      model->project(run, stages.features, stages.rows);
+      read(run, *model, stages.rows, ids, stages.logits);
+      if (watch.found().empty()) continue;
+      return watch.found() + (model == &model_ ? "" : " of the model it is compared with");
+    }
+    return "an error without bound, where the values it is compared with are zero";
+  }
+
   const CobraModel& model_;
   const CobraModel& reference_;
 };
@@ -175,15 +194,16 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
   return out;
 }
 
-void require_numbers(const PictureComparison& comparison, const std::string& path) {
-  for (size_t s = 0; s < comparison.stages.size(); ++s) {
-    const std::vector<VectorError> errors = comparison.of_stage(s);
-    const ErrorSummary sum = summarize_errors(errors);
-    if (std::isfinite(errors[sum.worst].relative)) continue;
-    fail(path, "numbers at every stage",
-         fmt::format("none at {}, first with {}", comparison.stages[s],
-                     comparison.items[sum.worst].picture));
+std::string PictureComparison::not_finite() const {
+  for (const PictureErrors& item : items) {
+    if (!item.not_finite.empty()) return fmt::format("{}, with {}", item.not_finite, item.picture);
   }
+  return "";
+}
+
+void require_numbers(const PictureComparison& comparison, const std::string& path) {
+  const std::string not_finite = comparison.not_finite();
+  if (!not_finite.empty()) fail(path, "finite values at every site", not_finite);
 }
 
 std::string items_text(const PictureComparison& comparison) {

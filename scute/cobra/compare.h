@@ -28,6 +28,8 @@ struct PictureErrors {
   std::vector<VectorError> stages;  ///< as PictureComparison::stages; logits are the last
   bool same_argmax = false;         ///< of the token after picture and text
   double divergence = 0;            ///< of its distribution, nats
+  /// Where the first value of either model that is not finite arises; empty: all errors are finite.
+  std::string not_finite = {};
 };
 
 struct PictureComparison {
@@ -44,6 +46,8 @@ struct PictureComparison {
   std::vector<VectorError> of_stage(size_t stage) const;
   MeanAndError same_argmax() const;  ///< share of the pictures
   MeanAndError divergence() const;
+  /// PictureErrors::not_finite of the first picture that has one, and which it is.
+  std::string not_finite() const;
 };
 
 /// The same for any number of threads. `model` and `reference` are built with all their parts from
@@ -53,7 +57,7 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
                                 const CobraDescription& reference_description,
                                 const CobraModel& reference, const CobraCompareOptions& options);
 
-/// Error naming stage and picture where a value is no number; `path`: of the model.
+/// Error naming site and picture where a value is no number; `path`: of the model.
 void require_numbers(const PictureComparison& comparison, const std::string& path);
 
 /// One picture a line, as JSON: {"picture", STAGE: {"relative_error", "cosine"}…, "same_argmax",

@@ -129,11 +129,11 @@ void read_low_bit(const Json& scute, const std::string& where, CobraDescription&
   for (const auto& [site, pair] : ranges->as_object(where + ": ranges")) {
     const std::string at = where + ": ranges: " + site;
     const auto& ends = pair.as_array(at);
-    if (ends.size() != 2) fail(at, "[lo, hi]", pair.dump());
+    if (ends.size() != 2) fail(at, "[lo, hi]", pair.dump_config());
     const auto lo = static_cast<float>(ends[0].as_double(at)),
                hi = static_cast<float>(ends[1].as_double(at));
     if (!std::isfinite(lo) || !std::isfinite(hi) || lo > hi)
-      fail(at, "finite lo ≤ hi", pair.dump());
+      fail(at, "finite lo ≤ hi", pair.dump_config());
     out.ranges[site] = {lo, hi};
   }
 }

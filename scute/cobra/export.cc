@@ -62,7 +62,7 @@ class CobraExporter {
     for (const auto& [key, value] : model_.json.as_object("config.json")) {
       if (key != "scute") config.append_member(key, value);
     }
-    write_file(folder.file("config.json"), config.dump(2) + "\n");
+    write_file(folder.file("config.json"), config.dump_config(2) + "\n");
     Json recipe;
     recipe["tool"] = "scute " SCUTE_VERSION;
     recipe["dequantized"] = model_.name;

@@ -103,7 +103,7 @@ void read_three(const Json& pretrained, const char* key, const std::string& wher
   for (size_t i = 0; i < 3; ++i) {
     out[i] = static_cast<float>(numbers[i].as_double(at));
     if (!std::isfinite(out[i]) || (positive && out[i] <= 0)) {
-      fail(at, positive ? "positive numbers" : "finite numbers", numbers[i].dump());
+      fail(at, positive ? "positive numbers" : "finite numbers", numbers[i].dump_config());
     }
   }
 }

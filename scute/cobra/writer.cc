@@ -64,7 +64,7 @@ void write_float_language(const ModelDescription& language, const FolderWriter& 
   std::vector<NamedTensor> tensors;
   for (const std::string& name : weights.names()) tensors.push_back({name, weights.take(name)});
   write_part(folder, "llm", tensors);
-  write_file(folder.file("llm/config.json"), language.json.dump(2) + "\n");
+  write_file(folder.file("llm/config.json"), language.json.dump_config(2) + "\n");
   copy_tokenizer(language, folder, "llm/");
 }
 
@@ -106,7 +106,7 @@ ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, b
   } else {
     write_float_language(model.float_language, folder);
   }
-  write_file(folder.file("config.json"), model.description.json.dump(2) + "\n");
+  write_file(folder.file("config.json"), model.description.json.dump_config(2) + "\n");
   write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
   if (!model.plan.sites.empty()) {
     write_file(folder.file("plan.json"), model.plan.to_json().dump(2) + "\n");

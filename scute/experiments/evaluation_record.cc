@@ -13,11 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string id_of(const EvaluationFacts& facts) { return experiment_hash(facts.key).substr(0, 12); }
-
 /// Relative to the log's folder; empty: none.
 std::string items_file(const EvaluationFacts& facts) {
-  return facts.items.empty() ? "" : (fs::path("items") / (id_of(facts) + ".jsonl")).string();
+  return facts.items.empty() ? "" : (fs::path("items") / (record_id(facts) + ".jsonl")).string();
 }
 
 Json no_reordering() {
@@ -36,6 +34,10 @@ std::string experiment_hash(const Json& key) {
   return sha256(whole.dump());
 }
 
+std::string record_id(const EvaluationFacts& facts) {
+  return experiment_hash(facts.key).substr(0, 12);
+}
+
 Json evaluation_record(const EvaluationFacts& facts) {
   Json out;
   out["timestamp"] = facts.timestamp;
@@ -47,7 +49,7 @@ Json evaluation_record(const EvaluationFacts& facts) {
   out["results"] = facts.results;
   out["results"]["metrics"] = metrics_json(facts.score);
   out["activation_data_file"] = nullptr;
-  out["id"] = id_of(facts);
+  out["id"] = record_id(facts);
   out["hashes"]["experiment"] = experiment_hash(facts.key);
   for (const auto& [name, hash] : facts.hashes.as_object("hashes")) out["hashes"][name] = hash;
   out["machine"] = facts.machine;

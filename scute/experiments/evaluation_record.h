@@ -29,6 +29,9 @@ struct EvaluationFacts {
 /// SHA-256 of an experiment's key and this tool's version: hashes.experiment of its record.
 std::string experiment_hash(const Json& key);
 
+/// The id that its record has.
+std::string record_id(const EvaluationFacts& facts);
+
 /// A line of the experiment log (docs/formats.md).
 Json evaluation_record(const EvaluationFacts& facts);
 

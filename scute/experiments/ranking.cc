@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 
 #include "scute/experiments/fields.h"
+#include "scute/experiments/score_json.h"
 
 namespace scute {
 namespace {
@@ -43,14 +45,21 @@ void compare_with_best(Ranking& ranking) {
 }
 
 void order(Ranking& ranking) {
-  for (const MetricScore& one : ranking.experiments.front().score) {
+  // Those that are not finite come last, and are no reason not to order the others.
+  const auto rest = std::ranges::stable_partition(
+      ranking.experiments,
+      [](const RankedExperiment& ranked) { return !is_not_finite(ranked.entry->results); });
+  const std::span finite(ranking.experiments.begin(), rest.begin());
+  if (finite.empty()) return;
+  const Score first = finite.front().score;
+  for (const MetricScore& one : first) {
     const std::string metric = one.metric.name;
-    const bool all = std::ranges::all_of(ranking.experiments, [&](const RankedExperiment& ranked) {
+    const bool all = std::ranges::all_of(finite, [&](const RankedExperiment& ranked) {
       return loss_of(ranked, metric).has_value();
     });
     if (!all) continue;
     ranking.metric = metric;
-    std::ranges::stable_sort(ranking.experiments, {}, [&](const RankedExperiment& ranked) {
+    std::ranges::stable_sort(finite, {}, [&](const RankedExperiment& ranked) {
       return std::pair(is_float(*ranked.entry), *loss_of(ranked, metric));
     });
     return compare_with_best(ranking);

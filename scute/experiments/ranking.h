@@ -17,7 +17,8 @@ struct RankedExperiment {
   std::vector<Difference> against_best;
 };
 
-/// Experiments of one model, best first; float ones, the reference, behind all others.
+/// Experiments of one model, best first; float ones, the reference, behind all others, and last
+/// those whose scores are not finite.
 struct Ranking {
   std::string model;  ///< config.model of the first
   /// What they are ordered by: the first metric that every one has. Empty without one: the order

@@ -211,6 +211,7 @@ void Trial::quantize_and_score() {
     scores_ = low_bit_scores();
   }
   timing_["eval"] = clock_.lap();
+  out_.not_finite = scores_.not_finite;
   out_.record["results"] = results_json(scores_, subject_.options.score, subject_.scored_sha256);
 }
 

@@ -61,6 +61,7 @@ struct Experiment {
   Json record;
   bool recorded = false;              ///< the log holds it
   bool reused = false;                ///< stored statistics were used
+  std::string not_finite;             ///< of scores that are not: where it arises; empty: they are
   std::string checkpoint;             ///< the folder written; empty: none
   std::vector<std::string> remarks;   ///< of the quantization
   std::vector<std::string> warnings;  ///< what could not be written, and why

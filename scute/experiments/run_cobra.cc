@@ -15,6 +15,7 @@
 #include "scute/experiments/lap_clock.h"
 #include "scute/experiments/run_record_cobra.h"
 #include "scute/recipe/plan_meta.h"
+#include "scute/recipe/statistics_io.h"
 
 namespace scute {
 
@@ -67,6 +68,7 @@ bool CobraSubjectState::measure(std::vector<std::string>& warnings) {
   };
   const bool reused = kept.measure(pass, warnings);
   check_buckets(*kept.set, false);
+  require_finite(CobraSites(description.config, description.language.scheme).list(), *kept.set);
   return reused;
 }
 
@@ -200,7 +202,7 @@ void CobraTrial::score(const LowBitCobra& low) {
   const PictureComparison comparison =
       compare_cobra(low.description, build_cobra(low, setting_.execution, kAll), against,
                     load_cobra(against, setting_.execution, kAll), options);
-  require_numbers(comparison, against.path);
+  out_.not_finite = comparison.not_finite();
   subject_.check_pictures();
   for (const std::string& problem : comparison.corrupt) {
     out_.warnings.push_back("passed over " + problem);

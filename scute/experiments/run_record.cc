@@ -173,6 +173,7 @@ Json results_json(const Scores& scores, const ScoreOptions& options, const Score
     out["tasks"]["perplexity"] = perplexity_json(*scores.perplexity, options);
     out["tasks"]["perplexity"]["sha256"] = sha256.perplexity;
   }
+  if (!scores.not_finite.empty()) out["not_finite"] = scores.not_finite;
   const Score score = named_score(scores, options, sha256);
   if (!score.empty()) out["metrics"] = metrics_json(score);
   return out;

@@ -34,8 +34,9 @@ Json activation_stats(const StatisticsSet& statistics, const Plan& plan, const L
 /// {"enabled", "avg_range_reduction": percent, "total_layers"}; not enabled without effects.
 Json reorder_summary(const std::vector<ReorderEffect>& effects);
 
-/// Of a language model: {"accuracy", "perplexity", "tasks", "metrics"}; {} without scores. Standard
-/// errors of one item are null.
+/// Of a language model: {"accuracy", "perplexity", "tasks", "metrics"}, and "not_finite", words, of
+/// scores that are not; {} without scores. Numbers that are not finite, as standard errors of one
+/// item, are null.
 Json results_json(const Scores& scores, const ScoreOptions& options, const ScoredFiles& sha256);
 
 /// config of a folder's model as it is run: bits and options of its recipe.json, 16 bits without

@@ -17,6 +17,8 @@ void add_pictures(const PictureComparison& comparison, const std::string& images
   task["corrupt"] = std::ssize(comparison.corrupt);
   task["text"] = comparison.text;
   facts.items = items_text(comparison);
+  const std::string not_finite = comparison.not_finite();
+  if (!not_finite.empty()) facts.results["not_finite"] = not_finite;
 }
 
 EvaluationFacts cobra_facts(const CobraDescription& model, const CobraDescription& against,

@@ -192,6 +192,15 @@ Score read_score(const Json& results, const Json& hashes) {
   return out;
 }
 
+bool is_not_finite(const Json& results) {
+  if (field(results, {"not_finite"}) != nullptr) return true;
+  const Json* metrics = field(results, {"metrics"});
+  if (metrics == nullptr || !metrics->is_array()) return false;
+  return std::ranges::any_of(metrics->as_array(""), [](const Json& json) {
+    return !text_field(json, {"metric"}).empty() && !number_field(json, {"mean"});
+  });
+}
+
 void read_items(const std::string& path, Score& score) {
   constexpr int64_t kLimit = int64_t{1} << 28;  // a million items of 100 bytes, and more
   const std::string text = read_text(path, kLimit);

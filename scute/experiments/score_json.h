@@ -19,6 +19,9 @@ Json metrics_json(const Score& score);
 Score read_score(const Json& results, const Json& hashes);
 Score read_score(const LogEntry& entry);
 
+/// Whether a record says that some score of it is not finite; such metrics are left out above.
+bool is_not_finite(const Json& results);
+
 /// Adds the items in a file to the metrics that keep some. Error naming file and line on what is no
 /// item of any of them.
 void read_items(const std::string& path, Score& score);

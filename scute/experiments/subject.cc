@@ -7,8 +7,10 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/language/collect.h"
 #include "scute/language/collect_meta.h"
 #include "scute/recipe/plan_meta.h"
+#include "scute/recipe/statistics_io.h"
 
 namespace scute {
 namespace {
@@ -72,7 +74,9 @@ bool SubjectState::measure(std::vector<std::string>& warnings) {
     }
     return measured;
   };
-  return kept.measure(pass, warnings);
+  const bool reused = kept.measure(pass, warnings);
+  require_finite(list_sites(description), *kept.set);
+  return reused;
 }
 
 Plan SubjectState::decide(const Setting& setting) const {

@@ -160,7 +160,7 @@ PlainModel dequantized(const ModelDescription& model, DType type) {
 void write_plain(const ModelDescription& from, const PlainModel& model, const FolderWriter& folder,
                  const std::string& part) {
   write_safetensors(folder.file(part + "model.safetensors"), model.tensors, {{"format", "pt"}});
-  write_file(folder.file(part + "config.json"), model.description.json.dump(2) + "\n");
+  write_file(folder.file(part + "config.json"), model.description.json.dump_config(2) + "\n");
   copy_tokenizer(from, folder, part);
 }
 

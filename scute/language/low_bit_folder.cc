@@ -11,7 +11,7 @@ namespace scute {
 ProbeComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace) {
   FolderWriter folder(checked_target(path, model.description.path, replace));
   write_safetensors(folder.file("model.safetensors"), model.tensors, {{"format", "pt"}});
-  write_file(folder.file("config.json"), model.config.dump(2) + "\n");
+  write_file(folder.file("config.json"), model.config.dump_config(2) + "\n");
   write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
   if (!model.plan.sites.empty()) {
     write_file(folder.file("plan.json"), model.plan.to_json().dump(2) + "\n");

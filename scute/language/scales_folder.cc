@@ -211,7 +211,7 @@ ProbeComparison write_edited(const FolderEdit& edit,
   rewrite_tensors(edit, folder);
   for (const auto& [name, json] : edit.documents) {
     make_folder(fs::path(folder.file(name)).parent_path().string());
-    write_file(folder.file(name), json.dump(2) + "\n");
+    write_file(folder.file(name), json.dump_config(2) + "\n");
   }
   copy_rest(edit, folder);
   check_written(edit, folder);

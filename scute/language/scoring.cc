@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "scute/base/error.h"
 #include "scute/data/documents.h"
 #include "scute/evaluate/metrics.h"
+#include "scute/evaluate/not_finite.h"
 #include "scute/language/last_word_items.h"
 
 namespace scute {
@@ -48,6 +50,29 @@ MetricScore perplexity_score(const PerplexityResult& result, const ScoreOptions&
   return score_of_items(text_perplexity(), std::move(items), std::move(protocol));
 }
 
+/// See Scores::not_finite. The model reads that item once more.
+std::string not_finite_text(const LanguageModel& model, const ScoreWork& work,
+                            const ScoreOptions& options, const Scores& scores) {
+  const auto text = [](const char* item, size_t index, const std::string& found) {
+    return fmt::format("{} in {} {}", found.empty() ? "a score that is not" : found, item, index);
+  };
+  for (size_t i = 0; scores.perplexity && i < scores.perplexity->windows.size(); ++i) {
+    const WindowScore& window = scores.perplexity->windows[i];
+    if (std::isfinite(window.nll)) continue;
+    const auto ids = std::span(work.stream)
+                         .subspan(static_cast<size_t>(window.start),
+                                  static_cast<size_t>(options.windows.window));
+    return text("window", i,
+                find_not_finite(model, ids, options.windows.feed, static_cast<int64_t>(i)));
+  }
+  for (size_t i = 0; scores.last_word && i < scores.last_word->items.size(); ++i) {
+    if (std::isfinite(scores.last_word->items[i].nll)) continue;
+    return text("passage", i,
+                find_not_finite(model, scored_ids(work.items[i], options.max_context)));
+  }
+  return "";
+}
+
 }  // namespace
 
 int64_t ScoreWork::windows(const PerplexityOptions& options) const {
@@ -86,6 +111,7 @@ Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptio
         last_word(model, work.items, threads, options.max_context,
                   counting(ScoreTask::last_word, static_cast<int64_t>(work.items.size())));
   }
+  out.not_finite = not_finite_text(model, work, options, out);
   return out;
 }
 

@@ -40,6 +40,9 @@ ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& opt
 struct Scores {
   std::optional<PerplexityResult> perplexity;
   std::optional<LastWordResult> last_word;
+  /// Of the first item whose score is not finite: which it is, and where its first such value
+  /// arises in the model; empty: all are finite.
+  std::string not_finite;
 };
 
 enum class ScoreTask { perplexity, last_word };

@@ -121,4 +121,21 @@ StatisticsSet merge_statistics(const std::vector<std::string>& paths) {
   return all;
 }
 
+void require_finite(const SiteList& sites, const StatisticsSet& statistics) {
+  std::string first;
+  int64_t others = -1;
+  for (const Site& site : sites.sites()) {
+    const auto found = statistics.sites.find(site.name);
+    if (found == statistics.sites.end()) continue;
+    const Statistic& seen = found->second;
+    if (seen.nans + seen.infs == 0) continue;
+    if (++others > 0) continue;
+    first = fmt::format("{} NaN and {} infinite of {} first at {}", seen.nans, seen.infs,
+                        seen.count, site.name);
+  }
+  if (first.empty()) return;
+  fail("statistics", "finite values at every site",
+       others == 0 ? first : fmt::format("{}, and at {} other sites", first, others));
+}
+
 }  // namespace scute

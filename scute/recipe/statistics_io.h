@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/models/sites.h"
 #include "scute/observe/statistics_file.h"
 
 namespace scute {
@@ -17,5 +18,8 @@ StatisticsSet read_statistics(const std::string& path);
 /// Merged in any order they give the same bytes. Error naming the two files that do not belong
 /// together and why.
 StatisticsSet merge_statistics(const std::vector<std::string>& paths);
+/// Error naming the first site, in the order of `sites`, that saw a value which is not finite, and
+/// how many others did.
+void require_finite(const SiteList& sites, const StatisticsSet& statistics);
 
 }  // namespace scute

@@ -64,6 +64,7 @@ struct RegressorStage {
   PositionErrors errors;
   OutputGrid grid;
   std::optional<PositionComparison> against_baseline;
+  std::string not_finite = {};  ///< as FolderPredictions has it
 };
 
 struct RegressorEvaluation {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {
@@ -111,6 +112,25 @@ TEST(RegressorEvaluation, OriginRunsInIntegersToo) {
   ASSERT_TRUE(got.calibrated->formats.has_value());
   // Positions are metres; a code of the output is 1e-4 of them.
   EXPECT_LT(got.stages[1].against_baseline->rms_deviation, 2e-3);
+}
+
+TEST(EvaluateRegressor, TheFirstSiteThatIsNotFiniteIsNamed) {
+  RegressorCheckpoint checkpoint = slim();
+  Weights large(checkpoint.path);
+  for (const std::string& name : checkpoint.weights.names()) {
+    std::vector<float> values = to_vector(checkpoint.weights.at(name));
+    // Finite, and the sums behind them are not.
+    const float times = name == "backbone.patch_embedding.weight" ? 1e38F
+                        : name == "proj.weight"                   ? 1e4F
+                                                                  : 1.0F;
+    for (float& x : values) x *= times;
+    large.add(name, Tensor::of<float>(checkpoint.weights.at(name).shape(), values));
+  }
+  checkpoint.weights = std::move(large);
+  const RegressorEvaluation found = evaluate_regressor(checkpoint, {.features = kFeatures});
+  EXPECT_THAT(found.stages.front().not_finite,
+              testing::AllOf(HasSubstr(" first at "), HasSubstr("window 0 of Grid")));
+  EXPECT_EQ(evaluate_regressor(slim(), {.features = kFeatures}).stages.front().not_finite, "");
 }
 
 }  // namespace

@@ -1,10 +1,14 @@
 #include "scute/regressor/predict.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "scute/base/checked.h"
 #include "scute/base/hash.h"
+#include "scute/evaluate/not_finite.h"
 
 namespace scute {
 
@@ -46,6 +50,27 @@ std::string hash_features(const FeatureFolder& folder) {
   return hash.hex();
 }
 
+namespace {
+
+/// See FolderPredictions::not_finite; `predicted` is of these windows of one sequence. The model
+/// reads that window once more.
+std::string look_for_not_finite(const AnyRegressor& model, MatView<const float> frames,
+                                const FeatureSequence& sequence, MatView<const float> predicted) {
+  for (int64_t r = 0; r < predicted.rows; ++r) {
+    if (std::isfinite(predicted.row(r)[0]) && std::isfinite(predicted.row(r)[1])) continue;
+    NotFiniteWatch watch;
+    Run run(&watch);
+    const auto end = std::span(sequence.ends).subspan(static_cast<size_t>(r), 1);
+    std::visit([&](const auto& one) { predict(one, frames, end, run); }, model);
+    const std::string& found = watch.found();
+    return fmt::format("{} in window {} of {}", found.empty() ? "a position that is not" : found, r,
+                       sequence.name);
+  }
+  return "";
+}
+
+}  // namespace
+
 FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
                                  const FeatureFolder& folder, const Threads& threads,
                                  const WindowProgress& progress) {
@@ -53,6 +78,7 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
   const int64_t total = folder.windows();
   for (size_t m = 0; m < models.size(); ++m)
     out.predicted.emplace_back(DType::f32, Shape{total, 2});
+  out.not_finite.resize(models.size());
   int64_t row = 0;
   for (const FeatureSequence& sequence : folder.sequences) {
     const Tensor frames = normalized_frames(sequence, folder.normalization, out.found, threads);
@@ -64,6 +90,9 @@ FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,
           *models[m]);
       std::ranges::copy(y.values<float>(),
                         out.predicted[m].mutable_values<float>().begin() + row * 2);
+      if (!out.not_finite[m].empty()) continue;
+      out.not_finite[m] =
+          look_for_not_finite(*models[m], frames.matrix<float>(), sequence, y.matrix<float>());
     }
     row += std::ssize(sequence.ends);
     if (progress) progress(row, total);

@@ -33,7 +33,10 @@ std::string hash_features(const FeatureFolder& folder);
 
 struct FolderPredictions {
   std::vector<Tensor> predicted;  ///< one per model: windows × 2, metres
-  NonFinite found;                ///< in the frames of the sequences
+  /// One per model: where the first value that is not finite arises, of the first window without a
+  /// finite position; empty: all are.
+  std::vector<std::string> not_finite;
+  NonFinite found;  ///< in the frames of the sequences
 };
 /// Each sequence is read and normalized once for all models.
 FolderPredictions predict_folder(const std::vector<const AnyRegressor*>& models,

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "scute/base/json.h"
+#include "scute/io/safetensors.h"
+#include "scute/tensor/tensor.h"
 #include "tests/program.h"
 
 namespace scute {
@@ -99,6 +102,40 @@ TEST_F(CobraEval, AFloatModelAgainstItselfIsNowhereOff) {
   EXPECT_EQ(pictures.at("used", "").as_int(""), 5);
   EXPECT_EQ(pictures.at("listed", "").as_int(""), 6);
   EXPECT_EQ(pictures.at("corrupt", "").as_array("").size(), 1U);
+}
+
+TEST_F(CobraEval, WhereAllPicturesAgreeThereIsABoundAndNoError) {
+  const Words words{"--images", kPictures, "--against", kModel};
+  Words json = words;
+  json.push_back("--json");
+  const Json same = answer_of(eval(kModel, json)).at("same_argmax", "");
+  EXPECT_TRUE(same.at("standard_error", "").is_null());
+  EXPECT_NEAR(same.at("bound", "").as_double(""), 0.4, 1e-12);  // 1 − 3/5
+  EXPECT_THAT(eval(kModel, words).out,
+              HasSubstr("the same for 100.0 % of the pictures (at least 40.0 %, 95 % confidence)"));
+}
+
+TEST_F(CobraEval, TheFirstSiteThatIsNotFiniteIsNamed) {
+  namespace fs = std::filesystem;
+  const std::string broken = folder_.path("broken"), log = folder_.path("log.jsonl");
+  fs::copy(kModel, broken, fs::copy_options::recursive);
+  const std::string weights = "/vision/dino/model.safetensors";
+  SafetensorsFile file = read_safetensors(kModel + weights);
+  for (NamedTensor& item : file.tensors) {
+    if (item.name.find("blocks.0.attn.proj.weight") == std::string::npos) continue;
+    std::vector<float> values = to_vector(item.tensor);
+    values[0] = std::numeric_limits<float>::quiet_NaN();
+    item.tensor = Tensor::of<float>(item.tensor.shape(), values).rounded_to(item.tensor.dtype());
+  }
+  fs::remove(broken + weights);
+  write_safetensors(broken + weights, file.tensors, file.metadata);
+  const Ended ended =
+      eval(broken, {"--images", kPictures, "--against", kModel, "--json", "--log", log});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("NaN first at vision.dino.blocks.0.mlp.fc1:input"));
+  EXPECT_THAT(ended.out, AllOf(Not(HasSubstr("NaN")), Not(HasSubstr("Infinity"))));
+  EXPECT_TRUE(Json::parse(ended.out, "").at("divergence", "").at("mean", "").is_null());
+  EXPECT_THAT(scute_program({"log", "--log", log}).out, HasSubstr("not finite"));
 }
 
 TEST_F(CobraEval, FourBitsAreOffByADozenPercent) {

@@ -122,12 +122,13 @@ TEST(Run, TheSameCommandGivesTheSameRecordWhateverTheThreads) {
   EXPECT_EQ(record(one, "1"), record(four, "4"));
 }
 
-TEST(Run, AnUnwritableLogWarnsPrintsTheRecordAndSucceeds) {
+TEST(Run, AnUnwritableLogWarnsPrintsTheRecordAndEndsWithThree) {
   const TemporaryFolder folder;
   write_file(folder.path("logs"), "in the way");
   const Ended ended = run(folder);
-  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.code, 3);
   EXPECT_THAT(ended.err, AllOf(HasSubstr("warning: record not kept"), HasSubstr("logs")));
+  EXPECT_EQ(run(folder, {"--log-failure", "ignore"}).code, 0);
   const size_t at = ended.out.find("{\"timestamp\"");
   ASSERT_NE(at, std::string::npos);
   const std::string line = ended.out.substr(at, ended.out.find('\n', at) - at);
@@ -145,7 +146,7 @@ TEST(Run, AFullDiskLosesTheRecordButNotTheResults) {
   Surroundings small_disk;  // room for the words and the record, but not for another 1.5 KB of log
   small_disk.largest_file = 10000;
   const Ended ended = scute_program(words, small_disk);
-  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(ended.code, 3) << ended.err;
   EXPECT_THAT(ended.err, HasSubstr("record not kept"));
   EXPECT_THAT(ended.out, HasSubstr("8 last words"));
   EXPECT_EQ(read_text(log), earlier + "\n");

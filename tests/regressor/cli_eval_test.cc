@@ -173,9 +173,16 @@ TEST(EvalRegressor, ALogThatCannotBeWrittenLosesNothing) {
   const TemporaryFolder folder;
   write_file(folder.path("file"), "no folder");
   const Ended ended = evaluate(kModels + "slim.pt", {"--log", folder.path("file/log.jsonl")});
-  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.code, 3);
   EXPECT_THAT(ended.err, HasSubstr("not recorded"));
   EXPECT_THAT(ended.out, HasSubstr("baseline"));
+  EXPECT_EQ(evaluate(kModels + "slim.pt",
+                     {"--log", folder.path("file/log.jsonl"), "--log-failure", "ignore"})
+                .code,
+            0);
+  const Ended without = evaluate(kModels + "slim.pt", {"--log-failure", "ignore"});
+  EXPECT_EQ(without.code, 2);
+  EXPECT_THAT(without.err, HasSubstr("--log"));
 }
 
 TEST(EvalRegressor, WhatIsDoubtfulIsSaid) {

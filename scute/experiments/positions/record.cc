@@ -51,6 +51,7 @@ Json stage_json(const RegressorStage& stage) {
   out["name"] = stage.name;
   out["description"] = stage.description;
   out["errors"] = errors_json(stage.errors);
+  if (!stage.not_finite.empty()) out["not_finite"] = stage.not_finite;
   out["against_baseline"] =
       stage.against_baseline ? comparison_json(*stage.against_baseline) : Json();
   out["grid"]["on_grid"] = stage.grid.grid;
@@ -238,6 +239,7 @@ EvaluationFacts position_facts(const RegressorCheckpoint& checkpoint,
       last.against_baseline ? comparison_json(*last.against_baseline) : Json();
   task["baseline"] =
       evaluation.stages.size() > 1 ? errors_json(evaluation.stages.front().errors) : Json();
+  if (!last.not_finite.empty()) out.results["not_finite"] = last.not_finite;
   out.score = {position_score(evaluation, options.features)};
   out.items = position_lines(evaluation.set, out.score.front().items);
   out.files["positions"] = out_dir.empty() ? Json() : Json(out_dir);

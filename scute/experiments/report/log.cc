@@ -145,6 +145,7 @@ Json experiment(const LogEntry& entry, const std::string& where, Words& sites, M
     if (hash.is_string()) out["hashes"][key] = hash.as_string("report").substr(0, 12);
   }
   add_results(read_score(entry), metrics, out);
+  if (is_not_finite(entry.results)) out["not_finite"] = true;
   out["ranges"] = Json::array();
   try {
     const Json record = entry.record(where);

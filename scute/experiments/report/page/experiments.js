@@ -27,7 +27,8 @@ function short_path(path) {
 function metric_column(metric) {
   return {key: metric.name, title: metric.title + (metric.unit ? " " + metric.unit : ""),
           value: (one) => one.results[metric.name]?.value,
-          show: (one) => with_error(one.results[metric.name], metric.factor)};
+          show: (one) => one.not_finite ? "not finite"
+            : with_error(one.results[metric.name], metric.factor)};
 }
 
 function setting(one, key) {
@@ -46,7 +47,8 @@ function methods_of(one) {
     .map((key) => names[key]).join(", ");
 }
 
-/// "27.17 ± 0.61": as many digits as the error has two of.
+/// "27.17 ± 0.61": as many digits as the error has two of; "0 (at most 0.3)" of a share of which
+/// none or all were hit.
 function with_error(result, unit) {
   if (!result) return dash;
   const value = unit * result.value;
