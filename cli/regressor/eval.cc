@@ -15,6 +15,8 @@
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/experiments/fields.h"
+#include "scute/experiments/log.h"
 #include "scute/experiments/positions/record.h"
 #include "scute/io/file.h"
 #include "scute/regressor/position_files.h"
@@ -187,15 +189,48 @@ std::string out_dir_beside_log(const RegressorEvalRequest& request) {
   return fs::proximate(request.out_dir, folder.empty() ? "." : folder).string();
 }
 
-/// The record, if there is a log; the exit code.
+/// Beside the predictions that a record points to: which one, of which log.
+constexpr std::string_view kRecordMark = "record.json";
+
+/// Error where a record points to predictions in --out-dir, which would no longer be those.
+void check_out_dir(const RegressorEvalRequest& request) {
+  namespace fs = std::filesystem;
+  std::error_code unreadable;
+  const auto refuse = [&](const std::string& what) {
+    fail(request.out_dir, "--out-dir that no record of a log points to; give another folder", what);
+  };
+  const fs::path mark = fs::path(request.out_dir) / kRecordMark;
+  if (fs::exists(mark, unreadable)) {
+    const Json json = Json::parse(read_text(mark.string()), mark.string());
+    refuse(fmt::format("predictions of record {}", text_field(json, {"id"})));
+  }
+  if (request.log.path.empty() || !fs::exists(request.log.path, unreadable)) return;
+  const std::string name = out_dir_beside_log(request);  // before there were marks
+  for (const LogEntry& entry : read_log(request.log.path).entries) {
+    if (text_field(entry.files, {"positions"}) == name) {
+      refuse(fmt::format("predictions of record {} of {}", entry.id, request.log.path));
+    }
+  }
+}
+
+/// The record, if there is a log, and the mark in --out-dir; the exit code.
 int record(const RegressorEvalRequest& request, const RegressorCheckpoint& checkpoint,
            const RegressorEvaluation& evaluation, const Call& call, double seconds) {
-  return request.log.add(
+  namespace fs = std::filesystem;
+  std::string id;
+  const int code = request.log.add(
       [&] {
         return position_facts(checkpoint, request.how, evaluation, hash_file(checkpoint.path),
                               out_dir_beside_log(request));
       },
-      call, request.job, seconds);
+      call, request.job, seconds, &id);
+  if (!id.empty() && !request.out_dir.empty()) {
+    Json mark;
+    mark["id"] = id;
+    mark["log"] = fs::proximate(request.log.path, request.out_dir).string();
+    write_file((fs::path(request.out_dir) / kRecordMark).string(), mark.dump(1) + "\n");
+  }
+  return code;
 }
 
 int run(RegressorEvalRequest& request, const Call& call, Output& out) {
@@ -211,6 +246,7 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   request.log.check();
   if (!request.save_calibrated.empty()) const AtomicFile probe(request.save_calibrated);
   if (!request.out_dir.empty()) {
+    check_out_dir(request);
     make_folder(request.out_dir);
     const AtomicFile probe((std::filesystem::path(request.out_dir) / "report.html").string());
   }

@@ -185,6 +185,27 @@ TEST(EvalRegressor, ALogThatCannotBeWrittenLosesNothing) {
   EXPECT_THAT(without.err, HasSubstr("--log"));
 }
 
+TEST(EvalRegressor, PredictionsThatARecordPointsToAreNotReplaced) {
+  const TemporaryFolder folder;
+  const std::string log = folder.path("log.jsonl"), dir = folder.path("out");
+  const std::string file = dir + "/quant/pred_vs_true.csv";
+  const std::vector<std::string> eight{"--quant-bits", "8", "--out-dir", dir};
+  std::vector<std::string> sixteen{"--quant-bits", "16", "--out-dir", dir};
+  ASSERT_EQ(evaluate(kModels + "slim.pt", eight).code, 0);
+  ASSERT_EQ(evaluate(kModels + "slim.pt", sixteen).code, 0) << "no record points there yet";
+  std::vector<std::string> recorded = eight;
+  recorded.insert(recorded.end(), {"--log", log});
+  ASSERT_EQ(evaluate(kModels + "slim.pt", recorded).code, 0);
+  const std::string predictions = read_text(file);
+  const Ended again = evaluate(kModels + "slim.pt", sixteen);  // of whichever log
+  EXPECT_EQ(again.code, 1);
+  EXPECT_THAT(again.err, AllOf(HasSubstr(dir), HasSubstr("record")));
+  fs::remove(dir + "/record.json");  // as before there were marks
+  sixteen.insert(sixteen.end(), {"--log", log});
+  EXPECT_EQ(evaluate(kModels + "slim.pt", sixteen).code, 1);
+  EXPECT_EQ(read_text(file), predictions);
+}
+
 TEST(EvalRegressor, WhatIsDoubtfulIsSaid) {
   EXPECT_THAT(evaluate(kModels + "slim.pt", {"--quant-mode", "fixed88", "--quant-bits", "8"}).err,
               HasSubstr("16 bits are used"));
