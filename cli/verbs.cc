@@ -22,7 +22,7 @@ std::vector<Verb> make_verbs() {
        {language_collect_form(), cobra_collect_form(), regressor_collect_form()}},
       {"decide", "turn statistics into ranges and scales, without the model", {decide_form()}},
       {"quantize",
-       "write a low-bit checkpoint: W8A8, W4A8 or W4A16",
+       "write a low-bit checkpoint: W8A8, W4A8, W8A16 or W4A16",
        {language_quantize_form(), cobra_quantize_form(), regressor_quantize_form()}},
       {"trace",
        "every static scale of a low-bit model: where it acts, where it comes from",

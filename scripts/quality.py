@@ -100,6 +100,10 @@ def table_w4(bench, table):
                 table.add(f"W4A{bits} {label}", model, " ".join((*base, *options)),
                           bench.ratio(f"examples/{model}", model, (*base, *options),
                                       statistics=bits == "8"), limit)
+    base = ("--w-bits", "8", "--a-bits", "16")
+    for model in MODELS if not bench.quick else ():
+        table.add("W8A16 to nearest", model, " ".join(base),
+                  bench.ratio(f"examples/{model}", model, base, statistics=False), None)
 
 
 def table_norm_outliers(bench, table):

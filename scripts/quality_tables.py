@@ -55,9 +55,10 @@ class Table:
 
     def _row(self, label, model, options, found, verdict):
         self._windows.add(found["windows"])
+        digits = 4 if found["error"] >= 0.00005 else 5  # never "± 0.0000"
         self.rows.append((label, model, f"`{options}`" if options != "(none)" else "none",
                           f"{found['perplexity']:.3f} ± {found['perplexity_error']:.2f}",
-                          f"{found['ratio']:.4f} ± {found['error']:.4f}", verdict))
+                          f"{found['ratio']:.{digits}f} ± {found['error']:.{digits}f}", verdict))
 
     def add(self, label, model, options, found, bound):
         """A ratio; its bound holds for ratio − 2 standard errors."""

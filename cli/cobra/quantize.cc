@@ -45,7 +45,7 @@ void declare_formats(Options& options, CobraQuantizeRequest& request) {
   declare_bits(options, QuantizeFlags::Bits::low, request.w_bits, request.a_bits);
   options.texts("--bucket-format", request.bucket_formats, "BUCKET=FORMAT...",
                 "another format for vision.dino, vision.siglip, projector or llm: W8A8, W4A8, "
-                "W4A16 or FP");
+                "W8A16, W4A16 or FP");
   options.texts("--include", request.how.include, "GLOB...",
                 "matrices that are rounded, e.g. 'vision.dino.blocks.*', projector.2, 'layer_*'; "
                 "without it all");
@@ -242,7 +242,8 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
 Form cobra_quantize_form() {
   return form<CobraQuantizeRequest>(
       {.kind = ModelKind::cobra,
-       .summary = "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8 or W4A16",
+       .summary =
+           "write a low-bit Cobra: ranges of its buckets and sites, W8A8, W4A8, W8A16 or W4A16",
        .example =
            "scute collect tests/golden/cobra/model --images tests/golden/cobra/pictures --out "
            "outputs/percentile_stats.pt\n"

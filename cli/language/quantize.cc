@@ -57,7 +57,7 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
 
 void layer_flags(Options& options, QuantizeRequest& request) {
   options.text("--hybrid-blocks", request.hybrid, "FILE",
-               "a JSON list with W8A8, W4A8, W4A16 or FP for each layer");
+               "a JSON list with W8A8, W4A8, W8A16, W4A16 or FP for each layer");
   options.custom(
       "--search", "BITS", "",
       "find such a list: at most so many bits a weight on average, scales included; needs "
@@ -305,7 +305,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
 Form language_quantize_form() {
   return form<QuantizeRequest>(
       {.kind = ModelKind::language,
-       .summary = "write a low-bit language model: W8A8, W4A8 or W4A16, by layer",
+       .summary = "write a low-bit language model: W8A8, W4A8, W8A16 or W4A16, by layer",
        .example =
            "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
            "--out stats.safetensors\n"

@@ -101,9 +101,10 @@ std::vector<LayerFormat> formats_of(const std::string& w_bits, const std::string
   for (const std::string& w : words_of({w_bits})) {
     for (const std::string& a : words_of({a_bits})) {
       out.push_back({known("--w-bits", w, "8,4,16"), known("--a-bits", a, "8,16")});
-      if (out.back() == LayerFormat{8, 16} || out.back() == LayerFormat{16, 8}) {
+      if (out.back() == LayerFormat{16, 8}) {
         throw UsageError(fmt::format(
-            "--w-bits {} --a-bits {}: expected W8A8, W4A8 or W4A16, found W{}A{}", w, a, w, a));
+            "--w-bits {} --a-bits {}: expected W8A8, W4A8, W8A16 or W4A16, found W{}A{}", w, a, w,
+            a));
       }
     }
   }

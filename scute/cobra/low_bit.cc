@@ -23,10 +23,6 @@ void refuse_scales(const Weights& weights, const std::string& folder) {
 
 }  // namespace
 
-LayerFormat stored_format(const std::string& name, const std::string& where) {
-  return name == "W8A16" ? LayerFormat{8, 16} : LayerFormat::parse(name, where);
-}
-
 Json cobra_low_bit_json(const CobraFormats& formats, const CobraDescription& model) {
   Json out = Json::object();
   out["format"] = "scute-cobra";
@@ -58,7 +54,7 @@ void check_cobra_low_bit(const CobraDescription& model, const CobraWeights& weig
   for (const CobraMatrix& matrix : cobra_matrices(model.config)) {
     const std::string at = where + ": matrices: " + matrix.name;
     const std::string& name = matrices.at(matrix.name, where + ": matrices").as_string(at);
-    const LayerFormat format = stored_format(name, at);
+    const LayerFormat format = LayerFormat::parse(name, at);
     check_low_bit_matrix(part_of(weights, matrix.part), matrix.tensor, format.weight_bits,
                          !format.is_float() && format.eight_bit_activations(), name);
   }

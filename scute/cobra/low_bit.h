@@ -20,9 +20,6 @@ struct CobraFormats {
 /// "W8A8"}, "ranges": {BUCKET: [lo, hi]}}.
 Json cobra_low_bit_json(const CobraFormats& formats, const CobraDescription& model);
 
-/// "W8A8", "W8A16" (8-bit weights, inputs in floats), …
-LayerFormat stored_format(const std::string& name, const std::string& where);
-
 /// Of a low-bit model: every matrix of towers and projector is stored in the format that
 /// config.json says, every float is finite. Of a float one: no tensor is a scale. Error naming the
 /// first tensor that is not so.

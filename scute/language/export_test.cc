@@ -25,10 +25,10 @@ class Export : public testing::TestWithParam<Tested> {
   ModelDescription model() const {
     return testing_models::make_model(folder_.path("float"), GetParam().mixer, GetParam().dialect);
   }
-  /// Weights of 4 bits, floats as activations, everything rotated.
-  ModelDescription low_bit(bool head = false) const {
+  /// Weights of 4 or 8 bits, floats as activations, everything rotated.
+  ModelDescription low_bit(bool head = false, int bits = 4) const {
     QuantizeOptions options;
-    options.format = {4, 16};
+    options.format = {bits, 16};
     options.head = options.embedding = head;
     write_low_bit(quantize(model(), {}, nullptr, nullptr, options), folder_.path("low"), false);
     return describe_model(folder_.path("low"));
@@ -71,6 +71,12 @@ TEST_P(Export, ThePlainModelComputesWhatTheLowBitOneDoes) {
 
 TEST_P(Export, QuantizedTablesBecomeFloatsToo) {
   const ModelDescription low = low_bit(true);
+  EXPECT_LT(export_dequantized(low, DType::f32, folder_.path("plain"), false).largest, kSame);
+}
+
+TEST_P(Export, EightBitWeightsOfFloatInputsToo) {
+  const ModelDescription low = low_bit(true, 8);
+  EXPECT_EQ(low.json.at("scute", "").at("layers", "").as_array("")[0], Json("W8A16"));
   EXPECT_LT(export_dequantized(low, DType::f32, folder_.path("plain"), false).largest, kSame);
 }
 

@@ -107,9 +107,7 @@ std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& w
   std::vector<LayerFormat> out;
   const std::string at = where + ": layers";
   for (const Json& name : json.at("layers", where).as_array(at)) {
-    // quantize() writes this one too, though no command offers it.
-    const bool weights_alone = name.as_string(at) == "W8A16";
-    out.push_back(weights_alone ? LayerFormat{8, 16} : LayerFormat::parse(name.as_string(at), at));
+    out.push_back(LayerFormat::parse(name.as_string(at), at));
   }
   return out;
 }
@@ -130,8 +128,10 @@ Json quantization_config(const MambaConfig& config, const std::vector<LayerForma
   for (const auto& [form, numbers] : forms) {
     const auto& [bits, eight_bit] = form;
     if (bits == 8) {
-      add(group({pattern(numbers, "in_proj|x_proj|dt_proj|out_proj")}, 8, config.inner, eight_bit,
-                options));
+      // dt_proj stays in floats beside float activations.
+      const char* modules =
+          eight_bit ? "in_proj|x_proj|dt_proj|out_proj" : "in_proj|x_proj|out_proj";
+      add(group({pattern(numbers, modules)}, 8, config.inner, eight_bit, options));
       continue;
     }
     // A matrix of no more inputs than a group has one scale an output.

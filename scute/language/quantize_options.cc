@@ -11,8 +11,9 @@ LayerFormat LayerFormat::parse(std::string_view name, std::string_view where) {
   if (name == "W8A8") return {8, 8};
   if (name == "W4A8") return {4, 8};
   if (name == "W4A16") return {4, 16};
+  if (name == "W8A16") return {8, 16};
   if (name == "FP") return {16, 16};
-  fail(where, "W8A8, W4A8, W4A16 or FP", fmt::format("\"{}\"", name));
+  fail(where, "W8A8, W4A8, W8A16, W4A16 or FP", fmt::format("\"{}\"", name));
 }
 
 std::string LayerFormat::name() const {

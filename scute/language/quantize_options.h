@@ -18,7 +18,7 @@ struct LayerFormat {
   int weight_bits = 8;  ///< 8, 4, or 16: floats as they were
   int activation_bits = 8;
 
-  /// "W8A8", "W4A8", "W4A16" or "FP"; Error naming the known ones.
+  /// "W8A8", "W4A8", "W8A16", "W4A16" or "FP"; Error naming the known ones.
   static LayerFormat parse(std::string_view name, std::string_view where);
   std::string name() const;
   bool is_float() const { return weight_bits == 16; }

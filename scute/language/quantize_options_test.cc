@@ -15,14 +15,14 @@ using testing::ThrowsMessage;
 using testing_models::Folder;
 
 TEST(LayerFormat, NamesReadBackAsThemselves) {
-  for (const char* name : {"W8A8", "W4A8", "W4A16", "FP"}) {
+  for (const char* name : {"W8A8", "W4A8", "W8A16", "W4A16", "FP"}) {
     EXPECT_EQ(LayerFormat::parse(name, "").name(), name);
   }
   EXPECT_TRUE(LayerFormat::parse("FP", "").is_float());
   EXPECT_FALSE(LayerFormat::parse("W4A16", "").eight_bit_activations());
-  for (const char* name : {"W8A16", "w8a8", "", "W4A4", "FP16"}) {
+  for (const char* name : {"W16A8", "w8a8", "", "W4A4", "FP16"}) {
     EXPECT_THAT([&] { LayerFormat::parse(name, "blocks"); },
-                ThrowsMessage<Error>(HasSubstr("blocks: expected W8A8, W4A8, W4A16 or FP")));
+                ThrowsMessage<Error>(HasSubstr("blocks: expected W8A8, W4A8, W8A16, W4A16 or FP")));
   }
 }
 
@@ -70,8 +70,7 @@ TEST(LowBitConfig, ASchemeReadsBackAsItself) {
   scheme.state_rounding = Scheme::StateRounding::nearest;
   // JSON holds signed 64 bits: the upper half of the seeds comes back too.
   scheme.seed = 0xfedcba9876543210;
-  auto layers = formats({"W8A8", "FP", "W4A16"});
-  layers.push_back({8, 16});
+  const auto layers = formats({"W8A8", "FP", "W4A16", "W8A16"});
   const Json json = Json::parse(scheme_to_json(scheme, layers, "channel").dump(), "json");
   EXPECT_EQ(scheme_from_json(json, "json"), scheme);
   EXPECT_EQ(layers_from_json(json, "json"), layers);
@@ -144,6 +143,9 @@ TEST(LowBitConfig, OneGroupOfModulesForEachWeightFormat) {
       testing::ElementsAre(
           R"(re:.*layers\.(0|1)\.mixer\.(in_proj|x_proj|dt_proj|out_proj)$: 8, 8, "channel")"));
   EXPECT_EQ(config.at("format", ""), Json("int-quantized"));
+  EXPECT_THAT(
+      groups(quantization_config(config_of(256), formats({"W8A16"}), options, {})),
+      testing::ElementsAre(R"(re:.*layers\.(0)\.mixer\.(in_proj|x_proj|out_proj)$: 8, "channel")"));
   EXPECT_EQ(config.at("ignore", ""), Json(Json::Array{"lm_head", "re:.*conv1d$"}));
 
   config =

@@ -129,7 +129,7 @@ class FormatSearch {
   /// One kind of activations in the whole list: the scheme says once how a model's are rounded.
   void list_formats() {
     const bool eight_bit = options_.format.eight_bit_activations();
-    for (const char* name : {"W4A8", "W8A8", "W4A16"}) {
+    for (const char* name : {"W4A8", "W8A8", "W4A16", "W8A16"}) {
       const LayerFormat format = LayerFormat::parse(name, "search");
       if (format.eight_bit_activations() == eight_bit) out_.formats.push_back(format);
     }

@@ -31,10 +31,10 @@ struct SearchResult {
   Json to_json() const;
 };
 
-/// Formats: W4A8, W8A8 and FP with 8-bit activations, W4A16 and FP with 16. Every layer is measured
-/// alone in each, then the list with the least sum of divergences that the budget allows is found
-/// exactly (dynamic programming: layers of one model have equal sizes). Error when even the fewest
-/// bits exceed the budget. `options.hybrid` is ignored.
+/// Formats: W4A8, W8A8 and FP with 8-bit activations, W4A16, W8A16 and FP with 16. Every layer is
+/// measured alone in each, then the list with the least sum of divergences that the budget allows
+/// is found exactly (dynamic programming: layers of one model have equal sizes). Error when even
+/// the fewest bits exceed the budget. `options.hybrid` is ignored.
 SearchResult search_formats(const ModelDescription& model, const Plan& plan,
                             const StatisticsSet* statistics, const Hessians* hessians,
                             QuantizeOptions options, const SearchOptions& search);

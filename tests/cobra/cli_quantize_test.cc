@@ -148,7 +148,6 @@ TEST_F(QuantizeCobra, WrongUsage) {
   expect_refused({"--overrides", plan, "--policy", "mse"}, {"--policy", "--stats"}, 2);
   expect_refused({"--overrides", plan, "--bucket-format", "vision.dino"}, {"BUCKET=FORMAT"}, 2);
   expect_refused({"--overrides", plan, "--bucket-format", "vision.dino=W2A8"}, {"W4A8", "W2A8"}, 2);
-  expect_refused({"--overrides", plan, "--a-bits", "16"}, {"W8A16"}, 2);
   expect_refused({"--overrides", plan, "--group", "0"}, {"--group"}, 2);
   expect_refused({"--overrides", plan, "--data", "x.jsonl"}, {"--data"}, 2);
 }

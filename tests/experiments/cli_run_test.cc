@@ -164,7 +164,7 @@ TEST(Run, WrongUsageIsSaidBeforeAnythingRuns) {
   refused({"--policy", "percentile:0.99", "--percentile-alpha", "0.9"}, "share of its own");
   refused({"--w-bits", "4", "--a-bits", "16", "--policy", "mse"}, "nothing is clipped");
   refused({"--tasks", "lambada"}, "last-word or perplexity");
-  refused({"--w-bits", "8", "--a-bits", "16"}, "W8A16");
+  refused({"--w-bits", "16", "--a-bits", "8"}, "W16A8");
   refused({"--log-layers", "some"}, "--log-layers");
   refused({"--save-activations", "0"}, "--save-activations");
   refused({"--stride", "65"}, "--stride");
@@ -325,7 +325,7 @@ TEST(Sweep, WrongUsage) {
   refused({"--policies", "mse", "--percentile-alphas", "0.9"}, "percentile or quamba");
   refused({"--policies", "best"}, "--policies");
   refused({"--percentile-alphas", "0.9,x"}, "--percentile-alphas");
-  refused({"--w-bits", "8,4", "--a-bits", "8,16"}, "W8A16");
+  refused({"--w-bits", "8,16", "--a-bits", "8,16"}, "W16A8");
   refused({"--w-bits", "5"}, "--w-bits");
   refused({"--percentile-alphas", ","}, "--percentile-alphas");
   EXPECT_EQ(experiment({"sweep", "--models", ","}, folder).code, 2);

@@ -290,7 +290,7 @@ TEST_F(LowBitFolders, TensorsThatAreNotOfTheirFormat) {
   expect_refused(without("in_proj.input_scale"), {"in_proj.input_scale", "W8A8"});
   expect_refused(without("ssm_state_channel_scale"), {"ssm_state_channel_scale"});
   expect_refused(without("ssm_state_scale"), {"ssm_state_scale"});
-  for (const char* format : {"FP", "W4A8", "W4A16"}) {
+  for (const char* format : {"FP", "W4A8", "W8A16", "W4A16"}) {
     const auto folder = with_config(
         "tiny-mamba1", [&](Json& json) { json["scute"]["layers"] = Json::Array(6, Json(format)); });
     expect_refused(folder, {format});

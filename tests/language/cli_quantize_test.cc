@@ -233,7 +233,7 @@ TEST_F(Quantize, StatisticsWithNan) {
 TEST_F(Quantize, FormatsThatAreNotOffered) {
   expect_refused({"--w-bits", "3"}, {"--w-bits", "3"}, 2);
   expect_refused({"--a-bits", "4"}, {"--a-bits", "4"}, 2);
-  expect_refused({"--w-bits", "8", "--a-bits", "16"}, {"W8A16"}, 2);
+  expect_refused({"--w-bits", "16", "--a-bits", "8"}, {"--w-bits"}, 2);
   expect_refused({"--group-size", "0"}, {"--group-size"}, 2);
   expect_refused({"--fold", "maybe"}, {"--fold"}, 2);
   expect_refused({"--state-clip", "0"}, {"--state-clip"}, 2);

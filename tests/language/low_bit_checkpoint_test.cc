@@ -54,7 +54,7 @@ TEST_P(LowBitFolder, AFolderLoadedAgainGivesTheSameLogits) {
   const Folder folder(std::string("stored_") + GetParam());
   QuantizeOptions options;
   options.embedding = options.head = true;
-  for (const char* format : {"W8A8", "W4A8", "W4A16"}) {
+  for (const char* format : {"W8A8", "W4A8", "W8A16", "W4A16"}) {
     SCOPED_TRACE(format);
     options.format = LayerFormat::parse(format, "");
     const LowBitModel low = low_bit_model(options);
@@ -241,7 +241,7 @@ TEST(LowBitUntied, BothTablesAreQuantizedAndTheHeadTakesTheRotation) {
     const StatisticsSet statistics = low_bit::random_statistics(model, folder);
     const Plan plan = low_bit::plan_of(statistics, "minmax");
     QuantizeOptions options;
-    for (const char* format : {"W8A8", "W4A8", "W4A16"}) {
+    for (const char* format : {"W8A8", "W4A8", "W8A16", "W4A16"}) {
       for (const auto& [embedding, head] : {std::pair(true, true), {true, false}, {false, true}}) {
         SCOPED_TRACE(std::string(format) + (embedding ? " embedding" : "") + (head ? " head" : ""));
         options.format = LayerFormat::parse(format, "");

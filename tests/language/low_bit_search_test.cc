@@ -73,6 +73,21 @@ TEST_F(Search, EveryLayerAtFourOrSixteenBitsWhereTheBudgetLeavesNoChoice) {
   EXPECT_THROW(search(4.7), Error);
 }
 
+TEST_F(Search, BesideFloatActivationsThereAreFourAndEightBits) {
+  SearchOptions options{.bits = 32, .calibration = {}, .threads = 2};
+  options.calibration.data = {folder_.path("ids.npy")};
+  options.calibration.windows.samples = 4;
+  QuantizeOptions floats;
+  floats.format = LayerFormat::parse("W8A16", "");
+  const SearchResult found = search_formats(model_, {}, nullptr, nullptr, floats, options);
+  std::vector<std::string> names;
+  for (const LayerFormat& format : found.formats) names.push_back(format.name());
+  EXPECT_THAT(names, testing::ElementsAre("W4A16", "W8A16", "FP"));
+  EXPECT_LT(found.bits[0], found.bits[1]);
+  EXPECT_LT(found.bits[1], found.bits[2]);
+  for (const auto& of_layer : found.divergence) EXPECT_GT(of_layer[0].mean, of_layer[1].mean);
+}
+
 TEST_F(Search, TheSameListForAnyNumberOfThreads) {
   EXPECT_EQ(search(14, 1).to_json().dump(), search(14, 3).to_json().dump());
 }

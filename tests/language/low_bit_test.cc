@@ -77,7 +77,7 @@ PerplexityResult score(const LanguageModel& model, std::span<const int32_t> stre
 }
 
 TEST_P(LowBit, BothExecutionsHaveTheSamePerplexityTo1In1000) {
-  for (const char* format : {"W8A8", "W4A8", "W4A16"}) {
+  for (const char* format : {"W8A8", "W4A8", "W8A16", "W4A16"}) {
     SCOPED_TRACE(format);
     QuantizeOptions options;
     options.format = LayerFormat::parse(format, "");
@@ -260,7 +260,7 @@ TEST_P(LowBit, AHybridListGivesEachLayerItsFormat) {
 TEST_P(LowBit, EmbeddingAndTiedHeadShareTheirCodes) {
   QuantizeOptions options;
   options.embedding = options.head = true;
-  for (const char* format : {"W8A8", "W4A8", "W4A16"}) {
+  for (const char* format : {"W8A8", "W4A8", "W8A16", "W4A16"}) {
     SCOPED_TRACE(format);
     options.format = LayerFormat::parse(format, "");
     const LowBitModel low = low_bit_model(options);
