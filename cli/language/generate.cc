@@ -59,7 +59,7 @@ class Stream {
     const double now = seconds();
     if (tokens_++ == 0) first_ = now;
     last_ = end_ = now;
-    return show(characters_.add(tokenizer_.decode({id})));
+    return show(characters_.add(tokenizer_.decode({id}, true)));
   }
   void finish() {
     end_ = seconds();

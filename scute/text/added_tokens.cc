@@ -51,40 +51,9 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens)
   });
   const auto same = [](const AddedToken& a, const AddedToken& b) { return a.content == b.content; };
   tokens_.erase(std::unique(tokens_.begin(), tokens_.end(), same), tokens_.end());
-  for (const AddedToken& token : tokens_) {
-    begins_token_[static_cast<unsigned char>(token.content.front())] = true;
-  }
-}
-
-/// Narrows the sorted tokens to those that begin like the text, byte by byte; a token that is used
-/// up sorts before its continuations.
-std::optional<size_t> AddedTokens::longest_at(std::string_view text, size_t at) const {
-  std::optional<size_t> longest;
-  auto first = tokens_.begin(), last = tokens_.end();
-  for (size_t depth = 0; first != last; ++depth) {
-    if (first->content.size() == depth) {
-      longest = static_cast<size_t>(first - tokens_.begin());
-      if (++first == last) break;
-    }
-    if (at + depth == text.size()) break;
-    const auto wanted = static_cast<unsigned char>(text[at + depth]);
-    const auto byte = [depth](const AddedToken& token) {
-      return static_cast<unsigned char>(token.content[depth]);
-    };
-    first = std::partition_point(first, last, [&](const auto& t) { return byte(t) < wanted; });
-    last = std::partition_point(first, last, [&](const auto& t) { return byte(t) == wanted; });
-  }
-  return longest;
-}
-
-std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, size_t from) const {
-  for (size_t at = from; at < text.size(); ++at) {
-    if (!begins_token_[static_cast<unsigned char>(text[at])]) continue;
-    if (const auto token = longest_at(text, at)) {
-      return Match{*token, at, at + tokens_[*token].content.size()};
-    }
-  }
-  return std::nullopt;
+  std::vector<std::string_view> contents;
+  for (const AddedToken& token : tokens_) contents.push_back(token.content);
+  finder_ = TokenFinder(contents);
 }
 
 bool AddedTokens::touches_word(std::string_view text, const Match& match) const {
@@ -103,12 +72,15 @@ std::vector<TextPiece> AddedTokens::split(std::string_view text) const {
     if (begin < end) pieces.push_back({text.substr(begin, end - begin), id});
   };
   size_t from = 0;
-  while (const auto match = find(text, from)) {
-    from = match->end;
-    const AddedToken& token = tokens_[match->token];
-    if (token.single_word && touches_word(text, *match)) continue;
-    const size_t begin = token.lstrip ? space_begin(text, match->begin, done) : match->begin;
-    const size_t end = token.rstrip ? spaces.end_from(match->end) : match->end;
+  const std::vector<TokenFinder::Found> all = finder_.find(text);
+  for (auto found = all.rbegin(); found != all.rend(); ++found) {
+    if (found->begin < from) continue;
+    const AddedToken& token = tokens_[found->token];
+    const Match match{found->token, found->begin, found->begin + token.content.size()};
+    from = match.end;
+    if (token.single_word && touches_word(text, match)) continue;
+    const size_t begin = token.lstrip ? space_begin(text, match.begin, done) : match.begin;
+    const size_t end = token.rstrip ? spaces.end_from(match.end) : match.end;
     // All of it went to an earlier rstrip token already (the Hugging Face library panics when that
     // one took more than this one's end).
     if (begin >= end) continue;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scute/text/pattern.h"
+#include "scute/text/token_finder.h"
 
 namespace scute {
 
@@ -33,7 +34,7 @@ class AddedTokens {
 
   /// Cuts `text` (valid UTF-8) at the tokens in it: leftmost first, the longest of those that begin
   /// there. A token that is refused for touching a word hides shorter ones in it, as in the Hugging
-  /// Face library. Time: bytes × longest token at worst, the bytes alone in ordinary text.
+  /// Face library. Time and memory grow with the text, whatever the tokens are.
   std::vector<TextPiece> split(std::string_view text) const;
 
  private:
@@ -41,12 +42,10 @@ class AddedTokens {
     size_t token;
     size_t begin, end;
   };
-  std::optional<Match> find(std::string_view text, size_t from) const;
-  std::optional<size_t> longest_at(std::string_view text, size_t at) const;
   bool touches_word(std::string_view text, const Match& match) const;
 
-  std::vector<AddedToken> tokens_;  ///< sorted by content
-  bool begins_token_[256] = {};     ///< by first byte
+  std::vector<AddedToken> tokens_;
+  TokenFinder finder_;  ///< of their contents
   Pattern word_character_;
 };
 

@@ -1,5 +1,7 @@
 #include "scute/text/bpe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <queue>
@@ -8,6 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/text/byte_alphabet.h"
 #include "scute/text/json_member.h"
+#include "scute/text/utf8.h"
 
 namespace scute {
 namespace {
@@ -77,7 +80,7 @@ void Bpe::read_vocabulary(const Json& vocabulary) {
       fail(where_ + ": model.vocab[" + Json(token).dump() + "]", "an id of its own",
            std::to_string(id) + ", which another token has");
     }
-    ids_.emplace(token, id);
+    tokens_.emplace(id, &ids_.emplace(token, id).first->first);
     size_ = std::max(size_, int64_t{id} + 1);
   }
   for (int byte = 0; byte < 256; ++byte) {
@@ -126,9 +129,10 @@ void Bpe::read_unknown(const Json& model) {
     unknown_ = id_of(token->as_string(where_ + ": model.unk_token"));
   }
   fuse_unknown_ = flag(model, "fuse_unk", false, where_ + ": model");
-  const bool complete = std::find(byte_ids_.begin(), byte_ids_.end(), -1) == byte_ids_.end();
-  if (!complete && flag(model, "byte_fallback", false, where_ + ": model")) {
-    fail(where_ + ": model.byte_fallback", "false, or a token for each of the 256 bytes", "true");
+  byte_fallback_ = flag(model, "byte_fallback", false, where_ + ": model");
+  knows_bytes_ = !byte_fallback_ || std::ranges::find(byte_ids_, -1) == byte_ids_.end();
+  for (size_t byte = 0; byte < fallback_ids_.size(); ++byte) {
+    fallback_ids_[byte] = byte_fallback_ ? id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1) : -1;
   }
 }
 
@@ -141,6 +145,11 @@ std::optional<int32_t> Bpe::id_of(const std::string& token) const {
 const std::string* Bpe::bytes_of(int32_t id) const {
   const auto found = bytes_.find(id);
   return found == bytes_.end() ? nullptr : &found->second;
+}
+
+const std::string* Bpe::token_of(int32_t id) const {
+  const auto found = tokens_.find(id);
+  return found == tokens_.end() ? nullptr : found->second;
 }
 
 const Bpe::Merge* Bpe::find_merge(int32_t left, int32_t right) const {
@@ -158,6 +167,14 @@ struct Bpe::Symbols {
   };
   std::vector<Symbol> list;
 
+  static Symbols for_word(std::string_view word) {
+    if (!std::in_range<int32_t>(word.size())) {
+      fail("text", "words below 2^31 bytes", std::to_string(word.size()) + " bytes");
+    }
+    Symbols symbols;
+    symbols.list.reserve(word.size());
+    return symbols;
+  }
   void push(int32_t id) {
     const auto at = static_cast<int32_t>(list.size());
     if (at > 0) list.back().next = at;
@@ -167,11 +184,7 @@ struct Bpe::Symbols {
 };
 
 Bpe::Symbols Bpe::symbols_of(std::string_view word) const {
-  if (!std::in_range<int32_t>(word.size())) {
-    fail("text", "words below 2^31 bytes", std::to_string(word.size()) + " bytes");
-  }
-  Symbols symbols;
-  symbols.list.reserve(word.size());
+  Symbols symbols = Symbols::for_word(word);
   bool after_unknown = false;
   for (const char c : word) {
     const auto byte = static_cast<unsigned char>(c);
@@ -183,6 +196,38 @@ Bpe::Symbols Bpe::symbols_of(std::string_view word) const {
     if (!fused) symbols.push(known ? byte_ids_[byte] : *unknown_);
     after_unknown = !known;
   }
+  return symbols;
+}
+
+/// False, and nothing added, unless each byte has a token.
+bool Bpe::add_bytes(std::string_view character, Symbols& symbols) const {
+  const auto id = [this](char c) { return fallback_ids_[static_cast<unsigned char>(c)]; };
+  if (std::ranges::any_of(character, [&](char c) { return id(c) < 0; })) return false;
+  for (const char c : character) symbols.push(id(c));
+  return true;
+}
+
+Bpe::Symbols Bpe::symbols_of_characters(std::string_view word) const {
+  Symbols symbols = Symbols::for_word(word);
+  // The library writes an unknown token only when the next known character comes, so that bytes of
+  // a fallback overtake it.
+  bool unknown_waits = false;
+  const auto write_unknown = [&] {
+    if (unknown_waits) symbols.push(*unknown_);
+    unknown_waits = false;
+  };
+  for (size_t at = 0; at < word.size();) {
+    const std::string_view character = word.substr(at, read_code_point(word, at).bytes);
+    at += character.size();
+    if (const auto id = id_of(std::string(character))) {
+      write_unknown();
+      symbols.push(*id);
+    } else if (!(byte_fallback_ && add_bytes(character, symbols)) && unknown_) {
+      if (!fuse_unknown_) write_unknown();
+      unknown_waits = true;
+    }
+  }
+  write_unknown();
   return symbols;
 }
 
@@ -222,23 +267,37 @@ void Bpe::merge_all(Symbols& symbols) const {
   }
 }
 
-void Bpe::encode(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const {
-  if (word.empty() || cache.find(word, ids)) return;
-  const size_t from = ids.size();
-  if (ignore_merges_) {
-    std::string token;
-    for (const char c : word) token += token_of_byte(static_cast<uint8_t>(c));
-    if (const auto id = id_of(token)) {
-      ids.push_back(*id);
-      cache.add(word, ids, from);
-      return;
-    }
-  }
-  Symbols symbols = symbols_of(word);
+void Bpe::append_merged(Symbols symbols, std::vector<int32_t>& ids) const {
   merge_all(symbols);
   for (int32_t at = symbols.list.empty() ? Symbols::kNone : 0; at != Symbols::kNone;
        at = symbols[at].next) {
     ids.push_back(symbols[at].id);
+  }
+}
+
+void Bpe::encode(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const {
+  if (word.empty() || cache.find(word, ids)) return;
+  const size_t from = ids.size();
+  std::optional<int32_t> whole;
+  if (ignore_merges_) whole = id_of(token_of_bytes(word));
+  if (whole) {
+    ids.push_back(*whole);
+  } else {
+    append_merged(symbols_of(word), ids);
+  }
+  cache.add(word, ids, from);
+}
+
+void Bpe::encode_characters(std::string_view word, WordCache& cache,
+                            std::vector<int32_t>& ids) const {
+  if (word.empty() || cache.find(word, ids)) return;
+  const size_t from = ids.size();
+  std::optional<int32_t> whole;
+  if (ignore_merges_) whole = id_of(std::string(word));
+  if (whole) {
+    ids.push_back(*whole);
+  } else {
+    append_merged(symbols_of_characters(word), ids);
   }
   cache.add(word, ids, from);
 }

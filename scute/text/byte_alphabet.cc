@@ -54,4 +54,11 @@ std::string token_of_byte(uint8_t byte) {
   return token;
 }
 
+std::string token_of_bytes(std::string_view bytes) {
+  std::string out;
+  out.reserve(bytes.size() + bytes.size() / 4);
+  for (const char c : bytes) append_utf8(kAlphabet.character[static_cast<uint8_t>(c)], out);
+  return out;
+}
+
 }  // namespace scute

@@ -15,5 +15,7 @@ std::optional<std::string> bytes_of_token(std::string_view token);
 
 /// The one-character vocabulary entry of a byte.
 std::string token_of_byte(uint8_t byte);
+/// A word in that alphabet.
+std::string token_of_bytes(std::string_view bytes);
 
 }  // namespace scute

@@ -62,15 +62,33 @@ Pattern::Search::Search(const Pattern& pattern)
 Pattern::Search::~Search() = default;
 
 std::optional<size_t> Pattern::Search::length_at(std::string_view text, size_t at) {
-  const int result = pcre2_match(pattern_.code_->code, units(text), text.size(), at,
-                                 PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, memory_->data, nullptr);
+  const auto found = match(text, at, PCRE2_ANCHORED);
+  if (!found) return std::nullopt;
+  return found->end - found->begin;
+}
+
+std::optional<Pattern::Search::Match> Pattern::Search::next(std::string_view text, size_t at) {
+  return match(text, at, 0);
+}
+
+std::optional<Pattern::Search::Match> Pattern::Search::match(std::string_view text, size_t at,
+                                                             uint32_t options) {
+  int result = pcre2_match(pattern_.code_->code, units(text), text.size(), at,
+                           options | PCRE2_NO_UTF_CHECK, memory_->data, nullptr);
+  // Compiled code has 32 KB of stack; the interpreter takes what it needs from the heap.
+  if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
+    result = pcre2_match(pattern_.code_->code, units(text), text.size(), at,
+                         options | PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, memory_->data, nullptr);
+  }
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
     fail("text at byte " + std::to_string(at), "text that can be cut into words",
          message_of(result));
   }
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(memory_->data);
-  return bounds[1] - bounds[0];
+  // A lookahead may move the end before the begin (\K in it); such a match is none.
+  if (bounds[1] < bounds[0]) return std::nullopt;
+  return Match{bounds[0], bounds[1]};
 }
 
 }  // namespace scute

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -30,8 +31,15 @@ class Pattern {
     /// loop over a text stays linear. Error when the engine gives up (a limit, no memory).
     std::optional<size_t> length_at(std::string_view text, size_t at);
 
+    struct Match {
+      size_t begin, end;
+    };
+    /// The leftmost match that begins at text[at] or behind it; empty when there is none.
+    std::optional<Match> next(std::string_view text, size_t at);
+
    private:
     struct Memory;
+    std::optional<Match> match(std::string_view text, size_t at, uint32_t options);
     const Pattern& pattern_;
     std::unique_ptr<Memory> memory_;
   };

@@ -9,23 +9,16 @@
 #include "scute/base/json.h"
 #include "scute/text/added_tokens.h"
 #include "scute/text/bpe.h"
+#include "scute/text/byte_alphabet.h"
+#include "scute/text/decoder.h"
 #include "scute/text/json_member.h"
-#include "scute/text/normalize.h"
+#include "scute/text/normalizer.h"
 #include "scute/text/pretokenize.h"
+#include "scute/text/special_tokens.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
 namespace {
-
-/// Error unless `part` is absent or of type `wanted`; the found type is named.
-void require_type(const Json& root, std::string_view part, std::string_view wanted,
-                  std::string_view where) {
-  const Json* value = present(root, part);
-  if (value == nullptr) return;
-  const std::string at = std::string(where) + ": " + std::string(part);
-  const std::string& type = value->at("type", at).as_string(at + ".type");
-  if (type != wanted) fail(at, wanted, type);
-}
 
 /// Files written before the library had other models than BPE leave the type of the model out.
 void require_bpe(const Json& model, const std::string& where) {
@@ -98,12 +91,14 @@ std::vector<AddedToken> read_added_tokens(const Json& root, const Bpe& bpe,
 
 /// The tokens to look for in the raw text, or those in the normalized text, whose own contents are
 /// normalized too.
-AddedTokens matcher_of(const std::vector<AddedToken>& tokens, bool normalized, bool use_nfc) {
+AddedTokens matcher_of(const std::vector<AddedToken>& tokens, bool normalized,
+                       const Normalizer& normalizer) {
   std::vector<AddedToken> chosen;
   for (AddedToken token : tokens) {
     if (token.normalized != normalized) continue;
     std::string storage;
-    if (normalized && use_nfc) token.content = std::string(nfc(token.content, storage));
+    if (normalized) token.content = std::string(normalizer.apply(token.content, storage));
+    if (token.content.empty()) continue;
     chosen.push_back(std::move(token));
   }
   return AddedTokens(std::move(chosen));
@@ -113,43 +108,63 @@ AddedTokens matcher_of(const std::vector<AddedToken>& tokens, bool normalized, b
 
 struct Tokenizer::Impl {
   std::string where;
-  bool use_nfc;
-  bool prefix_space;
-  bool use_words;
+  Normalizer normalizer;
+  PreTokenizer pretokenizer;
+  SpecialTokens special;
+  Decoder decoder;
   Bpe bpe;
   AddedTokens raw, normalized;
   std::unordered_map<int32_t, std::string> added_text;  ///< of tokens outside the vocabulary
-  WordSplitter words;
   int64_t size;
+  bool use_special = false;
 
-  void encode_text(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
-  void encode_raw(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
+  struct Caches {
+    WordCache bytes, characters;
+  };
+  void encode_text(std::string_view text, bool at_start, Caches& caches,
+                   std::vector<int32_t>& ids) const;
+  void encode_raw(std::string_view text, bool at_start, Caches& caches,
+                  std::vector<int32_t>& ids) const;
+  void encode(std::string_view text, std::vector<int32_t>& ids) const;
 };
 
 /// Text without added tokens, in normal form.
-void Tokenizer::Impl::encode_text(std::string_view text, WordCache& cache,
+void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, Caches& caches,
                                   std::vector<int32_t>& ids) const {
-  std::string storage;
-  if (prefix_space && !text.starts_with(' ')) {
-    storage.reserve(text.size() + 1);
-    storage += ' ';
-    storage += text;
-    text = storage;
-  }
-  if (!use_words) return bpe.encode(text, cache, ids);
-  words.split(text, [&](std::string_view word) { bpe.encode(word, cache, ids); });
+  pretokenizer.split(text, at_start, [&](std::string_view word, PreTokenizer::Unit unit) {
+    if (unit == PreTokenizer::Unit::characters) {
+      bpe.encode_characters(word, caches.characters, ids);
+    } else if (bpe.knows_bytes()) {
+      bpe.encode(word, caches.bytes, ids);
+    } else {
+      bpe.encode_characters(token_of_bytes(word), caches.characters, ids);
+    }
+  });
 }
 
 /// Text without the tokens that are looked for before normalization.
-void Tokenizer::Impl::encode_raw(std::string_view text, WordCache& cache,
+void Tokenizer::Impl::encode_raw(std::string_view text, bool at_start, Caches& caches,
                                  std::vector<int32_t>& ids) const {
   std::string storage;
-  const std::string_view normal = use_nfc ? nfc(text, storage) : text;
+  const std::string_view normal = normalizer.apply(text, storage);
   for (const TextPiece& piece : normalized.split(normal)) {
     if (piece.id) {
       ids.push_back(*piece.id);
     } else {
-      encode_text(piece.text, cache, ids);
+      encode_text(piece.text, at_start && piece.text.data() == normal.data(), caches, ids);
+    }
+  }
+}
+
+void Tokenizer::Impl::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  std::string storage;
+  Caches caches;
+  const std::string_view valid = with_valid_utf8(text, storage);
+  for (const TextPiece& piece : raw.split(valid)) {
+    if (piece.id) {
+      ids.push_back(*piece.id);
+    } else {
+      encode_raw(piece.text, piece.text.data() == valid.data(), caches, ids);
     }
   }
 }
@@ -157,18 +172,15 @@ void Tokenizer::Impl::encode_raw(std::string_view text, WordCache& cache,
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
   const std::string file(where);
   const Json root = Json::parse(json, where);
-  require_type(root, "normalizer", "NFC", where);
-  require_type(root, "pre_tokenizer", "ByteLevel", where);
-  require_type(root, "post_processor", "ByteLevel", where);
-  require_type(root, "decoder", "ByteLevel", where);
-  const std::string at = file + ": pre_tokenizer";
-  const Json* splitter = present(root, "pre_tokenizer");
-  if (splitter == nullptr) fail(at, "ByteLevel", "none");
+  Normalizer normalizer(present(root, "normalizer"), file + ": normalizer");
+  PreTokenizer pretokenizer(present(root, "pre_tokenizer"), file + ": pre_tokenizer");
+  SpecialTokens special =
+      SpecialTokens::parse(present(root, "post_processor"), file + ": post_processor");
+  Decoder decoder(present(root, "decoder"), file + ": decoder");
   const Json& model = root.at("model", where);
   require_bpe(model, file);
 
   Bpe bpe = Bpe::parse(model, where);
-  const bool use_nfc = present(root, "normalizer") != nullptr;
   const std::vector<AddedToken> added = read_added_tokens(root, bpe, file);
   std::unordered_map<int32_t, std::string> added_text;
   int64_t size = bpe.size();
@@ -176,16 +188,17 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
     if (bpe.bytes_of(token.id) == nullptr) added_text.emplace(token.id, token.content);
     size = std::max(size, int64_t{token.id} + 1);
   }
-  const bool prefix_space = splitter->at("add_prefix_space", at).as_bool(at + ".add_prefix_space");
+  AddedTokens raw = matcher_of(added, false, normalizer);
+  AddedTokens normalized = matcher_of(added, true, normalizer);
   return Tokenizer(std::make_unique<Impl>(Impl{.where = file,
-                                               .use_nfc = use_nfc,
-                                               .prefix_space = prefix_space,
-                                               .use_words = flag(*splitter, "use_regex", true, at),
+                                               .normalizer = std::move(normalizer),
+                                               .pretokenizer = std::move(pretokenizer),
+                                               .special = std::move(special),
+                                               .decoder = std::move(decoder),
                                                .bpe = std::move(bpe),
-                                               .raw = matcher_of(added, false, use_nfc),
-                                               .normalized = matcher_of(added, true, use_nfc),
+                                               .raw = std::move(raw),
+                                               .normalized = std::move(normalized),
                                                .added_text = std::move(added_text),
-                                               .words = {},
                                                .size = size}));
 }
 
@@ -194,33 +207,43 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
+void Tokenizer::use_special_tokens(bool on) { impl_->use_special = on; }
+
+bool Tokenizer::uses_special_tokens() const { return impl_->use_special; }
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
-  std::string storage;
-  std::vector<int32_t> ids;
-  WordCache cache;
-  for (const TextPiece& piece : impl_->raw.split(with_valid_utf8(text, storage))) {
-    if (piece.id) {
-      ids.push_back(*piece.id);
-    } else {
-      impl_->encode_raw(piece.text, cache, ids);
-    }
-  }
+  std::vector<int32_t> ids = encode_beginning(text);
+  const auto& after = impl_->special.after;
+  if (impl_->use_special) ids.insert(ids.end(), after.begin(), after.end());
   return ids;
 }
 
-std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
+std::vector<int32_t> Tokenizer::encode_beginning(std::string_view text) const {
+  std::vector<int32_t> ids;
+  if (impl_->use_special) ids = impl_->special.before;
+  impl_->encode(text, ids);
+  return ids;
+}
+
+std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool continued) const {
+  const bool plain = impl_->decoder.plain();
+  std::vector<std::string> tokens;
   std::string text;
   for (const int32_t id : ids) {
-    if (const std::string* bytes = impl_->bpe.bytes_of(id)) {
-      text += *bytes;
-    } else if (const auto added = impl_->added_text.find(id); added != impl_->added_text.end()) {
-      text += added->second;
-    } else {
+    const std::string* token = plain ? impl_->bpe.bytes_of(id) : impl_->bpe.token_of(id);
+    const auto added = impl_->added_text.find(id);
+    if (token == nullptr && added == impl_->added_text.end()) {
       fail(impl_->where, "ids of its vocabulary (size " + std::to_string(impl_->size) + ")",
            "id " + std::to_string(id));
     }
+    const std::string& found = token != nullptr ? *token : added->second;
+    if (plain) {
+      text += found;
+    } else {
+      tokens.push_back(found);
+    }
   }
-  return text;
+  return plain ? text : impl_->decoder.decode(std::move(tokens), continued);
 }
 
 int64_t Tokenizer::size() const { return impl_->size; }

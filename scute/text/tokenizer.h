@@ -12,23 +12,30 @@ namespace scute {
 
 class Tokenizer {
  public:
-  /// `json` is the text of a tokenizer.json: model BPE, normalizer absent or NFC, pre-tokenizer
-  /// ByteLevel (with or without its regular expression), post-processor and decoder absent or
-  /// ByteLevel, added tokens with their strip flags. Anything else is refused by name; `where` is
+  /// `json` is the text of a tokenizer.json: model BPE; normalizers, pre-tokenizers,
+  /// post-processors and decoders as normalizer.h, pretokenize.h, special_tokens.h and decoder.h
+  /// list them; added tokens with their strip flags. Anything else is refused by name; `where` is
   /// the file named in errors. "truncation" and "padding" are not read: windows are cut elsewhere.
   static Tokenizer parse(std::string_view json, std::string_view where);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  /// No token is added. Text that is not UTF-8: each bad sequence is read as one U+FFFD, as
+  /// Whether encode() puts the file's special tokens around a text; off unless told.
+  void use_special_tokens(bool on);
+  bool uses_special_tokens() const;
+
+  /// Text that is not UTF-8: each bad sequence is read as one U+FFFD, as
   /// Python's errors="replace" does. Safe to call from several threads. Error for a byte that the
   /// vocabulary cannot express (complete byte-level vocabularies express all).
   std::vector<int32_t> encode(std::string_view text) const;
+  /// The ids of a text that goes on: without the special tokens that would end it.
+  std::vector<int32_t> encode_beginning(std::string_view text) const;
   /// The text of the ids, added tokens included. Error on an id outside the vocabulary. Bytes that
   /// are no UTF-8 are kept as they are. decode(encode(t)) is t in the tokenizer's normal form,
   /// unless add_prefix_space puts blanks before text or a token with lstrip or rstrip takes some.
-  std::string decode(const std::vector<int32_t>& ids) const;
+  /// `continued`: other ids stand before, so what a decoder takes off a text's beginning is kept.
+  std::string decode(const std::vector<int32_t>& ids, bool continued = false) const;
   /// Largest id + 1.
   int64_t size() const;
 
