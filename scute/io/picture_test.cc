@@ -315,18 +315,24 @@ std::string riff(const std::string& chunks) {
 }
 
 TEST(DecodeWebp, TakesTheFirstFrameOfAnAnimationOnBlack) {
-  const auto frame = [](int width, const Pixels& rgba) {
+  const auto frame = [](int width, const Pixels& rgba, int left = 0) {
     const std::string image = webp(width, 1, rgba).substr(12);
-    // Left, top, width - 1, height - 1 and the duration, 3 bytes each, then how it is blended.
+    // Left / 2, top / 2, width - 1, height - 1 and the duration, 3 bytes each, then how it is
+    // blended.
     return "ANMF" + little(static_cast<uint32_t>(16 + image.size())) +
-           text({0, 0, 0, 0, 0, 0, width - 1, 0, 0, 0, 0, 0, 100, 0, 0, 0}) + image;
+           text({left / 2, 0, 0, 0, 0, 0, width - 1, 0, 0, 0, 0, 0, 100, 0, 0, 0}) + image;
   };
   const std::string head = "VP8X" + little(10) + text({2, 0, 0, 0, 2, 0, 0, 0, 0, 0}) + "ANIM" +
                            little(6) + text({255, 255, 255, 255, 0, 0});
   const std::string file =
       riff(head + frame(2, {1, 2, 3, 255, 4, 5, 6, 255}) + frame(3, Pixels(12, 255)));
   EXPECT_EQ(decode(file), picture(3, 1, {1, 2, 3, 4, 5, 6, 0, 0, 0}));
-  EXPECT_THAT(error_of([&] { decode(riff(head)); }), HasSubstr("found a damaged animation"));
+  EXPECT_EQ(decode(riff(head + frame(1, {1, 2, 3, 0}, 2))),
+            picture(3, 1, {0, 0, 0, 0, 0, 0, 1, 2, 3}));
+  for (const std::string& frames : {std::string(), frame(2, Pixels(8, 255), 2)}) {
+    EXPECT_THAT(error_of([&] { decode(riff(head + frames)); }),
+                HasSubstr("found a damaged animation"));
+  }
 }
 
 TEST(DecodeWebp, TellsATruncatedFile) {

@@ -26,6 +26,10 @@ constexpr size_t kEndBytes = 22, kEnd64Bytes = 56, kLocator64Bytes = 20, kEntryB
 constexpr uint64_t kSee64 = 0xffffffff;  // "the value is in the ZIP64 record"
 /// Deflate's densest code: 258 bytes from two bits, 1032:1.
 constexpr uint64_t kMaxRatio = 1032;
+/// Of an archive as a whole. Weights and activations shrink to no less than a tenth; arrays of
+/// zeros, which shrink a thousandfold, are small. 3 MB of a bomb are 350 MB here instead of 3.1 GB.
+constexpr int64_t kFreeBytes = int64_t{64} << 20;
+constexpr int64_t kUsualRatio = 100;
 
 using Bytes = std::span<const std::byte>;
 
@@ -190,6 +194,22 @@ void check_disjoint(std::vector<std::pair<uint64_t, uint64_t>> extents, std::str
   }
 }
 
+void check_bomb(const std::vector<ZipEntry>& entries, std::string_view where) {
+  // No overflow: entries lie side by side in the file and each is at most 1032 times its bytes.
+  int64_t packed = 0, size = 0;
+  for (const ZipEntry& entry : entries) {
+    if (entry.stored) continue;
+    packed += entry.packed;
+    size += entry.size;
+    if (size - kFreeBytes > packed * kUsualRatio) {
+      fail(fmt::format("{}: entry {}", where, entry.name),
+           fmt::format("at most {} unpacked bytes for each packed one beyond {} MB", kUsualRatio,
+                       kFreeBytes >> 20),
+           fmt::format("{} from {}", size, packed));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<ZipEntry> parse_zip(Bytes file, std::string_view where) {
@@ -207,6 +227,7 @@ std::vector<ZipEntry> parse_zip(Bytes file, std::string_view where) {
     extents.emplace_back(record.header, entries.back().offset + entries.back().packed);
   }
   check_disjoint(std::move(extents), where);
+  check_bomb(entries, where);
   return entries;
 }
 

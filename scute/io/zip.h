@@ -27,7 +27,8 @@ struct ZipEntry {
 /// The directory of an archive (ZIP64 too), in its order. `file` is the whole file; only its end
 /// and the entries' local headers are read. Refused: methods other than stored and deflate,
 /// encryption, several disks, names used twice, entries that overlap or leave the file, local
-/// headers that contradict the directory, sizes beyond deflate's largest ratio of 1032.
+/// headers that contradict the directory, sizes beyond deflate's largest ratio of 1032, and all
+/// compressed entries together beyond 64 MB and 100 times their packed bytes: zip bombs.
 std::vector<ZipEntry> parse_zip(std::span<const std::byte> file, std::string_view where);
 
 uint32_t crc32(std::span<const std::byte> bytes);

@@ -176,6 +176,20 @@ TEST(Zip, RefusesSizesThatDeflateCannotReach) {
               HasSubstr("1073741824 bytes"));
 }
 
+TEST(Zip, RefusesABombBeforeItIsUnpacked) {
+  const Folder folder;
+  // Zeros shrink a thousandfold: fine in arrays of usual size.
+  write_npz(folder / "small.npz", {{"x", Tensor(DType::f32, {1 << 20})}});
+  EXPECT_EQ(read_npz(folder / "small.npz").size(), 1u);
+  write_npz(folder / "bomb.npz",
+            {{"x", Tensor(DType::f32, {10 << 20})}, {"y", Tensor(DType::f32, {10 << 20})}});
+  ASSERT_LT(get(folder / "bomb.npz").size(), 200000u);
+  EXPECT_THAT(
+      error_of([&] { read_npz(folder / "bomb.npz"); }),
+      HasSubstr("entry y.npy: expected at most 100 unpacked bytes for each packed one beyond "
+                "64 MB, found 83886"));
+}
+
 TEST(Zip, DamagedDeflatedDataIsAnError) {
   const Folder folder;
   std::vector<float> values(1000);
