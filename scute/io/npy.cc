@@ -9,6 +9,7 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -38,6 +39,14 @@ constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
     {"<f4", DType::f32},
     {"<f8", DType::f64},
 }};
+
+/// Unsigned types and the wider signed ones that hold their values.
+struct WideType {
+  std::string_view name;
+  int64_t bytes;
+  DType dtype;
+};
+constexpr std::array<WideType, 2> kWideTypes = {{{"<u2", 2, DType::i32}, {"<u4", 4, DType::i64}}};
 
 struct NpyHeader {
   std::string_view type;  ///< NumPy's name, e.g. "<f4"
@@ -140,7 +149,7 @@ DType find_type(std::string_view name, std::string_view where) {
     const bool byte = known.starts_with('|') && name.starts_with('<');
     if (known == name || (byte && known.substr(1) == name.substr(1))) return type;
   }
-  fail(where, "a type of |b1 |i1 |u1 <i2 <i4 <i8 <f2 <f4 <f8", name);
+  fail(where, "a type of |b1 |i1 |u1 <i2 <i4 <i8 <u2 <u4 <f2 <f4 <f8", name);
 }
 
 /// `data` is not checked yet; the strings point into `bytes`.
@@ -160,14 +169,19 @@ NpyHeader parse_header(std::span<const std::byte> bytes, std::string_view where)
   return header;
 }
 
+/// Error unless `found` bytes are exactly what the shape needs.
+void check_size(const NpyHeader& header, int64_t element, size_t found, std::string_view where) {
+  const int64_t needed = checked_mul(element_count(header.shape, where), element, where);
+  if (std::cmp_not_equal(found, needed)) {
+    fail(where, fmt::format("{} bytes for {}", needed, to_string(header.shape)),
+         fmt::format("{}", found));
+  }
+}
+
 /// The element type, once `total` bytes of file are exactly what header and shape need.
 DType check_data(const NpyHeader& header, size_t total, std::string_view where) {
   const DType dtype = find_type(header.type, where);
-  const int64_t needed = checked_mul(element_count(header.shape, where), size_of(dtype), where);
-  if (std::cmp_not_equal(total - header.data, needed)) {
-    fail(where, fmt::format("{} bytes for {}", needed, to_string(header.shape)),
-         fmt::format("{}", total - header.data));
-  }
+  check_size(header, size_of(dtype), total - header.data, where);
   return dtype;
 }
 
@@ -217,6 +231,34 @@ Tensor transposed(const NpyHeader& header, DType dtype, std::span<const std::byt
     copy(dims, elements.data(), ordered);
   }
   return Tensor::of_bytes(dtype, header.shape, ordered);
+}
+
+template <class From, class To>
+std::vector<To> widened_values(std::span<const std::byte> elements) {
+  std::vector<To> out(elements.size() / sizeof(From));
+  for (size_t i = 0; i < out.size(); ++i) {
+    From value;
+    std::memcpy(&value, elements.data() + i * sizeof(From), sizeof(From));
+    out[i] = value;
+  }
+  return out;
+}
+
+/// An array of a wide type in C order; empty for other types.
+std::optional<Tensor> read_wide(const NpyHeader& header, std::span<const std::byte> bytes,
+                                std::string_view where) {
+  const auto wide = std::ranges::find(kWideTypes, header.type, &WideType::name);
+  if (wide == kWideTypes.end()) return std::nullopt;
+  const auto elements = bytes.subspan(header.data);
+  check_size(header, wide->bytes, elements.size(), where);
+  if (wide->bytes == 2) {
+    const auto values = widened_values<uint16_t, int32_t>(elements);
+    return is_transposed(header) ? transposed(header, wide->dtype, std::as_bytes(std::span(values)))
+                                 : Tensor::of<int32_t>(header.shape, values);
+  }
+  const auto values = widened_values<uint32_t, int64_t>(elements);
+  return is_transposed(header) ? transposed(header, wide->dtype, std::as_bytes(std::span(values)))
+                               : Tensor::of<int64_t>(header.shape, values);
 }
 
 /// Text of fixed width ("<U9", "|S4"), which a Tensor cannot hold.
@@ -300,6 +342,7 @@ std::string deflated_archive(const std::vector<std::pair<std::string, std::strin
 
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
   const NpyHeader header = parse_header(bytes, where);
+  if (auto wide = read_wide(header, bytes, where)) return std::move(*wide);
   const DType dtype = check_data(header, bytes.size(), where);
   const auto elements = bytes.subspan(header.data);
   if (is_transposed(header)) return transposed(header, dtype, elements);
@@ -311,9 +354,17 @@ Tensor read_npy(const std::string& path) {
   const auto whole = map_file(path, 0, size);  // only the header's pages are touched
   const std::span<const std::byte> bytes(whole.get(), static_cast<size_t>(size));
   const NpyHeader header = parse_header(bytes, path);
+  if (auto wide = read_wide(header, bytes, path)) return std::move(*wide);
   const DType dtype = check_data(header, bytes.size(), path);
   if (is_transposed(header)) return transposed(header, dtype, bytes.subspan(header.data));
   return map_tensor(path, static_cast<int64_t>(header.data), dtype, header.shape);
+}
+
+bool is_npy(const std::string& path) {
+  const auto size = static_cast<size_t>(file_size(path));
+  if (size < kMagic.size()) return false;
+  const auto head = map_file(path, 0, static_cast<int64_t>(kMagic.size()));
+  return std::memcmp(head.get(), kMagic.data(), kMagic.size()) == 0;
 }
 
 std::vector<NamedTensor> read_npz(const std::string& path) {

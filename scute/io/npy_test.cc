@@ -65,6 +65,23 @@ TEST(Npy, RoundTripKeepsEveryTypeAndShape) {
   }
 }
 
+TEST(Npy, UnsignedIntegersAreWidened) {
+  const std::string shorts = little(uint16_t{1}) + little(uint16_t{2}) + little(uint16_t{65535}) +
+                             little(uint16_t{4}) + little(uint16_t{5}) + little(uint16_t{6});
+  EXPECT_THAT(elements<int32_t>(parse(npy(header("<u2", "(2, 3)"), shorts))),
+              ElementsAre(1, 2, 65535, 4, 5, 6));
+  EXPECT_THAT(elements<int32_t>(parse(npy(header("<u2", "(2, 3)", "True"), shorts))),
+              ElementsAre(1, 65535, 5, 2, 4, 6));
+  const std::string words = little(uint32_t{7}) + little(UINT32_MAX);
+  const Folder folder;
+  put(folder / "a.npy", npy(header("<u4", "(2,)"), words));
+  EXPECT_THAT(elements<int64_t>(read_npy(folder / "a.npy")), ElementsAre(7, 4294967295));
+  EXPECT_THAT(refusal(npy(header("<u2", "(2, 3)"), words)), HasSubstr("expected 12 bytes"));
+  EXPECT_TRUE(is_npy(folder / "a.npy"));
+  put(folder / "b.npy", shorts);
+  EXPECT_FALSE(is_npy(folder / "b.npy"));
+}
+
 TEST(Npy, WrittenDataBeginsAtAMultipleOf64) {
   const Folder folder;
   write_npz(folder / "a.npz", {{"a", floats({2}, {1, 2})}});
