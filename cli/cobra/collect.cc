@@ -99,7 +99,7 @@ void CobraCollectRequest::declare(Options& options) {
   options.per_channel(collect.per_channel);
   options.state_every(collect.state_every);
   options.compute(collect.compute);
-  options.tokenizer(collect.text.tokenizer);
+  options.text_input(collect.text.input);
   job.declare(options);
   options.note(
       "Buckets are measured beside --sites; the blocks of llm run only for sites inside it. The "
@@ -238,6 +238,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
       [&](const PassControl& how) { return collect_cobra(model, request.collect, how); });
   if (!measured) return collecting.exit_code();
   const CobraCollectResult& result = *measured;
+  warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
   write_statistics(request.pct.stats_out, result.statistics);

@@ -33,7 +33,7 @@ struct CobraDoctorRequest {
     options.images(images);
     options.prompts(text.prompts, no_random_text, text.length);
     options.compute(compute);
-    options.tokenizer(text.tokenizer);
+    options.text_input(text.input);
     options.machine(threads);
     options.json(json);
   }
@@ -109,7 +109,7 @@ void CobraExamination::tokenizer() {
   std::optional<Tokenizer> tokenizer;
   const bool read = findings.try_to(
       "tokenizer", "use the tokenizer.json that belongs to this model (--tokenizer FILE)",
-      [&] { tokenizer = load_tokenizer(description_->language, request_.text.tokenizer); });
+      [&] { tokenizer = load_tokenizer(description_->language, request_.text.input); });
   if (!read) return;
   findings.note_tokenizer(tokenizer ? &*tokenizer : nullptr,
                           description_->config.language.vocabulary);

@@ -41,7 +41,7 @@ struct CobraDumpRequest : DumpRequest {
     DumpRequest::check();
     text.random = !no_random_text;
     text.seed = static_cast<uint64_t>(seed);
-    text.tokenizer = tokenizer;
+    text.input.tokenizer = tokenizer;
   }
 };
 

@@ -45,7 +45,7 @@ void CobraEvalRequest::declare(Options& options) {
   log.declare(options);
   options.compute(execution.compute);
   options.backend(execution.backend);
-  options.tokenizer(compare.text.tokenizer);
+  options.text_input(compare.text.input);
   job.declare(options);
 }
 
@@ -77,7 +77,9 @@ std::string protocol_text(const CobraEvalRequest& request, const PictureComparis
   if (!comparison.corrupt.empty()) {
     out += fmt::format(", {} could not be read", std::ssize(comparison.corrupt));
   }
-  if (!text.prompts.empty()) return out + "; text of " + text.prompts;
+  if (!text.prompts.empty()) {
+    return out + fmt::format("; text of {}, {}", text.prompts, special_tokens_text(text.input));
+  }
   if (!text.random) return out + "; no text";
   return out + fmt::format("; {} each, seed {}", count_of(text.length, "random id"), text.seed);
 }
@@ -156,7 +158,7 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
   out["model_sha256"] = hash_cobra(model);
   out["against"] = against.name;
   out["against_sha256"] = hash_cobra(against);
-  out["tokenizer_sha256"] = hash_tokenizer(model.language, request.compare.text.tokenizer);
+  out["tokenizer_sha256"] = hash_tokenizer(model.language, request.compare.text.input.tokenizer);
   out["compute"] = request.execution.compute == Compute::f32 ? "f32" : "bf16";
   out["backend"] = request.execution.backend == Backend::integer ? "integer" : "simulate";
   Json& data = out["pictures"];

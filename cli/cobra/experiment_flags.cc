@@ -27,7 +27,7 @@ void CobraExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   log_failure.declare(options);
   options.compute(collect.compute);
   options.backend(backend_);
-  options.tokenizer(collect.text.tokenizer);
+  options.text_input(collect.text.input);
   job.declare(options);
 }
 

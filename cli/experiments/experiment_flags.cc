@@ -88,7 +88,7 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   options.text("--pretrained-dir", pretrained_dir, "DIR", "the folder above --output-subdir");
   options.flag("--force", force, "replace such a folder of scute's");
   options.backend(backend_);
-  options.tokenizer(collect.tokenizer);
+  options.text_input(collect.input);
   job.declare(options);
 }
 
@@ -128,7 +128,7 @@ ScoreOptions ExperimentFlags::score() const {
                  .context = context_,
                  .feed = stepwise_ ? Feed::one_by_one : Feed::whole};
   out.max_items = max_items_;
-  out.tokenizer = shared.collect.tokenizer;
+  out.input = shared.collect.input;
   return out;
 }
 

@@ -145,6 +145,7 @@ std::string count_text(const MetricScore& score) {
   if (!window.empty() && !stride.empty()) {
     out += fmt::format(" of {} tokens every {}", window, stride);
   }
+  if (!fact_text(score, "special_tokens").empty()) out += ", special tokens added";
   return out;
 }
 
@@ -226,20 +227,6 @@ std::string seconds_text(const Json& value) {
 }
 
 }  // namespace
-
-std::string printable(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    // Also the second set of control characters, U+0080 … U+009F: 0xC2 0x80 … 0x9F.
-    const bool second = c == 0xC2 && i + 1 < text.size() &&
-                        static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
-                        static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (second) ++i;
-    out += c < 0x20 || c == 0x7F || second ? '?' : text[i];
-  }
-  return out;
-}
 
 std::string with_error(std::optional<double> value, std::optional<double> error, int digits) {
   if (!value) return "-";

@@ -19,8 +19,6 @@ std::string summary_text(const Json& record);
 /// The results alone.
 std::string results_text(const Json& record);
 
-/// `text` from a file, safe to show on a terminal: control characters become "?".
-std::string printable(std::string_view text);
 /// "27.17 ± 0.61"; without an error the number alone, "-" without a number.
 std::string with_error(std::optional<double> value, std::optional<double> error, int digits = 2);
 /// "27.170 ± 0.610", "50.00 ± 16.66 %", as its unit is shown.

@@ -50,7 +50,7 @@ void CollectRequest::declare(Options& options) {
                  "ema: also the order-dependent moving average of each sample's percentile");
   options.number("--sigma", collect.sigma, 0, 1, "weight of a new sample in that average");
   options.compute(collect.compute);
-  options.tokenizer(collect.tokenizer);
+  options.text_input(collect.input);
   job.declare(options);
 }
 
@@ -76,6 +76,8 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["documents"] = result.documents;
   out["short_documents"] = result.short_documents;
   out["empty_documents"] = result.empty_documents;
+  out["bad_lines"] = result.bad_lines.count;
+  out["special_tokens"] = request.collect.input.special_tokens;
   out["sites"] = static_cast<int64_t>(result.statistics.sites.size());
   out["silent_sites"] = array_of(result.silent_sites);
   out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
@@ -105,6 +107,7 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
   out += shortage(result, request.collect.windows);
   out += fmt::format("documents  {}; {} short of a full window, {} empty\n",
                      grouped(result.documents), result.short_documents, result.empty_documents);
+  out += fmt::format("protocol   {}\n", special_tokens_text(request.collect.input));
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
   out += fmt::format("time       {}, {} tokens a second\n", duration_text(seconds),
                      grouped(static_cast<int64_t>(static_cast<double>(result.tokens) / seconds)));
@@ -148,6 +151,7 @@ int run(CollectRequest& request, const Call& call, Output& out) {
       [&](const PassControl& how) { return collect(model, request.collect, how); });
   if (!measured) return collecting.exit_code();
   const CollectResult& result = *measured;
+  warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
   write_statistics(request.out, result.statistics);

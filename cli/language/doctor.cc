@@ -23,7 +23,8 @@ namespace {
 constexpr int64_t kSamples = 512, kSeqlen = 512;  ///< what collect does by default
 
 struct DoctorRequest {
-  std::string model, tokenizer;
+  std::string model;
+  TextInput input;
   std::vector<std::string> data;
   Compute compute = Compute::f32;
   int threads = 0;
@@ -33,7 +34,7 @@ struct DoctorRequest {
     options.model(model, Options::Need::optional);
     options.texts("--data", data, "FILE...", ".jsonl, .txt or .npy, as for collect");
     options.compute(compute);
-    options.tokenizer(tokenizer);
+    options.text_input(input);
     options.machine(threads);
     options.json(json);
   }
@@ -93,7 +94,7 @@ void Examination::model() {
 void Examination::tokenizer() {
   const bool read = findings.try_to(
       "tokenizer", "use the tokenizer.json that belongs to this model (--tokenizer FILE)",
-      [&] { tokenizer_ = load_tokenizer(*description_, request_.tokenizer); });
+      [&] { tokenizer_ = load_tokenizer(*description_, request_.input); });
   if (!read) return;
   findings.note_tokenizer(tokenizer_ ? &*tokenizer_ : nullptr, description_->config.vocabulary);
 }
@@ -101,9 +102,12 @@ void Examination::tokenizer() {
 void Examination::data() {
   constexpr size_t kLooked = 64;
   std::vector<Document> documents;
-  const bool read = findings.try_to("data", "see scute collect --help for what --data takes",
-                                    [&] { documents = read_documents(request_.data); });
+  BadLines bad;
+  const bool read = findings.try_to("data", "see scute collect --help for what --data takes", [&] {
+    documents = read_documents(request_.data, request_.input, &bad);
+  });
   if (!read) return;
+  for (const std::string& problem : bad.first) findings.note(Level::warning, "data", problem);
   const auto count = static_cast<int64_t>(documents.size());
   const bool few = count < kSamples;
   findings.note(few ? Level::warning : Level::ok, "data", count_of(count, "document"),

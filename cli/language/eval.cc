@@ -19,7 +19,8 @@ namespace scute::cli {
 namespace {
 
 struct EvalRequest {
-  std::string model, against, perplexity, last_word, tokenizer, items_out;
+  std::string model, against, perplexity, last_word, items_out;
+  TextInput input;
   int64_t window = 2048, context = 1;
   std::optional<int64_t> stride, max_windows, max_items;
   Compute compute = Compute::f32;
@@ -50,7 +51,7 @@ void EvalRequest::declare(Options& options) {
   log.declare(options);
   options.compute(compute);
   options.backend(backend);
-  options.tokenizer(tokenizer);
+  options.text_input(input);
   job.declare(options);
 }
 
@@ -77,7 +78,7 @@ ScoreOptions score_options(const EvalRequest& request) {
                       .context = request.context,
                       .feed = request.stepwise ? Feed::one_by_one : Feed::whole},
           .max_items = request.max_items,
-          .tokenizer = request.tokenizer};
+          .input = request.input};
 }
 
 Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
@@ -113,17 +114,20 @@ int run(EvalRequest& request, const Call& call, Output& out) {
   const ScoreOptions options = score_options(request);
   const ScoreWork work = read_score_work(description, options);
 
+  warn_of(work.bad_lines);
   request.job.begin();
   const Execution execution(request.compute, request.backend);
   warn_of_calibration(request, description);
   Answer answer;
   answer.json["model"] = description.name;
   answer.json["model_sha256"] = hash_model(description);
-  answer.json["tokenizer_sha256"] = hash_tokenizer(description, request.tokenizer);
+  answer.json["tokenizer_sha256"] = hash_tokenizer(description, request.input.tokenizer);
   answer.json["compute"] = request.compute == Compute::f32 ? "f32" : "bf16";
   if (description.low_bit) {
     answer.json["backend"] = request.backend == Backend::integer ? "integer" : "simulate";
   }
+  answer.json["special_tokens"] = request.input.special_tokens;
+  answer.json["bad_lines"] = work.bad_lines.count;
   const Scores scores = score(request, work, description, execution);
   if (scores.perplexity) add_perplexity(*scores.perplexity, options, work, answer);
   if (scores.last_word) add_last_word(*scores.last_word, options, answer);

@@ -12,11 +12,11 @@
 namespace scute::cli {
 namespace {
 
-std::string protocol_of(const PerplexityOptions& options) {
+std::string protocol_of(const PerplexityOptions& options, const TextInput& input) {
   std::string out = fmt::format(
-      "whole file tokenized at once, no added tokens; windows of {} tokens every {}, tail "
+      "whole file tokenized at once, {}; windows of {} tokens every {}, tail "
       "dropped; ",
-      options.window, options.stride);
+      special_tokens_text(input), options.window, options.stride);
   out += options.context == 1
              ? "each token but a window's first predicted once"
              : fmt::format("the tokens behind a window's first {} predicted", options.context);
@@ -50,7 +50,8 @@ void add_perplexity(const PerplexityResult& result, const ScoreOptions& options,
                     const ScoreWork& work, Answer& answer) {
   const PerplexityOptions& cut = options.windows;
   const auto tokens = static_cast<int64_t>(work.stream.size());
-  const std::string hash = hash_file(options.perplexity), protocol = protocol_of(cut);
+  const std::string hash = hash_file(options.perplexity),
+                    protocol = protocol_of(cut, options.input);
   const auto windows = static_cast<int64_t>(result.windows.size());
   Json& json = answer.json["perplexity"];
   json["value"] = result.perplexity;
@@ -82,8 +83,10 @@ void add_last_word(const LastWordResult& result, const ScoreOptions& options, An
   const auto total = static_cast<int64_t>(result.items.size());
   const std::string protocol = fmt::format(
       "context = text up to its last space, target = the rest, space included; a hit needs every "
-      "target token to be the argmax; perplexity per word; context cut to {} tokens",
-      options.max_context);
+      "target token to be the argmax; perplexity per word; context cut to {} tokens; {}",
+      options.max_context,
+      options.input.special_tokens ? "the tokenizer's special tokens before the text"
+                                   : special_tokens_text(options.input));
   Json& json = answer.json["last_word"];
   json["accuracy"] = result.accuracy;
   json["standard_error"] = result.accuracy_error;

@@ -108,7 +108,7 @@ void QuantizeRequest::declare(Options& options) {
   rule.declare(options, "auto");
   layer_flags(options, *this);
   options.out_folder(out, force);
-  options.tokenizer(calibration.tokenizer);
+  options.text_input(calibration.input);
   job.declare(options);
   options.note("--group-heads and scales per state channel need --stats, also beside --plan.");
 }

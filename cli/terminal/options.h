@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/verbs.h"
+#include "scute/data/text_input.h"
 #include "scute/models/scheme.h"
 
 namespace scute::cli {
@@ -76,6 +77,8 @@ class Options {
   void compute(Compute& value);
   void backend(Backend& value);
   void tokenizer(std::string& value);
+  /// --tokenizer, --special-tokens, --bad-lines, --raw-ids: how files become token ids.
+  void text_input(TextInput& value);
   /// --threads and --device.
   void machine(int& threads);
   void quiet(bool& value);

@@ -75,11 +75,20 @@ void StepProgress::finish() {
 }
 
 void note(bool quiet, const std::string& line) {
-  if (!quiet) std::fputs((line + "\n").c_str(), stderr);
+  if (!quiet) std::fputs((printable_line(line) + "\n").c_str(), stderr);
 }
 
 void warn(const std::string& words) {
   note(false, tinted("scute: warning:", Tint::warning, stderr) + " " + words);
+}
+
+void warn_of(const BadLines& bad) {
+  if (bad.count == 0) return;
+  warn(fmt::format("{} left out{}", count_of(bad.count, "bad line"),
+                   std::cmp_less(bad.first.size(), bad.count)
+                       ? fmt::format("; the first {}:", bad.first.size())
+                       : ":"));
+  for (const std::string& problem : bad.first) note(false, "  " + problem);
 }
 
 }  // namespace scute::cli

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <string>
 
+#include "scute/data/text_input.h"
+
 namespace scute::cli {
 
 /// A bar with rate and time left on a terminal, redrawn at most ten times a second and only once
@@ -55,5 +57,7 @@ class StepProgress {
 void note(bool quiet, const std::string& line);
 /// "scute: warning: …", also when quiet.
 void warn(const std::string& words);
+/// Lines that were left out: how many, and the first of them.
+void warn_of(const BadLines& bad);
 
 }  // namespace scute::cli

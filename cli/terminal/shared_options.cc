@@ -55,6 +55,28 @@ void Options::tokenizer(std::string& value) {
   text("--tokenizer", value, "FILE", "tokenizer.json to use instead of the model's own");
 }
 
+void Options::text_input(TextInput& value) {
+  tokenizer(value.tokenizer);
+  const auto one_of = [](const std::string& flag, const std::string& given, const char* first,
+                         const char* second) {
+    if (given == first || given == second) return given == second;
+    throw UsageError(
+        fmt::format("{}: expected {} or {}, found \"{}\"", flag, first, second, given));
+  };
+  custom("--special-tokens", "on|off", "off",
+         "put the tokenizer's special tokens (<s>, ...) around each text",
+         [&value, one_of](const std::string& given) {
+           value.special_tokens = one_of("--special-tokens", given, "off", "on");
+         });
+  custom("--bad-lines", "refuse|skip", "refuse",
+         "of .jsonl and .json: stop at a line that cannot be read, or count it and go on",
+         [&value, one_of](const std::string& given) {
+           value.skip_bad_lines = one_of("--bad-lines", given, "refuse", "skip");
+         });
+  custom("--raw-ids", "u16|u32|i32|i64", "", "type of ids in .npy or .bin files without a header",
+         [&value](const std::string& given) { value.raw_ids = parse_raw_ids(given, "--raw-ids"); });
+}
+
 void Options::machine(int& threads) {
   integer("--threads", threads, {0, 4096}, "threads; 0: all processors");
   custom("--device", "cpu", "cpu", "scute computes on the processor", [](const std::string& given) {

@@ -37,6 +37,11 @@ std::string compute_name(const Execution& execution) {
   return out;
 }
 
+std::string special_tokens_text(const TextInput& input) {
+  return input.special_tokens ? "the tokenizer's special tokens around each text"
+                              : "no added tokens";
+}
+
 std::string grouped(int64_t n) {
   std::string digits = fmt::format("{}", n);
   const size_t first = n < 0 ? 1 : 0;
@@ -77,6 +82,50 @@ std::string significant(double x, int digits) { return fmt::format("{:.{}g}", x,
 std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
 
 std::string short_hash(std::string_view hex) { return std::string(hex.substr(0, 12)); }
+
+namespace {
+
+/// Bytes of the control character at text[at], which is one of U+0000 … U+001F, U+007F and
+/// U+0080 … U+009F (0xC2 0x80 … 0x9F); 0: none.
+size_t control_bytes(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (byte(at) < 0x20 || byte(at) == 0x7F) return 1;
+  const bool second =
+      byte(at) == 0xC2 && at + 1 < text.size() && byte(at + 1) >= 0x80 && byte(at + 1) < 0xA0;
+  return second ? 2 : 0;
+}
+
+std::string escaped_controls(std::string_view text, bool keep_lines) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const size_t bytes = control_bytes(text, i);
+    const bool line = text[i] == '\n' || text[i] == '\t' || text.substr(i).starts_with("\r\n");
+    if (bytes == 0 || (keep_lines && line)) {
+      out += text[i++];
+      continue;
+    }
+    i += bytes;
+    out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i - 1]));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) { return escaped_controls(text, false); }
+
+std::string printable_lines(std::string_view text) { return escaped_controls(text, true); }
+
+std::string printable_line(std::string_view text) {
+  constexpr size_t kMostCharacters = 2000;
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  // Cut before it is escaped: eleven megabytes of zero bytes would become forty-four.
+  size_t end = 0, characters = 0;
+  while (end < text.size() && (characters += begins(text[end])) <= kMostCharacters) ++end;
+  std::string out = printable(text.substr(0, end));
+  if (end == text.size()) return out;
+  return out + fmt::format(" ... ({} characters in all)", std::ranges::count_if(text, begins));
+}
 
 std::string shell_word(std::string_view word) {
   const auto harmless = [](char c) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/data/text_input.h"
 #include "scute/models/scheme.h"
 
 namespace scute::cli {
@@ -24,8 +25,18 @@ std::vector<std::string> words_of(const std::vector<std::string>& texts);
 /// The time now, in the words of strftime.
 std::string local_time(const char* format);
 
+/// What a protocol says of them: "no added tokens", or that the tokenizer's are around each text.
+std::string special_tokens_text(const TextInput& input);
 /// "f32" or "bf16"; where 8-bit products are simulated it says so.
 std::string compute_name(const Execution& execution);
+/// A name or a message of unknown origin: control characters, which would steer a terminal, as
+/// \x1b.
+std::string printable(std::string_view text);
+/// The same of words that the program put together: their line ends and tabs stay.
+std::string printable_lines(std::string_view text);
+/// One line for standard error: printable, and of more than 2,000 characters the first ones with
+/// how many there are.
+std::string printable_line(std::string_view text);
 /// A word of a command line, quoted for a POSIX shell where it must be.
 std::string shell_word(std::string_view word);
 /// "scute VERB WORD…", ready to be pasted.

@@ -192,6 +192,7 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   CobraCollectResult result;
   result.listed = reader.listed();
   const PictureTexts texts(description, options.text, result.listed);
+  result.bad_lines = texts.bad_lines();
   const Pass pass(description, sites, options.compute);
   if (pass.needs().blocks && !texts.any()) {
     fail("--sites",

@@ -38,6 +38,7 @@ struct CobraCollectResult {
   int64_t unused = 0;                     ///< beyond batches × batch size
   std::vector<std::string> corrupt;       ///< could not be decoded: path and reason
   int64_t text_tokens = 0;
+  BadLines bad_lines = {};   ///< of the prompts' file
   bool interrupted = false;  ///< what was finished, in order, is here
 };
 

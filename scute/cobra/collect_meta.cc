@@ -25,7 +25,7 @@ std::string canonical_command(const CobraDescription& model, const CobraCollectO
   if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
   if (sampled) out += fmt::format(" --max-samples-per-batch {}", o.max_samples_per_batch);
   if (!o.text.prompts.empty()) {
-    out += " --prompts " + base(o.text.prompts);
+    out += " --prompts " + base(o.text.prompts) + o.text.input.flags();
   } else if (o.text.random) {
     out += fmt::format(" --text-len {} --seed {}", o.text.length, o.text.seed);
   } else {
@@ -55,7 +55,7 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
   meta["tool"] = "scute " SCUTE_VERSION;
   meta["model"] = model.name;
   meta["model_sha256"] = hash_cobra(model);
-  meta["tokenizer_sha256"] = hash_tokenizer(model.language, options.text.tokenizer);
+  meta["tokenizer_sha256"] = hash_tokenizer(model.language, options.text.input.tokenizer);
   meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
   meta["instruction_set"] = std::string(highway_target());
   meta["observer"] = options.max_samples_per_batch > 0 ? "sampled histogram" : "histogram";
@@ -99,6 +99,7 @@ Json text_key(const TextOptions& text) {
   out["random"] = text.random;
   out["length"] = text.length;
   out["seed"] = static_cast<int64_t>(text.seed);
+  if (const std::string flags = text.input.flags(); !flags.empty()) out["input"] = flags;
   return out;
 }
 

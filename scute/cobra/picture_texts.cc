@@ -27,24 +27,24 @@ std::vector<std::vector<int32_t>> random_rows(int64_t rows, const TextOptions& o
 }
 
 std::vector<std::vector<int32_t>> file_rows(const CobraDescription& model,
-                                            const TextOptions& options) {
+                                            const TextOptions& options, BadLines& bad) {
   std::optional<Tokenizer> tokenizer;
   std::vector<std::vector<int32_t>> out;
-  for (const Document& document : read_documents({options.prompts})) {
+  for (const Document& document : read_documents({options.prompts}, options.input, &bad)) {
     const std::string where = fmt::format("{}: row {}", options.prompts, document.number);
     std::vector<int32_t> ids;
     if (document.ids) {
       ids = *document.ids;
     } else {
-      if (!tokenizer) tokenizer = load_tokenizer(model.language, options.tokenizer);
+      if (!tokenizer) tokenizer = load_tokenizer(model.language, options.input);
       if (!tokenizer) fail(where, "a tokenizer (llm/tokenizer.json or --tokenizer)", "none");
       ids = cobra_prompt(model, *tokenizer, document.text).ids;
     }
     if (ids.empty()) fail(where, "at least one token", "none");
-    for (const int32_t id : ids) {
-      if (id < 0 || id >= model.config.language.vocabulary) {
+    for (size_t at = 0; at < ids.size(); ++at) {
+      if (ids[at] < 0 || ids[at] >= model.config.language.vocabulary) {
         fail(where, fmt::format("ids from 0 to {}", model.config.language.vocabulary - 1),
-             fmt::format("{}", id));
+             fmt::format("{} at {}", ids[at], at));
       }
     }
     out.push_back(std::move(ids));
@@ -58,7 +58,7 @@ PictureTexts::PictureTexts(const CobraDescription& model, const TextOptions& opt
                            int64_t pictures) {
   origin_ = Json::object();
   if (!options.prompts.empty()) {
-    rows_ = file_rows(model, options);
+    rows_ = file_rows(model, options, bad_lines_);
     if (rows_.size() != 1 && std::ssize(rows_) < pictures) {
       fail(options.prompts,
            fmt::format("one row for all pictures, or a row for each of the {}", pictures),
@@ -68,6 +68,8 @@ PictureTexts::PictureTexts(const CobraDescription& model, const TextOptions& opt
     origin_["file"] = std::filesystem::path(options.prompts).filename().string();
     origin_["sha256"] = hash_file(options.prompts);
     origin_["rows"] = std::ssize(rows_);
+    if (options.input.special_tokens) origin_["special_tokens"] = true;
+    if (bad_lines_.count > 0) origin_["bad_lines"] = bad_lines_.count;
   } else if (options.random) {
     if (options.length < 1) fail("text length", "at least 1", fmt::format("{}", options.length));
     const int64_t vocabulary = model.language.vocabulary_unpadded;

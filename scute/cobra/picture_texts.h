@@ -8,15 +8,16 @@
 
 #include "scute/base/json.h"
 #include "scute/cobra/folder.h"
+#include "scute/data/text_input.h"
 
 namespace scute {
 
 struct TextOptions {
-  std::string prompts;    ///< .txt or .jsonl texts, .jsonl or .npy ids; empty: random ids
-  bool random = true;     ///< without prompts: random ids, or no text at all
-  int64_t length = 16;    ///< of random texts, in tokens
-  uint64_t seed = 42;     ///< of random texts
-  std::string tokenizer;  ///< file; empty: the model's own
+  std::string prompts;  ///< .txt or .jsonl texts, .jsonl or .npy ids; empty: random ids
+  bool random = true;   ///< without prompts: random ids, or no text at all
+  int64_t length = 16;  ///< of random texts, in tokens
+  uint64_t seed = 42;   ///< of random texts
+  TextInput input = {};
 };
 
 /// Row i belongs to the i-th picture in sorted order; one row belongs to all.
@@ -36,10 +37,12 @@ class PictureTexts {
   /// What a statistics file says of it: {"source": "random", "length", "seed", "vocabulary"}, or
   /// {"source": "file", "file", "sha256", "rows"}, or {"source": "none"}.
   const Json& origin() const { return origin_; }
+  const BadLines& bad_lines() const { return bad_lines_; }
 
  private:
   std::vector<std::vector<int32_t>> rows_;
   Json origin_;
+  BadLines bad_lines_;
 };
 
 }  // namespace scute

@@ -1,19 +1,19 @@
 #include "scute/data/documents.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <utility>
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/data/id_files.h"
+#include "scute/data/json_lines.h"
 #include "scute/io/file.h"
-#include "scute/io/npy.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
 namespace {
-
-constexpr std::string_view kIdRange = "token ids from 0 to 2147483647";
 
 /// Takes the next line off `rest`, without its newline and a \r before it.
 std::string_view take_line(std::string_view& rest) {
@@ -33,78 +33,49 @@ bool is_blank(std::string_view line) {
   return true;
 }
 
-std::vector<int32_t> read_ids(const Json& list, const std::string& at) {
-  std::vector<int32_t> ids;
-  for (const Json& id : list.as_array(at)) {
-    if (!id.is_int() || id.as_int(at) < 0 || !std::in_range<int32_t>(id.as_int(at))) {
-      fail(at, kIdRange, id.dump());
-    }
-    ids.push_back(static_cast<int32_t>(id.as_int(at)));
-  }
-  return ids;
-}
+constexpr std::array<std::string_view, 2> kDocumentMembers{"text", "ids"};
 
-Document read_json_line(std::string_view line, const std::string& at) {
-  constexpr std::string_view kExpected = R"(an object with "text" or "ids")";
-  const Json object = Json::parse(line, at);
-  if (!object.is_object()) fail(at, kExpected, "another JSON value");
+Document document_of(const Json& object, const std::string& at) {
   const Json* text = object.find("text");
   const Json* ids = object.find("ids");
-  if (text == nullptr && ids == nullptr) fail(at, kExpected, "neither");
+  if (text == nullptr && ids == nullptr) {
+    fail(at, R"(an object with "text" or "ids")", "neither");
+  }
   Document document;
-  if (text != nullptr) document.text = text->as_string(at + ": text");
-  if (ids != nullptr) document.ids = read_ids(*ids, at + ": ids");
+  // Of both the ids count, whatever the text is.
+  if (ids != nullptr) {
+    document.ids = read_json_ids(*ids, at + ": ids");
+  } else {
+    document.text = text->as_string(at + ": text");
+  }
   return document;
 }
 
-template <class T>
-std::vector<int32_t> checked_ids(MatView<const T> rows, int64_t row, const std::string& file) {
-  std::vector<int32_t> ids;
-  ids.reserve(static_cast<size_t>(rows.cols));
-  for (int64_t i = 0; i < rows.cols; ++i) {
-    const T id = rows.row(row)[i];
-    if (id < 0 || !std::in_range<int32_t>(id)) {
-      fail(file + ": row " + std::to_string(row), kIdRange, std::to_string(id));
-    }
-    ids.push_back(static_cast<int32_t>(id));
-  }
-  return ids;
-}
-
-std::vector<Document> read_npy_documents(const std::string& file) {
-  const Tensor tensor = read_npy(file);
-  if (tensor.rank() != 1 && tensor.rank() != 2) {
-    fail(file, "one or two dimensions", "shape " + to_string(tensor.shape()));
-  }
-  if (tensor.dtype() != DType::i32 && tensor.dtype() != DType::i64) {
-    fail(file, "int32 or int64 token ids", std::string(name_of(tensor.dtype())));
-  }
-  const int64_t rows = tensor.rank() == 1 ? 1 : tensor.dim(0);
-  const int64_t cols = tensor.dim(tensor.rank() - 1);
-  // Rows without a column take no bytes of the file, so their number means nothing.
-  if (cols == 0 && rows > 1) fail(file, "token ids", "shape " + to_string(tensor.shape()));
+std::vector<Document> read_id_documents(const std::string& file, const TextInput& input) {
   std::vector<Document> documents;
-  for (int64_t row = 0; row < rows; ++row) {
-    documents.push_back({.text = {}, .ids = std::vector<int32_t>(), .file = file, .number = row});
-    if (cols == 0) continue;
-    documents.back().ids = tensor.dtype() == DType::i32
-                               ? checked_ids(tensor.matrix<int32_t>(), row, file)
-                               : checked_ids(tensor.matrix<int64_t>(), row, file);
+  for (auto& ids : read_id_rows(file, input.raw_ids)) {
+    documents.push_back({.text = {},
+                         .ids = std::move(ids),
+                         .file = file,
+                         .number = static_cast<int64_t>(documents.size())});
   }
   return documents;
 }
 
-enum class Format { jsonl, txt, npy };
+enum class Format { lines, txt, ids };
 
-Format format_of(const std::string& file) {
+Format format_of(const std::string& file, const TextInput& input) {
   constexpr std::string_view kAccepted = ".jsonl, .txt or .npy";
   std::string extension = std::filesystem::path(file).extension().string();
   for (char& c : extension) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
-  if (extension == ".jsonl") return Format::jsonl;
+  if (extension == ".jsonl" || extension == ".json") return Format::lines;
   if (extension == ".txt") return Format::txt;
-  if (extension == ".npy") return Format::npy;
+  if (extension == ".npy" || (input.raw_ids && extension == ".bin")) return Format::ids;
+  if (extension == ".bin") {
+    fail(file, kAccepted, ".bin; of token ids: --raw-ids u16 (or u32, i32, i64)");
+  }
   constexpr std::pair<std::string_view, std::string_view> kPacked[] = {
       {".zst", "zstd -d"}, {".gz", "gunzip -k"}, {".xz", "xz -dk"}, {".bz2", "bzip2 -dk"}};
   for (const auto& [packed, command] : kPacked) {
@@ -113,6 +84,26 @@ Format format_of(const std::string& file) {
          "a packed file (" + extension + ")");
   }
   fail(file, kAccepted, extension.empty() ? "no extension" : extension);
+}
+
+/// --raw-ids that no file obeys is a mistake.
+void check_raw_ids(const std::vector<std::string>& files, const TextInput& input) {
+  const bool any = std::ranges::any_of(
+      files, [&](const std::string& file) { return format_of(file, input) == Format::ids; });
+  if (input.raw_ids && !any) {
+    fail("--raw-ids", "a file of token ids, .npy without a header or .bin", "none");
+  }
+}
+
+std::vector<Document> documents_of(const std::string& file, const TextInput& input, BadLines& bad) {
+  switch (format_of(file, input)) {
+    case Format::ids:
+      return read_id_documents(file, input);
+    case Format::lines:
+      return parse_jsonl(read_text(file), file, input, &bad);
+    default:
+      return parse_txt(read_text(file), file);
+  }
 }
 
 std::vector<int32_t> encode(std::string_view text, const Tokenizer* tokenizer,
@@ -142,23 +133,25 @@ std::vector<int32_t> join(const std::vector<Document>& documents, const Tokenize
 
 }  // namespace
 
-std::vector<Document> parse_jsonl(std::string_view bytes, std::string_view file) {
+std::vector<Document> parse_jsonl(std::string_view bytes, std::string_view file,
+                                  const TextInput& input, BadLines* bad) {
   std::vector<Document> documents;
-  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
-  for (int64_t line_number = 1; !bytes.empty(); ++line_number) {
-    const std::string_view line = take_line(bytes);
-    if (is_blank(line)) continue;
-    Document document = read_json_line(line, std::string(file) + ":" + std::to_string(line_number));
-    document.file = std::string(file);
-    document.number = static_cast<int64_t>(documents.size());
-    documents.push_back(std::move(document));
-  }
+  BadLines unasked;
+  for_each_object(bytes, file, kDocumentMembers, is_json_name(file), input,
+                  bad == nullptr ? unasked : *bad, [&](const Json& object, const std::string& at) {
+                    Document document = document_of(object, at);
+                    document.file = std::string(file);
+                    document.number = static_cast<int64_t>(documents.size());
+                    documents.push_back(std::move(document));
+                    return true;
+                  });
   return documents;
 }
 
 std::vector<Document> parse_txt(std::string_view bytes, std::string_view file) {
   std::vector<Document> documents;
   bool inside = false;
+  bytes = without_mark(bytes, file);
   while (!bytes.empty()) {
     const std::string_view line = take_line(bytes);
     const bool blank = is_blank(line);
@@ -175,31 +168,34 @@ std::vector<Document> parse_txt(std::string_view bytes, std::string_view file) {
   return documents;
 }
 
-std::vector<Document> read_documents(const std::vector<std::string>& files) {
+std::vector<Document> read_documents(const std::vector<std::string>& files, const TextInput& input,
+                                     BadLines* bad) {
   // All names are looked at first: a wrong one must not cost the reading of the others.
-  for (const std::string& file : files) format_of(file);
+  for (const std::string& file : files) format_of(file, input);
+  check_raw_ids(files, input);
   std::vector<Document> documents;
+  BadLines left_out;
   std::string names;
   for (const std::string& file : files) {
-    const Format format = format_of(file);
-    std::vector<Document> found = format == Format::npy     ? read_npy_documents(file)
-                                  : format == Format::jsonl ? parse_jsonl(read_text(file), file)
-                                                            : parse_txt(read_text(file), file);
+    std::vector<Document> found = documents_of(file, input, left_out);
     documents.insert(documents.end(), std::make_move_iterator(found.begin()),
                      std::make_move_iterator(found.end()));
     names += (names.empty() ? "" : ", ") + file;
   }
   if (documents.empty()) fail(names.empty() ? "data" : names, "at least one document", "none");
+  if (bad != nullptr) bad->add(left_out);
   return documents;
 }
 
-std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* tokenizer) {
-  const Format format = format_of(file);
-  const std::vector<int32_t> ids = format == Format::txt ? encode(read_text(file), tokenizer, file)
-                                   : format == Format::jsonl
-                                       ? join(parse_jsonl(read_text(file), file), tokenizer, file)
-                                       : join(read_npy_documents(file), tokenizer, file);
+std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* tokenizer,
+                                 const TextInput& input, BadLines* bad) {
+  check_raw_ids({file}, input);
+  BadLines left_out;
+  const std::vector<int32_t> ids = format_of(file, input) == Format::txt
+                                       ? encode(read_text(file), tokenizer, file)
+                                       : join(documents_of(file, input, left_out), tokenizer, file);
   if (ids.empty()) fail(file, "at least one token", "none");
+  if (bad != nullptr) bad->add(left_out);
   return ids;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/data/text_input.h"
 #include "scute/text/tokenizer.h"
 
 namespace scute {
@@ -19,15 +20,20 @@ struct Document {
   int64_t number = 0;                       ///< its number in that file, from 0
 };
 
-/// .jsonl: one object a line with "text" or "ids"; .txt: blocks between blank lines; .npy: int32 or
-/// int64, one row a document (one dimension: one document). Error naming file and line on anything
-/// else, on ids below 0, and when there is no document at all. Empty documents are kept. A packed
-/// file (.gz, .zst, …) is refused with the command that unpacks it.
-std::vector<Document> read_documents(const std::vector<std::string>& files);
+/// .jsonl: one object a line with "text" or "ids"; .json: the same, or an array of such objects;
+/// .txt: blocks between blank lines; .npy: integers, one row a document (one dimension: one
+/// document); with input.raw_ids also .bin, one document. Error naming file and line on anything
+/// else, on ids below 0, and when there is no document at all; bad lines are counted in `bad`
+/// instead when the input says so. Empty documents are kept. A packed file (.gz, .zst, …) is
+/// refused with the command that unpacks it.
+std::vector<Document> read_documents(const std::vector<std::string>& files,
+                                     const TextInput& input = {}, BadLines* bad = nullptr);
 
-/// The documents in the bytes of a .jsonl; `file` is named in errors, with the line from 1. Blank
-/// lines are skipped; CRLF, a byte order mark and a last line without newline are fine.
-std::vector<Document> parse_jsonl(std::string_view bytes, std::string_view file);
+/// The documents in the bytes of a .jsonl or .json; `file` is named in errors, with the line from
+/// 1. Blank lines are skipped; CR, CRLF, a byte order mark and a last line without newline are
+/// fine, and what other members hold is not looked at.
+std::vector<Document> parse_jsonl(std::string_view bytes, std::string_view file,
+                                  const TextInput& input = {}, BadLines* bad = nullptr);
 
 /// The blocks of a .txt: the lines between blank lines (nothing but white space), joined by \n;
 /// a \r before the newline is dropped.
@@ -36,7 +42,8 @@ std::vector<Document> parse_txt(std::string_view bytes, std::string_view file);
 /// The ids of a whole file as one stream (perplexity): a .txt read as it is, .jsonl texts joined by
 /// a blank line (or all ids one after the other), .npy rows joined. Error when a .jsonl mixes texts
 /// and ids, when text comes without a tokenizer, and when no token is in the file.
-std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* tokenizer);
+std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* tokenizer,
+                                 const TextInput& input = {}, BadLines* bad = nullptr);
 
 struct WindowOptions {
   int64_t samples = 512;                       ///< windows at most, at least 1
@@ -59,6 +66,7 @@ struct Windows {
   int64_t short_documents = 0;  ///< windows shorter than seqlen
   int64_t empty_documents = 0;  ///< without a token: skipped; of those that were looked at
   int64_t documents = 0;        ///< documents offered, before skip and take
+  BadLines bad_lines = {};      ///< left out before that
 };
 
 /// Shuffle, skip, take; then the first windows_per_document windows of seqlen tokens of each, until

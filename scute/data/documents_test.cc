@@ -110,6 +110,69 @@ TEST(Jsonl, ALargeFileTakesLinearTime) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
 }
 
+TEST(Jsonl, LineEndsOfAllKindsAndWhatOtherMembersHoldAreFine) {
+  EXPECT_THAT(texts(parse_jsonl("{\"text\":\"a\"}\r{\"text\":\"b\"}\r\r\n{\"text\":\"c\"}", "f")),
+              ElementsAre("a", "b", "c"));
+  EXPECT_THAT(texts(parse_jsonl("{\"text\":\"a\u2028b\\u0000c\"}", "f")),
+              ElementsAre(std::string("a\u2028b\0c", 7)));
+  const std::string deep = std::string(1000, '[') + std::string(1000, ']');
+  const auto documents = parse_jsonl(
+      "{\"meta\":1,\"meta\":{\"a\":1,\"a\":2},\"text\":\"x\",\"n\":[1e999,NaN,"
+      "123456789012345678901],"
+      "\"cut\":\"\\ud83d\",\"deep\":" +
+          deep + "}",
+      "f");
+  EXPECT_THAT(texts(documents), ElementsAre("x"));
+}
+
+TEST(Jsonl, BadLinesAreNamed) {
+  EXPECT_THAT(jsonl_error("{\"text\":null}"),
+              HasSubstr("f.jsonl:1: text: expected a string, found null"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"\\ud83d x\"}"), HasSubstr("f.jsonl:1: expected valid JSON"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"caf\xE9\"}"), HasSubstr("f.jsonl:1: expected valid JSON"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"a\",\"text\":\"b\"}"), HasSubstr("\"text\" twice"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"a\"}{\"text\":\"b\"}"),
+              HasSubstr("expected one JSON value, found more behind it at byte 13"));
+  EXPECT_THAT(jsonl_error("\"a\""), HasSubstr("expected an object, found a string"));
+  EXPECT_THAT(jsonl_error("{\"text\":\"a\",\"m\":@}"), HasSubstr("a problem at byte 17"));
+  for (const char* torn :
+       {"{", "{\"text\"", "{\"text\":", "{\"text\":\"a", "{\"text\":\"a\"", "{\"text\":\"a\",",
+        "{\"text\":\"a\\", "{\"m\":[1", "{\"m\":{\"a\":1}"}) {
+    EXPECT_THAT(jsonl_error(torn), HasSubstr("f.jsonl:1: expected valid JSON")) << torn;
+  }
+  EXPECT_THAT(jsonl_error(std::string("\xFF\xFE{\0", 4)), HasSubstr("iconv"));
+}
+
+TEST(Jsonl, BadLinesAreSkippedAndCountedWhenAskedFor) {
+  std::string lines = "{\"text\":\"a\"}\n";
+  for (int i = 0; i < 30; ++i) lines += "{\"text\":null}\n";
+  lines += "{\"text\":\"b\"}\n{\"text\":\"cut";
+  BadLines bad;
+  EXPECT_THAT(texts(parse_jsonl(lines, "f", {.skip_bad_lines = true}, &bad)),
+              ElementsAre("a", "b"));
+  EXPECT_EQ(bad.count, 31);
+  ASSERT_EQ(bad.first.size(), 20u);
+  EXPECT_EQ(bad.first[0], "f:2: text: expected a string, found null");
+  EXPECT_EQ(bad.summary(),
+            "31 bad lines left out, the first: f:2: text: expected a string, found null");
+}
+
+TEST(JsonFiles, MayBeAnArrayOrLines) {
+  EXPECT_THAT(
+      texts(parse_jsonl("[\n {\n  \"text\": \"a\"\n },\n {\"text\": \"b\"}\n]\n", "f.json")),
+      ElementsAre("a", "b"));
+  EXPECT_THAT(texts(parse_jsonl("{\"text\":\"a\"}\n{\"text\":\"b\"}\n", "f.JSON")),
+              ElementsAre("a", "b"));
+  BadLines bad;
+  EXPECT_THAT(texts(parse_jsonl("[{\"text\":\"a\"}, 5, {\"text\":\"b\"}]", "f.json",
+                                {.skip_bad_lines = true}, &bad)),
+              ElementsAre("a", "b"));
+  EXPECT_THAT(bad.first, ElementsAre("f.json: item 1: expected an object, found a number"));
+  EXPECT_TRUE(parse_jsonl("[]", "f.json").empty());
+  EXPECT_THAT(error_of([] { parse_jsonl("[{\"text\":\"a\"}", "f.json"); }),
+              HasSubstr("f.json: expected valid JSON"));
+}
+
 TEST(Txt, BlankLinesSeparateBlocks) {
   EXPECT_THAT(texts(parse_txt("\n\na\nb\n \t\u3000\nc\n\n\nd", "f")),
               ElementsAre("a\nb", "c", "d"));
@@ -147,6 +210,38 @@ TEST_F(Documents, ANpyOfOtherShapeTypeOrRangeIsRefused) {
   EXPECT_THAT(error(write_ids<int32_t>("d.npy", {2}, {7, -1})), HasSubstr("found -1"));
   EXPECT_THAT(error(write_ids<int32_t>("e.npy", {1000, 0}, {})), HasSubstr("shape (1000, 0)"));
   EXPECT_THAT(error(write_ids<int32_t>("f.npy", {0, 5}, {})), HasSubstr("at least one document"));
+}
+
+TEST_F(Documents, IdsOfEveryIntegerTypeAreRead) {
+  const auto ids = [](const std::string& file) { return *read_documents({file})[0].ids; };
+  EXPECT_EQ(ids(write_ids<int16_t>("a.npy", {2}, {7, 32767})), (Ids{7, 32767}));
+  EXPECT_EQ(ids(write_ids<uint8_t>("b.npy", {2}, {7, 255})), (Ids{7, 255}));
+  EXPECT_THAT(error_of([&] {
+                ids(write_ids<int8_t>("c.npy", {2}, {7, -3}));
+              }),
+              HasSubstr("c.npy: row 0: expected token ids from 0 to 2147483647, found -3 at 1"));
+}
+
+TEST_F(Documents, IdsWithoutAHeaderNeedTheirType) {
+  const std::string bytes("\x01\x00\x00\x80", 4);
+  const std::string npy = write("a.npy", bytes), bin = write("b.BIN", bytes);
+  const auto ids = [](const std::string& file, RawIds raw) {
+    return *read_documents({file}, {.raw_ids = raw})[0].ids;
+  };
+  EXPECT_EQ(ids(npy, RawIds::u16), (Ids{1, 32768}));
+  EXPECT_EQ(ids(bin, RawIds::u16), (Ids{1, 32768}));
+  EXPECT_EQ(read_stream(bin, nullptr, {.raw_ids = RawIds::u16}), (Ids{1, 32768}));
+  const auto error = [](const std::string& file, std::optional<RawIds> raw) {
+    return error_of([&] { read_documents({file}, {.raw_ids = raw}); });
+  };
+  EXPECT_THAT(error(npy, {}), HasSubstr("no .npy header: np.save it, or --raw-ids u16"));
+  EXPECT_THAT(error(bin, {}), HasSubstr("--raw-ids u16"));
+  EXPECT_THAT(error(bin, RawIds::u32), HasSubstr("found 2147483649 at 0"));
+  EXPECT_THAT(error(bin, RawIds::i32), HasSubstr("found -2147483647 at 0"));
+  EXPECT_THAT(error(bin, RawIds::i64), HasSubstr("expected a multiple of 8 bytes, found 4"));
+  EXPECT_THAT(error(write_ids<int32_t>("c.npy", {1}, {7}), RawIds::u16),
+              HasSubstr("found a .npy file"));
+  EXPECT_THAT(error(write("d.txt", "a"), RawIds::u16), HasSubstr("--raw-ids: expected a file"));
 }
 
 TEST_F(Documents, OtherFilesAreRefusedByName) {

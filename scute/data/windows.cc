@@ -43,12 +43,12 @@ std::vector<int32_t> ids_of(const Document& document, const Tokenizer* tokenizer
     fail(name_of(document), "a tokenizer for its text, or token ids", "neither");
   }
   std::vector<int32_t> ids = document.ids ? *document.ids : tokenizer->encode(document.text);
-  for (const int32_t id : ids) {
-    if (id >= 0 && id < vocabulary) continue;
+  for (size_t at = 0; at < ids.size(); ++at) {
+    if (ids[at] >= 0 && ids[at] < vocabulary) continue;
     fail(name_of(document),
          "token ids from 0 to " + std::to_string(vocabulary - 1) + " (the model's vocabulary is " +
              std::to_string(vocabulary) + ")",
-         "id " + std::to_string(id));
+         "id " + std::to_string(ids[at]) + " at " + std::to_string(at));
   }
   return ids;
 }

@@ -166,7 +166,7 @@ TEST(Windows, NothingLeftIsAnError) {
 TEST(Windows, AnIdOutsideTheVocabularyIsAnErrorThatNamesTheDocument) {
   EXPECT_EQ(error_of(numbered(2, 3), in_file_order(9, 3), 1002),
             "f: document 1: expected token ids from 0 to 1001 (the model's vocabulary is 1002), "
-            "found id 1002");
+            "found id 1002 at 2");
   EXPECT_EQ(error_of(numbered(2, 3), in_file_order(9, 3), 1003), "no error");
   auto negative = numbered(1, 3);
   negative[0].ids->back() = -5;

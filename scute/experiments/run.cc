@@ -72,6 +72,7 @@ std::string key_of(const SubjectState& subject, const Setting& setting) {
   key["last_word"] = subject.scored_sha256.last_word;
   key["max_items"] = or_null(score.max_items);
   key["max_context"] = score.max_context;
+  if (const std::string flags = score.input.flags(); !flags.empty()) key["input"] = flags;
   return sha256(key.dump());
 }
 
@@ -167,6 +168,9 @@ void Trial::check() const {
 
 void Trial::measure_and_decide() {
   clock_.lap();
+  if (subject_.work.bad_lines.count > 0) {
+    out_.warnings.push_back(subject_.work.bad_lines.summary());
+  }
   if (measured()) out_.reused = subject_.measure(out_.warnings);
   const double seconds = clock_.lap();
   timing_["collect"] = measured() && !out_.reused ? seconds : 0;

@@ -39,7 +39,7 @@ CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow h
     fail(options.model, "a float model to quantize", "one that is quantized already");
   }
   model_sha256 = hash_cobra(description);
-  tokenizer_sha256 = hash_tokenizer(description.language, options.collect.text.tokenizer);
+  tokenizer_sha256 = hash_tokenizer(description.language, options.collect.text.input.tokenizer);
   pictures_sha256 = hash_pictures(options.collect.images);
   kept.folder = std::filesystem::path(options.log).parent_path();
   kept.key = cobra_collection_key(model_sha256, tokenizer_sha256, pictures_sha256, options.collect);

@@ -86,6 +86,7 @@ Json perplexity_json(const PerplexityResult& result, const ScoreOptions& options
   out["stride"] = options.windows.stride;
   out["context"] = options.windows.context;
   out["stepwise"] = options.windows.feed == Feed::one_by_one;
+  if (options.input.special_tokens) out["special_tokens"] = true;
   out["file"] = options.perplexity;
   return out;
 }
@@ -102,6 +103,7 @@ Json last_word_json(const LastWordResult& result, const ScoreOptions& options) {
   out["hits"] = result.hits;
   out["n"] = static_cast<int64_t>(result.items.size());
   out["max_context"] = options.max_context;
+  if (options.input.special_tokens) out["special_tokens"] = true;
   out["file"] = options.last_word;
   return out;
 }

@@ -31,7 +31,7 @@ EvaluationFacts cobra_facts(const CobraDescription& model, const CobraDescriptio
   out.config["against"] = against.path;
   out.hashes["model"] = hash_cobra(model);
   out.hashes["against"] = hash_cobra(against);
-  out.hashes["tokenizer"] = hash_tokenizer(model.language, options.text.tokenizer);
+  out.hashes["tokenizer"] = hash_tokenizer(model.language, options.text.input.tokenizer);
   out.hashes["pictures"] = comparison.pictures_sha256;
   out.key = out.config;
   out.key["model"] = nullptr;  // under another path it is the same experiment

@@ -12,7 +12,7 @@ EvaluationFacts language_facts(const ModelDescription& model, const Scores& scor
     return file.empty() ? std::string() : hash_file(file);
   };
   const ScoredFiles files{hash_of(options.perplexity), hash_of(options.last_word),
-                          hash_tokenizer(model, options.tokenizer)};
+                          hash_tokenizer(model, options.input.tokenizer)};
   EvaluationFacts out;
   out.config =
       folder_config(model.path, "language", execution.compute == Compute::f32 ? "f32" : "bf16",
@@ -35,6 +35,7 @@ EvaluationFacts language_facts(const ModelDescription& model, const Scores& scor
   out.key["max_windows"] = or_null(options.windows.max_windows);
   out.key["max_items"] = or_null(options.max_items);
   out.key["max_context"] = options.max_context;
+  if (const std::string flags = options.input.flags(); !flags.empty()) out.key["input"] = flags;
   return out;
 }
 

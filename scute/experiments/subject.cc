@@ -50,13 +50,13 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   check_unchanged(options.score.last_word, scored_sha256.last_word, after.last_word);
   data_sha256 = hashes_of(options.collect.data);
   model_sha256 = hash_model(description);
-  tokenizer_sha256 = hash_tokenizer(description, options.collect.tokenizer);
+  tokenizer_sha256 = hash_tokenizer(description, options.collect.input.tokenizer);
   scored_sha256.tokenizer = tokenizer_sha256;
   kept.key = collection_key(model_sha256, tokenizer_sha256, options.collect);
   calibration.data = options.collect.data;
   calibration.windows = options.collect.windows;
   calibration.windows.samples = std::min(calibration.windows.samples, options.gptq_samples);
-  calibration.tokenizer = options.collect.tokenizer;
+  calibration.input = options.collect.input;
 }
 
 std::function<void(int64_t, int64_t)> SubjectState::progress(Step step) const {
@@ -64,10 +64,11 @@ std::function<void(int64_t, int64_t)> SubjectState::progress(Step step) const {
 }
 
 bool SubjectState::measure(std::vector<std::string>& warnings) {
-  const auto pass = [this] {
-    StatisticsSet measured = collect(description, options.collect,
-                                     {.threads = how.threads, .progress = progress(Step::collect)})
-                                 .statistics;
+  const auto pass = [this, &warnings] {
+    CollectResult result = collect(description, options.collect,
+                                   {.threads = how.threads, .progress = progress(Step::collect)});
+    if (result.bad_lines.count > 0) warnings.push_back(result.bad_lines.summary());
+    StatisticsSet measured = std::move(result.statistics);
     const std::vector<std::string> after = hashes_of(options.collect.data);
     for (size_t i = 0; i < after.size(); ++i) {
       check_unchanged(options.collect.data[i], data_sha256[i], after[i]);

@@ -36,19 +36,30 @@ Json window_list(const std::vector<Window>& windows) {
 }  // namespace
 
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
-                            const WindowOptions& options, const std::string& tokenizer_file) {
-  const std::vector<Document> documents = read_documents(files);
+                            const WindowOptions& options, const TextInput& input) {
+  BadLines bad;
+  const std::vector<Document> documents = read_documents(files, input, &bad);
   const bool needs_tokenizer =
       std::ranges::any_of(documents, [](const Document& d) { return !d.ids.has_value(); });
   std::optional<Tokenizer> tokenizer;
   if (needs_tokenizer) {
-    tokenizer = load_tokenizer(model, tokenizer_file);
+    tokenizer = load_tokenizer(model, input);
     if (!tokenizer) {
       fail(model.path, "a tokenizer.json (or --tokenizer FILE, or data with token ids)", "none");
     }
   }
-  return cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options,
-                     model.config.vocabulary);
+  if (input.special_tokens && !needs_tokenizer) {
+    fail("--special-tokens on", "a text to put them around", "token ids alone");
+  }
+  Windows out =
+      cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options, model.config.vocabulary);
+  out.bad_lines = std::move(bad);
+  return out;
+}
+
+void record_input(const TextInput& input, const BadLines& bad, Json& meta) {
+  if (input.special_tokens) meta["special_tokens"] = true;
+  if (bad.count > 0) meta["bad_lines"] = bad.count;
 }
 
 Json data_json(const std::vector<std::string>& files, const Windows& windows) {

@@ -9,9 +9,14 @@
 
 namespace scute {
 
-/// Documents of `files` cut into windows. Error when text needs a tokenizer and there is none.
+/// Documents of `files` cut into windows. Error when text needs a tokenizer and there is none, and
+/// when special tokens are wanted and there is no text.
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
-                            const WindowOptions& options, const std::string& tokenizer);
+                            const WindowOptions& options, const TextInput& input);
+
+/// "special_tokens": true and "bad_lines": how many, where they are not what is usual (absent: no
+/// token was added, no line left out).
+void record_input(const TextInput& input, const BadLines& bad, Json& meta);
 
 /// {"files": [{"file", "sha256"}, …], "windows": [[document, first token, tokens], …] ascending}.
 Json data_json(const std::vector<std::string>& files, const Windows& windows);

@@ -94,8 +94,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
-  Windows windows =
-      calibration_windows(description, options.data, options.windows, options.tokenizer);
+  Windows windows = calibration_windows(description, options.data, options.windows, options.input);
   const LanguageModel model =
       load_model(description, options.compute,
                  with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);
@@ -117,6 +116,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   }
   result.interrupted = observer.measurement().interrupted();
   result.samples = static_cast<int64_t>(windows.windows.size());
+  result.bad_lines = windows.bad_lines;
   result.samples_wanted = options.windows.samples;
   result.short_documents = windows.short_documents;
   result.empty_documents = windows.empty_documents;

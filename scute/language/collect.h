@@ -25,7 +25,7 @@ struct CollectOptions {
   double sigma = 0.01;
   double alpha = 0.9995;         ///< of the EMA percentile
   int64_t save_activations = 0;  ///< first values of the first sample kept per site
-  std::string tokenizer;         ///< file; empty: the model's own
+  TextInput input = {};
 };
 
 struct CollectResult {
@@ -35,6 +35,7 @@ struct CollectResult {
   int64_t samples = 0, tokens = 0;
   int64_t short_documents = 0, empty_documents = 0, documents = 0;
   int64_t samples_wanted = 0;
+  BadLines bad_lines = {};
   bool interrupted = false;  ///< samples is how many of the planned ones were finished, in order
 };
 

@@ -25,6 +25,7 @@ std::string canonical_command(const ModelDescription& model, const CollectOption
   out += fmt::format(" --windows-per-document {} --compute {} --fine {} --state-every {}",
                      w.windows_per_document, o.compute == Compute::f32 ? "f32" : "bf16", o.fine,
                      o.state_every);
+  out += o.input.flags();
   if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
   if (o.per_channel) out += " --per-channel";
   if (o.ema) out += fmt::format(" --observer ema --sigma {}", o.sigma);
@@ -39,7 +40,7 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   meta["tool"] = "scute " SCUTE_VERSION;
   meta["model"] = model.name;
   meta["model_sha256"] = hash_model(model);
-  meta["tokenizer_sha256"] = hash_tokenizer(model, options.tokenizer);
+  meta["tokenizer_sha256"] = hash_tokenizer(model, options.input.tokenizer);
   meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
   meta["instruction_set"] = std::string(highway_target());
   meta["observer"] = options.ema ? "ema" : "histogram";
@@ -57,6 +58,7 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   meta["windows_sha256"] = hash_windows(windows);
   meta["data"] = Json::array();
   meta["data"].push_back(data_json(options.data, windows));
+  record_input(options.input, windows.bad_lines, meta);
   meta["command"] = canonical_command(model, options);
   return meta;
 }
@@ -84,6 +86,8 @@ std::string collection_key(const std::string& model_sha256, const std::string& t
   key["fine"] = options.fine;
   key["per_channel"] = options.per_channel;
   key["state_every"] = options.state_every;
+  // Absent when nothing is unusual, so that statistics kept before are found again.
+  if (const std::string flags = options.input.flags(); !flags.empty()) key["input"] = flags;
   if (options.ema) key["ema"] = Json::Array{options.sigma, options.alpha};
   key["instruction_set"] = std::string(highway_target());
   return sha256(key.dump());

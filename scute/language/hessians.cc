@@ -55,7 +55,7 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
 Hessians measure_hessians(const ModelDescription& description, const CalibrationOptions& options,
                           const HessianRun& how) {
   const Windows windows =
-      calibration_windows(description, options.data, options.windows, options.tokenizer);
+      calibration_windows(description, options.data, options.windows, options.input);
   const auto count = static_cast<int64_t>(windows.windows.size());
   const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
   const auto passes = passes_of(hessian_sites(model.sites()));
@@ -80,7 +80,7 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());
   out.meta["model"] = description.name;
   out.meta["model_sha256"] = hash_model(description);
-  out.meta["tokenizer_sha256"] = hash_tokenizer(description, options.tokenizer);
+  out.meta["tokenizer_sha256"] = hash_tokenizer(description, options.input.tokenizer);
   out.meta["windows"] = count;
   out.meta["seqlen"] = options.windows.seqlen;
   out.meta["tokens"] = tokens;
@@ -88,6 +88,7 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
       options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
   out.meta["windows_sha256"] = hash_windows(windows);
   out.meta["data"] = data_json(options.data, windows);
+  record_input(options.input, windows.bad_lines, out.meta);
   return out;
 }
 

@@ -2,25 +2,22 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/data/json_lines.h"
 #include "scute/io/file.h"
 
 namespace scute {
 namespace {
 
+constexpr std::array<std::string_view, 3> kItemMembers{"text", "ids", "target"};
+
 LastWordItem item_of_ids(const Json& line, const std::string& where) {
   LastWordItem item{{}, line.at("target", where).as_int(where + ": target")};
-  for (const Json& id : line.at("ids", where).as_array(where + ": ids")) {
-    const int64_t value = id.as_int(where + ": ids");
-    if (value < 0 || value > INT32_MAX) {
-      fail(where, "token ids from 0 to 2147483647", fmt::format("{}", value));
-    }
-    item.ids.push_back(static_cast<int32_t>(value));
-  }
+  item.ids = read_json_ids(line.at("ids", where), where + ": ids");
   return item;
 }
 
@@ -30,17 +27,15 @@ void check(const LastWordItem& item, int64_t vocabulary, const std::string& wher
     fail(where, "at least one context and one target token",
          fmt::format("{} tokens of which {} are the target", length, item.target));
   }
-  for (const int32_t id : item.ids) {
-    if (id < 0 || id >= vocabulary) {
+  for (size_t at = 0; at < item.ids.size(); ++at) {
+    if (item.ids[at] < 0 || item.ids[at] >= vocabulary) {
       fail(where, fmt::format("token ids below the vocabulary, {}", vocabulary),
-           fmt::format("{}", id));
+           fmt::format("{} at {}", item.ids[at], at));
     }
   }
 }
 
-LastWordItem item_of_line(std::string_view text, const Tokenizer* tokenizer,
-                          const std::string& where) {
-  const Json line = Json::parse(text, where);
+LastWordItem item_of_line(const Json& line, const Tokenizer* tokenizer, const std::string& where) {
   if (line.find("ids") != nullptr) return item_of_ids(line, where);
   const Json* words = line.find("text");
   if (words == nullptr)
@@ -59,29 +54,25 @@ LastWordItem last_word_item(const std::string& text, const Tokenizer& tokenizer,
          space == std::string::npos ? "no space"
                                     : (space == 0 ? "nothing before it" : "nothing after it"));
   }
-  LastWordItem item{tokenizer.encode(text), 0};
-  item.target =
-      static_cast<int64_t>(item.ids.size()) -
-      static_cast<int64_t>(tokenizer.encode(std::string_view(text).substr(0, space)).size());
+  LastWordItem item{tokenizer.encode_beginning(text), 0};
+  const auto context = tokenizer.encode_beginning(std::string_view(text).substr(0, space));
+  item.target = static_cast<int64_t>(item.ids.size()) - static_cast<int64_t>(context.size());
   return item;
 }
 
 std::vector<LastWordItem> read_last_word_items(const std::string& file, const Tokenizer* tokenizer,
-                                               int64_t vocabulary, std::optional<int64_t> most) {
-  const std::string all = read_text(file);
+                                               int64_t vocabulary, std::optional<int64_t> most,
+                                               const TextInput& input, BadLines* bad) {
   std::vector<LastWordItem> items;
-  int64_t number = 0;
-  for (size_t at = 0; at < all.size();) {
-    const size_t end = std::min(all.find('\n', at), all.size());
-    const std::string_view line = std::string_view(all).substr(at, end - at);
-    at = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    if (most && static_cast<int64_t>(items.size()) == *most) break;
-    const std::string where = fmt::format("{}, line {}", file, number);
-    items.push_back(item_of_line(line, tokenizer, where));
-    check(items.back(), vocabulary, where);
-  }
+  BadLines unasked;
+  const auto full = [&] { return most && static_cast<int64_t>(items.size()) >= *most; };
+  for_each_object(read_text(file), file, kItemMembers, is_json_name(file), input,
+                  bad == nullptr ? unasked : *bad, [&](const Json& line, const std::string& where) {
+                    LastWordItem item = item_of_line(line, tokenizer, where);
+                    check(item, vocabulary, where);
+                    items.push_back(std::move(item));
+                    return !full();
+                  });
   if (items.empty()) fail(file, "at least one line with \"text\" or \"ids\"", "none");
   return items;
 }

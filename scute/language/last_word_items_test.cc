@@ -59,12 +59,12 @@ TEST_F(LastWordItems, LinesMayBeTextOrIds) {
 }
 
 TEST_F(LastWordItems, RefusesWhatCannotBeScoredNamingTheLine) {
-  expect_refused("{\"text\": \"one two\"}\n{\"text\": \"word\"}\n", "line 2");
+  expect_refused("{\"text\": \"one two\"}\n{\"text\": \"word\"}\n", ".jsonl:2: ");
   expect_refused("{\"text\": \"one two \"}\n", "nothing after");
   expect_refused("{\"text\": \" two\"}\n", "nothing before");
   expect_refused("{\"words\": \"one two\"}\n", "\"text\"");
   expect_refused("{\"text\": 5}\n", "a string");
-  expect_refused("{\"text\": \"a b\"\n", "line 1");
+  expect_refused("{\"text\": \"a b\"\n", ".jsonl:1: ");
   expect_refused("{\"ids\": [5, 6]}\n", "target");
   expect_refused("{\"ids\": [5, 6], \"target\": 2}\n", "one context");
   expect_refused("{\"ids\": [5, 6], \"target\": 0}\n", "one context");

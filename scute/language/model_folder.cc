@@ -96,6 +96,17 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
   return tokenizer;
 }
 
+std::optional<Tokenizer> load_tokenizer(const ModelDescription& model, const TextInput& input) {
+  auto tokenizer = load_tokenizer(model, input.tokenizer);
+  if (!tokenizer || !input.special_tokens) return tokenizer;
+  tokenizer->use_special_tokens(true);
+  if (tokenizer->encode("").empty()) {
+    fail(tokenizer_path(model, input.tokenizer),
+         "a post_processor that adds special tokens (--special-tokens on)", "none");
+  }
+  return tokenizer;
+}
+
 std::string hash_model(const ModelDescription& model) {
   if (model.embedded) return model.embedded->sha256;
   std::vector<std::string> files{(fs::path(model.path) / "config.json").string()};

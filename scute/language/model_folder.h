@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "scute/base/json.h"
+#include "scute/data/text_input.h"
 #include "scute/models/language/language_model.h"
 #include "scute/text/tokenizer.h"
 
@@ -52,6 +53,10 @@ LanguageModel load_model(const ModelDescription& model, const Execution& executi
 /// more ids than the model has rows.
 std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
                                         const std::string& override_file = "");
+
+/// The same with what `input` says of it: it adds its special tokens when told to, an Error when it
+/// has none.
+std::optional<Tokenizer> load_tokenizer(const ModelDescription& model, const TextInput& input);
 
 /// SHA-256 over config.json and the weight files (names and contents, in reading order): equal for
 /// equal models wherever they are stored.

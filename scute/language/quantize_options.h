@@ -33,8 +33,8 @@ std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers);
 struct CalibrationOptions {
   std::vector<std::string> data;
   WindowOptions windows{.samples = 64, .seqlen = 512, .shuffle = 42};
-  std::string tokenizer;  ///< file; empty: the model's own
-  std::string hessians;   ///< a file of saved Hessians, instead of data
+  TextInput input = {};
+  std::string hessians;  ///< a file of saved Hessians, instead of data
 };
 
 struct QuantizeOptions {

@@ -14,8 +14,9 @@
 namespace scute {
 namespace {
 
-std::vector<int32_t> read_text_stream(const ScoreOptions& options, const Tokenizer* tokenizer) {
-  std::vector<int32_t> stream = read_stream(options.perplexity, tokenizer);
+std::vector<int32_t> read_text_stream(const ScoreOptions& options, const Tokenizer* tokenizer,
+                                      BadLines& bad) {
+  std::vector<int32_t> stream = read_stream(options.perplexity, tokenizer, options.input, &bad);
   const auto tokens = static_cast<int64_t>(stream.size());
   const int64_t window = options.windows.window;
   if (tokens < window) {
@@ -26,8 +27,11 @@ std::vector<int32_t> read_text_stream(const ScoreOptions& options, const Tokeniz
   return stream;
 }
 
-std::vector<ProtocolFact> file_facts(const std::string& file, const std::string& sha256) {
-  return {{"file", file, ""}, {"sha256", sha256, ""}};
+std::vector<ProtocolFact> file_facts(const std::string& file, const std::string& sha256,
+                                     const ScoreOptions& options) {
+  std::vector<ProtocolFact> out{{"file", file, ""}, {"sha256", sha256, ""}};
+  if (options.input.special_tokens) out.push_back({"special_tokens", true, ""});
+  return out;
 }
 
 /// Whether a text was read at once or token by token does not change the items.
@@ -39,7 +43,7 @@ MetricScore perplexity_score(const PerplexityResult& result, const ScoreOptions&
     items.push_back(
         {fmt::to_string(window.start), window.nll, static_cast<double>(window.predictions)});
   }
-  auto protocol = file_facts(options.perplexity, sha256.perplexity);
+  auto protocol = file_facts(options.perplexity, sha256.perplexity, options);
   protocol.push_back({"window", options.windows.window, ""});
   protocol.push_back({"stride", options.windows.stride, ""});
   protocol.push_back({"context", options.windows.context, ""});
@@ -82,13 +86,13 @@ int64_t ScoreWork::windows(const PerplexityOptions& options) const {
 }
 
 ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& options) {
-  const auto tokenizer = load_tokenizer(model, options.tokenizer);
+  const auto tokenizer = load_tokenizer(model, options.input);
   const Tokenizer* known = tokenizer ? &*tokenizer : nullptr;
   ScoreWork out;
-  if (!options.perplexity.empty()) out.stream = read_text_stream(options, known);
+  if (!options.perplexity.empty()) out.stream = read_text_stream(options, known, out.bad_lines);
   if (!options.last_word.empty()) {
-    out.items =
-        read_last_word_items(options.last_word, known, model.config.vocabulary, options.max_items);
+    out.items = read_last_word_items(options.last_word, known, model.config.vocabulary,
+                                     options.max_items, options.input, &out.bad_lines);
   }
   return out;
 }
@@ -151,7 +155,7 @@ Score named_score(const Scores& scores, const ScoreOptions& options, const Score
     hits.push_back({fmt::to_string(i), words.items[i].hit ? 1.0 : 0.0});
     nlls.push_back({fmt::to_string(i), words.items[i].nll});
   }
-  auto protocol = file_facts(options.last_word, sha256.last_word);
+  auto protocol = file_facts(options.last_word, sha256.last_word, options);
   protocol.push_back({"max_context", options.max_context, ""});
   protocol.push_back({"n", static_cast<int64_t>(hits.size()), ""});
   out.push_back(score_of_items(last_word_accuracy(), std::move(hits), protocol));

@@ -20,7 +20,7 @@ struct ScoreOptions {
   PerplexityOptions windows;          ///< of perplexity
   std::optional<int64_t> max_items;   ///< passages at most
   int64_t max_context = 2048;         ///< of a passage
-  std::string tokenizer;              ///< file; empty: the model's own
+  TextInput input = {};
 
   bool empty() const { return perplexity.empty() && last_word.empty(); }
 };
@@ -29,6 +29,7 @@ struct ScoreOptions {
 struct ScoreWork {
   std::vector<int32_t> stream;
   std::vector<LastWordItem> items;
+  BadLines bad_lines = {};  ///< of both files
 
   /// Windows of the stream that will be scored.
   int64_t windows(const PerplexityOptions& options) const;

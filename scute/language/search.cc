@@ -86,8 +86,7 @@ std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
 std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
                                                const CalibrationOptions& options) {
   std::vector<std::vector<int32_t>> out;
-  const Windows windows =
-      calibration_windows(model, options.data, options.windows, options.tokenizer);
+  const Windows windows = calibration_windows(model, options.data, options.windows, options.input);
   for (const Window& window : windows.windows) out.push_back(window.ids);
   return out;
 }
