@@ -149,7 +149,7 @@ Json make_meta(Json meta, const DecideRequest& request, const Call& call) {
   meta["per_side"] = request.per_side;
   for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
   for (const std::string& target : request.targets) meta["targets"].push_back(target);
-  meta["command"] = call.command();
+  meta["command"] = call.canonical_command();
   return meta;
 }
 

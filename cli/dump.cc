@@ -10,24 +10,6 @@
 #include "scute/io/safetensors.h"
 
 namespace scute::cli {
-namespace {
-
-/// Without what does not influence the tensors, so that equal ones are equal files.
-std::string dump_command(const Call& call) {
-  Arguments command{"dump"};
-  for (size_t i = 0; i < call.arguments.size(); ++i) {
-    const std::string& word = call.arguments[i];
-    const bool flag = word == "--threads" || word == "--out";
-    if (!flag && !word.starts_with("--threads=") && !word.starts_with("--out=")) {
-      command.push_back(word);
-    }
-    if (flag) ++i;
-  }
-  return shell_command(command);
-}
-
-}  // namespace
-
 void DumpRequest::declare_target(Options& options) {
   options.text("--out", out, "FILE", "a .safetensors", Options::Need::required);
   options.text("--sites", sites, "GLOB",
@@ -69,7 +51,7 @@ int write_dump(const DumpRequest& request, const Call& call, const std::string& 
   const HoldInterrupts hold;
   write_safetensors(
       request.out, tensors,
-      {{"tool", "scute " SCUTE_VERSION}, {"model", model}, {"command", dump_command(call)}});
+      {{"tool", "scute " SCUTE_VERSION}, {"model", model}, {"command", call.canonical_command()}});
   const int64_t bytes = file_size(request.out);
   if (request.json) {
     Json result;

@@ -11,10 +11,10 @@
 #include "cli/terminal/color.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/words.h"
 #include "cli/verbs.h"
 #include "scute/base/error.h"
 #include "scute/base/json.h"
-#include "scute/text/utf8.h"
 
 namespace scute::cli {
 namespace {
@@ -52,11 +52,11 @@ int run(const Arguments& arguments, Output& out) {
 /// On standard error: a line, or with --json an object.
 int report(int code, std::string text, bool json) {
   std::replace(text.begin(), text.end(), '\n', ' ');
+  text = printable_line(text);
   std::string line = tinted("scute: error:", Tint::bad, stderr) + " " + text;
   if (json) {
     Json error;
-    std::string storage;
-    error["error"] = with_valid_utf8(text, storage);
+    error["error"] = text;
     error["exit_code"] = code;
     line = error.dump();
   }

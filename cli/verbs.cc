@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "cli/choose.h"
 #include "cli/help.h"
 #include "cli/terminal/options.h"
@@ -92,9 +95,51 @@ int run_command(const Arguments& words, Output& out) {
   return kDone;
 }
 
+namespace {
+
+/// The last name of a path; what is none (a glob, a site's name with slashes) as it is.
+std::string last_name(std::string_view part) {
+  namespace fs = std::filesystem;
+  std::error_code unreadable;
+  const fs::path path(part);
+  const bool known = path.is_absolute() || part.starts_with("./") || part.starts_with("../") ||
+                     fs::exists(path, unreadable);
+  if (!known) return std::string(part);
+  return name_of_path(part);
+}
+
+/// Of FLAG=PATH and of lists each part.
+std::string without_folders(std::string_view word) {
+  std::string out;
+  while (!word.empty()) {
+    const size_t end = std::min(word.find_first_of("=,"), word.size());
+    out += last_name(word.substr(0, end));
+    if (end < word.size()) out += word[end];
+    word.remove_prefix(std::min(end + 1, word.size()));
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string Call::command() const {
   std::vector<std::string> words{std::string(verb)};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  return shell_command(words);
+}
+
+std::string Call::canonical_command() const {
+  std::vector<std::string> words{std::string(verb)};
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string flag = word.starts_with("-") ? flag_name(word) : "";
+    if (flag == "--threads" || flag == "--out" || flag == "--output") {
+      if (word.find('=') == std::string::npos) ++i;
+      continue;
+    }
+    if (flag == "--force" || flag == "--quiet" || flag == "-q" || flag == "--json") continue;
+    words.push_back(without_folders(word));
+  }
   return shell_command(words);
 }
 

@@ -65,6 +65,9 @@ struct Call {
 
   /// "scute VERB ARGUMENTS…", ready to be pasted.
   std::string command() const;
+  /// The same in canonical form, for files that are shared: names without their folders, and
+  /// without what does not influence the result (--threads, --out, --force, --quiet, --json).
+  std::string canonical_command() const;
 };
 
 const std::vector<Verb>& verbs();

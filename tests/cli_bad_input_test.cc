@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 constexpr const char* kModel = "examples/tiny-mamba1";
@@ -111,6 +112,78 @@ TEST_F(BadInput, AMisshapenTensor) {
     }
   });
   expect_error(collect(), {"backbone.layers.0.norm.weight", "(256)", "(255)"});
+}
+
+TEST_F(BadInput, WhatNamesHoldNeverReachesTheTerminal) {
+  const std::string name = "backbone.\x1b[31mred\x07\nline\x7f\xc2\x9b";
+  change_weights([&](auto& tensors) { tensors.push_back({name, tensors[0].tensor}); });
+  const Ended ended = collect();
+  expect_error(ended, {"backbone.\\x1b[31mred\\x07"});
+  for (const char* bad : {"\x1b", "\x07", "\x7f", "\xc2\x9b"}) {
+    EXPECT_THAT(ended.err, Not(HasSubstr(bad)));
+  }
+  expect_error(collect(path("a\x1b\xff.csv")), {"a\\x1b\\xff.csv"});
+}
+
+TEST_F(BadInput, ALongErrorIsCutWithItsLength) {
+  change_weights([](auto& tensors) {
+    tensors.push_back({"backbone." + std::string(100000, 'x'), tensors[0].tensor});
+  });
+  const Ended ended = collect();
+  expect_error(ended, {"backbone.xxx", "characters in all)"});
+  EXPECT_LT(ended.err.size(), 2100u);
+}
+
+TEST_F(BadInput, LinesThatCannotBeReadAreNamedOrSkipped) {
+  const std::string data =
+      write("d.jsonl", "{\"text\": \"one two three\"}\n{\"text\": null}\n{\"te");
+  expect_error(collect(data), {"d.jsonl:2: text: expected a string, found null"});
+  const Ended ended = scute_program({"collect", model(), "--data", data, "--bad-lines", "skip",
+                                     "--out", path("s.safetensors"), "--json"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("2 bad lines left out:"));
+  EXPECT_THAT(ended.err, HasSubstr("d.jsonl:3: expected valid JSON"));
+  EXPECT_THAT(ended.out, HasSubstr("\"bad_lines\": 2"));
+  const std::string items = write("i.jsonl", "{\"text\": \"one two\"}\n{\"text\": \"word\"}\n");
+  const Ended scored =
+      scute_program({"eval", model(), "--last-word", items, "--bad-lines", "skip"});
+  EXPECT_EQ(scored.code, 0) << scored.err;
+  EXPECT_THAT(scored.err, HasSubstr("1 bad line left out:"));
+}
+
+TEST_F(BadInput, SpecialTokensAreAddedAndRecordedWhenAskedFor) {
+  const auto run = [&](const std::string& special, const std::string& out) {
+    return scute_program({"collect", model(), "--data", kText, "--samples", "4", "--seqlen", "32",
+                          "--special-tokens", special, "--out", path(out)});
+  };
+  expect_error(run("on", "a.safetensors"), {"tokenizer.json", "--special-tokens on"});
+  Json tokenizer = Json::parse(read_text(model("tokenizer.json")), "tokenizer");
+  tokenizer["post_processor"] = Json::parse(
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>"}},
+          {"Sequence": {"id": "A"}}],
+          "special_tokens": {"<|endoftext|>": {"ids": [0]}}})",
+      "test");
+  std::ofstream(model("tokenizer.json")) << tokenizer.dump();
+  EXPECT_EQ(run("off", "off.safetensors").code, 0);
+  const Ended on = run("on", "on.safetensors");
+  EXPECT_EQ(on.code, 0) << on.err;
+  EXPECT_THAT(on.out, HasSubstr("special tokens around each text"));
+  const std::string off_text = read_text(path("off.safetensors"));
+  const std::string on_text = read_text(path("on.safetensors"));
+  EXPECT_THAT(off_text, Not(HasSubstr("special_tokens")));
+  EXPECT_THAT(on_text, HasSubstr("--special-tokens on"));
+  const Ended eval = scute_program({"eval", model(), "--perplexity", kText, "--window", "64",
+                                    "--max-windows", "1", "--special-tokens", "on"});
+  EXPECT_THAT(eval.out, HasSubstr("tokenized at once, the tokenizer's special tokens"));
+}
+
+TEST_F(BadInput, PlansNameNoFolders) {
+  ASSERT_EQ(collect().code, 0);
+  const std::string plan = path("plan.json");
+  ASSERT_EQ(scute_program({"decide", path("s.safetensors"), "--out", plan}).code, 0);
+  const std::string text = read_text(plan);
+  EXPECT_THAT(text, HasSubstr("scute decide s.safetensors"));
+  EXPECT_THAT(text, Not(HasSubstr(folder().path())));
 }
 
 TEST_F(BadInput, ATokenizerOfAnotherModel) {

@@ -41,7 +41,7 @@ struct LogRequest {
   void understand();
 };
 
-void say(const std::string& text) { std::fputs((printable(text) + "\n").c_str(), stderr); }
+void say(const std::string& text) { std::fputs((printable_line(text) + "\n").c_str(), stderr); }
 
 /// Of a local time as records have it; 0 for anything else.
 int64_t milliseconds(const std::string& time) {

@@ -82,7 +82,7 @@ class Stream {
   bool show(const std::string& text) {
     text_ += text;
     if (out_ == nullptr) return true;
-    out_->write(text);
+    out_->write_verbatim(text);
     out_->finish();                   // an Error when the disk is full, nothing for a closed pipe
     return std::ferror(stdout) == 0;  // which is no reason to fail, but to stop
   }

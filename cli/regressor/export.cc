@@ -117,7 +117,7 @@ std::string command_of(const RegressorExportRequest& request, const std::string&
     words.push_back(std::move(value));
   };
   if (request.calibration.bits) add("--bits", fmt::format("{}", *request.calibration.bits));
-  if (!request.features.root.empty()) add("--feat-root", request.features.root);
+  if (!request.features.root.empty()) add("--feat-root", name_of_path(request.features.root));
   if (request.per_layer && !request.features.root.empty()) {
     add("--calib-headroom", fmt::format("{}", request.headroom()));
     add("--calib-method", request.method());

@@ -1,14 +1,27 @@
 #include "cli/terminal/output.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
 
+#include "cli/terminal/color.h"
+#include "cli/terminal/words.h"
 #include "scute/base/error.h"
 
 namespace scute::cli {
 
-void Output::write(std::string_view words) {
+void Output::write(std::string_view words) { put(with_escapes(printable_lines(words))); }
+
+void Output::write_verbatim(std::string_view text) {
+  const bool terminal = to_ == To::standard_output && ::isatty(STDOUT_FILENO) == 1;
+  if (terminal) return write(text);
+  put(text);
+}
+
+void Output::put(std::string_view words) {
   if (to_ == To::text) {
     text_.append(words);
     return;
@@ -17,7 +30,22 @@ void Output::write(std::string_view words) {
   if (std::fwrite(words.data(), 1, words.size(), stdout) != words.size()) failure_ = errno;
 }
 
-void Output::write_json(const Json& json) { write(json.dump(1) + "\n"); }
+void Output::write_json(const Json& json) {
+  // JSON escapes the first 32 characters itself; DEL and the second set stand in strings alone.
+  std::string out;
+  const std::string text = json.dump(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool second = c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (c != 0x7F && !second) {
+      out += text[i];
+      continue;
+    }
+    if (second) ++i;
+    out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[i]));
+  }
+  put(out + "\n");
+}
 
 void Output::finish() {
   if (to_ == To::text) return;

@@ -14,7 +14,11 @@ class Output {
   enum class To { standard_output, text };
   explicit Output(To to) : to_(to) {}
 
+  /// Control characters but line ends and tabs are escaped: names of tensors and files may hold
+  /// anything.
   void write(std::string_view words);
+  /// As it is, for what a model says; escaped as well where standard output is a terminal.
+  void write_verbatim(std::string_view text);
   /// One JSON object and a newline.
   void write_json(const Json& json);
   /// Everything written so far (To::text).
@@ -24,6 +28,8 @@ class Output {
   void finish();
 
  private:
+  void put(std::string_view bytes);
+
   To to_;
   std::string text_;
   int failure_ = 0;  ///< errno of the first write that failed

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/terminal/color.h"
+#include "cli/terminal/words.h"
 
 namespace scute::cli {
 namespace {
@@ -23,7 +24,9 @@ std::string Table::text() const {
     titles.push_back(column.title);
     widths.push_back(width_of(column.title));
   }
-  for (const auto& row : rows_) {
+  std::vector<std::vector<std::string>> rows = rows_;
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = printable(cell);  // a line end would break the row
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
   }
   std::string out;
@@ -38,7 +41,7 @@ std::string Table::text() const {
     out += (best ? tinted(line, Tint::strong, stdout) : line) + "\n";
   };
   add_line(titles, false);
-  for (size_t i = 0; i < rows_.size(); ++i) add_line(rows_[i], i + 1 == best_);
+  for (size_t i = 0; i < rows.size(); ++i) add_line(rows[i], i + 1 == best_);
   return out;
 }
 

@@ -7,6 +7,9 @@
 #include <cctype>
 #include <cmath>
 #include <ctime>
+#include <filesystem>
+
+#include "scute/text/utf8.h"
 
 namespace scute::cli {
 
@@ -85,27 +88,23 @@ std::string short_hash(std::string_view hex) { return std::string(hex.substr(0, 
 
 namespace {
 
-/// Bytes of the control character at text[at], which is one of U+0000 … U+001F, U+007F and
-/// U+0080 … U+009F (0xC2 0x80 … 0x9F); 0: none.
-size_t control_bytes(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  if (byte(at) < 0x20 || byte(at) == 0x7F) return 1;
-  const bool second =
-      byte(at) == 0xC2 && at + 1 < text.size() && byte(at + 1) >= 0x80 && byte(at + 1) < 0xA0;
-  return second ? 2 : 0;
-}
+bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0); }
 
 std::string escaped_controls(std::string_view text, bool keep_lines) {
   std::string out;
-  for (size_t i = 0; i < text.size();) {
-    const size_t bytes = control_bytes(text, i);
-    const bool line = text[i] == '\n' || text[i] == '\t' || text.substr(i).starts_with("\r\n");
-    if (bytes == 0 || (keep_lines && line)) {
-      out += text[i++];
-      continue;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = read_code_point(text, at);
+    const std::string_view bytes = text.substr(at, next.bytes);
+    const bool line =
+        next.value == '\n' || next.value == '\t' || text.substr(at).starts_with("\r\n");
+    at += next.bytes;
+    if (!next.valid) {
+      for (const char c : bytes) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else if (is_control(next.value) && !(keep_lines && line)) {
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(next.value));
+    } else {
+      out += bytes;
     }
-    i += bytes;
-    out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i - 1]));
   }
   return out;
 }
@@ -125,6 +124,11 @@ std::string printable_line(std::string_view text) {
   std::string out = printable(text.substr(0, end));
   if (end == text.size()) return out;
   return out + fmt::format(" ... ({} characters in all)", std::ranges::count_if(text, begins));
+}
+
+std::string name_of_path(std::string_view path) {
+  const auto plain = (std::filesystem::path(path) / "").lexically_normal().parent_path();
+  return plain.has_filename() ? plain.filename().string() : std::string(path);
 }
 
 std::string shell_word(std::string_view word) {

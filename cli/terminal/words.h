@@ -29,14 +29,17 @@ std::string local_time(const char* format);
 std::string special_tokens_text(const TextInput& input);
 /// "f32" or "bf16"; where 8-bit products are simulated it says so.
 std::string compute_name(const Execution& execution);
-/// A name or a message of unknown origin: control characters, which would steer a terminal, as
-/// \x1b.
+/// A name or a message of unknown origin: control characters, which would steer a terminal, and
+/// bytes that are no UTF-8 as \x1b.
 std::string printable(std::string_view text);
 /// The same of words that the program put together: their line ends and tabs stay.
 std::string printable_lines(std::string_view text);
 /// One line for standard error: printable, and of more than 2,000 characters the first ones with
 /// how many there are.
 std::string printable_line(std::string_view text);
+/// The last name of a path, with or without a slash at its end: files that are shared name no
+/// folders.
+std::string name_of_path(std::string_view path);
 /// A word of a command line, quoted for a POSIX shell where it must be.
 std::string shell_word(std::string_view word);
 /// "scute VERB WORD…", ready to be pasted.
