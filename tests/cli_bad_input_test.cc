@@ -222,7 +222,7 @@ TEST_F(BadInput, TextWithoutAFullWindow) {
   expect_error(eval(write("empty.txt", "")), {"empty.txt"});
   expect_error(
       scute_program({"eval", model(), "--last-word", write("w.jsonl", "{\"text\": \"w\"}\n")}),
-      {"w.jsonl", "line 1"});
+      {"w.jsonl", ".jsonl:1: "});
   expect_error(scute_program({"eval", model(), "--last-word", write("e.jsonl", "\n")}),
                {"e.jsonl"});
 }
