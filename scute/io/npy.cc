@@ -25,8 +25,7 @@ namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 constexpr std::string_view kSuffix = ".npy";
-/// The data begins at a multiple of this, as NumPy writes it.
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 64;  ///< of the data, as NumPy writes it
 
 constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
     {"|b1", DType::boolean},
@@ -178,7 +177,7 @@ void check_size(const NpyHeader& header, int64_t element, size_t found, std::str
   }
 }
 
-/// The element type, once `total` bytes of file are exactly what header and shape need.
+/// The element type of `total` bytes, header included, that hold exactly the shape.
 DType check_data(const NpyHeader& header, size_t total, std::string_view where) {
   const DType dtype = find_type(header.type, where);
   check_size(header, size_of(dtype), total - header.data, where);
@@ -251,14 +250,13 @@ std::optional<Tensor> read_wide(const NpyHeader& header, std::span<const std::by
   if (wide == kWideTypes.end()) return std::nullopt;
   const auto elements = bytes.subspan(header.data);
   check_size(header, wide->bytes, elements.size(), where);
-  if (wide->bytes == 2) {
-    const auto values = widened_values<uint16_t, int32_t>(elements);
-    return is_transposed(header) ? transposed(header, wide->dtype, std::as_bytes(std::span(values)))
-                                 : Tensor::of<int32_t>(header.shape, values);
-  }
-  const auto values = widened_values<uint32_t, int64_t>(elements);
-  return is_transposed(header) ? transposed(header, wide->dtype, std::as_bytes(std::span(values)))
-                               : Tensor::of<int64_t>(header.shape, values);
+  const auto as_tensor = [&](const auto& values) {
+    const auto all = std::as_bytes(std::span(values));
+    return is_transposed(header) ? transposed(header, wide->dtype, all)
+                                 : Tensor::of_bytes(wide->dtype, header.shape, all);
+  };
+  if (wide->bytes == 2) return as_tensor(widened_values<uint16_t, int32_t>(elements));
+  return as_tensor(widened_values<uint32_t, int64_t>(elements));
 }
 
 /// Text of fixed width ("<U9", "|S4"), which a Tensor cannot hold.
