@@ -5,102 +5,26 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <map>
-#include <set>
-#include <system_error>
+#include <utility>
 
 #include "scute/base/error.h"
-#include "scute/base/json.h"
 #include "scute/base/names.h"
-#include "scute/io/file.h"
+#include "scute/io/checkpoint_listing.h"
 #include "scute/io/safetensors.h"
-#include "scute/io/torch_zip.h"
 
 namespace scute {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// An index names every tensor of a checkpoint; 64 MiB are some 500,000 of them.
-constexpr int64_t kMaxIndex = int64_t{64} << 20;
 /// Where a .pt keeps its tensors, when not at the top.
-constexpr std::array<std::string_view, 3> kWrappers = {"model", "state_dict", "model_state_dict"};
+constexpr std::array<std::string_view, 6> kWrappers = {"model",  "state_dict",  "model_state_dict",
+                                                       "module", "model_state", "net"};
+/// What is put before every name by who wraps a model.
+constexpr std::array<std::string_view, 3> kPrefixes = {"module.", "_orig_mod.", "model."};
 
-/// A checkpoint's files, and for sharded ones which tensors each must hold.
-struct Listing {
-  std::vector<std::string> files;                         ///< paths, in reading order
-  std::map<std::string, std::set<std::string>> expected;  ///< by path; empty when not sharded
+struct TorchTensors {
+  std::vector<NamedTensor> tensors;
+  std::string key;  ///< under which they were; "" at the top
 };
-
-bool is_file(const std::string& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
-std::string join(const std::string& folder, const std::string& name) {
-  return (fs::path(folder) / name).string();
-}
-
-/// An index that is not ours must not reach outside its folder.
-void check_plain_name(const std::string& name, const std::string& index) {
-  if (name.empty() || name == "." || name == ".." ||
-      name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
-    fail(index, "shards named by a plain file name", fmt::format("\"{}\"", name));
-  }
-}
-
-Listing read_index(const std::string& folder, const std::string& index) {
-  Listing listing;
-  const Json json = Json::parse(read_text(index, kMaxIndex), index);
-  const auto& map = json.at("weight_map", index).as_object(index);
-  std::set<std::string> names;
-  for (const auto& [tensor, value] : map) {
-    const std::string& name = value.as_string(fmt::format("{}: {}", index, tensor));
-    check_plain_name(name, index);
-    names.insert(name);
-    listing.expected[join(folder, name)].insert(tensor);
-  }
-  if (names.empty()) fail(index, "at least one tensor", "none");
-  for (const std::string& name : names) {
-    listing.files.push_back(join(folder, name));
-    if (!is_file(listing.files.back()))
-      fail(index, fmt::format("the shard {}", name), "no such file");
-  }
-  return listing;
-}
-
-/// The folder's only *.pt.
-Listing find_torch_file(const std::string& folder) {
-  Listing listing;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() == ".pt" && is_file(it->path().string())) {
-      listing.files.push_back(it->path().string());
-    }
-  }
-  if (error) fail(folder, "a model folder", error.message());
-  std::sort(listing.files.begin(), listing.files.end());
-  if (listing.files.size() > 1) {
-    fail(folder, "one .pt file (or name the one you mean)", joined(listing.files, ", "));
-  }
-  if (listing.files.empty()) {
-    fail(folder,
-         "model.safetensors, model.safetensors.index.json, pytorch_model.bin, "
-         "pytorch_model.bin.index.json or a .pt file",
-         "none of them");
-  }
-  return listing;
-}
-
-Listing list_files(const std::string& folder) {
-  if (is_file(folder)) return {{folder}, {}};
-  for (const std::string base : {"model.safetensors", "pytorch_model.bin"}) {
-    const std::string whole = join(folder, base);
-    if (is_file(whole)) return {{whole}, {}};
-    if (is_file(whole + ".index.json")) return read_index(folder, whole + ".index.json");
-  }
-  return find_torch_file(folder);
-}
 
 /// Tensors of nested dictionaries, names joined by dots as PyTorch joins modules.
 void flatten(const TorchValue::Dict& dict, const std::string& prefix, const std::string& path,
@@ -112,63 +36,169 @@ void flatten(const TorchValue::Dict& dict, const std::string& prefix, const std:
     } else if (const auto* inner = std::get_if<TorchValue::Dict>(&item.value)) {
       flatten(*inner, name + ".", path, out);
     } else {
-      fail(path, "tensors", fmt::format("{}, which is none", name));
+      fail(path, "tensors", fmt::format("{}: {}", name, no_tensor_text(item)));
     }
   }
 }
 
-std::vector<NamedTensor> read_torch_tensors(const std::string& path) {
-  const TorchValue root = read_torch(path);
-  const TorchValue* top = &root;
+bool has_tensor(const TorchValue::Dict& dict) {
+  return std::ranges::any_of(
+      dict, [](const auto& item) { return std::holds_alternative<Tensor>(item.second.value); });
+}
+
+/// The dictionary under one of the usual keys; null when there is none.
+const std::pair<std::string, TorchValue>* wrapped(const TorchValue::Dict& dict) {
   for (const std::string_view key : kWrappers) {
-    const TorchValue* inner = root.find(key);
-    if (inner != nullptr && std::holds_alternative<TorchValue::Dict>(inner->value)) {
-      top = inner;
-      break;
+    for (const auto& item : dict) {
+      if (item.first == key && std::holds_alternative<TorchValue::Dict>(item.second.value)) {
+        return &item;
+      }
     }
   }
-  const auto* dict = std::get_if<TorchValue::Dict>(&top->value);
+  return nullptr;
+}
+
+TorchTensors read_torch_tensors(const std::string& path) {
+  const TorchValue root = read_torch(path);
+  const auto* dict = std::get_if<TorchValue::Dict>(&root.value);
   if (dict == nullptr) fail(path, "a dictionary of tensors", "another value");
-  std::vector<NamedTensor> tensors;
-  flatten(*dict, "", path, tensors);
-  return tensors;
+  TorchTensors out;
+  while (!has_tensor(*dict)) {
+    const auto* inner = wrapped(*dict);
+    if (inner == nullptr) break;
+    out.key += (out.key.empty() ? "" : ".") + inner->first;
+    dict = &std::get<TorchValue::Dict>(inner->second.value);
+  }
+  flatten(*dict, "", path, out.tensors);
+  return out;
 }
 
-std::vector<NamedTensor> read_tensors(const std::string& path) {
-  if (path.ends_with(".safetensors")) return read_safetensors(path).tensors;
-  return read_torch_tensors(path);
+/// Tensors that the index does not list: copies of listed ones are dropped (a tied head saved
+/// twice), others an error. `from`: the file that each is in.
+void drop_unlisted(std::vector<std::pair<NamedTensor, std::string>>& extra, Checkpoint& out) {
+  const std::vector<std::string> listed = out.weights.names();
+  constexpr size_t kMost = 16;  // a tied head is one
+  if (extra.size() > kMost) {
+    fail(extra[0].second, "the tensors that the index lists",
+         fmt::format("{} others, {} first", extra.size(), extra[0].first.name));
+  }
+  for (const auto& [named, path] : extra) {
+    const Tensor& tensor = named.tensor;
+    const auto same = std::ranges::find_if(listed, [&](const std::string& name) {
+      const Tensor& other = out.weights.at(name);
+      return other.dtype() == tensor.dtype() && other.shape() == tensor.shape() &&
+             std::ranges::equal(other.bytes(), tensor.bytes());
+    });
+    if (same == listed.end()) {
+      fail(path, "the tensors that the index lists", fmt::format("also {}", named.name));
+    }
+    out.remarks.push_back(fmt::format("{}, which the index does not list, is a copy of {}: dropped",
+                                      named.name, *same));
+  }
 }
 
-void check_shard(const std::vector<NamedTensor>& tensors, const std::set<std::string>& expected,
-                 const std::string& path) {
+void add_shard(std::vector<NamedTensor> tensors, const std::set<std::string>& expected,
+               const std::string& path, Checkpoint& out,
+               std::vector<std::pair<NamedTensor, std::string>>& extra) {
   std::set<std::string> found;
   for (const NamedTensor& named : tensors) found.insert(named.name);
   for (const std::string& name : expected) {
     if (!found.contains(name)) fail(path, fmt::format("{}, as the index says", name), "none");
   }
-  for (const std::string& name : found) {
-    if (!expected.contains(name)) {
-      fail(path, "the tensors that the index lists", fmt::format("also {}", name));
+  for (NamedTensor& named : tensors) {
+    if (expected.contains(named.name)) {
+      out.weights.add(std::move(named.name), std::move(named.tensor));
+    } else {
+      extra.emplace_back(std::move(named), path);
     }
   }
+}
+
+void drop_prefix(Checkpoint& out) {
+  const std::vector<std::string> names = out.weights.names();
+  const std::string prefix = wrapper_prefix(names);
+  if (prefix.empty()) return;
+  for (const std::string& name : names) out.weights.rename(name, name.substr(prefix.size()));
+  out.remarks.push_back(prefix_remark(prefix));
 }
 
 }  // namespace
 
 std::vector<std::string> checkpoint_files(const std::string& folder) {
-  return list_files(folder).files;
+  return list_checkpoint(folder).files;
 }
 
-Weights read_checkpoint(const std::string& folder) {
-  const Listing listing = list_files(folder);
-  Weights weights(folder);
-  for (const std::string& path : listing.files) {
-    std::vector<NamedTensor> tensors = read_tensors(path);
-    const auto expected = listing.expected.find(path);
-    if (expected != listing.expected.end()) check_shard(tensors, expected->second, path);
-    for (NamedTensor& named : tensors) weights.add(std::move(named.name), std::move(named.tensor));
+bool holds_checkpoint(const std::string& folder) {
+  try {
+    return !list_checkpoint(folder).files.empty();
+  } catch (const Error&) {
+    return false;
   }
-  return weights;
+}
+
+Checkpoint open_checkpoint(const std::string& folder) {
+  const CheckpointListing listing = list_checkpoint(folder);
+  Checkpoint out{Weights(folder), {}};
+  if (!listing.remark.empty()) out.remarks.push_back(listing.remark);
+  std::vector<std::pair<NamedTensor, std::string>> extra;
+  std::string key;
+  for (const std::string& path : listing.files) {
+    std::vector<NamedTensor> tensors;
+    if (path.ends_with(".safetensors")) {
+      tensors = read_safetensors(path).tensors;
+    } else {
+      TorchTensors read = read_torch_tensors(path);
+      tensors = std::move(read.tensors);
+      key = std::move(read.key);
+    }
+    const auto expected = listing.expected.find(path);
+    if (expected != listing.expected.end()) {
+      add_shard(std::move(tensors), expected->second, path, out, extra);
+      continue;
+    }
+    for (NamedTensor& named : tensors) {
+      out.weights.add(std::move(named.name), std::move(named.tensor));
+    }
+  }
+  if (!key.empty()) out.remarks.push_back(fmt::format("the weights are under the key {}", key));
+  drop_unlisted(extra, out);
+  drop_prefix(out);
+  return out;
+}
+
+Weights read_checkpoint(const std::string& folder) { return open_checkpoint(folder).weights; }
+
+std::string wrapper_prefix(std::span<const std::string> names) {
+  std::string out;
+  if (names.empty()) return out;
+  const auto all_begin = [&](const std::string& with) {
+    return std::ranges::all_of(names, [&](const std::string& name) {
+      return name.size() > with.size() && name.starts_with(with);
+    });
+  };
+  for (bool found = true; found;) {
+    found = false;
+    for (const std::string_view prefix : kPrefixes) {
+      if (!all_begin(out + std::string(prefix))) continue;
+      out += prefix;
+      found = true;
+    }
+  }
+  return out;
+}
+
+std::string prefix_remark(const std::string& prefix) {
+  return fmt::format("every tensor's name begins with {}, which was dropped", prefix);
+}
+
+std::string no_tensor_text(const TorchValue& value) {
+  if (std::holds_alternative<std::nullptr_t>(value.value)) {
+    return "None, no tensor under this name";
+  }
+  if (const auto* opaque = std::get_if<OpaqueValue>(&value.value)) {
+    return fmt::format("an object of class {}, no tensor", opaque->of);
+  }
+  return "a plain value, no tensor";
 }
 
 }  // namespace scute

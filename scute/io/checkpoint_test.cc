@@ -103,6 +103,86 @@ TEST(Checkpoint, UnwrapsAndFlattensTorchDictionaries) {
   EXPECT_NE(refusal(folder), "");
 }
 
+TEST(Checkpoint, ReadsTheOnlyFileOfAnotherName) {
+  const TorchValue dict = {TorchValue::Dict{{"w", {floats({1}, {1})}}}};
+  for (const std::string name : {"model.pth", "last.ckpt", "weights.bin", "weights.pt"}) {
+    const Folder folder;
+    write_torch(folder / name, dict);
+    put(folder / ("._" + name), "macOS leaves these");
+    write_torch(folder / "optimizer.pt", dict);
+    put(folder / "training_args.bin", "of the trainer");
+    const Checkpoint got = open_checkpoint(folder.path());
+    EXPECT_THAT(got.weights.names(), ElementsAre("w")) << name;
+    if (name == "weights.pt") {
+      EXPECT_THAT(got.remarks, ::testing::IsEmpty());
+    } else {
+      EXPECT_THAT(got.remarks, ElementsAre(HasSubstr(name)));
+    }
+  }
+  const Folder folder;
+  write_safetensors(folder / "consolidated.safetensors", {{"w", floats({1}, {1})}}, {});
+  EXPECT_THAT(open_checkpoint(folder.path()).remarks,
+              ElementsAre(HasSubstr("consolidated.safetensors")));
+  EXPECT_TRUE(holds_checkpoint(folder.path()));
+  write_safetensors(folder / "other.safetensors", {{"w", floats({1}, {1})}}, {});
+  EXPECT_THAT(refusal(folder), AllOf(HasSubstr("consolidated"), HasSubstr("other.safetensors")));
+  EXPECT_FALSE(holds_checkpoint(folder.path()));
+}
+
+TEST(Checkpoint, ReadsShardsWithoutTheirIndex) {
+  const Folder folder;
+  const std::string first = "model-00001-of-00002.safetensors";
+  write_safetensors(folder / first, {{"a", floats({1}, {1})}}, {});
+  EXPECT_THAT(refusal(folder), AllOf(HasSubstr("all 2 shards"), HasSubstr("no 2")));
+  write_safetensors(folder / "model-00002-of-00002.safetensors", {{"b", floats({1}, {2})}}, {});
+  const Checkpoint got = open_checkpoint(folder.path());
+  EXPECT_THAT(got.weights.names(), ElementsAre("a", "b"));
+  EXPECT_THAT(got.remarks, ElementsAre(AllOf(HasSubstr("no index"), HasSubstr(first))));
+  write_safetensors(folder / "model-00003-of-00004.safetensors", {{"c", floats({1}, {2})}}, {});
+  EXPECT_NE(refusal(folder), "");  // of two checkpoints
+}
+
+TEST(Checkpoint, ACopyThatTheIndexDoesNotListIsDropped) {
+  const Folder folder;
+  write_safetensors(folder / "s1.safetensors", {{"a", floats({2}, {1, 2})}}, {});
+  write_safetensors(folder / "s2.safetensors",
+                    {{"b", floats({2}, {3, 4})}, {"tied", floats({2}, {1, 2})}}, {});
+  write_index(folder, R"({"a":"s1.safetensors","b":"s2.safetensors"})");
+  const Checkpoint got = open_checkpoint(folder.path());
+  EXPECT_THAT(got.weights.names(), ElementsAre("a", "b"));
+  EXPECT_THAT(got.remarks, ElementsAre(AllOf(HasSubstr("tied"), HasSubstr("copy of a"))));
+}
+
+TEST(Checkpoint, WrappersAndTheirPrefixesAreDropped) {
+  const Folder folder;
+  const auto remarks = [&](const std::string& prefix, const std::string& key) {
+    TorchValue state = {
+        TorchValue::Dict{{prefix + "a.w", {floats({1}, {1})}}, {prefix + "b", {floats({1}, {2})}}}};
+    if (!key.empty()) state = {TorchValue::Dict{{"step", {int64_t{3}}}, {key, state}}};
+    write_torch(folder / "a.pt", state);
+    const Checkpoint got = open_checkpoint(folder.path());
+    EXPECT_THAT(got.weights.names(), ElementsAre("a.w", "b")) << prefix;
+    return got.remarks;
+  };
+  EXPECT_THAT(remarks("", ""), ::testing::IsEmpty());
+  EXPECT_THAT(remarks("module.", ""), ElementsAre(HasSubstr("begins with module.,")));
+  EXPECT_THAT(remarks("_orig_mod.", "model"),
+              ElementsAre(HasSubstr("key model"), HasSubstr("_orig_mod.")));
+  EXPECT_THAT(remarks("module._orig_mod.", "state_dict"),
+              ElementsAre(HasSubstr("key state_dict"), HasSubstr("module._orig_mod.")));
+  EXPECT_EQ(wrapper_prefix(std::vector<std::string>{"model.a", "b"}), "");
+  EXPECT_EQ(wrapper_prefix(std::vector<std::string>{"model."}), "");
+  EXPECT_EQ(wrapper_prefix({}), "");
+}
+
+TEST(Checkpoint, NamesWhatIsNoTensor) {
+  const Folder folder;
+  const TorchValue w = {floats({1}, {1})};
+  write_torch(folder / "a.pt", {TorchValue::Dict{{"w", w}, {"bias", {nullptr}}}});
+  EXPECT_THAT(refusal(folder), AllOf(HasSubstr("bias: None"), HasSubstr("no tensor under")));
+  EXPECT_EQ(no_tensor_text({OpaqueValue{"x.Y"}}), "an object of class x.Y, no tensor");
+}
+
 TEST(Checkpoint, SaysWhatItLookedFor) {
   const Folder folder;
   EXPECT_THAT(refusal(folder), AllOf(HasSubstr("model.safetensors"), HasSubstr(".pt")));

@@ -54,11 +54,9 @@ class Unfolder {
         spend(tensor.storage.size() + 2 * tensor.shape.size());
         return {tensor};
       }
-      case Kind::global:
-      case Kind::storage:
-        break;
+      default:
+        return opaque(machine_.class_of(slot));
     }
-    machine_.refuse("tensors and plain values", name_of(slot.kind));
   }
 
  private:
@@ -72,18 +70,25 @@ class Unfolder {
     spend(view.size());
     return std::string(view);
   }
-  PickleValue::Dict dict(Slot slot, int depth) {
+  PickleValue opaque(std::string_view of) {
+    spend(of.size());
+    return {OpaqueValue{std::string(of)}};
+  }
+  PickleValue::Value dict(Slot slot, int depth) {
     PickleValue::Dict out;
     std::unordered_set<std::string> keys;
     for (const auto& [key, value] : machine_.dict(slot).items) {
-      if (key.kind != Kind::text && key.kind != Kind::integer) {
-        machine_.refuse("dictionary keys that are strings or integers", name_of(key.kind));
+      if (key.kind != Kind::text && key.kind != Kind::integer && key.kind != Kind::real) {
+        return opaque(fmt::format("dict with a key that is {}", name_of(key.kind))).value;
       }
-      std::string name = key.kind == Kind::text ? text(key) : std::to_string(key.number);
+      std::string name = key.kind == Kind::text ? text(key)
+                         : key.kind == Kind::real
+                             ? fmt::format("{}", std::bit_cast<double>(key.number))
+                             : std::to_string(key.number);
       if (!keys.insert(name).second) machine_.refuse("each key once in a dictionary", name);
       out.emplace_back(std::move(name), unfold(value, depth + 1));
     }
-    return out;
+    return {std::move(out)};
   }
 
   const Machine& machine_;
@@ -103,7 +108,13 @@ PickleValue parse_torch_pickle(std::span<const std::byte> bytes, std::string_vie
   }
   Machine machine(bytes, where);
   const Slot root = machine.run();
-  return Unfolder(machine, kMaxUnfold * static_cast<int64_t>(bytes.size())).unfold(root);
+  PickleValue out = Unfolder(machine, kMaxUnfold * static_cast<int64_t>(bytes.size())).unfold(root);
+  if (const auto* opaque = std::get_if<OpaqueValue>(&out.value)) {
+    machine.refuse(
+        "tensors and plain values",
+        fmt::format("a pickled object of class {}; save a state_dict instead", opaque->of));
+  }
+  return out;
 }
 
 }  // namespace scute

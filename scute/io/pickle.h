@@ -24,11 +24,16 @@ struct StoredTensor {
   Shape shape, stride;
 };
 
+/// A value of a kind that is not read; nothing of it was executed or kept.
+struct OpaqueValue {
+  std::string of;  ///< its class, "pathlib.PosixPath", or what else it is, "a set"
+};
+
 struct PickleValue {
   using List = std::vector<PickleValue>;
   using Dict = std::vector<std::pair<std::string, PickleValue>>;
-  using Value =
-      std::variant<std::nullptr_t, bool, int64_t, double, std::string, List, Dict, StoredTensor>;
+  using Value = std::variant<std::nullptr_t, bool, int64_t, double, std::string, List, Dict,
+                             StoredTensor, OpaqueValue>;
 
   Value value;
 
@@ -36,10 +41,12 @@ struct PickleValue {
   PickleValue(Value v);
 };
 
-/// Error naming the class for every global but OrderedDict, _rebuild_tensor_v2, _rebuild_parameter
-/// and the storages of the ten element types; also for more than 16 MiB, values nested deeper than
-/// 128 (so for one that holds itself), and shared values that unfold to more than 16 times the
-/// pickle's size.
+/// Read are plain values, OrderedDict, tensors (_rebuild_tensor_v2, _rebuild_parameter, storages of
+/// the ten element types) and NumPy's scalars, which become plain numbers. Every other object,
+/// bytes, sets, integers beyond 64 bits and dictionaries with keys that are neither text nor number
+/// become OpaqueValue; one at the top is an Error naming its class. Error also for an opcode that
+/// no such file has, more than 16 MiB, values nested deeper than 128 (so for one that holds
+/// itself), and shared values that unfold to more than 16 times the pickle's size.
 PickleValue parse_torch_pickle(std::span<const std::byte> bytes, std::string_view where);
 
 /// torch's name for a typed storage, e.g. "HalfStorage".

@@ -10,9 +10,10 @@
 namespace scute::pickle {
 
 std::string_view name_of(Kind kind) {
-  constexpr std::array<std::string_view, 11> kNames = {
-      "None",    "a bool",       "an integer", "a float",   "a string", "a list",
-      "a tuple", "a dictionary", "a class",    "a storage", "a tensor"};
+  constexpr std::array<std::string_view, 14> kNames = {
+      "None",     "a bool",  "an integer",      "a float",  "a string",
+      "a list",   "a tuple", "a dictionary",    "a class",  "a storage",
+      "a tensor", "bytes",   "an element type", "an object"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -20,7 +21,8 @@ Slot Machine::run() {
   while (true) {
     const auto opcode = in_.little<uint8_t>();
     if (opcode == '.') break;
-    if (!plain(opcode) && !container(opcode) && !memo(opcode) && !call(opcode)) {
+    if (!plain(opcode) && !binary(opcode) && !container(opcode) && !change(opcode) &&
+        !memo(opcode) && !call(opcode)) {
       refuse("an opcode of a state_dict", fmt::format("opcode 0x{:02x}", opcode));
     }
   }
@@ -51,13 +53,22 @@ std::vector<Slot> Machine::pop_to_mark() {
   return out;
 }
 
-int64_t Machine::long_integer() {
-  const auto bytes = in_.take(in_.little<uint8_t>());
-  if (bytes.size() > 8) refuse("an integer of at most 64 bits", "a longer one");
+std::string_view Machine::class_of(Slot slot) const {
+  if (slot.kind == Kind::opaque) return names_[index(slot)];
+  return slot.kind == Kind::global ? global_name(slot.number) : name_of(slot.kind);
+}
+
+void Machine::push_bytes(size_t length) {
+  push(add(Kind::bytes, bytes_, std::string(in_.text(length))));
+}
+
+void Machine::push_integer(size_t length) {
+  const auto bytes = in_.take(length);
+  if (bytes.size() > 8) return push(opaque("int of more than 64 bits"));
   const bool negative = !bytes.empty() && (bytes.back() & std::byte{0x80}) != std::byte{};
   uint64_t value = negative ? ~uint64_t{0} : 0;  // two's complement, sign-extended
   for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<uint64_t>(bytes[i]);
-  return std::bit_cast<int64_t>(value);
+  push({Kind::integer, std::bit_cast<int64_t>(value)});
 }
 
 /// Opcodes that push one plain value, and those that frame the stream.
@@ -89,17 +100,41 @@ bool Machine::plain(uint8_t opcode) {
     case 'M':
       push({Kind::integer, in_.little<uint16_t>()});
       return true;
-    case 0x8a:
-      push({Kind::integer, long_integer()});
-      return true;
     case 'G':  // BINFLOAT, big endian
       push({Kind::real, std::bit_cast<int64_t>(__builtin_bswap64(in_.little<uint64_t>()))});
       return true;
+    default:
+      return false;
+  }
+}
+
+/// Opcodes that push what says its own length.
+bool Machine::binary(uint8_t opcode) {
+  switch (opcode) {
+    case 0x8a:  // LONG1
+      push_integer(in_.little<uint8_t>());
+      return true;
+    case 0x8b:  // LONG4
+      push_integer(in_.little<uint32_t>());
+      return true;
     case 'X':
-      push(add(Kind::text, texts_, in_.text(in_.little<uint32_t>())));
+      push_text(in_.text(in_.little<uint32_t>()));
       return true;
     case 0x8c:
-      push(add(Kind::text, texts_, in_.text(in_.little<uint8_t>())));
+      push_text(in_.text(in_.little<uint8_t>()));
+      return true;
+    case 0x8d:  // BINUNICODE8
+      push_text(in_.text(in_.little<uint64_t>()));
+      return true;
+    case 'B':
+      push_bytes(in_.little<uint32_t>());
+      return true;
+    case 'C':
+      push_bytes(in_.little<uint8_t>());
+      return true;
+    case 0x8e:  // BINBYTES8
+    case 0x96:  // BYTEARRAY8
+      push_bytes(in_.little<uint64_t>());
       return true;
     default:
       return false;
@@ -132,6 +167,21 @@ bool Machine::container(uint8_t opcode) {
     case 0x87:
       pop_tuple(3);
       return true;
+    case 0x8f:  // EMPTY_SET
+      push(opaque("set"));
+      return true;
+    case 0x91:  // FROZENSET
+      pop_to_mark();
+      push(opaque("frozenset"));
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Opcodes that add to what is below them.
+bool Machine::change(uint8_t opcode) {
+  switch (opcode) {
     case 's': {  // SETITEM
       const Slot value = pop();
       const Slot key = pop();
@@ -149,20 +199,47 @@ bool Machine::container(uint8_t opcode) {
     case 'e':
       append(pop_to_mark());
       return true;
+    case 0x90: {  // ADDITEMS, to a set
+      pop_to_mark();
+      expect(top(), Kind::opaque, "a target of a set's items");
+      return true;
+    }
+    case 'b':
+      build(pop());
+      return true;
     default:
       return false;
   }
 }
 
 void Machine::set_items(std::vector<Slot> parts) {
+  if (top().kind == Kind::opaque) return;
   DictNode& node = dicts_[index(expect(top(), Kind::dict, "a target of items"))];
   if (parts.size() % 2 != 0) refuse("keys with values", "a key without");
   for (size_t i = 0; i < parts.size(); i += 2) node.items.emplace_back(parts[i], parts[i + 1]);
 }
 
 void Machine::append(std::span<const Slot> parts) {
+  if (top().kind == Kind::opaque) return;
   std::vector<Slot>& list = lists_[index(expect(top(), Kind::list, "a target of items"))];
   list.insert(list.end(), parts.begin(), parts.end());
+}
+
+/// An object's attributes: those of an OrderedDict (a state_dict's _metadata) say nothing, those of
+/// an element type its byte order.
+void Machine::build(Slot state) {
+  const Slot target = top();
+  if (target.kind == Kind::opaque) return;
+  if (target.kind == Kind::dtype) {  // (version, order, …)
+    const std::vector<Slot>& parts = items(expect(state, Kind::tuple, "an element type's state"));
+    if (parts.size() < 2 || parts[1].kind != Kind::text) refuse("a byte order", "none");
+    types_[index(target)].big = text(parts[1]) == ">";
+    return;
+  }
+  expect(state, Kind::dict, "an object's state");
+  if (!dict(expect(target, Kind::dict, "a target of attributes")).ordered) {
+    refuse("attributes of an OrderedDict", "those of a dictionary");
+  }
 }
 
 bool Machine::memo(uint8_t opcode) {
@@ -209,15 +286,19 @@ bool Machine::call(uint8_t opcode) {
       return true;
     case 'R': {  // REDUCE
       const Slot arguments = expect(pop(), Kind::tuple, "the arguments of a call");
-      push(reduce(expect(pop(), Kind::global, "what is called"), arguments));
+      push(reduce(pop(), arguments));
       return true;
     }
-    case 'b': {  // BUILD: attributes of an OrderedDict (a state_dict's _metadata), which say
-                 // nothing
-      expect(pop(), Kind::dict, "an object's state");
-      if (!dict(expect(top(), Kind::dict, "a target of attributes")).ordered) {
-        refuse("attributes of an OrderedDict", "those of a dictionary");
+    case 0x92:  // NEWOBJ_EX: a class, arguments, named arguments
+      expect(pop(), Kind::dict, "the named arguments of a call");
+      [[fallthrough]];
+    case 0x81: {  // NEWOBJ
+      expect(pop(), Kind::tuple, "the arguments of a call");
+      const Slot made = pop();
+      if (made.kind != Kind::global && made.kind != Kind::opaque) {
+        refuse("a class that an object is made of", name_of(made.kind));
       }
+      push(opaque(class_of(made)));
       return true;
     }
     default:

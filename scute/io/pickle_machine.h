@@ -1,10 +1,11 @@
-// Pickle's stack machine, cut down to what a state_dict needs; builds plain nodes, executes
-// nothing.
+// Pickle's stack machine, cut down to what a state_dict and what lies beside it need; builds plain
+// nodes, executes nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -26,11 +27,16 @@ enum class Kind : uint8_t {
   dict,
   global,
   storage,
-  tensor
+  tensor,
+  bytes,
+  dtype,  ///< NumPy's description of an element
+  opaque  ///< what is not read; all that is kept of it is a name
 };
 
 /// "a list", "an integer", ….
 std::string_view name_of(Kind kind);
+/// "torch.FloatStorage": of the globals that are read.
+std::string_view global_name(int64_t index);
 
 /// A Python value: itself when plain, else an index into the Machine's arena of its kind. Lists and
 /// dictionaries are shared by reference, as in Python.
@@ -42,6 +48,12 @@ struct Slot {
 struct DictNode {
   bool ordered;  ///< an OrderedDict, which may carry attributes
   std::vector<std::pair<Slot, Slot>> items;
+};
+
+/// "f8" and whether the high byte comes first.
+struct ElementType {
+  std::string_view code;
+  bool big = false;
 };
 
 struct Storage {
@@ -63,6 +75,8 @@ class Machine {
   const std::vector<Slot>& items(Slot slot) const { return lists_[index(slot)]; }
   const DictNode& dict(Slot slot) const { return dicts_[index(slot)]; }
   const StoredTensor& tensor(Slot slot) const { return tensors_[index(slot)]; }
+  /// What an opaque value is, the name of a global, or what a value of another kind is.
+  std::string_view class_of(Slot slot) const;
 
   [[noreturn]] void refuse(std::string_view expected, std::string_view found) const;
 
@@ -97,17 +111,28 @@ class Machine {
   }
 
   bool plain(uint8_t opcode);
+  bool binary(uint8_t opcode);
   bool container(uint8_t opcode);
+  bool change(uint8_t opcode);
   bool memo(uint8_t opcode);
   bool call(uint8_t opcode);
 
-  int64_t long_integer();
+  void push_text(std::string_view text) { push(add(Kind::text, texts_, text)); }
+  void push_bytes(size_t length);
+  void push_integer(size_t length);
   void set_items(std::vector<Slot> parts);
   void append(std::span<const Slot> parts);
+  void build(Slot state);
   void push_global(std::string_view module, std::string_view name);
+  /// A value of which only this is known; names are kept once.
+  Slot opaque(std::string_view of);
   Slot persistent(Slot id);
   Slot reduce(Slot callable, Slot arguments);
+  Slot call_known(int64_t callable, const std::vector<Slot>& parts);
   Slot ordered_dict(const std::vector<Slot>& arguments);
+  Slot numpy_type(const std::vector<Slot>& arguments);
+  Slot numpy_scalar(const std::vector<Slot>& arguments);
+  Slot encoded(const std::vector<Slot>& arguments);
   Slot rebuild_tensor(const std::vector<Slot>& arguments);
   Shape dimensions(Slot tuple, std::string_view what) const;
   void check_inside(const StoredTensor& tensor) const;
@@ -123,6 +148,11 @@ class Machine {
   std::vector<Storage> storages_;
   std::unordered_map<std::string_view, size_t> storage_of_key_;
   std::vector<StoredTensor> tensors_;
+  std::vector<std::string> bytes_;
+  std::vector<ElementType> types_;
+  std::vector<std::string> names_;  ///< of opaque values
+  std::unordered_map<std::string, int64_t> name_index_;
+  size_t copied_ = 0;  ///< items of dictionaries made from lists, which a pickle may share
 };
 
 }  // namespace scute::pickle

@@ -52,9 +52,24 @@ bool ascending_but_ones(const std::vector<size_t>& order, const Shape& shape) {
   return true;
 }
 
+/// Elements from the tensor's first to its last, those between rows of a larger one included.
+int64_t reach(const StoredTensor& tensor) {
+  int64_t last = 0;  // inside the storage, so no overflow
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    last += (tensor.shape[i] - 1) * tensor.stride[i];
+  }
+  return last + 1;
+}
+
 /// Row-major copy of elements that lie at `from` with these strides.
 template <size_t kBytes>
-void gather(const std::byte* from, const StoredTensor& tensor, std::byte* to) {
+void gather(const std::byte* from, const StoredTensor& whole, std::byte* to) {
+  StoredTensor tensor;  // without the dimensions of one element, of which there may be any number
+  for (size_t axis = 0; axis < whole.shape.size(); ++axis) {
+    if (whole.shape[axis] == 1) continue;
+    tensor.shape.push_back(whole.shape[axis]);
+    tensor.stride.push_back(whole.stride[axis]);
+  }
   const size_t rank = tensor.shape.size();
   std::vector<int64_t> index(rank, 0);
   const int64_t count = element_count(tensor.shape, "tensor");
@@ -74,7 +89,9 @@ class TorchReader {
  public:
   explicit TorchReader(const std::string& path) : zip_(path), prefix_(archive_prefix()) {
     check_byte_order();
-    // What transposes may copy: each storage a few times, whatever the pickle claims.
+    // What strides may copy: each storage a few times, whatever the pickle claims; and a little
+    // more, for one value spread over a row in a small file.
+    copy_budget_ = int64_t{1} << 20;
     for (const ZipEntry& entry : zip_.entries()) copy_budget_ += 4 * entry.size;
   }
 
@@ -127,6 +144,7 @@ class TorchReader {
     if (auto* real = std::get_if<double>(&from.value)) return {*real};
     if (auto* integer = std::get_if<int64_t>(&from.value)) return {*integer};
     if (auto* truth = std::get_if<bool>(&from.value)) return {*truth};
+    if (auto* opaque = std::get_if<OpaqueValue>(&from.value)) return {std::move(*opaque)};
     return {nullptr};
   }
 
@@ -141,13 +159,11 @@ class TorchReader {
     if (element_count(stored.shape, zip_.path()) == 0) return Tensor(stored.dtype, stored.shape);
     const std::vector<size_t> order = storage_order(stored);
     if (order.size() != stored.shape.size()) {
-      fail(fmt::format("{}: entry {}", zip_.path(), data.name),
-           "a contiguous tensor or a transpose",
-           fmt::format("size {}, stride {}", to_string(stored.shape), to_string(stored.stride)));
+      return gathered(elements_of(stored, data, {reach(stored)}), stored);
     }
     const Tensor plain = in_file_order(stored, data, order);
     if (ascending_but_ones(order, stored.shape)) return plain.reshaped(stored.shape);
-    return transposed(plain, stored);
+    return gathered(plain, stored);
   }
 
   /// The tensor's elements as they lie in the storage.
@@ -155,6 +171,11 @@ class TorchReader {
                        const std::vector<size_t>& order) {
     Shape shape;
     for (const size_t axis : order) shape.push_back(stored.shape[axis]);
+    return elements_of(stored, data, shape);
+  }
+
+  /// Elements of the storage from the tensor's first on.
+  Tensor elements_of(const StoredTensor& stored, const ZipEntry& data, const Shape& shape) {
     const int64_t offset = stored.offset * size_of(stored.dtype);
     if (data.stored) return map_tensor(zip_.path(), data.offset + offset, stored.dtype, shape);
     auto& unpacked = unpacked_[stored.storage];
@@ -162,12 +183,14 @@ class TorchReader {
     return Tensor(stored.dtype, shape, unpacked, unpacked->bytes().data() + offset);
   }
 
-  Tensor transposed(const Tensor& plain, const StoredTensor& stored) {
-    copy_budget_ -= static_cast<int64_t>(plain.bytes().size());
+  Tensor gathered(const Tensor& plain, const StoredTensor& stored) {
+    const int64_t bytes =
+        checked_mul(element_count(stored.shape, zip_.path()), size_of(stored.dtype), zip_.path());
+    copy_budget_ -= std::min(bytes, copy_budget_ + 1);
     if (copy_budget_ < 0) {
-      fail(zip_.path(), "transposed tensors of a few times the file's size", "more");
+      fail(zip_.path(), "transposed and strided tensors of a few times the file's size", "more");
     }
-    std::vector<std::byte> out(plain.bytes().size());
+    std::vector<std::byte> out(static_cast<size_t>(bytes));
     const std::byte* from = plain.bytes().data();
     switch (size_of(stored.dtype)) {
       case 1:
@@ -188,7 +211,7 @@ class TorchReader {
 
   ZipReader zip_;
   std::string prefix_;
-  int64_t copy_budget_ = 0;
+  int64_t copy_budget_ = 0;                                  ///< bytes left
   std::map<std::string, std::shared_ptr<Tensor>> unpacked_;  ///< compressed storages
 };
 

@@ -1,6 +1,5 @@
-// PyTorch's zip checkpoints (.pt, .bin), without executing a pickle: a fixed list of opcodes and
-// the globals OrderedDict, _rebuild_tensor_v2, _rebuild_parameter and the torch storage types; all
-// else is refused by name.
+// PyTorch's zip checkpoints (.pt, .bin), without executing a pickle: pickle.h says what is read;
+// all else stays an opaque value, which knows its class's name alone.
 #pragma once
 
 #include <cstddef>
@@ -11,17 +10,18 @@
 #include <variant>
 #include <vector>
 
+#include "scute/io/pickle.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
 
 /// What such a file holds: a tree of Python's plain values and tensors. Dictionary keys are strings
-/// (integers are turned into decimal text), tuples read as lists.
+/// (numbers are turned into decimal text), tuples read as lists.
 struct TorchValue {
   using List = std::vector<TorchValue>;
   using Dict = std::vector<std::pair<std::string, TorchValue>>;
-  using Value =
-      std::variant<std::nullptr_t, bool, int64_t, double, std::string, List, Dict, Tensor>;
+  using Value = std::variant<std::nullptr_t, bool, int64_t, double, std::string, List, Dict, Tensor,
+                             OpaqueValue>;
 
   Value value;
 
@@ -34,12 +34,13 @@ struct TorchValue {
   const TorchValue* find(std::string_view key) const;
 };
 
-/// Tensors are mapped when their storage is stored uncompressed, else unpacked. Non-contiguous
-/// tensors are refused unless they are a transpose (any order of the dimensions; then copied).
-/// Error naming the class when the file holds a pickled module.
+/// Tensors are mapped when their storage is stored uncompressed and they are contiguous in it, else
+/// unpacked or copied; any strides, 0 too. Error naming the class when the file holds a pickled
+/// module.
 TorchValue read_torch(const std::string& path);
 
-/// Atomic; torch.load(path, weights_only=True) reads it.
+/// Atomic; torch.load(path, weights_only=True) reads it. Opaque values are left out of dictionaries
+/// and are None elsewhere.
 void write_torch(const std::string& path, const TorchValue& value);
 
 }  // namespace scute

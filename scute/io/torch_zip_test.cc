@@ -147,17 +147,37 @@ TEST(Torch, StridesOfSingleElementsMeanNothing) {
   EXPECT_THAT(elements<float>(tensor), ElementsAre(0, 1, 2, 3, 4, 5));
 }
 
-TEST(Torch, OtherStridesAreRefused) {
+TEST(Torch, OtherStridesAreGathered) {
   const Folder folder;
-  struct Layout {
-    Shape size, stride;
+  const auto values = [&](int32_t offset, const Shape& size, const Shape& stride) {
+    const Tensor tensor = read_one(folder, tensor_pickle(6, offset, size, stride));
+    EXPECT_EQ(tensor.shape(), size);
+    return elements<float>(tensor);
   };
-  for (const Layout& layout :
-       {Layout{{3}, {2}}, Layout{{2, 2}, {3, 1}}, Layout{{6}, {0}}, Layout{{2, 2}, {1, 1}}}) {
-    EXPECT_THAT(
-        error_of([&] { read_one(folder, tensor_pickle(6, 0, layout.size, layout.stride)); }),
-        HasSubstr("contiguous"));
-  }
+  EXPECT_THAT(values(0, {3}, {2}), ElementsAre(0, 2, 4));  // a column of a larger tensor
+  EXPECT_THAT(values(1, {3}, {2}), ElementsAre(1, 3, 5));
+  EXPECT_THAT(values(0, {2, 2}, {3, 1}), ElementsAre(0, 1, 3, 4));
+  EXPECT_THAT(values(0, {2, 2}, {1, 3}), ElementsAre(0, 3, 1, 4));
+  EXPECT_THAT(values(5, {6}, {0}), ElementsAre(5, 5, 5, 5, 5, 5));  // expanded
+  EXPECT_THAT(values(0, {2, 1, 3}, {0, 7, 1}), ElementsAre(0, 1, 2, 0, 1, 2));
+  EXPECT_THAT(values(0, {2, 2}, {1, 1}), ElementsAre(0, 1, 1, 2));
+  // A value spread without end from a small file.
+  EXPECT_THAT(error_of([&] { values(0, {1 << 20, 1 << 10}, {0, 0}); }), HasSubstr("strided"));
+}
+
+TEST(Torch, OpaqueValuesAreLeftOutWhenWritten) {
+  const Folder folder;
+  const std::string pickle = "\x80\x02}(" + text("path") + "cpathlib\nPosixPath\n)R" + text("n") +
+                             "K\7" + text("l") + "](cx\nY\n)Reu.";
+  write_archive(folder / "a.pt", {{"a/data.pkl", pickle}});
+  const TorchValue read = read_torch(folder / "a.pt");
+  EXPECT_EQ(std::get<OpaqueValue>(read.find("path")->value).of, "pathlib.PosixPath");
+  write_torch(folder / "b.pt", read);
+  const TorchValue again = read_torch(folder / "b.pt");
+  EXPECT_EQ(again.find("path"), nullptr);
+  EXPECT_EQ(std::get<int64_t>(again.find("n")->value), 7);
+  const auto& list = std::get<TorchValue::List>(again.find("l")->value);
+  EXPECT_TRUE(std::holds_alternative<std::nullptr_t>(list.at(0).value));
 }
 
 TEST(Torch, StoragesShorterThanTheTensorClaimsAreRefused) {

@@ -38,6 +38,7 @@ class Pickler {
   }
 
   void put(std::nullptr_t) { out_ += 'N'; }
+  void put(const OpaqueValue&) { out_ += 'N'; }
   void put(bool value) { out_ += value ? '\x88' : '\x89'; }
   void put(int64_t value) {
     if (std::in_range<int32_t>(value)) {
@@ -60,6 +61,7 @@ class Pickler {
   void put(const TorchValue::Dict& dict) {
     out_ += "}(";
     for (const auto& [key, item] : dict) {
+      if (std::holds_alternative<OpaqueValue>(item.value)) continue;
       put(key);
       write(item);
     }
