@@ -9,8 +9,8 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
-#include <optional>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "scute/base/checked.h"
@@ -25,7 +25,8 @@ namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 constexpr std::string_view kSuffix = ".npy";
-constexpr size_t kAlignment = 64;  ///< of the data, as NumPy writes it
+/// The data begins at a multiple of this, as NumPy writes it.
+constexpr size_t kAlignment = 64;
 
 constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
     {"|b1", DType::boolean},
@@ -39,13 +40,12 @@ constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes = {{
     {"<f8", DType::f64},
 }};
 
-/// Unsigned types and the wider signed ones that hold their values.
-struct WideType {
-  std::string_view name;
-  int64_t bytes;
+/// How elements are stored.
+struct Stored {
   DType dtype;
+  bool big_endian = false;   ///< the high byte first
+  bool is_unsigned = false;  ///< of 2 or 4 bytes, read as twice as many with a sign
 };
-constexpr std::array<WideType, 2> kWideTypes = {{{"<u2", 2, DType::i32}, {"<u4", 4, DType::i64}}};
 
 struct NpyHeader {
   std::string_view type;  ///< NumPy's name, e.g. "<f4"
@@ -98,6 +98,12 @@ class Literal {
     text_.remove_prefix(1);
     return true;
   }
+  bool accept_word(std::string_view wanted) {
+    skip_space();
+    if (!text_.starts_with(wanted)) return false;
+    text_.remove_prefix(wanted.size());
+    return true;
+  }
   void expect(char wanted) {
     if (!accept(wanted)) {
       fail(where_, fmt::format("'{}' in the header", wanted), text_.substr(0, 20));
@@ -124,6 +130,8 @@ class Literal {
     Shape out;
     expect('(');
     while (!accept(')')) {
+      // numpy.lib.format.open_memmap writes what it was given: np.int64(40).
+      const bool wrapped = accept_word("np.int64(") || accept_word("numpy.int64(");
       skip_space();
       int64_t dim = 0;
       const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), dim);
@@ -131,6 +139,7 @@ class Literal {
         fail(where_, "dimensions from 0 to 2^63 - 1", text_.substr(0, 20));
       }
       cut(static_cast<size_t>(end - text_.data()));
+      if (wrapped) expect(')');
       out.push_back(dim);
       if (!accept(',')) {
         expect(')');
@@ -142,13 +151,26 @@ class Literal {
   std::string_view text_, where_;
 };
 
-DType find_type(std::string_view name, std::string_view where) {
-  for (const auto& [known, type] : kTypes) {
-    // One byte has no order: '<' and '|' say the same.
-    const bool byte = known.starts_with('|') && name.starts_with('<');
-    if (known == name || (byte && known.substr(1) == name.substr(1))) return type;
+Stored find_type(std::string_view name, std::string_view where) {
+  Stored out{};
+  std::string plain(name);
+  // One byte has no order: '<', '>' and '|' say the same.
+  if (name.size() == 3 && name[2] == '1') {
+    plain[0] = '|';
+  } else if (plain.starts_with('>')) {
+    plain[0] = '<';
+    out.big_endian = true;
   }
-  fail(where, "a type of |b1 |i1 |u1 <i2 <i4 <i8 <u2 <u4 <f2 <f4 <f8", name);
+  if (plain == "<u2" || plain == "<u4") {
+    plain[1] = 'i';
+    out.is_unsigned = true;
+  }
+  for (const auto& [known, type] : kTypes) {
+    if (known != plain) continue;
+    out.dtype = type;
+    return out;
+  }
+  fail(where, "a type of b1 i1 u1 i2 u2 i4 u4 i8 f2 f4 f8", name);
 }
 
 /// `data` is not checked yet; the strings point into `bytes`.
@@ -168,20 +190,41 @@ NpyHeader parse_header(std::span<const std::byte> bytes, std::string_view where)
   return header;
 }
 
-/// Error unless `found` bytes are exactly what the shape needs.
-void check_size(const NpyHeader& header, int64_t element, size_t found, std::string_view where) {
-  const int64_t needed = checked_mul(element_count(header.shape, where), element, where);
-  if (std::cmp_not_equal(found, needed)) {
+/// The element type, once `total` bytes of file are exactly what header and shape need.
+Stored check_data(const NpyHeader& header, size_t total, std::string_view where) {
+  const Stored stored = find_type(header.type, where);
+  const int64_t needed =
+      checked_mul(element_count(header.shape, where), size_of(stored.dtype), where);
+  if (std::cmp_not_equal(total - header.data, needed)) {
     fail(where, fmt::format("{} bytes for {}", needed, to_string(header.shape)),
-         fmt::format("{}", found));
+         fmt::format("{}", total - header.data));
   }
+  return stored;
 }
 
-/// The element type of `total` bytes, header included, that hold exactly the shape.
-DType check_data(const NpyHeader& header, size_t total, std::string_view where) {
-  const DType dtype = find_type(header.type, where);
-  check_size(header, size_of(dtype), total - header.data, where);
-  return dtype;
+template <class From, class To>
+Tensor widened(const Tensor& stored) {
+  Tensor out(dtype_of<To>(), stored.shape());
+  const auto from = stored.values<From>();
+  std::ranges::transform(from, out.mutable_values<To>().begin(), [](From x) {
+    return static_cast<To>(static_cast<std::make_unsigned_t<From>>(x));
+  });
+  return out;
+}
+
+/// `elements` in C order, as this machine and Tensor have them.
+Tensor converted(const Stored& stored, const Shape& shape, std::span<const std::byte> elements) {
+  std::vector<std::byte> swapped;
+  if (stored.big_endian) {
+    swapped.assign(elements.begin(), elements.end());
+    const auto size = static_cast<std::ptrdiff_t>(size_of(stored.dtype));
+    for (auto at = swapped.begin(); at != swapped.end(); at += size) std::reverse(at, at + size);
+    elements = swapped;
+  }
+  const Tensor out = Tensor::of_bytes(stored.dtype, shape, elements);
+  if (!stored.is_unsigned) return out;
+  return stored.dtype == DType::i16 ? widened<int16_t, int32_t>(out)
+                                    : widened<int32_t, int64_t>(out);
 }
 
 /// `from` has the elements of `to` with the first index varying fastest. Each axis in `dims` is
@@ -214,8 +257,9 @@ bool is_transposed(const NpyHeader& header) {
   return header.fortran && std::ranges::count_if(header.shape, longer) > 1;
 }
 
-/// `elements` are those of `header` and `dtype`.
-Tensor transposed(const NpyHeader& header, DType dtype, std::span<const std::byte> elements) {
+/// `elements` are those of `header`, which is_transposed().
+std::vector<std::byte> in_c_order(const NpyHeader& header, DType dtype,
+                                  std::span<const std::byte> elements) {
   std::vector<std::byte> ordered(elements.size());
   if (!ordered.empty()) {
     // Without the axes of length 1, of which a header may have any number.
@@ -229,34 +273,13 @@ Tensor transposed(const NpyHeader& header, DType dtype, std::span<const std::byt
                                   : copy_to_c_order<8>;
     copy(dims, elements.data(), ordered);
   }
-  return Tensor::of_bytes(dtype, header.shape, ordered);
+  return ordered;
 }
 
-template <class From, class To>
-std::vector<To> widened_values(std::span<const std::byte> elements) {
-  std::vector<To> out(elements.size() / sizeof(From));
-  for (size_t i = 0; i < out.size(); ++i) {
-    From value;
-    std::memcpy(&value, elements.data() + i * sizeof(From), sizeof(From));
-    out[i] = value;
-  }
-  return out;
-}
-
-/// An array of a wide type in C order; empty for other types.
-std::optional<Tensor> read_wide(const NpyHeader& header, std::span<const std::byte> bytes,
-                                std::string_view where) {
-  const auto wide = std::ranges::find(kWideTypes, header.type, &WideType::name);
-  if (wide == kWideTypes.end()) return std::nullopt;
-  const auto elements = bytes.subspan(header.data);
-  check_size(header, wide->bytes, elements.size(), where);
-  const auto as_tensor = [&](const auto& values) {
-    const auto all = std::as_bytes(std::span(values));
-    return is_transposed(header) ? transposed(header, wide->dtype, all)
-                                 : Tensor::of_bytes(wide->dtype, header.shape, all);
-  };
-  if (wide->bytes == 2) return as_tensor(widened_values<uint16_t, int32_t>(elements));
-  return as_tensor(widened_values<uint32_t, int64_t>(elements));
+Tensor read_elements(const NpyHeader& header, const Stored& stored,
+                     std::span<const std::byte> elements) {
+  if (!is_transposed(header)) return converted(stored, header.shape, elements);
+  return converted(stored, header.shape, in_c_order(header, stored.dtype, elements));
 }
 
 /// Text of fixed width ("<U9", "|S4"), which a Tensor cannot hold.
@@ -340,11 +363,8 @@ std::string deflated_archive(const std::vector<std::pair<std::string, std::strin
 
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
   const NpyHeader header = parse_header(bytes, where);
-  if (auto wide = read_wide(header, bytes, where)) return std::move(*wide);
-  const DType dtype = check_data(header, bytes.size(), where);
-  const auto elements = bytes.subspan(header.data);
-  if (is_transposed(header)) return transposed(header, dtype, elements);
-  return Tensor::of_bytes(dtype, header.shape, elements);
+  const Stored stored = check_data(header, bytes.size(), where);
+  return read_elements(header, stored, bytes.subspan(header.data));
 }
 
 Tensor read_npy(const std::string& path) {
@@ -352,10 +372,11 @@ Tensor read_npy(const std::string& path) {
   const auto whole = map_file(path, 0, size);  // only the header's pages are touched
   const std::span<const std::byte> bytes(whole.get(), static_cast<size_t>(size));
   const NpyHeader header = parse_header(bytes, path);
-  if (auto wide = read_wide(header, bytes, path)) return std::move(*wide);
-  const DType dtype = check_data(header, bytes.size(), path);
-  if (is_transposed(header)) return transposed(header, dtype, bytes.subspan(header.data));
-  return map_tensor(path, static_cast<int64_t>(header.data), dtype, header.shape);
+  const Stored stored = check_data(header, bytes.size(), path);
+  if (is_transposed(header) || stored.big_endian || stored.is_unsigned) {
+    return read_elements(header, stored, bytes.subspan(header.data));
+  }
+  return map_tensor(path, static_cast<int64_t>(header.data), stored.dtype, header.shape);
 }
 
 bool is_npy(const std::string& path) {

@@ -11,11 +11,11 @@
 
 namespace scute {
 
-/// Format versions 1–3, little endian, types b1 i1 u1 i2 i4 i8 f2 f4 f8; u2 and u4, which a Tensor
-/// does not have, become i4 and i8. Exactly one array. Fortran order, which NumPy writes for
-/// transposed arrays, is copied into C order.
+/// Format versions 1–3, either byte order, types b1 i1 u1 i2 i4 i8 f2 f4 f8; u2 and u4 are read as
+/// i4 and i8. Exactly one array. Fortran order, which NumPy writes for transposed arrays, is copied
+/// into C order.
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where);
-/// Memory-mapped when its data is aligned, as NumPy writes it, and in C order.
+/// Memory-mapped when its data is aligned, as NumPy writes it, in C order and little endian.
 Tensor read_npy(const std::string& path);
 /// Whether a file begins as a .npy does.
 bool is_npy(const std::string& path);
