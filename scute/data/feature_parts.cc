@@ -53,6 +53,31 @@ double scalar(const Tensor& tensor, const std::string& where) {
   fail(where, "one number", describe(tensor));
 }
 
+/// Raw samples of a radio; i32 is what uint16 is read as. Up to 2^24 they are exact in f32.
+bool is_short_integer(DType dtype) {
+  return dtype == DType::i8 || dtype == DType::u8 || dtype == DType::i16 || dtype == DType::i32;
+}
+
+template <class T>
+void copy_integers(const Tensor& from, std::span<float> to) {
+  std::ranges::transform(from.values<T>(), to.begin(), [](T x) { return static_cast<float>(x); });
+}
+
+Tensor from_integers(const Tensor& stored) {
+  Tensor out(DType::f32, stored.shape());
+  const auto to = out.mutable_values<float>();
+  if (stored.dtype() == DType::i8) {
+    copy_integers<int8_t>(stored, to);
+  } else if (stored.dtype() == DType::u8) {
+    copy_integers<uint8_t>(stored, to);
+  } else if (stored.dtype() == DType::i16) {
+    copy_integers<int16_t>(stored, to);
+  } else {
+    copy_integers<int32_t>(stored, to);
+  }
+  return out;
+}
+
 /// One finite float for each feature.
 std::vector<float> per_feature(const std::vector<NamedTensor>& arrays, std::string_view name,
                                int64_t features, const std::string& path) {
@@ -144,10 +169,12 @@ FeatureNormalization parse_feature_statistics(const std::vector<NamedTensor>& ar
 }
 
 Tensor checked_frames(const Tensor& stored, int64_t features, const std::string& path) {
-  const bool numbers =
+  const bool floats =
       stored.dtype() == DType::f16 || stored.dtype() == DType::f32 || stored.dtype() == DType::f64;
-  if (!numbers || stored.rank() != 2) {
-    fail(path, fmt::format("frames of {} features, float16 or float32", features),
+  if (!(floats || is_short_integer(stored.dtype())) || stored.rank() != 2) {
+    fail(path,
+         fmt::format("frames of {} features, float16, float32 or integers of 8 or 16 bits",
+                     features),
          describe(stored));
   }
   if (stored.dim(1) != features) {
@@ -155,6 +182,7 @@ Tensor checked_frames(const Tensor& stored, int64_t features, const std::string&
          fmt::format("frames of the {} features that the model takes, or {}", features, kOtherSet),
          fmt::format("{} features", stored.dim(1)));
   }
+  if (is_short_integer(stored.dtype())) return from_integers(stored);
   return stored.dtype() == DType::f64 ? stored.to_f32() : stored;
 }
 

@@ -41,7 +41,7 @@ FeatureNormalization parse_feature_statistics(const std::vector<NamedTensor>& ar
 /// `path`.
 Tensor checked_positions(const Tensor& stored, int64_t frames, const std::vector<int64_t>& ends,
                          const std::string& path);
-/// Frames, T × features, f16 or f32; f64 is rounded to f32. Error naming `path`.
+/// Frames, T × features, f16 or f32; f64 and integers become f32. Error naming `path`.
 Tensor checked_frames(const Tensor& stored, int64_t features, const std::string& path);
 /// Times, T, f64; f32 is widened. Error naming `path`.
 Tensor checked_times(const Tensor& stored, int64_t frames, const std::string& path);

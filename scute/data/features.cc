@@ -116,6 +116,11 @@ FeatureSequence read_sequence(const std::string& path, const std::string& name,
   return out;
 }
 
+int64_t listed_again(std::vector<int64_t> ends) {
+  std::ranges::sort(ends);
+  return std::ssize(std::ranges::unique(ends));
+}
+
 /// "train: 70 windows, test: 0 windows": role → windows of the sequences that have it.
 std::string describe(const std::map<std::string, int64_t>& roles) {
   std::vector<std::string> parts;
@@ -200,7 +205,8 @@ int64_t FeatureFolder::windows() const {
 
 FeatureFolder read_feature_folder(const std::string& path, const FeatureRequest& request) {
   check(request);
-  FeatureFolder out{.path = path, .role = request.role, .normalization = {}, .sequences = {}};
+  FeatureFolder out{
+      .path = path, .role = request.role, .normalization = {}, .sequences = {}, .remarks = {}};
   std::map<std::string, int64_t> roles;
   for (const std::string& name : sequence_names(path)) {
     const std::string file = (fs::path(path) / "json" / (name + ".json")).string();
@@ -209,6 +215,10 @@ FeatureFolder read_feature_folder(const std::string& path, const FeatureRequest&
     const std::vector<int64_t>& listed = index.listed(request.role);
     if (listed.empty() && request.role != FeatureRole::automatic) continue;
     FeatureSequence sequence = read_sequence(path, name, listed, request);
+    if (const int64_t again = listed_again(sequence.ends); again > 0) {
+      out.remarks.push_back(fmt::format("{} lists {} window{} twice: counted twice", file, again,
+                                        again == 1 ? "" : "s"));
+    }
     if (!sequence.ends.empty()) out.sequences.push_back(std::move(sequence));
   }
   if (out.sequences.empty() && request.role == FeatureRole::automatic) {

@@ -23,7 +23,7 @@ std::string_view name_of(FeatureRole role);
 /// One recording.
 struct FeatureSequence {
   std::string name;  ///< of its json file, without ".json"
-  Tensor frames;     ///< T × Din, f16 or f32, as stored (mapped); f64 is rounded to f32
+  Tensor frames;     ///< T × Din, f16 or f32, as stored (mapped); f64 and integers become f32
   Tensor positions;  ///< T × 2, f32, metres
   Tensor times;      ///< T, f64, seconds; empty when not stored
   /// Each t is a window, the frames t − K … t − 1, and its label positions[t]: the frame after the
@@ -43,6 +43,7 @@ struct FeatureFolder {
   FeatureRole role;
   std::optional<FeatureNormalization> normalization;
   std::vector<FeatureSequence> sequences;  ///< with windows of that role, sorted by json file name
+  std::vector<std::string> remarks;        ///< what is unusual about the windows, a sentence each
 
   int64_t windows() const;
 };
@@ -59,7 +60,7 @@ struct FeatureRequest {
 /// the file and what to do: no such folder, another Din, arrays of different lengths, a window that
 /// begins before the first frame or whose label is behind the last one, a label that is not finite,
 /// no window of that role (naming those there are), no normalization (--no-normalize). A sequence
-/// whose list is empty is left out; a window listed twice counts twice.
+/// whose list is empty is left out; a window listed twice counts twice, with a remark.
 FeatureFolder read_feature_folder(const std::string& path, const FeatureRequest& request);
 
 /// Values that are no numbers: as stored, or, infinities, too large for f32 once normalized.

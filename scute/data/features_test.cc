@@ -66,6 +66,23 @@ std::vector<std::string> names_of(const FeatureFolder& folder) {
   return names;
 }
 
+TEST_F(Features, WindowsListedTwiceAreRemarkedOn) {
+  EXPECT_THAT(read().remarks, ElementsAre(AllOf(HasSubstr("b.json"), HasSubstr("1 window twice"))));
+  put(path("json/._b.json"), "macOS leaves these");
+  EXPECT_EQ(read().windows(), 4);
+}
+
+TEST_F(Features, RawSamplesAreFloats) {
+  write_npy(path("npy/a.feats.npy"),
+            Tensor::of<int16_t>(
+                {6, 2}, std::vector<int16_t>{0, 0, 1, -10, 2, 20, 3, 30, 4, -32768, 5, 32767}));
+  const FeatureFolder folder = read();
+  EXPECT_EQ(folder.sequences[0].frames.dtype(), DType::f32);
+  EXPECT_EQ(folder.sequences[0].frames.matrix<float>().row(4)[1], -32768.0F);
+  write_npy(path("npy/a.feats.npy"), Tensor(DType::i64, {6, 2}));
+  EXPECT_THAT(refusal(), HasSubstr("integers of 8 or 16 bits"));
+}
+
 TEST_F(Features, WindowsOfTheRoleInTheFilesOrderSequencesSorted) {
   add("c", R"({"role": "train", "indices_train": [3], "indices_eval": [4]})");
   const FeatureFolder folder = read();
@@ -178,7 +195,7 @@ TEST_F(Features, ArraysOfOtherShapesAndTypesAreRefused) {
   const std::pair<const char*, Tensor> cases[] = {
       {"a.feats.npy", floats({12}, std::vector<float>(12, 0))},
       {"a.feats.npy", floats({6, 2, 1}, std::vector<float>(12, 0))},
-      {"a.feats.npy", Tensor(DType::i32, {6, 2})},
+      {"a.feats.npy", Tensor(DType::i64, {6, 2})},
       {"a.xy.npy", floats({5, 2}, std::vector<float>(10, 0))},
       {"a.xy.npy", floats({6, 3}, std::vector<float>(18, 0))},
       {"a.xy.npy", floats({12}, std::vector<float>(12, 0))},

@@ -77,6 +77,8 @@ Picture pad_to_square(const Picture& picture, const PixelNormalization& normaliz
 }
 
 bool is_picture_name(const fs::path& path) {
+  // What macOS leaves beside every file of an archive has its name and no picture inside.
+  if (path.filename().string().starts_with("._")) return false;
   std::string extension = path.extension().string();
   for (char& c : extension) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

@@ -242,7 +242,7 @@ TEST(ListPictures, GoesBelowTheFolderInTheOrderOfPathsAndIgnoresOtherFiles) {
   const Folder folder;
   std::filesystem::create_directories(folder / "b/c");
   for (const char* name : {"z.JPG", "b/c/a.png", "b/x.WebP", "b.bmp", "Z.jpeg", "b/note.txt", "jpg",
-                           "b/c/a.png.part"}) {
+                           "b/c/a.png.part", "b/._a.png"}) {
     testing::put(folder / name, "x");
   }
   std::filesystem::create_directories(folder / "folder.png");

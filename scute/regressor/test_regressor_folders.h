@@ -13,7 +13,7 @@ namespace scute::testing_folders {
 /// Sequences of 90 and 40 random frames of deviation 1, whose windows overlap; the first has more
 /// than a piece of 64.
 inline FeatureFolder random_folder(const RegressorConfig& config, uint64_t seed) {
-  FeatureFolder out{"memory", FeatureRole::eval, {}, {}};
+  FeatureFolder out{"memory", FeatureRole::eval, {}, {}, {}};
   Random random(seed);
   for (const auto& [name, frames] : {std::pair<std::string, int64_t>{"a", 90}, {"b", 40}}) {
     FeatureSequence sequence{name,
