@@ -132,7 +132,8 @@ std::string tables_text(const Plan& plan, const PercentileTables& tables) {
     const auto found = plan.sites.find(std::string(name));
     if (found == plan.sites.end()) continue;
     const auto& [bucket, d] = *found;
-    table.add({bucket, d.policy, grouped(tables.buckets.at(bucket).numel),
+    const int64_t numel = tables.buckets.at(bucket).numel;
+    table.add({bucket, d.policy, numel < 0 ? "not said" : grouped(numel),
                range_text(d.before_lo, d.before_hi), range_text(d.lo, d.hi),
                fixed(100 * d.range_reduction, 1)});
   }

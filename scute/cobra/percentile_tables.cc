@@ -115,6 +115,8 @@ class BucketReader {
   }
 
   void read_numel() {
+    table_.numel = -1;
+    if (find("numel") == nullptr) return;
     const double numel = real("numel");
     // 2^53: beyond it a double no longer holds every integer.
     if (!(numel >= 0 && numel <= 0x1p53) || std::nearbyint(numel) != numel) {
@@ -144,7 +146,8 @@ class BucketReader {
         fail(fmt::format("{}: percentiles", where_), "a dictionary", "another type");
       }
       for (const auto& [key, value] : *dict) {
-        const std::optional<double> percentile = percentile_of(key);
+        const bool bare = !key.empty() && is_digit(key[0]);
+        const std::optional<double> percentile = percentile_of(bare ? "p" + key : key);
         if (!percentile) {
           fail(fmt::format("{}: percentiles", where_), "keys such as p99.9 or p99_9",
                fmt::format("\"{}\"", key));
@@ -158,7 +161,7 @@ class BucketReader {
     }
     std::ranges::sort(table_.percentiles, {}, &std::pair<double, double>::first);
     // A bucket without values has none: what is said of it when it is to be decided is clearer.
-    if (table_.percentiles.empty() && table_.numel > 0) {
+    if (table_.percentiles.empty() && table_.numel != 0) {
       fail(where_, "percentile keys such as p99.9 or p99_9",
            fmt::format("none: the observer never saw the bucket, or its values were not kept; {}",
                        kCollectAgain));

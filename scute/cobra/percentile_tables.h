@@ -20,7 +20,7 @@ namespace scute {
 /// below it.
 struct PercentileTable {
   double min = 0, max = 0;  ///< finite
-  int64_t numel = 0;        ///< values seen, by the file's word
+  int64_t numel = 0;        ///< values seen, by the file's word; -1: it does not say
   /// Number (0 … 100) and value, numbers ascending. Finite values ascend too (up to the rounding of
   /// f32) and lie within [min, max]; NaN where the tool wrote it.
   std::vector<std::pair<double, double>> percentiles;
@@ -45,11 +45,11 @@ bool holds_percentile_tables(const std::string& path);
 
 /// Accepts {"config", "targets", "observers": {bucket: {"mode", "target", "module", "numel", "min",
 /// "max", "percentiles": {"p99.9": …}, "p99.9"…}}} and the flat {bucket: {"min", "max", "numel",
-/// "percentiles"}, "meta"?}. Percentile keys are p99.9 or p99_9, in the bucket or its
-/// "percentiles". Bucket names as normalize_target() knows them. Error "FILE: BUCKET: KEY: expected
-/// …, found …" with the remedy: keys missing, types, min or max not finite, min above max, a
-/// negative numel, no percentile, two values for one, values that fall as percentiles rise, unknown
-/// buckets.
+/// "percentiles"}, "meta"?}; "numel" may be absent. Percentile keys are p99.9 or p99_9, in the
+/// bucket or its "percentiles", there also 99.9. Bucket names as normalize_target() knows them.
+/// Error "FILE: BUCKET: KEY: expected …, found …" with the remedy: keys missing, types, min or max
+/// not finite, min above max, a negative numel, no percentile, two values for one, values that fall
+/// as percentiles rise, unknown buckets.
 PercentileTables read_percentile_tables(const std::string& path);
 /// The same of what such a file holds.
 PercentileTables percentile_tables_of(const TorchValue& root, const std::string& where);

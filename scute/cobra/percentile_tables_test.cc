@@ -141,6 +141,19 @@ TEST(PercentileTables, NumbersMayBeTensorsOfOneElement) {
   EXPECT_EQ(table.numel, 7);
 }
 
+TEST(PercentileTables, WhatThePipelinesDocumentShowsIsEnough) {
+  Dict one = without(bucket(logistic_percentiles()), "numel");
+  EXPECT_EQ(table_from(one).numel, -1);
+  EXPECT_EQ(decide_from_table(Policy::parse("percentile:0.999"), "vision.dino", table_from(one), {})
+                .percentile,
+            99.9);
+  // Keys that were numbers in Python.
+  Dict bare;
+  for (auto& [key, value] : logistic_percentiles()) bare.emplace_back(key.substr(1), value);
+  one = set(one, "percentiles", TorchValue{std::move(bare)});
+  EXPECT_EQ(table_from(one).percentiles, table_from(bucket(logistic_percentiles())).percentiles);
+}
+
 TEST(PercentileTables, MistakesNameFileBucketAndKey) {
   const Dict good = bucket(logistic_percentiles());
   const auto says = [](Dict one) { return message_of([&] { table_from(std::move(one)); }); };
