@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 
@@ -77,13 +79,25 @@ const Tensor* WeightReader::peek(std::string_view name) const {
 }
 
 void WeightReader::finish() const {
-  std::vector<std::string> all = problems_;
+  std::vector<std::string> unknown;
   for (const std::string& name : weights_.names()) {
-    all.push_back(fmt::format("unknown tensor {} {}", name, to_string(weights_.at(name).shape())));
+    unknown.push_back(
+        fmt::format("unknown tensor {} {}", name, to_string(weights_.at(name).shape())));
   }
-  if (all.empty()) return;
+  const size_t count = problems_.size() + unknown.size();
+  if (count == 0) return;
+  // A model of 64 layers under other names has 1,400 problems of two kinds.
+  constexpr size_t kShown = 8;
+  std::vector<std::string> shown;
+  const auto show = [&](const std::vector<std::string>& some, size_t most) {
+    const size_t first = std::min(some.size(), most);
+    shown.insert(shown.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(first));
+    if (first < some.size()) shown.push_back(fmt::format("{} more such", some.size() - first));
+  };
+  show(problems_, kShown);
+  show(unknown, kShown);
   fail(weights_.source(), "exactly the tensors its config describes",
-       fmt::format("{} problem{}: {}", all.size(), all.size() == 1 ? "" : "s", joined(all, "; ")));
+       fmt::format("{} problem{}: {}", count, count == 1 ? "" : "s", joined(shown, "; ")));
 }
 
 }  // namespace scute

@@ -40,7 +40,7 @@ class Weights {
 };
 
 /// Reads a checkpoint strictly: collects every missing, misshapen, non-float or left-over tensor,
-/// so that finish() can name all of them at once.
+/// so that finish() can say them at once.
 class WeightReader {
  public:
   explicit WeightReader(Weights& weights) : weights_(weights) {}
@@ -53,7 +53,8 @@ class WeightReader {
   Tensor take(const std::string& name, const Shape& shape, DType type);
   /// The tensor of this name without taking it, or null: to see which form something is stored in.
   const Tensor* peek(std::string_view name) const;
-  /// Throws one Error that lists every problem and every tensor nobody took.
+  /// Throws one Error that counts every problem and every tensor nobody took and lists the first 8
+  /// of both.
   void finish() const;
 
  private:
