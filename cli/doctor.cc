@@ -8,6 +8,7 @@
 #include "cli/terminal/color.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
+#include "scute/base/names.h"
 #include "scute/base/threads.h"
 #include "scute/kernels/gemm.h"
 #include "scute/kernels/gemm_int8.h"
@@ -65,6 +66,17 @@ void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
   note(suspicious ? Level::warning : Level::ok, "tokenizer",
        fmt::format("{} ids, the model has {} rows", grouped(size), grouped(rows)),
        suspicious ? "is it the one that belongs to this model?" : "");
+}
+
+void Findings::note_description(const ModelDescription& model) {
+  if (!model.ignored.empty()) {
+    note(Level::ok, "ignored",
+         fmt::format("keys of {} that count for nothing in {}: {}", model.config_file,
+                     model.dialect == "Hugging Face" ? "Hugging Face's dialect"
+                                                     : "the state-spaces dialect",
+                     joined(model.ignored, ", ")));
+  }
+  for (const std::string& remark : model.remarks) note(Level::ok, "remark", remark);
 }
 
 int64_t Findings::note_sample(const std::map<std::string, Statistic>& seen,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/terminal/options.h"
+#include "scute/language/model_folder.h"
 #include "scute/observe/statistic.h"
 #include "scute/text/tokenizer.h"
 
@@ -37,6 +38,8 @@ class Findings {
   void note_machine();
   /// Whether the tokenizer may belong to a model of `rows` rows; null: there is none.
   void note_tokenizer(const Tokenizer* tokenizer, int64_t rows);
+  /// Which keys of a language model's config count for nothing, and what else is unusual about it.
+  void note_description(const ModelDescription& model);
   /// Whether all that a sample showed was finite; `shown`: "512 tokens". Gives the bytes of its
   /// histograms.
   int64_t note_sample(const std::map<std::string, Statistic>& seen, const std::string& shown);

@@ -96,6 +96,7 @@ void CobraExamination::model() {
       fmt::format("{}, {} layers of width {}, vocabulary {}",
                   config.language.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2",
                   config.language.layers, config.language.width, config.language.vocabulary));
+  findings.note_description(description_->language);
   if (!description_->low_bit) return;
   std::string formats;
   const Json& scute = description_->json.at("scute", "config.json");

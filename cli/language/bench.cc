@@ -7,6 +7,7 @@
 
 #include "cli/form.h"
 #include "cli/language/bench_latency.h"
+#include "cli/language/described.h"
 #include "cli/language/forward.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
@@ -272,7 +273,7 @@ LanguageModel make_model(const BenchRequest& request) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
   if (!request.model.empty()) {
-    return load_model(describe_model(request.model), request.execution, head);
+    return load_model(described(request.model, request.job.quiet), request.execution, head);
   }
   const MambaConfig config = named_config(request.size());
   return {config, random_weights(config, 42), request.execution, head};

@@ -5,6 +5,7 @@
 
 #include "cli/collecting.h"
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -141,7 +142,7 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
 }
 
 int run(CollectRequest& request, const Call& call, Output& out) {
-  const ModelDescription model = describe_model(request.model);
+  const ModelDescription model = described(request.model, request.job.quiet);
   refuse_same_files({request.out}, request.collect.data);
   refuse_to_replace(request.out);
   { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour

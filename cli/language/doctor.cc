@@ -81,6 +81,7 @@ void Examination::model() {
       fmt::format("{}: {}, {} dialect, {} layers of width {}, vocabulary {}", description_->name,
                   c.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2", description_->dialect,
                   c.layers, c.width, c.vocabulary));
+  findings.note_description(*description_);
   const bool loaded = findings.try_to("weights", "download or convert the checkpoint again", [&] {
     model_.emplace(load_model(*description_, request_.compute, LanguageModel::Head::absent));
   });

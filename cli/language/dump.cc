@@ -3,6 +3,7 @@
 
 #include "cli/dump.h"
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/terminal/options.h"
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
@@ -59,7 +60,7 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
 }
 
 int run(LanguageDumpRequest& request, const Call& call, Output& out) {
-  const ModelDescription description = describe_model(request.model);
+  const ModelDescription description = described(request.model, false);
   const std::vector<Site> sites = dumped_sites(list_sites(description), request);
   const Tensor ids = read_ids(request, description);
   check_memory(sites, description, ids);

@@ -3,6 +3,7 @@
 
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/language/eval_answer.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -108,7 +109,7 @@ void require_finite(const std::string& model, const std::string& not_finite) {
 }
 
 int run(EvalRequest& request, const Call& call, Output& out) {
-  const ModelDescription description = describe_model(request.model);
+  const ModelDescription description = described(request.model, request.job.quiet);
   request.log.check();
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);
@@ -134,7 +135,7 @@ int run(EvalRequest& request, const Call& call, Output& out) {
   answer.items = items_text(scores, work.items);
   std::string against_not_finite;
   if (!request.against.empty()) {
-    const ModelDescription other = describe_model(request.against);
+    const ModelDescription other = described(request.against, request.job.quiet);
     if (other.config.vocabulary != description.config.vocabulary) {
       fail(request.against, fmt::format("a vocabulary of {}", description.config.vocabulary),
            fmt::format("{}", other.config.vocabulary));

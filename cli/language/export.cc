@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/plain_export.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/words.h"
@@ -17,7 +18,7 @@ namespace {
 struct LanguageExportRequest : PlainExportRequest {};
 
 int run(LanguageExportRequest& request, const Call&, Output& out) {
-  const ModelDescription description = describe_model(request.model);
+  const ModelDescription description = described(request.model, false);
   const HoldInterrupts hold;
   PlainExportAnswer answer;
   answer.comparison =

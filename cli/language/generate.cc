@@ -1,5 +1,6 @@
 // scute generate: continues a text, token by token.
 #include "cli/language/generate.h"
+#include "cli/language/described.h"
 
 #include <fmt/format.h>
 
@@ -166,7 +167,7 @@ struct GenerateRequest : GenerateFlags {
 };
 
 int run(GenerateRequest& request, const Call&, Output& out) {
-  const ModelDescription description = describe_model(request.model);
+  const ModelDescription description = described(request.model, request.job.quiet);
   const Tokenizer tokenizer = request.read_tokenizer(description);
   const Beginning begin = read_beginning(request, tokenizer);
   const LanguageModel model =

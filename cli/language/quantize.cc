@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -253,7 +254,7 @@ std::string as_text(const QuantizeRequest& request, const LowBitModel& low, cons
 }
 
 int run(QuantizeRequest& request, const Call&, Output& out) {
-  const ModelDescription model = describe_model(request.model);
+  const ModelDescription model = described(request.model, request.job.quiet);
   if (fs::exists(request.out) && !request.force) {
     fail(request.out, "a folder that does not exist (or --force)", "one that does");
   }

@@ -33,19 +33,13 @@ std::string weights_in(const fs::path& folder) {
     if (fs::exists(folder / name)) return (folder / name).string();
   }
   // Meta's raw files are called dinov2_vitl14_reg4_pretrain.pth.
-  std::vector<std::string> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const std::string ending = entry.path().extension().string();
-    if (ending == ".pt" || ending == ".pth") found.push_back(entry.path().string());
-  }
-  return found.size() == 1 ? found.front() : "";
+  return holds_checkpoint(folder.string()) ? folder.string() : "";
 }
 
 /// The tensors of checkpoints/latest-checkpoint.pt, read when first asked for.
-class Checkpoint {
+class CobraCheckpoint {
  public:
-  explicit Checkpoint(const CobraDescription& model)
+  explicit CobraCheckpoint(const CobraDescription& model)
       : path_((fs::path(model.path) / kCheckpoint).string()) {}
 
   const std::string& path() const { return path_; }
@@ -81,7 +75,7 @@ class Checkpoint {
 };
 
 Weights read_tower(const CobraDescription& model, const VisionConfig& tower,
-                   Checkpoint& checkpoint) {
+                   CobraCheckpoint& checkpoint) {
   // A fully fine-tuned model's own towers; the original loader ignores them (README.md).
   const bool alone = model.config.towers.size() == 1;
   const std::string own =
@@ -100,7 +94,7 @@ Weights read_tower(const CobraDescription& model, const VisionConfig& tower,
   return timm_weights(read_checkpoint(found), tower);
 }
 
-Weights read_projector(const CobraDescription& model, Checkpoint& checkpoint) {
+Weights read_projector(const CobraDescription& model, CobraCheckpoint& checkpoint) {
   const fs::path folder = fs::path(model.path) / "projector";
   const std::string found = weights_in(folder);
   return found.empty() ? checkpoint.part("projector.", folder.string()) : read_checkpoint(found);
@@ -116,7 +110,7 @@ bool same_fill(const CobraDescription& model) {
 }  // namespace
 
 CobraWeights read_cobra_weights(const CobraDescription& model, CobraModel::Parts parts) {
-  Checkpoint checkpoint(model);
+  CobraCheckpoint checkpoint(model);
   CobraWeights out;
   for (const VisionConfig& tower : model.config.towers) {
     out.towers.push_back(read_tower(model, tower, checkpoint));
@@ -130,7 +124,7 @@ CobraWeights read_cobra_weights(const CobraDescription& model, CobraModel::Parts
 ModelDescription cobra_language(const CobraDescription& model) {
   ModelDescription out = model.language;
   if (!weights_in(out.path).empty()) return out;
-  Checkpoint checkpoint(model);
+  CobraCheckpoint checkpoint(model);
   out.embedded = std::make_shared<const ModelDescription::Embedded>(ModelDescription::Embedded{
       checkpoint.part("llm_backbone.llm.", out.path), hash_cobra(model)});
   return out;

@@ -10,6 +10,7 @@
 #include "scute/cobra/percentile_tables.h"
 #include "scute/cobra/quantize_job.h"
 #include "scute/language/stored_weight.h"
+#include "scute/language/tokenizer_files.h"
 
 namespace scute {
 namespace {
@@ -60,6 +61,7 @@ CobraQuantizeJob::CobraQuantizeJob(const CobraDescription& model, const Plan& pl
       hash_(language_.embedded ? language_.embedded->sha256 : hash_cobra(model)),
       filter_(model.config, options.include, options.exclude),
       ranges_(model, plan, statistics, options.policy, hash_) {
+  check_tokenizer(language_);
   const std::vector<std::string> known = cobra_buckets(model.config);
   for (const auto& [bucket, format] : options.buckets) {
     if (std::ranges::find(known, bucket) == known.end()) {

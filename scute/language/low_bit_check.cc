@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
@@ -60,11 +61,53 @@ void check_twins(const Weights& weights, const ModelDescription& model,
   }
 }
 
+[[noreturn]] void refuse_foreign(const std::string& where, const std::string& method) {
+  fail(where, "float weights, or a folder that scute quantize wrote",
+       fmt::format("weights quantized by another tool: {}; quantize the float model instead",
+                   method));
+}
+
+/// Tensors that only other tools' quantized layers have.
+void refuse_foreign_tensors(const std::vector<std::string>& names, const std::string& where) {
+  struct Foreign {
+    std::string_view ending;
+    const char* method;
+  };
+  constexpr std::array<Foreign, 7> kForeign = {{{".qweight", "gptq or awq"},
+                                                {".qzeros", "gptq or awq"},
+                                                {".absmax", "bitsandbytes, 4 bits"},
+                                                {".SCB", "bitsandbytes, 8 bits"},
+                                                {".weight_scale_inv", "fp8"},
+                                                {".W_q", "hqq"},
+                                                {"._data", "quanto"}}};
+  for (const std::string& name : names) {
+    for (const Foreign& foreign : kForeign) {
+      if (!name.ends_with(foreign.ending)) continue;
+      refuse_foreign(where, fmt::format("{} (it has {})", foreign.method, name));
+    }
+  }
+}
+
 }  // namespace
+
+void refuse_foreign_method(const ModelDescription& model) {
+  const Json* said = model.json.find("quantization_config");
+  if (model.low_bit || said == nullptr || !said->is_object()) return;
+  const Json* method = said->find("quant_method");
+  const std::string name =
+      method != nullptr && method->is_string() ? method->as_string("") : "an unnamed method";
+  // What scute itself writes there; without its own object beside, the tensors tell.
+  if (name == "compressed-tensors") return;
+  const Json* bits = said->find("bits");
+  refuse_foreign(
+      fmt::format("{}/{}: quantization_config", model.path, model.config_file),
+      bits != nullptr && bits->is_int() ? fmt::format("{}, {} bits", name, bits->dump()) : name);
+}
 
 void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const std::vector<std::string> names = weights.names();
   if (!model.low_bit) {
+    refuse_foreign_tensors(names, model.path);
     const auto scale = std::ranges::find_if(
         names, [](const std::string& name) { return name.ends_with(".weight_scale"); });
     if (scale == names.end()) return;

@@ -10,4 +10,7 @@ namespace scute {
 /// naming the first tensor that is not so.
 void check_low_bit(const Weights& weights, const ModelDescription& model);
 
+/// Error naming the method when config.json says that another tool quantized the weights.
+void refuse_foreign_method(const ModelDescription& model);
+
 }  // namespace scute

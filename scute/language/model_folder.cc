@@ -20,11 +20,77 @@ namespace fs = std::filesystem;
 constexpr int64_t kConfigLimit = int64_t{16} << 20;
 constexpr int64_t kTokenizerLimit = int64_t{1} << 30;
 constexpr const char* kEmbedding = "backbone.embedding.weight";
+const std::string kBackbone = "backbone.", kHead = "lm_head.";
 
 std::string tokenizer_path(const ModelDescription& model, const std::string& override_file) {
   if (!override_file.empty()) return override_file;
   const fs::path own = fs::path(model.path) / "tokenizer.json";
   return fs::exists(own) ? own.string() : "";
+}
+
+/// What stands before "layers.0." in the names: "backbone.", "model.", "net.backbone.", …;
+/// "backbone." when nothing tells.
+std::string stem_of(const std::vector<std::string>& names) {
+  constexpr std::string_view kLayer = "layers.0.";
+  for (const std::string& name : names) {
+    const size_t at = name.find(kLayer);
+    if (at != name.npos && (at == 0 || name[at - 1] == '.')) return name.substr(0, at);
+  }
+  return kBackbone;
+}
+
+/// What is unusual about the weight files; nothing when there are none or they cannot be read,
+/// which whoever loads them says.
+void remark_on_files(ModelDescription& out) {
+  try {
+    Checkpoint checkpoint = open_checkpoint(out.path);
+    out.remarks.insert(out.remarks.end(), checkpoint.remarks.begin(), checkpoint.remarks.end());
+    if (std::string sentence = use_plain_names(checkpoint.weights); !sentence.empty()) {
+      out.remarks.push_back(std::move(sentence));
+    }
+  } catch (const Error&) {
+    return;
+  }
+}
+
+/// Mistral's params.json in state-spaces' words. It says nothing of state, heads and taps; the
+/// tensors do.
+Json of_params(const Json& params, const std::string& folder) {
+  const std::string where = folder + "/params.json";
+  const auto integer = [&](const char* key) {
+    return params.at(key, where).as_int(fmt::format("{}: {}", where, key));
+  };
+  if (!holds_checkpoint(folder)) {
+    fail(folder,
+         "consolidated.safetensors beside params.json (Mistral's layout), or config.json and "
+         "model.safetensors (the same repository's Hugging Face layout)",
+         "neither");
+  }
+  Weights weights = read_checkpoint(folder);
+  use_plain_names(weights);
+  const Shape heads = weights.at("backbone.layers.0.mixer.dt_bias").shape();
+  const Shape conv = weights.at("backbone.layers.0.mixer.conv1d.weight").shape();
+  const Shape out_proj = weights.at("backbone.layers.0.mixer.out_proj.weight").shape();
+  const int64_t width = integer("dim"), groups = integer("n_groups");
+  if (heads.size() != 1 || conv.size() != 3 || out_proj.size() != 2 || heads[0] < 1 || width < 1 ||
+      groups < 1 || groups > conv[0]) {
+    fail(where, "Mamba-2 tensors beside it", "others");
+  }
+  Json ssm = Json::object(), out = Json::object();
+  ssm["layer"] = "Mamba2";
+  ssm["ngroups"] = groups;
+  ssm["headdim"] = out_proj[1] / heads[0];
+  ssm["d_state"] = (conv[0] - out_proj[1]) / (2 * groups);
+  ssm["d_conv"] = conv[2];
+  ssm["expand"] = static_cast<double>(out_proj[1]) / static_cast<double>(width);
+  out["d_model"] = width;
+  out["n_layer"] = integer("n_layers");
+  for (const char* key : {"vocab_size", "rms_norm", "residual_in_fp32", "fused_add_norm",
+                          "pad_vocab_size_multiple", "tie_embeddings"}) {
+    out[key] = params.at(key, where);
+  }
+  out["ssm_cfg"] = std::move(ssm);
+  return out;
 }
 
 }  // namespace
@@ -37,7 +103,9 @@ ModelDescription describe_model(const std::string& folder) {
          regressor ? "a file; a regressor's checkpoint is for scute eval and scute export"
                    : "no such folder");
   }
-  const std::string file = (root / "config.json").string();
+  const bool mistral = !fs::exists(root / "config.json") && fs::exists(root / "params.json");
+  const std::string name = mistral ? "params.json" : "config.json";
+  const std::string file = (root / name).string();
   if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
   const Json json = Json::parse(read_text(file, kConfigLimit), file);
   if (const Json* model = json.find("model");
@@ -46,21 +114,41 @@ ModelDescription describe_model(const std::string& folder) {
          "Cobra, a vision-language model, which collect, sites, quantize, eval, generate and bench "
          "know");
   }
-  ModelDescription out = describe_config(json, file);
+  ModelDescription out = describe_config(mistral ? of_params(json, folder) : json, file);
+  out.config_file = name;
+  if (mistral) {
+    out.remarks.push_back(
+        "params.json is Mistral's layout; what it leaves unsaid was taken from the tensors");
+  }
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
+  if (!out.low_bit) remark_on_files(out);
   return out;
 }
 
-void use_plain_names(Weights& weights) {
-  constexpr std::string_view kHuggingFace = "backbone.embeddings.";
-  for (const std::string& name : weights.names()) {
-    if (!name.starts_with(kHuggingFace)) continue;
-    weights.rename(name, "backbone.embedding." + name.substr(kHuggingFace.size()));
+std::string use_plain_names(Weights& weights) {
+  const std::vector<std::string> names = weights.names();
+  const std::string stem = stem_of(names);
+  const auto rename = [&](const std::string& name, std::string to) {
+    constexpr std::string_view kPlural = "backbone.embeddings.";
+    if (to.starts_with(kPlural)) to = "backbone.embedding." + to.substr(kPlural.size());
+    if (to != name) weights.rename(name, std::move(to));
+  };
+  for (const std::string& name : names) {
+    const size_t head = name.find(kHead);
+    if (head != name.npos && (head == 0 || name[head - 1] == '.')) {
+      rename(name, name.substr(head));
+    } else {
+      rename(name, name.starts_with(stem) ? kBackbone + name.substr(stem.size()) : name);
+    }
   }
+  if (stem == kBackbone) return "";
+  return stem.empty() ? "no tensor's name begins with backbone.: it was added"
+                      : fmt::format("the tensors are called {}… instead of backbone.…", stem);
 }
 
 Weights read_weights(const ModelDescription& model) {
+  refuse_foreign_method(model);
   Weights weights = model.embedded ? model.embedded->weights : read_checkpoint(model.path);
   use_plain_names(weights);
   if (model.config.tied_head && weights.contains("lm_head.weight") &&
@@ -109,7 +197,7 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model, const Tex
 
 std::string hash_model(const ModelDescription& model) {
   if (model.embedded) return model.embedded->sha256;
-  std::vector<std::string> files{(fs::path(model.path) / "config.json").string()};
+  std::vector<std::string> files{(fs::path(model.path) / model.config_file).string()};
   for (const std::string& file : checkpoint_files(model.path)) files.push_back(file);
   Sha256 all;
   for (const std::string& file : files) {

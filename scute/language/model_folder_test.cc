@@ -4,83 +4,18 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <filesystem>
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
+#include "scute/language/quantize.h"
 #include "scute/language/random_model.h"
 
 namespace scute {
 namespace {
 
 using testing::HasSubstr;
-
-ModelDescription from(const std::string& json) {
-  return describe_config(Json::parse(json, "config.json"), "config.json");
-}
-
-std::string problem(const std::string& json) {
-  try {
-    from(json);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-TEST(DescribeConfig, StateSpacesMamba1HasItsDefaults) {
-  const auto m = from(R"({"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {}})");
-  EXPECT_EQ(m.dialect, "state-spaces");
-  EXPECT_EQ(m.config.mixer, MixerKind::mamba1);
-  EXPECT_EQ(m.config.vocabulary, 50280);
-  EXPECT_EQ(m.vocabulary_unpadded, 50277);
-  EXPECT_EQ(m.config.inner, 1536);
-  EXPECT_EQ(m.config.dt_rank, 48);
-  EXPECT_EQ(m.config.state, 16);
-  EXPECT_TRUE(m.config.tied_head);
-}
-
-TEST(DescribeConfig, StateSpacesMamba2OfEightBillion) {
-  const auto m = from(R"({"d_model": 4096, "n_layer": 56, "vocab_size": 256000,
-      "pad_vocab_size_multiple": 128, "tie_embeddings": false,
-      "ssm_cfg": {"layer": "Mamba2", "ngroups": 8, "chunk_size": 128}})");
-  EXPECT_EQ(m.config.heads, 128);
-  EXPECT_EQ(m.config.groups, 8);
-  EXPECT_EQ(m.config.state, 128);
-  EXPECT_EQ(m.config.projected(), 18560);
-  EXPECT_EQ(m.config.conv_channels(), 10240);
-  EXPECT_FALSE(m.config.tied_head);
-}
-
-TEST(DescribeConfig, HuggingFaceMamba2WithInfinity) {
-  const auto m = from(R"({"model_type": "mamba2", "hidden_size": 64, "num_hidden_layers": 2,
-      "state_size": 16, "num_heads": 8, "head_dim": 16, "n_groups": 2, "expand": 2,
-      "vocab_size": 112, "time_step_limit": [0.0, Infinity], "tie_word_embeddings": true})");
-  EXPECT_EQ(m.dialect, "Hugging Face");
-  EXPECT_TRUE(std::isinf(m.config.dt_max));
-  EXPECT_EQ(m.config.groups, 2);
-}
-
-TEST(DescribeConfig, NamesWhatItDoesNotCompute) {
-  const std::string base = R"("d_model": 64, "n_layer": 2, "vocab_size": 100)";
-  EXPECT_THAT(problem("{" + base + R"(, "attn_layer_idx": [1]})"), HasSubstr("attn_layer_idx"));
-  EXPECT_THAT(problem("{" + base + R"(, "d_intermediate": 128})"), HasSubstr("d_intermediate"));
-  EXPECT_THAT(problem("{" + base + R"(, "rms_norm": false})"), HasSubstr("rms_norm"));
-  EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"layer": "Mamba3"}})"), HasSubstr("Mamba3"));
-  EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"bias": true}})"), HasSubstr("bias"));
-  EXPECT_THAT(problem("{" + base + R"(, "pad_vocab_size_multiple": 0})"), HasSubstr("at least 1"));
-  EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"layer": "Mamba2", "headdim": 24}})"),
-              HasSubstr("headdim"));
-  EXPECT_THAT(problem(R"({"d_model": "64", "n_layer": 2, "vocab_size": 100})"),
-              HasSubstr("d_model"));
-  EXPECT_THAT(problem(R"({"d_model": 64})"), HasSubstr("n_layer"));
-  EXPECT_THAT(problem(R"({"model_type": "llama"})"), HasSubstr("llama"));
-  EXPECT_THAT(problem(R"({"d_model": 9000000000, "n_layer": 2, "vocab_size": 100})"),
-              HasSubstr("model width"));
-  EXPECT_THAT(problem("[]"), HasSubstr("Mamba config"));
-}
 
 /// A folder of its own for each test, removed afterwards.
 class ModelFolder : public testing::Test {
@@ -146,6 +81,120 @@ TEST_F(ModelFolder, ATiedHeadMayBeStoredTwiceButNotDiffer) {
   EXPECT_EQ(load_problem(), "");
   write_weights();
   EXPECT_THAT(load_problem(), HasSubstr("missing lm_head.weight"));
+}
+
+TEST_F(ModelFolder, NamesMayBeginWithSomethingElse) {
+  write_config();
+  const auto remark = [&](const std::string& from, const std::string& to) {
+    write_weights([&](Weights& w) {
+      for (const std::string& name : w.names()) {
+        w.rename(name, to + name.substr(from.size()));
+      }
+    });
+    EXPECT_EQ(load_problem(), "") << to;
+    const ModelDescription model = describe_model(folder());
+    return model.remarks.empty() ? "" : model.remarks.back();
+  };
+  EXPECT_EQ(remark("", ""), "");
+  EXPECT_THAT(remark("", "net."), HasSubstr("net.backbone."));
+  EXPECT_THAT(remark("backbone.", ""), HasSubstr("backbone."));
+  EXPECT_THAT(remark("backbone.", "decoder."), HasSubstr("decoder.…"));
+  EXPECT_THAT(remark("", "_orig_mod."), HasSubstr("_orig_mod."));
+}
+
+TEST_F(ModelFolder, ProblemsAreCountedAndTheFirstSaid) {
+  write_config();
+  write_weights([](Weights& w) {
+    for (const std::string& name : w.names()) {
+      if (name.starts_with("backbone.layers")) w.rename(name, "backbone.blocks" + name.substr(15));
+    }
+  });
+  const std::string text = load_problem();
+  EXPECT_THAT(text, HasSubstr("40 problems"));
+  EXPECT_THAT(text, HasSubstr("12 more such"));
+  EXPECT_LT(text.size(), 2000U);
+}
+
+TEST_F(ModelFolder, WeightsOfOtherToolsAreRefusedByTheirMethod) {
+  write_weights();
+  write_config(R"(, "quantization_config": {"quant_method": "gptq", "bits": 4})");
+  EXPECT_THAT(load_problem(), HasSubstr("another tool: gptq, 4 bits"));
+  write_config();
+  write_weights([](Weights& w) {
+    w.rename("backbone.layers.0.mixer.in_proj.weight", "backbone.layers.0.mixer.in_proj.qweight");
+  });
+  EXPECT_THAT(load_problem(), HasSubstr("another tool: gptq or awq"));
+  write_weights([](Weights& w) {
+    w.add("backbone.layers.0.mixer.in_proj.weight.absmax", Tensor(DType::f32, {4}));
+  });
+  EXPECT_THAT(load_problem(), HasSubstr("bitsandbytes"));
+}
+
+/// The logits of a few tokens, as bytes.
+std::vector<float> logits_of(const std::string& folder) {
+  const LanguageModel model =
+      load_model(describe_model(folder), Compute::f32, LanguageModel::Head::packed);
+  const std::vector<int32_t> ids{1, 5, 3, 7, 2, 30, 11, 4};
+  Run run;
+  State state = model.new_state();
+  const auto hidden = run.matrix(std::ssize(ids), model.config().width);
+  model.hidden(run, ids, state, hidden);
+  Tensor out(DType::f32, {std::ssize(ids), model.config().vocabulary});
+  model.logits(run, hidden, out.mutable_matrix<float>());
+  const auto values = out.values<float>();
+  return {values.begin(), values.end()};
+}
+
+TEST_F(ModelFolder, LeftoversOfTheOtherDialectChangeNoBit) {
+  std::filesystem::copy("tests/golden/mamba1-f32/model.safetensors",
+                        folder() + "/model.safetensors");
+  const auto logits = [&](const std::string& epsilon, const std::string& leftovers) {
+    write_file(
+        folder() + "/config.json",
+        R"({"model_type": "mamba", "hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 40,
+                   "state_size": 5, "conv_kernel": 3, "expand": 2, "layer_norm_epsilon": )" +
+            epsilon + leftovers + "}");
+    return logits_of(folder());
+  };
+  const std::string leftovers = R"(, "d_model": 48, "n_layer": 1, "ssm_cfg": {"d_state": 16},
+      "rms_norm": false, "pad_vocab_size_multiple": 16, "tie_embeddings": false, "d_inner": 9)";
+  const auto plain = logits("0.1", "");
+  EXPECT_EQ(logits("0.1", leftovers), plain);
+  EXPECT_NE(logits("1e-5", leftovers), plain);
+  EXPECT_EQ(logits("1e-5", leftovers), logits_of("tests/golden/mamba1-f32"));
+}
+
+TEST_F(ModelFolder, TensorsAreCheckedBeforeAnyWork) {
+  write_weights();
+  write_config(R"(, "pad_vocab_size_multiple": 3)");
+  EXPECT_THAT([&] { quantize(describe_model(folder()), Plan{}, nullptr, nullptr, {}); },
+              testing::ThrowsMessage<Error>(HasSubstr("has the shape (256, 64), not (258, 64)")));
+  write_config();
+  std::filesystem::copy("examples/tiny-mamba1/tokenizer.json", folder() + "/tokenizer.json");
+  EXPECT_THAT([&] { quantize(describe_model(folder()), Plan{}, nullptr, nullptr, {}); },
+              testing::ThrowsMessage<Error>(HasSubstr("at most 256 ids")));
+}
+
+TEST_F(ModelFolder, ReadsMistralsLayout) {
+  const MambaConfig config = named_config("mamba2-tiny");
+  Weights weights = random_weights(config, 1);
+  std::vector<NamedTensor> tensors;
+  for (const std::string& name : weights.names()) {
+    tensors.push_back({"model." + name, weights.at(name)});
+  }
+  write_safetensors(folder() + "/consolidated.safetensors", tensors, {});
+  write_file(folder() + "/params.json",
+             R"({"dim": 64, "n_layers": 2, "vocab_size": 256, "n_groups": 1, "rms_norm": true,
+                 "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 1,
+                 "tie_embeddings": true, "model_type": "mamba"})");
+  EXPECT_EQ(load_problem(), "");
+  const ModelDescription model = describe_model(folder());
+  EXPECT_EQ(model.config.state, config.state);
+  EXPECT_EQ(model.config.heads, config.heads);
+  EXPECT_EQ(model.remarks.size(), 3U);
+  EXPECT_EQ(hash_model(model).size(), 64U);
+  std::filesystem::remove(folder() + "/consolidated.safetensors");
+  EXPECT_THAT(load_problem(), HasSubstr("consolidated.safetensors"));
 }
 
 TEST_F(ModelFolder, SaysWhatAFolderLacks) {

@@ -8,6 +8,8 @@
 #include "scute/language/collect.h"
 #include "scute/language/low_bit_config.h"
 #include "scute/language/stored_weight.h"
+#include "scute/language/tokenizer_files.h"
+#include "scute/models/language/check_weights.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -66,6 +68,8 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
       hessians_(hessians),
       weights_(read_weights(model)),
       scales_(plan, model) {
+  check_tokenizer(model);
+  check_language_weights(config_, weights_);
   if (options.gptq && hessians == nullptr) {
     fail("--gptq", "texts (--data FILE) or saved Hessians (--hessians FILE)", "neither");
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -58,6 +59,18 @@ std::vector<int32_t> end_tokens(const ModelDescription& model) {
   const Json* given = model.json.is_object() ? model.json.find(kKey) : nullptr;
   if (given == nullptr) return {};
   return token_ids(*given, model.path + "/config.json: " + kKey, model.config.vocabulary);
+}
+
+void check_tokenizer(const ModelDescription& model) {
+  ModelDescription of_any_size = model;
+  of_any_size.config.vocabulary = std::numeric_limits<int64_t>::max();
+  try {
+    const auto tokenizer = load_tokenizer(of_any_size);
+    if (!tokenizer || tokenizer->size() <= model.config.vocabulary) return;
+  } catch (const Error&) {
+    return;
+  }
+  load_tokenizer(model);
 }
 
 }  // namespace scute

@@ -1,4 +1,4 @@
-// What a model's folder holds beside its weights for text: copied, and what ends a text.
+// What a model's folder holds beside its weights for text: checked, copied, and what ends a text.
 #pragma once
 
 #include <cstdint>
@@ -18,5 +18,9 @@ void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
 /// The ids that end a text: eos_token_id of generation_config.json, else of config.json, a number
 /// or a list of them; nothing when neither says. Error naming file and value for anything else.
 std::vector<int32_t> end_tokens(const ModelDescription& model);
+
+/// Error when the folder's tokenizer knows more ids than the model has rows: what would be written
+/// could not be used. One that cannot be read is left to whoever needs it.
+void check_tokenizer(const ModelDescription& model);
 
 }  // namespace scute

@@ -39,17 +39,21 @@ ModelKind kind_of_file(const fs::path& path) {
   if (folder.empty()) folder = ".";
   std::error_code ignored;
   const bool inside = fs::is_regular_file(folder / "config.json", ignored);
+  const bool torch = path.extension() == ".pth" || path.extension() == ".ckpt";
+  if (torch && !inside) return ModelKind::regressor;
   fail(path.string(), "a model: a folder with a config.json, or a regressor's checkpoint, .pt",
        inside ? fmt::format("a file; give its folder, {}", folder.string())
               : "a file; give its folder");
 }
 
 bool holds_weights(const fs::path& folder) {
-  constexpr std::array<std::string_view, 4> kEndings{".safetensors", ".bin", ".pt", ".pth"};
+  constexpr std::array<std::string_view, 5> kEndings{".safetensors", ".bin", ".pt", ".pth",
+                                                     ".ckpt"};
   std::error_code ignored;
   const fs::directory_iterator files(folder, ignored);
   return std::any_of(begin(files), end(files), [&](const fs::directory_entry& entry) {
     const std::string ending = entry.path().extension().string();
+    if (entry.path().filename().string().starts_with('.')) return false;
     return std::ranges::find(kEndings, ending) != kEndings.end();
   });
 }

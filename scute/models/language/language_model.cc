@@ -7,6 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
+#include "scute/models/language/check_weights.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -23,6 +24,36 @@ using SitesOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1
 RawMixer read_mixer(WeightReader& reader, const std::string& prefix, const MambaConfig& config) {
   if (config.mixer == MixerKind::mamba1) return Mamba1Mixer::Raw(reader, prefix, config);
   return Mamba2Mixer::Raw(reader, prefix, config);
+}
+
+/// Every tensor of a model, found and of its shape.
+struct LanguageTensors {
+  LinearTensors table;
+  std::vector<Tensor> norms;
+  std::vector<RawMixer> mixers;
+  Tensor norm_f;
+  LinearTensors head;
+};
+
+LanguageTensors read_tensors(const MambaConfig& config, Weights& weights) {
+  WeightReader reader(weights);
+  LanguageTensors out;
+  out.table = LinearTensors(reader, "backbone.embedding", config.vocabulary, config.width);
+  for (int64_t i = 0; i < config.layers; ++i) {
+    const std::string prefix = fmt::format("backbone.layers.{}.", i);
+    out.norms.push_back(reader.take(prefix + "norm.weight", {config.width}));
+    out.mixers.push_back(read_mixer(reader, prefix + "mixer.", config));
+  }
+  out.norm_f = reader.take("backbone.norm_f.weight", {config.width});
+  out.head = out.table;
+  if (!config.tied_head) {
+    out.head = LinearTensors(reader, "lm_head", config.vocabulary, config.width);
+  } else if (reader.contains("lm_head.input_scale")) {
+    out.head.name = "lm_head";  // whose scale an error is to name
+    out.head.input_scale = reader.take("lm_head.input_scale", {1});
+  }
+  reader.finish();
+  return out;
 }
 
 const MambaConfig& checked(const MambaConfig& config, const Scheme& scheme,
@@ -114,28 +145,9 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
 void LanguageModel::build(Weights weights, const Execution& execution, Head head) {
   const MambaConfig& config = config_;
   eight_bit_ = eight_bit_layers(weights);
-  WeightReader reader(weights);
-  LinearTensors table(reader, "backbone.embedding", config.vocabulary, config.width);
-
   // First every tensor is found and checked, then layer after layer is packed, which gives the
   // mapped memory of its checkpoint tensors back.
-  std::vector<Tensor> norms;
-  std::vector<RawMixer> raw;
-  for (int64_t i = 0; i < config.layers; ++i) {
-    const std::string prefix = fmt::format("backbone.layers.{}.", i);
-    norms.push_back(reader.take(prefix + "norm.weight", {config.width}));
-    raw.push_back(read_mixer(reader, prefix + "mixer.", config));
-  }
-  const Tensor norm_f = reader.take("backbone.norm_f.weight", {config.width});
-  LinearTensors head_tensors = table;
-  if (!config.tied_head) {
-    head_tensors = LinearTensors(reader, "lm_head", config.vocabulary, config.width);
-  } else if (reader.contains("lm_head.input_scale")) {
-    head_tensors.name = "lm_head";  // whose scale an error is to name
-    head_tensors.input_scale = reader.take("lm_head.input_scale", {1});
-  }
-  reader.finish();
-
+  auto [table, norms, raw, norm_f, head_tensors] = read_tensors(config, weights);
   if (table.eight_bit_input()) {
     fail("backbone.embedding.input_scale", "no such tensor: ids are not rounded", "one");
   }
@@ -151,6 +163,10 @@ void LanguageModel::build(Weights weights, const Execution& execution, Head head
     blocks_.push_back({to_vector(norms[i]), std::visit(pack, std::move(raw[i]))});
   }
   if (head == Head::packed) head_ = Linear(head_tensors, execution);
+}
+
+void check_language_weights(const MambaConfig& config, Weights weights) {
+  read_tensors(config, weights);
 }
 
 State LanguageModel::new_state(int64_t sequence) const {
