@@ -114,6 +114,7 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
       [&](const PassControl& how) { return collect_regressor(checkpoint, request.collect, how); });
   if (!measured) return collecting.exit_code();
   const RegressorCollectResult& result = *measured;
+  for (const std::string& remark : result.remarks) warn(remark);
 
   const HoldInterrupts hold;
   write_statistics(request.out, result.statistics);

@@ -67,6 +67,9 @@ void RegressorExamination::checkpoint() {
                  fmt::format("{} variant, Din {}, K {}, {} blocks of width {}",
                              c.variant == RegressorConfig::Variant::slim ? "slim" : "origin",
                              c.features, c.window, c.layers, c.width));
+  for (const std::string& remark : checkpoint_->remarks) {
+    findings_.note(Level::ok, "remark", remark);
+  }
   findings_.note(Level::ok, "weights",
                  fmt::format("complete and finite; {} packed",
                              bytes_text(build_regressor(*checkpoint_).bytes())));
@@ -99,6 +102,9 @@ void RegressorExamination::features(FeatureRole role) {
   } else if (!findings_.try_to(subject, "docs/formats.md: Regressor says what the folder holds",
                                look)) {
     return;
+  }
+  for (const std::string& remark : folder->remarks) {
+    findings_.note(Level::warning, subject, remark, "list each window once");
   }
   int64_t frames = 0;
   NonFinite found;

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "scute/base/error.h"
+#include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/regressor/checkpoint_keys.h"
 #include "scute/regressor/checkpoint_settings.h"
@@ -28,6 +29,7 @@ struct Sorted {
   Weights weights;
   std::vector<std::string> layers;  ///< that have scales, in the file's order
   std::map<std::string, StoredScales> scales;
+  std::string prefix;  ///< of every name, dropped
 };
 
 std::string own_name(const RegressorKey& key) {
@@ -49,10 +51,16 @@ void add_scale(const RegressorKey& key, const Tensor& tensor, const std::string&
 }
 
 Sorted sort_keys(const TorchValue::Dict& state, const std::string& path) {
-  Sorted out{Weights(path), {}, {}};
-  for (const auto& [name, value] : state) {
+  Sorted out{Weights(path), {}, {}, {}};
+  std::vector<std::string> names;
+  for (const auto& [name, value] : state) names.push_back(name);
+  out.prefix = wrapper_prefix(names);
+  for (const auto& [full, value] : state) {
     const auto* tensor = std::get_if<Tensor>(&value.value);
-    if (tensor == nullptr) fail(path, "tensors in its state_dict", name + ", which is none");
+    if (tensor == nullptr) {
+      fail(path, "tensors in its state_dict", fmt::format("{}: {}", full, no_tensor_text(value)));
+    }
+    const std::string name = full.substr(out.prefix.size());
     const auto key = parse_regressor_key(name);
     if (!key) {
       out.weights.add(name, *tensor);
@@ -195,6 +203,7 @@ RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std
   out.config = regressor_config(out.cfg, out.arch, variant_of(sorted.weights, path), path);
   out.quantization = regressor_quantization(out.arch, path);
   out.training = regressor_training(root, path);
+  if (!sorted.prefix.empty()) out.remarks.push_back(prefix_remark(sorted.prefix));
 
   const RegressorTensors tensors(out.config, sorted.weights);
   require_finite(sorted.weights, path);

@@ -66,8 +66,9 @@ struct RegressorCheckpoint {
   std::optional<Plan> plan;
   std::optional<StatisticsSet> statistics;
   RegressorTraining training;
-  TorchValue cfg, arch;  ///< as stored, for whoever writes the checkpoint again
-  Weights weights;       ///< under the names of models/regressor_tensors.h, all there and no other
+  std::vector<std::string> remarks;  ///< what is unusual about its names, a sentence each
+  TorchValue cfg, arch;              ///< as stored, for whoever writes the checkpoint again
+  Weights weights;  ///< under the names of models/regressor_tensors.h, all there and no other
 };
 
 /// Error naming what is wrong: another file, a pickled module (its class), a config that makes no

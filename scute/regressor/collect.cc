@@ -61,6 +61,8 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
 
   RegressorCollectResult result;
   result.listed = folder.windows();
+  result.remarks = checkpoint.remarks;
+  result.remarks.insert(result.remarks.end(), folder.remarks.begin(), folder.remarks.end());
   result.wanted = windows_in(all);
   result.windows_planned = windows_in(pieces);
   Measurement measurement(sites, {.fine = options.fine, .per_channel = options.per_channel},

@@ -37,6 +37,7 @@ struct RegressorCollectResult {
   int64_t windows_planned = 0;            ///< of those, after skip and take
   int64_t windows = 0, pieces = 0;        ///< measured
   NonFinite found;                        ///< in the frames of the sequences
+  std::vector<std::string> remarks;       ///< of checkpoint and folder, a sentence each
   bool interrupted = false;               ///< what was finished, in order, is here
 };
 

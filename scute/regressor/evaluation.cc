@@ -28,6 +28,8 @@ class Evaluation {
         target_(read(options.target)) {
     out_.set = positions_of(target_);
     out_.features_sha256 = hash_features(target_);
+    out_.remarks = checkpoint_.remarks;
+    out_.remarks.insert(out_.remarks.end(), target_.remarks.begin(), target_.remarks.end());
   }
 
   void calibrate();
