@@ -6,6 +6,7 @@
 #include "cli/experiments/experiment_flags.h"
 #include "cli/experiments/run_experiment.h"
 #include "cli/form.h"
+#include "cli/language/described.h"
 
 namespace scute::cli {
 namespace {
@@ -27,6 +28,7 @@ int run(RunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
   use_rule(request.rule, "quamba", "auto", setting);
+  described(request.model, flags.job.quiet);
   const auto work = [&](RunHow how) {
     Subject subject(flags.subject(request.model), std::move(how));
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);

@@ -4,6 +4,7 @@
 
 #include "cli/experiments/sweep_work.h"
 #include "cli/form.h"
+#include "cli/language/described.h"
 #include "cli/terminal/words.h"
 
 namespace scute::cli {
@@ -37,6 +38,7 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   work.scored = !flags.subject("").score.empty();
   work.settings = request.sweep.settings(flags.setting(call.command()), formats);
   work.subject = [&flags](const std::string& model, RunHow how) {
+    described(model, flags.job.quiet);
     return std::make_unique<Subject>(flags.subject(model), std::move(how));
   };
   work.checkpoint = [&flags](const std::string& name, const Setting& setting) {
