@@ -148,6 +148,7 @@ void read_state_spaces(const Json& json, const std::string& where, ModelDescript
     fail(reader.at("attn_layer_idx"), "no attention layer", attention->dump());
   }
   reader.find("attn_cfg");  // of layers that there are none of
+  for (const char* key : {"bidirectional", "rcps"}) reader.require(key, false);  // Caduceus
 
   const Json none = Json::object();
   const Json* ssm_json = reader.find("ssm_cfg");
@@ -202,6 +203,7 @@ void read_hugging_face(const Json& json, const std::string& where, ModelDescript
   c.taps = reader.integer("conv_kernel", 4);
   c.conv_bias = reader.flag("use_conv_bias", true);
   reader.require("use_bias", false);
+  reader.require("use_bcdt_rms", false);  // Falcon-Mamba's norms, in older converted configs
   reader.require_silu("hidden_act");
   remark_on_residual(reader, out);
   if (one) {

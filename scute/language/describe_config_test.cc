@@ -196,6 +196,10 @@ TEST(DescribeConfig, OtherModelsAreRefusedByName) {
       HasSubstr("\"caduceus\", a model that is not known"));
   EXPECT_THAT(problem(R"({"model_type": "mamba", "architectures": ["FalconMambaForCausalLM"]})"),
               HasSubstr("FalconMamba"));
+  EXPECT_THAT(problem(R"({"model_type": "mamba", "use_bcdt_rms": true})"),
+              HasSubstr("use_bcdt_rms"));
+  EXPECT_THAT(problem(R"({"d_model": 24, "n_layer": 2, "vocab_size": 8, "bidirectional": true})"),
+              HasSubstr("bidirectional"));
   EXPECT_THAT(problem(R"({"d_model": 24, "n_layer": 2, "vocab_size": 8,
       "ssm_cfg": {"layer": "W4A8QMamba"}})"),
               HasSubstr("Quamba"));
