@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <map>
 
+#include "cli/terminal/coming_from.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/unknown_flags.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
@@ -202,6 +204,28 @@ void check_others(const Verb& verb, const Form& form, const Decisive& words) {
   }
 }
 
+/// UsageError about the flags that no form of the verb has, and those of another program beside
+/// them; without one nothing happens.
+void refuse_unknown(const Verb& verb, const Decisive& words) {
+  const Call call{.verb = verb.name, .form = &verb.forms.front(), .model = "", .arguments = {}};
+  const std::map<std::string, FlagInfo> all = all_flags(verb);
+  std::vector<std::string> names, known;
+  for (const auto& [name, flag] : all) known.push_back(name);
+  bool any = false;
+  for (const std::string& name : words.flags) {
+    if (std::ranges::find(names, name) != names.end()) continue;
+    const FlagElsewhere* row = flag_elsewhere(call, name);
+    const bool meant = row != nullptr && !row->instead.starts_with("the same") &&
+                       !knows(verb.forms.front(), {name});
+    const bool unknown = !all.contains(name);
+    any = any || unknown;
+    if (unknown || meant) names.push_back(name);
+  }
+  if (!any) return;
+  throw UsageError(
+      fmt::format("{} (see scute {} --help)", unknown_flags_text(call, names, known), verb.name));
+}
+
 }  // namespace
 
 std::string_view plural_of(ModelKind kind) {
@@ -227,7 +251,12 @@ Call choose(const Verb& verb, const Arguments& arguments) {
     return out;
   }
   out.model = words.models.front();
-  out.form = form_for_model(verb, out.model, words.help);
+  try {
+    out.form = form_for_model(verb, out.model, words.help);
+  } catch (const Error&) {
+    refuse_unknown(verb, words);  // the value of such a flag may have been taken for MODEL
+    throw;
+  }
   if (out.form != nullptr && out.form->kind && !words.help) check_others(verb, *out.form, words);
   return out;
 }

@@ -11,6 +11,7 @@
 #include "cli/cobra/decide_tables.h"
 #include "cli/decide_text.h"
 #include "cli/form.h"
+#include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -31,35 +32,49 @@ namespace {
 constexpr size_t kRows = 40;
 
 struct DecideRequest {
-  std::string statistics, policy = "auto", out;
-  bool policy_given = false;
+  std::string statistics, out;
+  PolicyFlags rule;
+  std::string policy = "auto";       ///< what the rule's flags say, or a default
+  bool policy_given = false;         ///< whether they say something
   std::vector<std::string> targets;  ///< empty: all sites
-  std::optional<double> alpha, percentile_override, headroom;
+  std::optional<double> percentile_override, headroom;
   bool regressor = false;  ///< the statistics are a regressor's
   int bits = 8;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
-  std::vector<std::string> per_site;
 
   void declare(Options& options);
+  void check();
+  /// Whether a rule that was given, for all or for some sites, is one that `reads`.
+  bool any_rule(bool (*reads)(const Policy&)) const;
 };
+
+/// SITE=POLICY in two.
+std::pair<std::string, std::string> site_and_policy(const std::string& pair) {
+  const size_t equals = pair.rfind('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw UsageError(fmt::format("--per-site: expected SITE=POLICY, found \"{}\"", pair));
+  }
+  return {pair.substr(0, equals), pair.substr(equals + 1)};
+}
+
+/// Whether the percentile of the tail's rules can be overridden.
+bool picks_by_tail(const Policy& policy) {
+  return policy.kind == PolicyKind::tail && !policy.percentile_override;
+}
+
+/// Whether what is cut may be cut on each side.
+bool cuts_sides(const Policy& policy) {
+  return policy.kind == PolicyKind::automatic || policy.kind == PolicyKind::percentile ||
+         policy.kind == PolicyKind::quamba || policy.kind == PolicyKind::tail;
+}
 
 void DecideRequest::declare(Options& options) {
   options.text("STATS,--stats", statistics, "FILE", "statistics that collect wrote",
                Options::Need::required);
-  options.custom("--policy", "POLICY", policy,
-                 "auto, minmax, percentile, tail, mse, entropy or quamba; percentile:0.999 names "
-                 "the share too; without it, statistics with buckets (vision.siglip, vision.dino, "
-                 "llm, projector) are decided by tail, the sites inside them by auto, those of a "
-                 "regressor by minmax",
-                 [this](const std::string& given) {
-                   Policy::parse(given);
-                   policy = given;
-                   policy_given = true;
-                 });
-  options.custom(
-      "--percentile-alpha", "A", "0.9995",
-      "share of values that percentile and quamba keep; 50 to 100: in percent",
-      [this](const std::string& given) { alpha = Policy::parse("percentile:" + given).alpha; });
+  rule.declare(options, "auto",
+               "; percentile:0.999 names the share too; without it, statistics with buckets "
+               "(vision.siglip, vision.dino, llm, projector) are decided by tail, the sites inside "
+               "them by auto, those of a regressor by minmax");
   options.number("--percentile-override", percentile_override, 50, 100,
                  "tail: this percentile instead of what its rules pick");
   options.custom("--targets", "BUCKET,...", "", "only these buckets, e.g. vision.dino,projector",
@@ -71,7 +86,7 @@ void DecideRequest::declare(Options& options) {
   options.flag("--asymmetric", asymmetric, "ranges with a zero point");
   options.flag("--per-side", per_side,
                "with --asymmetric percentiles: cut that share on each side");
-  options.texts("--per-site", per_site, "SITE=POLICY...",
+  options.texts("--per-site", rule.per_site, "SITE=POLICY...",
                 "another policy for the sites that match, e.g. '*.z_act:input=minmax'; the last "
                 "match counts");
   options.flag("--allow-nonfinite", allow_nonfinite,
@@ -80,15 +95,32 @@ void DecideRequest::declare(Options& options) {
                "plan to write (.json); without it the table alone");
   options.flag("--all", all, fmt::format("all rows, also more than {} on a terminal", kRows));
   options.json(json);
+  options.only_with({"--per-side"}, "--asymmetric");
+  options.only_with({"--per-side"}, "the policy auto, percentile, quamba or tail",
+                    [this] { return (!rule.policy && !rule.alpha) || any_rule(cuts_sides); });
+  options.only_with({"--percentile-override"},
+                    "the policy tail (percentile takes --percentile-alpha)",
+                    [this] { return (!rule.policy && !rule.alpha) || any_rule(picks_by_tail); });
 }
 
-/// The flags' alpha and override where the policy has a use for them.
+bool DecideRequest::any_rule(bool (*reads)(const Policy&)) const {
+  const auto of_pair = [&](const std::string& pair) {
+    return reads(Policy::parse(site_and_policy(pair).second));
+  };
+  return (rule.name() && reads(Policy::parse(*rule.name()))) ||
+         std::ranges::any_of(rule.per_site, of_pair);
+}
+
+void DecideRequest::check() {
+  policy_given = rule.name().has_value();
+  if (policy_given) policy = *rule.name();
+}
+
+/// The flags' share and override where the policy has a use for them.
 Policy make_policy(const std::string& text, const DecideRequest& request) {
-  Policy policy = Policy::parse(text);
-  const bool own_share = text.find(':') != std::string::npos;
-  if (request.alpha && !own_share) policy.alpha = *request.alpha;
+  Policy policy = request.rule.with_share(text);
   policy.per_side = request.per_side;
-  if (request.percentile_override && !own_share) {
+  if (request.percentile_override && picks_by_tail(policy)) {
     policy.percentile_override = request.percentile_override;
   }
   return policy;
@@ -105,14 +137,10 @@ PlanOptions plan_options(const DecideRequest& request) {
   out.allow_nonfinite = request.allow_nonfinite;
   out.headroom = headroom_of(request);
   if (request.regressor) add_regressor_rules(out);
-  for (const std::string& pair : request.per_site) {
-    const size_t equals = pair.rfind('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw UsageError(fmt::format("--per-site: expected SITE=POLICY, found \"{}\"", pair));
-    }
+  for (const std::string& pair : request.rule.per_site) {
+    const auto [site, policy] = site_and_policy(pair);
     try {
-      out.per_site.emplace_back(pair.substr(0, equals),
-                                make_policy(pair.substr(equals + 1), request));
+      out.per_site.emplace_back(site, make_policy(policy, request));
     } catch (const Error& error) {
       throw UsageError(fmt::format("--per-site {}: {}", pair, error.what()));
     }
@@ -147,7 +175,7 @@ Json make_meta(Json meta, const DecideRequest& request, const Call& call) {
   meta["symmetric"] = !request.asymmetric;
   if (request.headroom || request.regressor) meta["headroom"] = headroom_of(request);
   meta["per_side"] = request.per_side;
-  for (const std::string& pair : request.per_site) meta["per_site"].push_back(pair);
+  for (const std::string& pair : request.rule.per_site) meta["per_site"].push_back(pair);
   for (const std::string& target : request.targets) meta["targets"].push_back(target);
   meta["command"] = call.canonical_command();
   return meta;
@@ -245,6 +273,16 @@ void check_regressor(DecideRequest& request) {
   if (!request.policy_given) request.policy = "minmax";
 }
 
+/// What only the statistics tell: whether their default rule reads the flags.
+void check_default_rule(const DecideRequest& request, const Call& call, bool buckets) {
+  if (request.policy_given) return;
+  only_with(call, {"--percentile-override"},
+            "--policy tail, or statistics with buckets, which it decides,",
+            buckets || request.any_rule(picks_by_tail));
+  only_with(call, {"--per-side"}, "--policy auto, percentile, quamba or tail",
+            !request.regressor || request.any_rule(cuts_sides));
+}
+
 void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   StatisticsSet statistics = read_statistics(request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
@@ -252,12 +290,13 @@ void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   request.regressor = of_regressor(statistics.sites);
   if (request.regressor) check_regressor(request);
   const BucketTables buckets = bucket_tables(statistics);
+  check_default_rule(request, call, !buckets.empty());
   if (!request.policy_given) {
     std::vector<std::string> defaults;
     for (const auto& [bucket, table] : buckets) {
       defaults.push_back(bucket + "=" + default_policy(bucket).name());
     }
-    request.per_site.insert(request.per_site.begin(), defaults.begin(), defaults.end());
+    request.rule.per_site.insert(request.rule.per_site.begin(), defaults.begin(), defaults.end());
   }
   PlanComparison all = compare(statistics, request);
   add_spread_remarks(statistics, all.plan);

@@ -122,6 +122,17 @@ std::string without_folders(std::string_view word) {
 
 }  // namespace
 
+bool Call::gives(std::string_view flag) const {
+  for (const FlagInfo& info : form->flags()) {
+    if (std::ranges::find(info.names, flag) == info.names.end()) continue;
+    return std::ranges::any_of(arguments, [&](const std::string& word) {
+      return word.starts_with("-") &&
+             std::ranges::find(info.names, flag_name(word)) != info.names.end();
+    });
+  }
+  return false;
+}
+
 std::string Call::command() const {
   std::vector<std::string> words{std::string(verb)};
   words.insert(words.end(), arguments.begin(), arguments.end());

@@ -31,6 +31,7 @@ struct FlagInfo {
   Takes takes = Takes::one;
   Means means = Means::other;
   bool required = false;
+  std::vector<std::string> conditions = {};  ///< "only with --asymmetric"; the help ends with them
 };
 
 struct Call;
@@ -68,6 +69,8 @@ struct Call {
   /// The same in canonical form, for files that are shared: names without their folders, and
   /// without what does not influence the result (--threads, --out, --force, --quiet, --json).
   std::string canonical_command() const;
+  /// Whether the command line has this flag of its form, under any of its names.
+  bool gives(std::string_view flag) const;
 };
 
 const std::vector<Verb>& verbs();

@@ -45,9 +45,6 @@ struct CobraBenchRequest {
     if (model.empty() != random.has_value()) {
       throw UsageError("expected either MODEL or --random SIZE (see scute bench --help)");
     }
-    if (!model.empty() && int8) {
-      throw UsageError("--int8 is for random weights; a folder is measured in its own formats");
-    }
   }
 };
 
@@ -61,6 +58,9 @@ void CobraBenchRequest::declare(Options& options) {
   options.compute(execution.compute);
   options.backend(execution.backend);
   job.declare(options);
+  options.only_with({"--int8"}, "--random SIZE (a folder is measured in its own formats)",
+                    [this] { return random.has_value(); });
+  options.only_with({"--text-len"}, "MODEL", [this] { return !model.empty(); });
   options.note(fmt::format("Sizes: {}", joined(named_vision_sizes(), ", ")));
   options.note(
       "Random pixels, already resized; each picture on one thread. Of a folder the language model "
@@ -311,11 +311,14 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
   return out + "\n" + table.text();
 }
 
-CobraModel make_model(const CobraBenchRequest& request) {
+CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
+  const std::vector<std::string> backend{"--backend"};
   if (!request.random) {
-    return load_cobra(describe_cobra(request.model), request.execution,
-                      CobraModel::Parts::vision_and_language);
+    const CobraDescription model = describe_cobra(request.model);
+    only_with(call, backend, "a low-bit model", model.low_bit);
+    return load_cobra(model, request.execution, CobraModel::Parts::vision_and_language);
   }
+  only_with(call, backend, "--int8 or a low-bit model", request.int8);
   constexpr uint64_t kSeed = 42;
   const CobraConfig config = named_vision_config(*request.random);
   const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;
@@ -323,8 +326,8 @@ CobraModel make_model(const CobraBenchRequest& request) {
           CobraModel::Parts::vision};
 }
 
-int run(CobraBenchRequest& request, const Call&, Output& out) {
-  const CobraModel model = make_model(request);
+int run(CobraBenchRequest& request, const Call& call, Output& out) {
+  const CobraModel model = make_model(request, call);
   CobraSpeed report;
   report.weights = model.size().total();
   report.loading_peak = peak_memory();

@@ -28,7 +28,7 @@ namespace {
 constexpr const char* kConfig = "--config";
 
 struct CobraCollectRequest {
-  std::string model, config, export_json;
+  std::string model, config;
   PercentileOptions pct;
   CobraCollectOptions collect;
   bool no_random_text = false;
@@ -89,7 +89,8 @@ void CobraCollectRequest::declare(Options& options) {
   options.model(model);
   declare_data(options, *this);
   options.statistics_out(pct.stats_out);
-  options.text("--export-best-json", export_json, "FILE", "also what scute decide says of them");
+  options.text("--export-best-json", pct.overrides_json, "FILE",
+               "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
                  "for --export-best-json: this percentile instead of what the tail's rules pick");
   options.text(kConfig, config, "FILE",
@@ -101,6 +102,14 @@ void CobraCollectRequest::declare(Options& options) {
   options.compute(collect.compute);
   options.text_input(collect.text.input);
   job.declare(options);
+  options.only_with({"--percentile-override"}, "--export-best-json FILE",
+                    [this] { return !pct.overrides_json.empty(); });
+  options.only_with({"--tokenizer"}, "--prompts FILE", [this] { return !pct.prompts.empty(); });
+  options.only_with({"--state-every"}, "--sites of llm", [this] { return !collect.sites.empty(); });
+  options.only_with({"--seed"}, "random ids, or --max-samples-per-batch N,", [this] {
+    const bool random = pct.prompts.empty() && pct.random_text && !no_random_text;
+    return random || pct.max_samples_per_batch > 0;
+  });
   options.note(
       "Buckets are measured beside --sites; the blocks of llm run only for sites inside it. The "
       "folder of --out is made.");
@@ -111,12 +120,17 @@ void CobraCollectRequest::check() {
   if (!pct.enabled) {
     throw UsageError(config + ": expected \"enabled\": true to collect, found false");
   }
+  if (pct.percentile_override && pct.overrides_json.empty()) {
+    throw UsageError(
+        "percentile_override: expected overrides_json (--export-best-json FILE) beside it, found "
+        "none; add that, or leave it out");
+  }
   if (pct.images.empty()) {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
-  if (!export_json.empty() && !export_json.ends_with(".json")) {
+  if (!pct.overrides_json.empty() && !pct.overrides_json.ends_with(".json")) {
     throw UsageError(fmt::format(
-        "--export-best-json: expected a name ending in .json, found \"{}\"", export_json));
+        "--export-best-json: expected a name ending in .json, found \"{}\"", pct.overrides_json));
   }
   if (!pct.stats_out.ends_with(".safetensors") && !pct.stats_out.ends_with(".pt")) {
     throw UsageError(fmt::format(
@@ -186,7 +200,7 @@ Json as_json(const CobraCollectRequest& request, const CobraCollectResult& resul
   out["sites"] = std::ssize(result.statistics.sites);
   out["silent_sites"] = array_of(result.silent_sites);
   out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
-  if (!request.export_json.empty()) out["overrides"] = request.export_json;
+  if (!request.pct.overrides_json.empty()) out["overrides"] = request.pct.overrides_json;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
   return out;
@@ -216,7 +230,8 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
                      significant(static_cast<double>(result.pictures) / seconds, 3));
   out += fmt::format("file       {}, {}\n", request.pct.stats_out,
                      bytes_text(file_size(request.pct.stats_out)));
-  if (!request.export_json.empty()) out += fmt::format("overrides  {}\n", request.export_json);
+  if (!request.pct.overrides_json.empty())
+    out += fmt::format("overrides  {}\n", request.pct.overrides_json);
   return out + nonfinite_text(result.statistics);
 }
 
@@ -224,10 +239,10 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   check_image_size(request, model);
   use(request.pct, request.collect);
-  refuse_same_files({request.pct.stats_out, request.export_json},
+  refuse_same_files({request.pct.stats_out, request.pct.overrides_json},
                     {request.pct.prompts, request.config});
   refuse_to_replace(request.pct.stats_out);
-  for (const std::string& file : {request.pct.stats_out, request.export_json}) {
+  for (const std::string& file : {request.pct.stats_out, request.pct.overrides_json}) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());
     const AtomicFile probe(file);  // an unwritable folder is found now, not in an hour
@@ -242,10 +257,10 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
 
   const HoldInterrupts hold;
   write_statistics(request.pct.stats_out, result.statistics);
-  if (!request.export_json.empty()) {
+  if (!request.pct.overrides_json.empty()) {
     const Plan plan = default_plan(result.statistics, hash_file(request.pct.stats_out),
                                    request.pct.percentile_override);
-    write_file(request.export_json, plan.to_json().dump(1) + "\n");
+    write_file(request.pct.overrides_json, plan.to_json().dump(1) + "\n");
   }
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },

@@ -33,6 +33,9 @@ struct CobraDumpRequest : DumpRequest {
     options.integer("--seed", seed, {.least = 0}, "of random ids");
     declare_target(options);
     declare_machine(options);
+    options.not_with({"--seed"}, "--prompts FILE or --no-random-text",
+                     [this] { return !text.prompts.empty() || no_random_text; });
+    options.only_with({"--max-pictures"}, "--images DIR");
   }
   void check() {
     if (images.empty() == image.empty()) {
@@ -89,6 +92,7 @@ void check_memory(const std::vector<Site>& sites, const CobraConfig& config,
 
 int run(CobraDumpRequest& request, const Call& call, Output& out) {
   const CobraDescription description = describe_cobra(request.model);
+  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const CobraSites all(description.config, description.language.scheme);
   const std::vector<Site> sites = dumped_sites(all.list(), request);
   const std::vector<DumpedPicture> pictures = read_pictures(request, description);

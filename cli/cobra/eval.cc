@@ -47,6 +47,8 @@ void CobraEvalRequest::declare(Options& options) {
   options.backend(execution.backend);
   options.text_input(compare.text.input);
   job.declare(options);
+  options.not_with({"--seed"}, "--prompts FILE or --no-random-text",
+                   [this] { return !compare.text.prompts.empty() || no_random_text; });
 }
 
 void CobraEvalRequest::check() {
@@ -187,6 +189,7 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
 int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
+  only_with(call, {"--backend"}, "a low-bit model", model.low_bit || against.low_bit);
   request.log.check();
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
 

@@ -29,6 +29,13 @@ void CobraExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   options.backend(backend_);
   options.text_input(collect.text.input);
   job.declare(options);
+  options.only_with({"--hadamard"}, "--sites of llm, which stays in floats else,", [this] {
+    const bool unmeasured = std::ranges::none_of(formats(), &LayerFormat::eight_bit_activations);
+    return unmeasured || !shared.collect.sites.empty();
+  });
+  options.only_with({"--fine", "--sites", "--state-every"}, "--a-bits 8", [this] {
+    return std::ranges::any_of(formats(), &LayerFormat::eight_bit_activations);
+  });
 }
 
 void CobraExperimentFlags::check() const {

@@ -17,16 +17,14 @@ struct CobraGenerateRequest : GenerateFlags {
   std::string image;
 
   void declare(Options& options) {
-    GenerateFlags::declare(options, "0; 1 with --top-k, --top-p or --min-p");
+    // Greedy, as its authors run it, until something about draws is said.
+    GenerateFlags::declare(options, "0; 1 with --top-k, --top-p or --min-p", [this] {
+      const SamplingOptions& sampling = how.sampling;
+      return sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0 ? 1.0 : 0.0;
+    });
     options.text("--image", image, "FILE",
                  "a picture that the text is about (JPEG, PNG, WebP, BMP)");
     options.note("The text is what a human says; it is wrapped as the model was trained.");
-  }
-  /// Greedy, as its authors run it, until something about draws is said.
-  void check() {
-    const SamplingOptions& sampling = how.sampling;
-    const bool draws = sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0;
-    GenerateFlags::check(draws ? 1 : 0);
   }
 };
 
@@ -64,8 +62,9 @@ class CobraVoice {
   double seconds_ = 0;
 };
 
-int run(CobraGenerateRequest& request, const Call&, Output& out) {
+int run(CobraGenerateRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
+  only_with(call, {"--backend"}, "a low-bit model", model.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(model.language);
   const CobraPrompt prompt = cobra_prompt(model, tokenizer, request.message());
   if (prompt.cut > 0) {

@@ -80,6 +80,13 @@ void read_formats(CobraQuantizeRequest& request) {
   options.language.hadamard = options.language.fold = request.hadamard == "on";
 }
 
+/// Whether any bucket's weights are to have 4 bits.
+bool four_bit_weights(const CobraQuantizeOptions& options) {
+  const auto four = [](const LayerFormat& format) { return format.weight_bits == 4; };
+  return four(options.format) ||
+         std::ranges::any_of(options.buckets, [&](const auto& own) { return four(own.second); });
+}
+
 /// Whether any bucket's inputs are to be rounded.
 bool eight_bit_inputs(const CobraQuantizeOptions& options) {
   const auto eight = [](const LayerFormat& format) {
@@ -97,8 +104,6 @@ void check_together(const CobraQuantizeRequest& request) {
   refuse(eight_bit_inputs(request.how) && !planned && !measured,
          "expected --stats FILE or --overrides FILE, the ranges of 8-bit inputs (scute collect "
          "MODEL --images DIR measures them), found neither; --w-bits 4 --a-bits 16 needs none");
-  refuse((request.rule.policy || request.rule.alpha) && !measured,
-         "--policy: expected --stats FILE to decide from, found none");
 }
 
 void CobraQuantizeRequest::declare(Options& options) {
@@ -109,6 +114,14 @@ void CobraQuantizeRequest::declare(Options& options) {
   declare_formats(options, *this);
   options.out_folder(out, force);
   job.declare(options);
+  const std::vector<std::string> rules{"--policy", "--percentile-alpha"};
+  options.only_with(rules, "--stats FILE");
+  options.only_with(rules, "8-bit inputs (--a-bits 8 or a --bucket-format)",
+                    [this] { return read_formats(*this), eight_bit_inputs(how); });
+  options.only_with({"--group-size"}, "4-bit weights (--w-bits 4 or a --bucket-format)",
+                    [this] { return read_formats(*this), four_bit_weights(how); });
+  options.only_with({"--hadamard"}, "an llm that is rounded",
+                    [this] { return read_formats(*this), !how.of_bucket("llm").is_float(); });
   options.note(
       "Of a site in several plans the last counts; what plans lack is decided from --stats. Where "
       "--group-size does not divide a matrix, the nearest that does is taken. --hadamard is "
@@ -118,10 +131,7 @@ void CobraQuantizeRequest::declare(Options& options) {
 void CobraQuantizeRequest::check() {
   read_formats(*this);
   check_together(*this);
-  if (rule.policy) how.policy = Policy::parse(*rule.policy);
-  if (rule.alpha && how.policy) {
-    how.policy->alpha = *rule.alpha;
-  }
+  how.policy = rule.parsed();
 }
 
 /// The files' ranges as one plan; without files an empty one that says what the statistics say.
@@ -132,7 +142,7 @@ MergedPlans get_plan(const CobraQuantizeRequest& request, const CobraDescription
   MergedPlans out = merge_plans(files, CobraSites(model.config).list());
   if (files.empty() && statistics) {
     out.plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-    out.plan.meta["policy"] = request.rule.policy.value_or(std::string(kDefaultPolicy));
+    out.plan.meta["policy"] = request.rule.name().value_or(std::string(kDefaultPolicy));
     out.plan.meta["bits"] = 8;
     out.plan.meta["symmetric"] = true;
   }

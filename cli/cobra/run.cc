@@ -16,7 +16,7 @@ struct CobraRunRequest {
 
   void declare(Options& options) {
     options.model(model);
-    rule.declare(options, "percentile with --percentile-alpha, else tail for buckets, auto inside");
+    rule.declare(options, "tail for buckets, auto inside them");
     flags.declare(options, QuantizeFlags::Bits::any);
   }
   void check() const { flags.check(); }
@@ -25,7 +25,7 @@ struct CobraRunRequest {
 int run(CobraRunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  use_rule(request.rule, "percentile", std::string(kDefaultPolicy), setting);
+  use_rule(request.rule, std::string(kDefaultPolicy), setting);
   const auto work = [&](RunHow how) {
     return CobraSubject(flags.subject(request.model), std::move(how)).run(setting);
   };

@@ -12,7 +12,7 @@ namespace scute::cli {
 namespace {
 
 struct CobraSweepRequest {
-  SweepFlags sweep{.of_share = "percentile", .otherwise = std::string(kDefaultPolicy)};
+  SweepFlags sweep{.otherwise = std::string(kDefaultPolicy)};
   CobraExperimentFlags flags;
 
   void declare(Options& options) {
@@ -21,7 +21,7 @@ struct CobraSweepRequest {
   }
   void check() const {
     flags.check();
-    sweep.check();
+    sweep.check(flags.formats());
   }
 };
 

@@ -83,13 +83,46 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   log_failure.declare(options);
   options.optional_integer("--save-activations", save_activations_, {.least = 1}, 10000,
                            "keep the first N values of the first sample per logged site, as .npz");
-  options.text("--output-subdir", output_subdir, "NAME",
-               "keep the low-bit model in PRETRAINED_DIR/NAME/pa-ALPHA/MODEL-w8a8");
+  options.text(
+      "--output-subdir", output_subdir, "NAME",
+      "keep the low-bit model in PRETRAINED_DIR/NAME/RULE-ALPHA/MODEL-w8a8; RULE of quamba is pa");
   options.text("--pretrained-dir", pretrained_dir, "DIR", "the folder above --output-subdir");
   options.flag("--force", force, "replace such a folder of scute's");
   options.backend(backend_);
   options.text_input(collect.input);
   job.declare(options);
+  declare_conditions(options);
+}
+
+bool ExperimentFlags::has_task(const std::string& task) const {
+  const std::vector<std::string> tasks = words_of(tasks_);
+  return std::ranges::find(tasks, task) != tasks.end();
+}
+
+bool ExperimentFlags::measures() const {
+  return quantize.rounds_activations() || quantize.uses_gptq() || save_activations_.has_value();
+}
+
+void ExperimentFlags::declare_conditions(Options& options) const {
+  options.only_with({"--window", "--stride", "--max-windows", "--context", "--stepwise"},
+                    "--tasks perplexity", [this] { return has_task(kPerplexity); });
+  options.only_with({"--max-items"}, "--tasks last-word", [this] { return has_task(kLastWord); });
+  options.only_with({"--eval-data"}, "--tasks last-word,perplexity",
+                    [this] { return !tasks_.empty(); });
+  options.only_with(
+      {"--data", "--samples", "--seqlen", "--shuffle", "--skip", "--take",
+       "--windows-per-document"},
+      "--a-bits 8, --gptq or --save-activations (else nothing is clipped or measured)",
+      [this] { return measures(); });
+  quantize.only_with_8_bit_activations(options, {"--fine", "--state-every"});
+  options.only_with({"--log-sites", "--log-layers"}, "--a-bits 8 or --save-activations", [this] {
+    return quantize.rounds_activations() || save_activations_.has_value();
+  });
+  options.only_with({"--gptq-samples"}, "--gptq");
+  options.only_with({"--pretrained-dir", "--force"}, "--output-subdir NAME");
+  options.only_with({"--seed"}, "8-bit states that are rounded stochastically",
+                    [this] { return quantize.rounds_stochastically(); });
+  options.only_with({"--backend"}, "--w-bits 8 or 4", [this] { return quantize.rounds_weights(); });
 }
 
 void ExperimentFlags::check() const {
@@ -99,9 +132,6 @@ void ExperimentFlags::check() const {
           fmt::format("--tasks: expected last-word or perplexity, found \"{}\"", task));
     }
   }
-  if (tasks_.empty() && !eval_data_.empty()) {
-    throw UsageError("--eval-data: expected --tasks last-word,perplexity, found none");
-  }
   if (context_ >= window_ || stride_.value_or(window_) > window_) {
     throw UsageError(
         fmt::format("--context and --stride: expected less than, and at most, the "
@@ -109,10 +139,8 @@ void ExperimentFlags::check() const {
                     window_));
   }
   score();
-  const bool measured =
-      quantize.read().gptq ||
-      std::ranges::any_of(quantize.formats(), &LayerFormat::eight_bit_activations);
-  if (shared.collect.data.empty() && measured) {
+  quantize.read();
+  if (shared.collect.data.empty() && measures()) {
     throw UsageError("--data: expected texts to measure 8-bit activations or GPTQ on, found none");
   }
 }
@@ -153,19 +181,10 @@ Setting ExperimentFlags::setting(const std::string& command) const {
 void set_rule(Setting& setting, const std::string& policy, std::optional<double> alpha) {
   setting.policy = policy;
   setting.alpha = alpha;
-  const Policy parsed = Policy::parse(policy);
-  const bool share = parsed.kind == PolicyKind::percentile || parsed.kind == PolicyKind::quamba;
   const size_t colon = policy.find(':');
-  if (alpha && (!share || colon != std::string::npos)) {
-    throw UsageError(fmt::format(
-        "--percentile-alpha: expected the policy percentile or quamba, without a share of its own, "
-        "found {}",
-        policy));
-  }
-  if (share && colon != std::string::npos) {
-    setting.policy = policy.substr(0, colon);
-    setting.alpha = parsed.alpha;
-  }
+  if (colon == std::string::npos || !PolicyFlags::takes_share(policy.substr(0, colon))) return;
+  setting.policy = policy.substr(0, colon);
+  setting.alpha = Policy::parse(policy).alpha;
 }
 
 std::string checkpoint_folder(const ExperimentFlags& flags, const std::string& model_name,

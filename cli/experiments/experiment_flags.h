@@ -32,6 +32,10 @@ struct ExperimentFlags {
 
  private:
   void declare_tasks(Options& options);
+  void declare_conditions(Options& options) const;
+  bool has_task(const std::string& task) const;
+  /// Whether anything is measured on --data.
+  bool measures() const;
   ScoreOptions score() const;
 
   std::vector<std::string> tasks_, eval_data_;
@@ -44,7 +48,6 @@ struct ExperimentFlags {
 };
 
 /// The rule in one form, however it was written: "quamba:0.99" is quamba with alpha 0.99.
-/// UsageError on a rule that has no use for the alpha, and on two shares.
 void set_rule(Setting& setting, const std::string& policy, std::optional<double> alpha);
 
 /// "DIR/SUBDIR/pa-0.9995/NAME-w8a8": the field's layout; a rule without alpha gives its own name to

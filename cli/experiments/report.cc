@@ -49,6 +49,8 @@ void ReportRequest::declare(Options& options) {
   options.text("--out", out, "FILE", "page to write (.html)", Options::Need::required);
   options.machine(threads);
   options.json(json);
+  options.only_with({"--last"}, "--log FILE",
+                    [this] { return !log.empty() || (statistics.empty() && checkpoint.empty()); });
 }
 
 /// What was read; the report points into it.

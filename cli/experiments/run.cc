@@ -18,7 +18,7 @@ struct RunRequest {
 
   void declare(Options& options) {
     options.model(model);
-    rule.declare(options, "quamba with --percentile-alpha, else auto");
+    rule.declare(options, "auto");
     flags.declare(options, QuantizeFlags::Bits::any);
   }
   void check() const { flags.check(); }
@@ -27,8 +27,8 @@ struct RunRequest {
 int run(RunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  use_rule(request.rule, "quamba", "auto", setting);
   described(request.model, flags.job.quiet);
+  use_rule(request.rule, "auto", setting);
   const auto work = [&](RunHow how) {
     Subject subject(flags.subject(request.model), std::move(how));
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);

@@ -65,18 +65,14 @@ int run_experiment(const std::string& log, const LogFailure& failure, const Job&
   return failure.exit_code(experiment.recorded);
 }
 
-void use_rule(const PolicyFlags& rule, const std::string& of_share, const std::string& otherwise,
-              Setting& setting) {
-  if ((rule.policy || rule.alpha) && !setting.quantize.format.eight_bit_activations()) {
+void use_rule(const PolicyFlags& rule, const std::string& otherwise, Setting& setting) {
+  const std::optional<std::string> name = rule.name();
+  if (name && !setting.quantize.format.eight_bit_activations()) {
     throw UsageError(
-        "--policy and --percentile-alpha: expected --a-bits 8, found 16: nothing is "
-        "clipped");
+        "--policy and --percentile-alpha: expected --a-bits 8, found 16: nothing is clipped");
   }
-  if (!rule.policy && !rule.alpha) {
-    setting.policy = otherwise;
-    return;
-  }
-  set_rule(setting, rule.policy.value_or(of_share), rule.alpha);
+  setting.policy = otherwise;
+  if (name) set_rule(setting, *name, rule.alpha);
 }
 
 }  // namespace scute::cli

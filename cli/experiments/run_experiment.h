@@ -14,9 +14,7 @@ namespace scute::cli {
 int run_experiment(const std::string& log, const LogFailure& failure, const Job& job,
                    const std::function<Experiment(RunHow how)>& work, Output& out);
 
-/// setting's rule as --policy and --percentile-alpha say: the latter alone means `of_share`,
-/// neither `otherwise`. UsageError where they decide nothing.
-void use_rule(const PolicyFlags& rule, const std::string& of_share, const std::string& otherwise,
-              Setting& setting);
+/// setting's rule as --policy and --percentile-alpha say; `otherwise` without both.
+void use_rule(const PolicyFlags& rule, const std::string& otherwise, Setting& setting);
 
 }  // namespace scute::cli

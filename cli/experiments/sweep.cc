@@ -22,7 +22,7 @@ struct SweepRequest {
   }
   void check() const {
     flags.check();
-    sweep.check();
+    sweep.check(flags.quantize.formats());
   }
 };
 

@@ -26,12 +26,6 @@ struct SweepRule {
   std::optional<double> alpha;
 };
 
-bool keeps_share(const std::string& policy) {
-  const Policy parsed = Policy::parse(policy);
-  const bool kind = parsed.kind == PolicyKind::percentile || parsed.kind == PolicyKind::quamba;
-  return kind && policy.find(':') == std::string::npos;
-}
-
 /// Rules that keep a share are combined with every alpha.
 std::vector<SweepRule> rules_of(const SweepFlags& flags) {
   std::vector<double> alphas;
@@ -44,12 +38,12 @@ std::vector<SweepRule> rules_of(const SweepFlags& flags) {
   }
   std::vector<std::string> policies = words_of(flags.policies);
   if (policies.empty() && alphas.empty()) return {{flags.otherwise, std::nullopt}};
-  if (policies.empty()) policies.push_back(flags.of_share);
+  if (policies.empty()) policies.emplace_back("percentile");
   std::vector<SweepRule> out;
   bool used = alphas.empty();
   for (const std::string& policy : policies) {
     try {
-      if (!keeps_share(policy) || alphas.empty()) {
+      if (!PolicyFlags::takes_share(policy) || alphas.empty()) {
         out.push_back({policy, std::nullopt});
         continue;
       }
@@ -215,10 +209,16 @@ void SweepFlags::declare(Options& options) {
                 "shares of values to keep; rules that keep a share are tried with each");
   options.texts(
       "--policies", policies, "POLICY,...",
-      "rules to try; without it what run takes with --percentile-alpha, else its default");
+      "rules to try; without it percentile with --percentile-alphas, else the default of run");
 }
 
-void SweepFlags::check() const {
+void SweepFlags::check(const std::vector<LayerFormat>& formats) const {
+  if ((!policies.empty() || !alphas.empty()) &&
+      std::ranges::none_of(formats, &LayerFormat::eight_bit_activations)) {
+    throw UsageError(
+        "--policies and --percentile-alphas: expected 8 among --a-bits, found 16: nothing is "
+        "clipped");
+  }
   rules_of(*this);
   if (words_of(models).empty()) throw UsageError("--models: expected folders, found none");
   if (!alphas.empty() && words_of(alphas).empty()) {

@@ -13,12 +13,11 @@ namespace scute::cli {
 /// Models and rules of a sweep.
 struct SweepFlags {
   std::vector<std::string> models = {}, alphas = {}, policies = {};
-  std::string of_share = "quamba";  ///< rule of alphas without policies
-  std::string otherwise = "auto";   ///< rule without both
+  std::string otherwise = "auto";  ///< rule without policies and alphas
 
   void declare(Options& options);
   /// After parsing; UsageError on lists that say nothing or do not go together.
-  void check() const;
+  void check(const std::vector<LayerFormat>& formats) const;
   /// `base` with each format and rule; activations of 16 bits are decided by no rule.
   std::vector<Setting> settings(const Setting& base, const std::vector<LayerFormat>& formats) const;
 };

@@ -58,6 +58,10 @@ void BenchRequest::declare(Options& options) {
   options.compute(execution.compute);
   options.backend(execution.backend);
   job.declare(options);
+  options.not_with({"--samples", "--seqlen", "--sites", "--fine"},
+                   "--size, --ttft, --tpot or --ttlt", [this] { return latency.asked(); });
+  options.only_with({"--repeat"}, "a figure that is timed",
+                    [this] { return latency.timed() || !latency.asked(); });
   options.note(fmt::format("Sizes: {}", joined(named_sizes(), ", ")));
 }
 
@@ -65,7 +69,6 @@ void BenchRequest::check() const {
   if (random && !model.empty()) {
     throw UsageError("expected either MODEL or --random SIZE, found both");
   }
-  latency.check();
 }
 
 double median(std::vector<double> values) {
@@ -269,18 +272,22 @@ std::string as_text(const Report& r, const BenchRequest& request) {
 }
 
 /// The head is needed, and its memory taken, where tokens are chosen.
-LanguageModel make_model(const BenchRequest& request) {
+LanguageModel make_model(const BenchRequest& request, const Call& call) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
+  const std::vector<std::string> backend{"--backend"};
   if (!request.model.empty()) {
-    return load_model(described(request.model, request.job.quiet), request.execution, head);
+    const ModelDescription model = described(request.model, request.job.quiet);
+    only_with(call, backend, "a low-bit model", model.low_bit);
+    return load_model(model, request.execution, head);
   }
+  only_with(call, backend, "a low-bit model", false);
   const MambaConfig config = named_config(request.size());
   return {config, random_weights(config, 42), request.execution, head};
 }
 
-int run(BenchRequest& request, const Call&, Output& out) {
-  const LanguageModel model = make_model(request);
+int run(BenchRequest& request, const Call& call, Output& out) {
+  const LanguageModel model = make_model(request, call);
   Report report;
   report.model = request.model.empty() ? "random " + request.size() : request.model;
   if (request.latency.asked()) {

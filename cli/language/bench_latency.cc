@@ -226,16 +226,9 @@ void LatencyRequest::add_to(Options& options) {
                   "tokens generated, always the likeliest");
   options.integer("--batch,--batch-size", batch, {1, 4096}, "1",
                   "sequences at once, each on one thread; times are those of all of them");
-}
-
-void LatencyRequest::check() const {
-  const auto require = [](bool given, bool used, const char* flag, const char* flags) {
-    if (!given || used) return;
-    throw UsageError(fmt::format("{}: expected {} with it, found none", flag, flags));
-  };
-  require(prompt_len.has_value(), ttft || tpot || ttlt, "--prompt-len", "--ttft, --tpot or --ttlt");
-  require(gen_len.has_value(), tpot || ttlt, "--gen-len", "--tpot or --ttlt");
-  require(batch.has_value(), ttft || tpot || ttlt, "--batch", "--ttft, --tpot or --ttlt");
+  options.only_with({"--prompt-len", "--batch"}, "--ttft, --tpot or --ttlt",
+                    [this] { return timed(); });
+  options.only_with({"--gen-len"}, "--tpot or --ttlt", [this] { return tpot || ttlt; });
 }
 
 void bench_latency(const LanguageModel& model, const LatencySetting& setting, Output& out) {

@@ -15,9 +15,8 @@ struct LatencyRequest {
   std::optional<int64_t> prompt_len, gen_len, batch;
 
   void add_to(Options& options);
-  bool asked() const { return size || ttft || tpot || ttlt; }
-  /// UsageError when a length is given and no figure that it belongs to.
-  void check() const;
+  bool timed() const { return ttft || tpot || ttlt; }
+  bool asked() const { return size || timed(); }
 };
 
 struct LatencySetting {

@@ -53,6 +53,7 @@ void CollectRequest::declare(Options& options) {
   options.compute(collect.compute);
   options.text_input(collect.input);
   job.declare(options);
+  options.only_with({"--sigma"}, "--observer ema", [this] { return observer == "ema"; });
 }
 
 void CollectRequest::check() {

@@ -37,6 +37,8 @@ struct DoctorRequest {
     options.text_input(input);
     options.machine(threads);
     options.json(json);
+    options.only_with({"--data", "--compute", "--tokenizer"}, "MODEL",
+                      [this] { return !model.empty(); });
   }
 };
 

@@ -25,6 +25,7 @@ struct LanguageDumpRequest : DumpRequest {
     declare_target(options);
     options.flag("--stepwise", stepwise, "one token at a time from a state");
     declare_machine(options);
+    options.only_with({"--tokenizer"}, "--text FILE");
   }
   void check() const {
     if (ids.empty() == text.empty()) {
@@ -61,6 +62,7 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
 
 int run(LanguageDumpRequest& request, const Call& call, Output& out) {
   const ModelDescription description = described(request.model, false);
+  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const std::vector<Site> sites = dumped_sites(list_sites(description), request);
   const Tensor ids = read_ids(request, description);
   check_memory(sites, description, ids);

@@ -54,6 +54,9 @@ void EvalRequest::declare(Options& options) {
   options.backend(backend);
   options.text_input(input);
   job.declare(options);
+  options.only_with({"--window", "--stride", "--max-windows", "--context", "--stepwise"},
+                    "--perplexity FILE");
+  options.only_with({"--max-items"}, "--last-word FILE");
 }
 
 void EvalRequest::check() const {
@@ -110,6 +113,9 @@ void require_finite(const std::string& model, const std::string& not_finite) {
 
 int run(EvalRequest& request, const Call& call, Output& out) {
   const ModelDescription description = described(request.model, request.job.quiet);
+  only_with(
+      call, {"--backend"}, "a low-bit model",
+      description.low_bit || (!request.against.empty() && describe_model(request.against).low_bit));
   request.log.check();
   if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
   const ScoreOptions options = score_options(request);

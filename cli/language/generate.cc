@@ -162,12 +162,14 @@ Beginning read_beginning(const GenerateFlags& request, const Tokenizer& tokenize
 }
 
 struct GenerateRequest : GenerateFlags {
-  void declare(Options& options) { GenerateFlags::declare(options, "1"); }
-  void check() { GenerateFlags::check(1); }
+  void declare(Options& options) {
+    GenerateFlags::declare(options, "1", [] { return 1.0; });
+  }
 };
 
-int run(GenerateRequest& request, const Call&, Output& out) {
+int run(GenerateRequest& request, const Call& call, Output& out) {
   const ModelDescription description = described(request.model, request.job.quiet);
+  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(description);
   const Beginning begin = read_beginning(request, tokenizer);
   const LanguageModel model =
@@ -177,13 +179,15 @@ int run(GenerateRequest& request, const Call&, Output& out) {
 
 }  // namespace
 
-void GenerateFlags::declare(Options& options, const std::string& temperature_otherwise) {
+void GenerateFlags::declare(Options& options, const std::string& temperature_words,
+                            std::function<double()> temperature_otherwise) {
+  otherwise_ = std::move(temperature_otherwise);
   options.model(model);
   options.custom("--prompt", "TEXT", "", "text to continue; -: what standard input holds",
                  [this](const std::string& given) { prompt = given; });
   options.text("--prompt-file", prompt_file, "FILE", "file with the text to continue");
   options.integer("--max-tokens,--genlen", how.max_tokens, {.least = 1}, "tokens at most");
-  declare_sampling(options, temperature_otherwise);
+  declare_sampling(options, temperature_words);
   options.flag("--ignore-eos", ignore_eos,
                "go on after the tokens that end a text (eos_token_id of the model's files, else "
                "<|endoftext|>)");
@@ -191,6 +195,13 @@ void GenerateFlags::declare(Options& options, const std::string& temperature_oth
   options.backend(execution.backend);
   options.tokenizer(tokenizer);
   job.declare(options);
+  options.not_with({"--greedy"}, "--temperature X");
+  options.not_with({"--top-k", "--top-p", "--min-p"}, "--greedy or --temperature 0",
+                   [this] { return greedy || temperature == 0; });
+}
+
+double GenerateFlags::chosen_temperature() const {
+  return greedy ? 0 : temperature ? *temperature : otherwise_();
 }
 
 void GenerateFlags::declare_sampling(Options& options, const std::string& otherwise) {
@@ -212,7 +223,7 @@ void GenerateFlags::declare_sampling(Options& options, const std::string& otherw
   options.flag("--greedy", greedy, "the same as --temperature 0");
 }
 
-void GenerateFlags::check(double otherwise) {
+void GenerateFlags::check() {
   if (prompt && !prompt_file.empty()) {
     throw UsageError("expected either --prompt TEXT or --prompt-file FILE, found both");
   }
@@ -227,7 +238,7 @@ void GenerateFlags::check(double otherwise) {
   }
   SamplingOptions& sampling = how.sampling;
   sampling.seed = static_cast<uint64_t>(seed);
-  sampling.temperature = greedy ? 0 : temperature.value_or(otherwise);
+  sampling.temperature = chosen_temperature();
   try {
     sampling.check();
   } catch (const Error& error) {

@@ -1,6 +1,7 @@
 // How a language model goes on with a text, whatever came before it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,11 +24,12 @@ struct GenerateFlags {
   bool greedy = false, ignore_eos = false;
   Job job;
 
-  /// `temperature_otherwise`: the default, as the help shows it.
-  void declare(Options& options, const std::string& temperature_otherwise);
-  /// After parsing; `otherwise`: the temperature when none was given. UsageError on flags that do
-  /// not go together.
-  void check(double otherwise);
+  /// `temperature_otherwise`: the temperature when none was given, asked after parsing;
+  /// `temperature_words`: as the help shows it.
+  void declare(Options& options, const std::string& temperature_words,
+               std::function<double()> temperature_otherwise);
+  /// After parsing. UsageError on flags that do not go together.
+  void check();
   /// What is to be continued; read once, it may come from standard input.
   std::string message() const;
   /// Error when the model has none.
@@ -35,6 +37,9 @@ struct GenerateFlags {
 
  private:
   void declare_sampling(Options& options, const std::string& otherwise);
+  double chosen_temperature() const;
+
+  std::function<double()> otherwise_;
 };
 
 /// What a model is shown before it goes on.

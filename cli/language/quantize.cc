@@ -40,6 +40,7 @@ struct QuantizeRequest {
   Job job;
 
   void declare(Options& options);
+  void declare_conditions(Options& options);
   void check();
 };
 
@@ -93,11 +94,6 @@ void check_together(const QuantizeRequest& request) {
   refuse(eight_bit && request.hybrid.empty() && request.plan.empty() && request.statistics.empty(),
          "expected --stats FILE or --plan FILE, the ranges of 8-bit activations (scute collect "
          "measures them), found neither; --w-bits 4 --a-bits 16 needs none");
-  refuse(request.rule.policy && !request.plan.empty(),
-         "--policy: expected --stats alone to decide from, found --plan, which is decided");
-  const PolicyKind kind = Policy::parse(request.rule.policy.value_or("auto")).kind;
-  refuse(request.rule.alpha && kind != PolicyKind::percentile && kind != PolicyKind::quamba,
-         "--percentile-alpha: expected --policy percentile or quamba, found another");
 }
 
 void QuantizeRequest::declare(Options& options) {
@@ -111,11 +107,27 @@ void QuantizeRequest::declare(Options& options) {
   options.out_folder(out, force);
   options.text_input(calibration.input);
   job.declare(options);
+  declare_conditions(options);
   options.note("--group-heads and scales per state channel need --stats, also beside --plan.");
 }
 
+void QuantizeRequest::declare_conditions(Options& options) {
+  flags.other_formats = [this] { return !hybrid.empty() || search; };
+  const std::vector<std::string> rules{"--policy", "--percentile-alpha"};
+  flags.only_with_8_bit_activations(options, rules);
+  options.not_with(rules, "--plan, which is decided,", [this] { return !plan.empty(); });
+  options.only_with(rules, "--stats FILE");
+  options.only_with({"--search-samples"}, "--search BITS");
+  options.only_with({"--samples"}, "--gptq or --save-hessians",
+                    [this, &options] { return options.given("--gptq") || !save_hessians.empty(); });
+  options.only_with({"--seqlen", "--tokenizer"}, "--data FILE");
+  options.only_with(
+      {"--seed"}, "--data FILE, or 8-bit states that are rounded stochastically",
+      [this, &options] { return options.given("--data") || flags.rounds_stochastically(); });
+}
+
 void QuantizeRequest::check() {
-  how = flags.read(!hybrid.empty() || search);
+  how = flags.read();
   how.calibration = calibration;
   how.calibration.windows.shuffle = how.seed;
   check_together(*this);
@@ -130,11 +142,10 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   }
   if (!statistics) return {};
   PlanOptions options;
-  options.policy = Policy::parse(request.rule.policy.value_or("auto"));
-  if (request.rule.alpha) options.policy.alpha = *request.rule.alpha;
+  options.policy = request.rule.parsed().value_or(Policy{});
   Plan plan = make_plan(statistics->sites, options);
   plan.meta = plan_meta(*statistics, hash_file(request.statistics));
-  plan.meta["policy"] = request.rule.policy.value_or("auto");
+  plan.meta["policy"] = request.rule.name().value_or("auto");
   plan.meta["percentile_alpha"] = options.policy.alpha;
   plan.meta["bits"] = 8;
   plan.meta["symmetric"] = true;

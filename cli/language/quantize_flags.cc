@@ -6,7 +6,6 @@
 
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
-#include "scute/decide/policy.h"
 
 namespace scute::cli {
 namespace {
@@ -86,9 +85,33 @@ void QuantizeFlags::declare_activations(Options& options, bool order_too) {
                  "share of the state's range that is kept");
   options.integer("--seed", seed_, {},
                   order_too ? "of the calibration windows and stochastic rounding" : kSeedHelp);
+  only_with_8_bit_activations(options, {"--group-heads", "--shared-scales", "--conv-scale",
+                                        "--state-scale", "--state-rounding", "--state-clip"});
+  options.not_with({"--state-rounding", "--state-clip"}, "--state-scale none",
+                   [this] { return state_scale_ == "none"; });
+  options.only_with({"--hadamard", "--fold", "--gptq"}, "--w-bits 8 or 4",
+                    [this] { return rounds_weights(); });
 }
 
 std::vector<LayerFormat> QuantizeFlags::formats() const { return formats_of(w_bits_, a_bits_); }
+
+bool QuantizeFlags::rounds_activations() const {
+  return other_formats() || std::ranges::any_of(formats(), &LayerFormat::eight_bit_activations);
+}
+
+bool QuantizeFlags::rounds_weights() const {
+  return other_formats() || !std::ranges::all_of(formats(), &LayerFormat::is_float);
+}
+
+bool QuantizeFlags::rounds_stochastically() const {
+  return rounds_activations() && state_scale_ != "none" && state_rounding_ == "stochastic";
+}
+
+void QuantizeFlags::only_with_8_bit_activations(Options& options,
+                                                const std::vector<std::string>& flags) const {
+  options.only_with(flags, "--a-bits 8 (of floats nothing is clipped)",
+                    [this] { return rounds_activations(); });
+}
 
 std::vector<LayerFormat> formats_of(const std::string& w_bits, const std::string& a_bits) {
   const auto known = [](const char* flag, const std::string& word, const char* words) {
@@ -112,17 +135,17 @@ std::vector<LayerFormat> formats_of(const std::string& w_bits, const std::string
   return out;
 }
 
-QuantizeOptions QuantizeFlags::read(bool other_formats) const {
+QuantizeOptions QuantizeFlags::read() const {
   QuantizeOptions out = options_;
   const std::vector<LayerFormat> all = formats();
   out.format = all.front();
   const auto weights = [&all](int bits) {
     return std::ranges::any_of(all, [bits](const LayerFormat& f) { return f.weight_bits == bits; });
   };
-  if (group_ && !weights(4) && !other_formats) {
+  if (group_ && !weights(4) && !other_formats()) {
     throw UsageError(fmt::format("--group-size: expected --w-bits 4, found {}", w_bits_));
   }
-  if (out.per_tensor && !weights(8) && !other_formats) {
+  if (out.per_tensor && !weights(8) && !other_formats()) {
     throw UsageError(fmt::format("--per-tensor: expected --w-bits 8, found {}", w_bits_));
   }
   if (out.group_percentile && !out.group_heads) {
@@ -143,9 +166,11 @@ QuantizeOptions QuantizeFlags::read(bool other_formats) const {
   return out;
 }
 
-void PolicyFlags::declare(Options& options, const std::string& otherwise) {
+void PolicyFlags::declare(Options& options, const std::string& otherwise, const std::string& more) {
   options.custom("--policy", "POLICY", otherwise,
-                 "how ranges are decided: auto, minmax, percentile, tail, mse, entropy or quamba",
+                 "how ranges are decided: auto, minmax, percentile, tail, mse, entropy or quamba; "
+                 "--percentile-alpha alone means percentile" +
+                     more,
                  [this](const std::string& given) {
                    Policy::parse(given);
                    policy = given;
@@ -154,6 +179,37 @@ void PolicyFlags::declare(Options& options, const std::string& otherwise) {
       "--percentile-alpha", "A", "0.9995",
       "share of values that percentile and quamba keep; 50 to 100: in percent",
       [this](const std::string& given) { alpha = Policy::parse("percentile:" + given).alpha; });
+  options.only_with({"--percentile-alpha"},
+                    "the policy percentile or quamba, without a share of its own,", [this] {
+                      const auto reads = [](const std::string& pair) {
+                        const size_t equals = pair.rfind('=');
+                        return equals != std::string::npos && takes_share(pair.substr(equals + 1));
+                      };
+                      return !policy || takes_share(*policy) ||
+                             std::ranges::any_of(per_site, reads);
+                    });
+}
+
+std::optional<std::string> PolicyFlags::name() const {
+  if (policy || !alpha) return policy;
+  return "percentile";
+}
+
+std::optional<Policy> PolicyFlags::parsed() const {
+  const std::optional<std::string> text = name();
+  return text ? std::optional<Policy>(with_share(*text)) : std::nullopt;
+}
+
+Policy PolicyFlags::with_share(const std::string& text) const {
+  Policy out = Policy::parse(text);
+  if (alpha && takes_share(text)) out.alpha = *alpha;
+  return out;
+}
+
+bool PolicyFlags::takes_share(const std::string& policy) {
+  if (policy.find(':') != std::string::npos) return false;
+  const PolicyKind kind = Policy::parse(policy).kind;
+  return kind == PolicyKind::percentile || kind == PolicyKind::quamba;
 }
 
 void declare_windows(Options& options, WindowOptions& windows, const std::string& order) {

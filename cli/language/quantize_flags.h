@@ -1,12 +1,14 @@
 // The flags that say how a model is quantized, and what it is shown: what several verbs share.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/terminal/options.h"
 #include "scute/data/documents.h"
+#include "scute/decide/policy.h"
 #include "scute/language/quantize_options.h"
 
 namespace scute::cli {
@@ -19,9 +21,20 @@ struct QuantizeFlags {
   void declare(Options& options, Bits bits);
   /// What was asked for, without calibration texts and hybrid lists, in the first of formats().
   /// UsageError on an option that would be ignored.
-  QuantizeOptions read(bool other_formats = false) const;
+  QuantizeOptions read() const;
   /// Every combination of the bits given; UsageError on one that is not offered.
   std::vector<LayerFormat> formats() const;
+  /// Whether any of them rounds activations, or weights.
+  bool rounds_activations() const;
+  bool rounds_weights() const;
+  bool uses_gptq() const { return options_.gptq; }
+  /// Whether any has a state that is rounded at random.
+  bool rounds_stochastically() const;
+  /// `flags`, too, are read only where activations have 8 bits.
+  void only_with_8_bit_activations(Options& options, const std::vector<std::string>& flags) const;
+
+  /// Layers may have other formats than the bits say; set by who declares such a flag.
+  std::function<bool()> other_formats = [] { return false; };
 
  private:
   /// `order_too`: whether the seed is that of the order of texts too.
@@ -35,12 +48,24 @@ struct QuantizeFlags {
   QuantizeOptions options_;
 };
 
-/// Which rule decides, and the share that it keeps.
+/// Which rule decides, and the share that it keeps: the same in every verb that decides.
 struct PolicyFlags {
   std::optional<std::string> policy;
   std::optional<double> alpha;
+  std::vector<std::string> per_site = {};  ///< SITE=POLICY, which may read the share too
 
-  void declare(Options& options, const std::string& otherwise);
+  /// `otherwise`: the rule without both flags, as the help shows it; `more`: what else the help
+  /// says.
+  void declare(Options& options, const std::string& otherwise, const std::string& more = "");
+  /// --policy; "percentile" of --percentile-alpha alone; nothing without both.
+  std::optional<std::string> name() const;
+  /// That rule, with the share; nothing without both flags.
+  std::optional<Policy> parsed() const;
+  /// `text` as a rule, with --percentile-alpha where it keeps a share and names none.
+  Policy with_share(const std::string& text) const;
+
+  /// Whether the rule reads --percentile-alpha: percentile and quamba without a share of their own.
+  static bool takes_share(const std::string& policy);
 };
 
 /// Every combination of two lists of bits; UsageError on one that is not offered.

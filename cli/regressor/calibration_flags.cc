@@ -21,9 +21,10 @@ RegressorBackend parse_backend(const std::string& text) {
 
 Mode parse_mode(const std::string& text) {
   if (text == "dynamic") return Mode::dynamic;
-  if (text == "fixed88" || text == "fixed") return Mode::fixed;
+  if (text == "fixed88") return Mode::fixed;
   if (text == "per-layer") return Mode::per_layer;
-  fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"", text));
+  const char* hint = text == "fixed" ? "; scales of 1/256 at 16 bits are fixed88" : "";
+  fail("--quant-mode", "dynamic, fixed88 or per-layer", fmt::format("\"{}\"{}", text, hint));
 }
 
 }  // namespace
@@ -55,6 +56,14 @@ void declare_formats(Options& options, RegressorFlags& flags) {
   options.custom("--quant-mode", "MODE", "dynamic",
                  "dynamic (measured), fixed88 (Q8.8) or per-layer (measured Qm.n)",
                  [&flags](const std::string& text) { flags.mode = parse_mode(text); });
+  options.not_with({"--q-proj", "--q-head", "--q-block-linear", "--q-backbone-linear"},
+                   "--quantize-all");
+}
+
+const std::vector<std::string>& calibration_flags() {
+  static const std::vector<std::string> names{"--calib-method", "--calib-headroom",
+                                              "--calib-target", "--quant-calib-batches"};
+  return names;
 }
 
 void CalibrationFlags::declare(Options& options, const std::string& bits_otherwise) {

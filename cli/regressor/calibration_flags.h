@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/terminal/options.h"
 #include "scute/regressor/evaluation.h"
@@ -23,6 +24,9 @@ void declare_target(Options& options, std::string& role);
 /// --quant-backend, --quant-mode, --quantize-all and the flags of single layers, which are noted in
 /// `flags`.
 void declare_formats(Options& options, RegressorFlags& flags);
+
+/// The flags of CalibrationFlags that say how ranges are measured, which Q8.8 has no use for.
+const std::vector<std::string>& calibration_flags();
 
 /// Which windows are measured; nothing where no flag was given. --calib-target,
 /// --quant-calib-batches, --batch-size.
@@ -46,6 +50,8 @@ struct CalibrationFlags : MeasuredWindowFlags {
   static constexpr const char* kMethod = "maxabs";
   static constexpr double kHeadroom = 1.25;
 
+  /// Whether anything but --batch-size was given.
+  bool any() const { return bits || method || headroom || role || batches; }
   /// `bits_otherwise`: the default, as the help shows it.
   void declare(Options& options, const std::string& bits_otherwise);
 };

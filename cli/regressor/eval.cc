@@ -51,6 +51,17 @@ void RegressorEvalRequest::declare(Options& options) {
                  "paths are broken at jumps beyond this, metres; by the data without");
   log.declare(options);
   job.declare(options);
+  options.only_with({"--break-thresh"}, "--out-dir DIR");
+  const auto q88 = [this] { return how.flags.mode == RegressorQuantization::Mode::fixed; };
+  options.not_with(calibration_flags(), "--quant-mode fixed88, which measures nothing,",
+                   [this, q88] { return q88() && !how.sensitivity; });
+  options.not_with({"--quant-bits"}, "--quant-mode fixed88 (Q8.8: 16 bits are used)",
+                   [this, q88] { return q88() && calibration.bits == 8; });
+  options.only_with({"--batch-size"}, "a quantization flag that measures, or --sensitivity,",
+                    [this, q88] {
+                      const bool measures = how.flags.calibrates() || calibration.any();
+                      return (measures && !q88()) || how.sensitivity;
+                    });
 }
 
 void RegressorEvalRequest::check() {

@@ -49,6 +49,11 @@ void RegressorExportRequest::declare(Options& options) {
                   "windows in the test vectors, spread over the role");
   declare_target(options, target);
   job.declare(options);
+  std::vector<std::string> measured = calibration_flags();
+  measured.emplace_back("--batch-size");
+  options.not_with(measured, "--q8.8, which measures nothing,", [this] { return q88; });
+  options.only_with(measured, "--feat-root DIR");
+  options.only_with({"--no-normalize", "--target"}, "--feat-root DIR");
   options.note(
       "--feat-root: --per-layer is calibrated on it, and test vectors are its frames; without it "
       "they are random numbers.");
@@ -83,8 +88,11 @@ RegressorStatistics measure(const RegressorExportRequest& request,
 }
 
 RegressorFormats formats_of(const RegressorExportRequest& request,
-                            const RegressorCheckpoint& checkpoint) {
+                            const RegressorCheckpoint& checkpoint, const Call& call) {
   if (request.per_layer && checkpoint.formats && all_powers_of_two(*checkpoint.formats)) {
+    std::vector<std::string> measured = calibration_flags();
+    measured.emplace_back("--batch-size");
+    only_with(call, measured, "a checkpoint without formats of its own, which are used,", false);
     const int stored = checkpoint.formats->layer("proj").input.spec.bits;
     if (request.calibration.bits && *request.calibration.bits != stored) {
       throw UsageError(
@@ -150,9 +158,9 @@ void answer(const RegressorExportRequest& request, const RegressorExport& writte
                         count_of(written.windows, "window"), written.sites));
 }
 
-int run(RegressorExportRequest& request, const Call&, Output& out) {
+int run(RegressorExportRequest& request, const Call& call, Output& out) {
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
-  const RegressorFormats formats = formats_of(request, checkpoint);
+  const RegressorFormats formats = formats_of(request, checkpoint, call);
   RegressorExportNotes notes;
   notes.command = command_of(request, request.model);
   notes.mode = request.q88 ? "q8.8" : "per-layer";

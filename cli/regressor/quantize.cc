@@ -40,6 +40,7 @@ void RegressorQuantizeRequest::declare(Options& options) {
                Options::Need::required);
   options.flag("--force", force, "replace the file if it exists");
   options.json(json);
+  options.only_with({"--stats"}, "--plan FILE");
   options.note(
       "A plan is needed but for --quant-mode fixed88, which measures nothing; statistics are those "
       "that it was decided from.");

@@ -245,6 +245,7 @@ std::string Options::help() const {
       const std::vector<std::string> aliases(flag.names.begin() + 1, flag.names.end());
       text += fmt::format(" (also {})", joined(aliases, ", "));
     }
+    for (const std::string& condition : flag.conditions) text += "; " + condition;
     if (flag.required) text += " (required)";
     if (!flag.otherwise.empty()) text += fmt::format(" [{}]", flag.otherwise);
     add_line("  " + name + (labelled ? " " + flag.label : ""), text);
@@ -263,22 +264,9 @@ std::string Options::where_help() const {
   return fmt::format("scute {}{} --help", call_.verb, model);
 }
 
-void Options::refuse_extra(const std::string& argument) const {
-  if (!argument.starts_with("-")) {
-    throw UsageError(fmt::format("unexpected argument \"{}\" (see {})", argument, where_help()));
-  }
-  const std::string name = flag_name(argument);
-  if (const std::string foreign = foreign_flag(call_, name); !foreign.empty()) {
-    throw UsageError(foreign);
-  }
-  std::vector<std::string> known{"--help"};
-  for (const FlagInfo& flag : flags_) {
-    for (const std::string& one : flag.names) {
-      if (one.starts_with("-")) known.push_back(one);
-    }
-  }
-  throw UsageError(
-      fmt::format("unknown flag {}{} (see {})", name, did_you_mean(name, known), where_help()));
+bool Options::given(const std::string& flag) const {
+  const CLI::Option* option = parser_->app.get_option_no_throw(flag);
+  return option != nullptr && option->count() > 0;
 }
 
 bool Options::parse(Output& out) {
@@ -286,11 +274,6 @@ bool Options::parse(Output& out) {
   for (const std::string& argument : call_.arguments) reversed.push_back(with_hyphens(argument));
   std::reverse(reversed.begin(), reversed.end());
   CLI::App& app = parser_->app;
-  const auto refuse_unknown_flags = [&] {
-    for (const std::string& extra : app.remaining()) {
-      if (extra.starts_with("-")) refuse_extra(extra);
-    }
-  };
   try {
     app.allow_extras();
     app.parse(reversed);
@@ -298,13 +281,17 @@ bool Options::parse(Output& out) {
     out.write(help());
     return false;
   } catch (const CLI::ParseError& error) {
-    refuse_unknown_flags();  // a mistyped flag explains more than the required one it was to be
+    refuse_flags(app.remaining());  // mistyped flags explain more than the required one of them
     std::string what = error.what();
     std::replace(what.begin(), what.end(), '\n', ' ');
     throw UsageError(fmt::format("{} (see {})", what, where_help()));
   }
-  refuse_unknown_flags();
-  if (!app.remaining().empty()) refuse_extra(app.remaining().front());
+  refuse_flags(app.remaining());
+  if (!app.remaining().empty()) {
+    throw UsageError(
+        fmt::format("unexpected argument \"{}\" (see {})", app.remaining().front(), where_help()));
+  }
+  check_conditions();
   return true;
 }
 

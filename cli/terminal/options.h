@@ -103,6 +103,17 @@ class Options {
   void images(std::string& value);
   void prompts(std::string& value, bool& no_random_text, int64_t& length);
 
+  /// These flags, declared before, are read only beside `what`, as people type it ("--observer
+  /// ema"); given elsewhere they are wrong usage. Help and refusal are made from `what`. `holds` is
+  /// asked after parsing; without it: that the flag which `what` begins with is given.
+  void only_with(const std::vector<std::string>& flags, const std::string& what,
+                 std::function<bool()> holds = {});
+  /// These flags are not read where `what` is given, or `there`.
+  void not_with(const std::vector<std::string>& flags, const std::string& what,
+                std::function<bool()> there = {});
+  /// Whether the command line has the flag; after parsing.
+  bool given(const std::string& flag) const;
+
   /// A line of the help below the flags.
   void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
 
@@ -116,20 +127,36 @@ class Options {
 
  private:
   struct Parser;
+  /// What must, or must not, stand beside some flags.
+  struct Condition {
+    std::vector<std::string> flags;
+    std::string what;
+    bool wanted;
+    std::function<bool()> holds;
+  };
+  void add_condition(Condition condition);
+  /// UsageError naming every flag that would not be read.
+  void check_conditions() const;
   void add(const std::string& names, const std::string& label, const std::string& help,
            const std::string& otherwise, Need need, FlagInfo::Takes takes);
   std::string usage() const;
   std::string help() const;
   /// "scute VERB MODEL --help" of this call.
   std::string where_help() const;
-  /// Names the flags nearest to one that does not exist, or the kinds that have it.
-  [[noreturn]] void refuse_extra(const std::string& argument) const;
+  /// UsageError about every flag among these words; without one nothing happens.
+  void refuse_flags(const std::vector<std::string>& extras) const;
 
   const Call call_;
   std::unique_ptr<Parser> parser_;
   std::vector<FlagInfo> flags_;
   std::vector<std::string> notes_;
+  std::vector<Condition> conditions_;
 };
+
+/// Options::only_with where only a file tells: UsageError naming those of `flags` that the command
+/// line has, unless `holds`.
+void only_with(const Call& call, const std::vector<std::string>& flags, const std::string& what,
+               bool holds);
 
 /// "--calib-data-num" of "--calib_data_num=4": underscores in a flag equal hyphens.
 std::string flag_name(const std::string& argument);

@@ -150,6 +150,8 @@ void Options::prompts(std::string& value, bool& no_random_text, int64_t& length)
        "it random ids");
   flag("--no-random-text", no_random_text, "without --prompts: no text at all");
   integer("--text-len", length, {1, 1 << 20}, "random ids of a picture");
+  not_with({"--no-random-text", "--text-len"}, "--prompts FILE");
+  not_with({"--text-len"}, "--no-random-text");
 }
 
 }  // namespace scute::cli

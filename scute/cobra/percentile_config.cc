@@ -132,7 +132,7 @@ constexpr std::array<Field, 15> kFields{
      {"images", Kind::text, true, [](O& o, const Json& j, Where w) { o.images = j.as_string(w); }},
      {"stats_out", Kind::text, false,
       [](O& o, const Json& j, Where w) { o.stats_out = j.as_string(w); }},
-     {"overrides_json", Kind::text, false,
+     {"overrides_json", Kind::text, true,
       [](O& o, const Json& j, Where w) { o.overrides_json = j.as_string(w); }},
      {"batches", Kind::whole, false,
       [](O& o, const Json& j, Where w) { o.batches = whole(j, 1, w); }},

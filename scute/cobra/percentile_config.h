@@ -19,7 +19,7 @@ struct PercentileOptions {
   std::vector<std::string> targets = bucket_names();
   std::string images;  ///< folder; empty: not given
   std::string stats_out = "outputs/percentile_stats.pt";
-  std::string overrides_json = "outputs/percentile_overrides.json";
+  std::string overrides_json;                      ///< also the decided ranges; empty: not given
   int64_t batches = 8, batch_size = 4;             ///< at least 1
   int64_t text_len = 16;                           ///< token ids a picture, at least 1
   std::optional<int64_t> img_size = {};            ///< must equal the model's; nothing: the model's

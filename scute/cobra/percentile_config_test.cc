@@ -39,7 +39,7 @@ TEST(PercentileConfig, AnEmptyFileGivesTheDefaults) {
   const PercentileOptions o = read("{}");
   EXPECT_THAT(o.targets, ElementsAre("vision.siglip", "vision.dino", "llm", "projector"));
   EXPECT_EQ(o.stats_out, "outputs/percentile_stats.pt");
-  EXPECT_EQ(o.overrides_json, "outputs/percentile_overrides.json");
+  EXPECT_EQ(o.overrides_json, "");  // written only when asked for
   EXPECT_EQ(o.batches, 8);
   EXPECT_EQ(o.batch_size, 4);
   EXPECT_EQ(o.text_len, 16);

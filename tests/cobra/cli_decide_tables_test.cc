@@ -210,7 +210,7 @@ TEST(DecideTables, WhatCannotBeAnsweredSaysWhy) {
   }
   EXPECT_THAT(refused({"decide", path, "--policy", "percentile:99.95"}),
               AllOf(HasSubstr("p99.95"), HasSubstr("only p25, p50")));
-  EXPECT_THAT(refused({"decide", path, "--per-side"}, 2), HasSubstr("lower side"));
+  EXPECT_THAT(refused({"decide", path, "--asymmetric", "--per-side"}, 2), HasSubstr("lower side"));
   EXPECT_THAT(refused({"decide", partial}),
               AllOf(HasSubstr("vision.dino: "), HasSubstr("no p99.999"), HasSubstr("not recorded"),
                     HasSubstr("collect again")));

@@ -66,7 +66,7 @@ TEST(Run, EndsWithTheSummaryAndTheCommandThatShowsItAgain) {
   words.insert(words.end(), flags.begin(), flags.end() - 1);  // all but --quiet
   const Ended ended = scute_program(words);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("percentile alpha: 0.9995"), HasSubstr("quamba"),
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("percentile alpha: 0.9995"), HasSubstr("percentile"),
                                HasSubstr("layer_0.x_proj:input"), HasSubstr("of 8 last words")));
   const size_t at = ended.out.find("scute log show ");
   ASSERT_NE(at, std::string::npos);
@@ -93,7 +93,7 @@ TEST(Run, ASecondAlphaSkipsThePassAndTheNumbersAreThoseOfEval) {
   EXPECT_TRUE(answer.at("reused_statistics", "").as_bool(""));
   const Json& record = answer.at("record", "");
   EXPECT_EQ(record.at("timing", "").at("collect", "").as_double(""), 0);
-  const std::string kept = folder.path("kept/pa-1/tiny-mamba1-w8a8");
+  const std::string kept = folder.path("kept/percentile-1/tiny-mamba1-w8a8");
   ASSERT_TRUE(fs::exists(kept));
   const Ended scored = scute_program({"eval", kept, "--perplexity", "examples/text/heldout.txt",
                                       "--window", "64", "--max-windows", "4", "--json"});
@@ -310,9 +310,12 @@ TEST(Run, OneRuleHasOneNameHoweverItIsWritten) {
     EXPECT_EQ(ended.code, 0) << ended.err;
     return Json::parse(ended.out, "").at("record", "").at("config", "");
   };
-  const Json a = config({"--percentile-alpha", "99.9"}), b = config({"--policy", "quamba:0.999"});
-  EXPECT_EQ(a.at("percentile_alpha", "").as_double(""), 0.999);
-  EXPECT_EQ(a, b);
+  const Json alone = config({"--percentile-alpha", "99.9"});
+  EXPECT_EQ(alone.at("percentile_alpha", "").as_double(""), 0.999);
+  EXPECT_EQ(alone.at("policy", "").as_string(""), "percentile");
+  EXPECT_EQ(alone, config({"--policy", "percentile:0.999"}));
+  EXPECT_EQ(config({"--policy", "quamba", "--percentile-alpha", "0.999"}),
+            config({"--policy", "quamba:0.999"}));
 }
 
 TEST(Sweep, WrongUsage) {

@@ -163,7 +163,8 @@ TEST_F(Quantize, OptionsThatWouldBeIgnored) {
   expect_refused({"--stats", s, "--data", kText}, {"--gptq"}, 2);
   expect_refused({"--stats", s, "--hessians", "h"}, {"--gptq"}, 2);
   expect_refused({"--plan", p, "--stats", s, "--policy", "minmax"}, {"--policy"}, 2);
-  expect_refused({"--stats", s, "--percentile-alpha", "0.9"}, {"--percentile-alpha"}, 2);
+  expect_refused({"--stats", s, "--policy", "minmax", "--percentile-alpha", "0.9"},
+                 {"--percentile-alpha"}, 2);
   expect_refused({"--stats", s, "--group-size", "64"}, {"--group-size"}, 2);
   expect_refused({"--stats", s, "--w-bits", "4", "--per-tensor"}, {"--per-tensor"}, 2);
   expect_refused({"--stats", statistics("tiny-mamba2"), "--shared-scales"}, {"--shared-scales"}, 1,
