@@ -167,6 +167,9 @@ Rows quantize_language() {
           {"--seed 7", "--state-rounding nearest", refuse},
           {"--policy minmax", "=LANGUAGE --out OUT/q", refuse},
           {"--state-scale none", "--w-bits 4 --a-bits 16", refuse},
+          {"--group-percentile 0.5", "", refuse},
+          {"--group-percentile 0.5",
+           "=MAMBA2 --stats MADE/stats2.safetensors --group-heads --out OUT/q"},
           {"--json", "=LANGUAGE --w-bits 4 --a-bits 16 --out OUT/q"}});
   return out;
 }
@@ -271,6 +274,7 @@ Rows eval_language() {
           {"--tokenizer MADE/other.json", "=WORDS --perplexity MADE/prompt.txt --window 8 --json"},
           {"--window 16", "=LANGUAGE --last-word MADE/passages.jsonl", refuse},
           {"--max-items 2", "", refuse},
+          {"--log-failure ignore", "", refuse},
           {"--json", "=LANGUAGE --perplexity IDS --window 32"}};
 }
 
@@ -289,6 +293,7 @@ Rows eval_cobra() {
           {"--backend simulate", ""},
           {"--backend simulate", "=COBRA --images PICTURES --against COBRA", refuse},
           {"--tokenizer MADE/other-cobra.json", "--prompts MADE/one.jsonl"},
+          {"--log-failure ignore", "", refuse},
           {"--json", "=LOWCOBRA --images PICTURES --against COBRA"}};
 }
 
@@ -317,6 +322,7 @@ Rows eval_regressor() {
                {"--log OUT/log.jsonl", ""},
                {"--break-thresh 0.01", "", refuse},
                {"--batch-size 1", "", refuse},
+               {"--log-failure ignore", "", refuse},
                {"--json", "=REGRESSOR --feat-root FEATURES"}});
   return out;
 }
@@ -376,6 +382,8 @@ Rows run_language() {
           {"--eval-data IDS", "=LANGUAGE --data IDS --log OUT/log.jsonl", refuse},
           {"--log-sites *", kRun.unrounded, refuse},
           {"--seed 7", kRun.unrounded, refuse},
+          {"--log-failure ignore", "", hide, "a record that is kept is no failure"},
+          {"--group-percentile 0.5", "", refuse},
           {"--json", "=LANGUAGE " EXPERIMENT}});
   return out;
 }
@@ -400,6 +408,8 @@ Rows sweep_language() {
                {"--eval-data IDS", "=--models LANGUAGE --data IDS --log OUT/log.jsonl", refuse},
                {"--log-sites *", kSweep.unrounded, refuse},
                {"--seed 7", kSweep.unrounded, refuse},
+               {"--log-failure ignore", "", hide, "a record that is kept is no failure"},
+               {"--group-percentile 0.5", "", refuse},
                {"--json", "=--models LANGUAGE " EXPERIMENT}});
   return out;
 }
@@ -436,6 +446,7 @@ Rows run_cobra() {
                {"--percentile-alpha 0.9", ""},
                {"--percentile-alpha 0.9", "--policy tail", refuse},
                {"--fine 5", "--w-bits 4 --a-bits 16", refuse},
+               {"--log-failure ignore", "", hide, "a record that is kept is no failure"},
                {"--json", "=COBRA " SEEN}});
   return out;
 }
@@ -446,6 +457,7 @@ Rows sweep_cobra() {
                {"--policies minmax", "--w-bits 4 --a-bits 16", refuse},
                {"--percentile-alphas 0.9", ""},
                {"--percentile-alphas 0.9", "--policies tail", refuse},
+               {"--log-failure ignore", "", hide, "a record that is kept is no failure"},
                {"--json", "=--models COBRA " SEEN}});
   return out;
 }
@@ -587,6 +599,8 @@ Rows log_rows() {
           {"--csv", ""},
           {"--markdown", ""},
           {"--mlflow OUT/m", ""},
+          {"--zero-based", "=show 0 --log MADE/log.jsonl", repair},
+          {"--zero-based", "", refuse},
           {"--json", ""}};
 }
 
