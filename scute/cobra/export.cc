@@ -95,8 +95,7 @@ class CobraExporter {
 ProbeComparison export_cobra(const CobraDescription& model, DType type, const std::string& path,
                              bool replace) {
   if (!model.low_bit) fail(model.path, "a low-bit Cobra (scute quantize)", "a float one");
-  const std::string target = checked_target(path, model.path, replace);
-  FolderWriter folder(target);
+  FolderWriter folder(path, {.sources = {model.path}, .replace = replace});
   CobraExporter(model, type).write(folder);
   constexpr auto kAll = CobraModel::Parts::all;
   // One after the other: a model of this kind fills memory.

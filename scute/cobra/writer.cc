@@ -96,7 +96,11 @@ std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed) {
 }
 
 ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace) {
-  FolderWriter folder(checked_target(path, model.description.path, replace));
+  FolderWriter folder(path, {.sources = {model.description.path}, .replace = replace});
+  return write_cobra(model, folder);
+}
+
+ProbeComparison write_cobra(const LowBitCobra& model, FolderWriter& folder) {
   for (size_t i = 0; i < model.towers.size(); ++i) {
     write_tower(model.description, i, model.towers[i], folder);
   }
@@ -121,7 +125,7 @@ ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, b
   const auto here = probe_cobra(build_cobra(model, execution), kProbeSeed);
   const auto stored =
       probe_cobra(load_cobra(describe_cobra(folder.path()), execution, kAll), kProbeSeed);
-  const ProbeComparison comparison = require_same_bits(here, stored, path);
+  const ProbeComparison comparison = require_same_bits(here, stored, folder.target());
   folder.commit();
   return comparison;
 }

@@ -27,8 +27,10 @@ void write_float_language(const ModelDescription& language, const FolderWriter& 
 /// Writes config.json, vision/T/{config.json,model.safetensors}, projector/model.safetensors, llm/
 /// (a language model's folder of its own, with tokenizer.json), plan.json, statistics.safetensors,
 /// recipe.json: complete without the original. Then loads it again and compares what both make of a
-/// picture, bit for bit; Error when they differ, and nothing is left under `path`. `path` must not
-/// exist unless `replace`; then what was there is replaced at once, and stays if writing fails.
+/// picture, bit for bit; Error when they differ: then, and when anything else fails, what was there
+/// stays (FolderRules).
+ProbeComparison write_cobra(const LowBitCobra& model, FolderWriter& folder);
+/// The same, claiming the name as late as this.
 ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace);
 
 }  // namespace scute

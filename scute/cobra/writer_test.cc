@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "scute/base/error.h"
@@ -170,6 +171,8 @@ TEST_F(CobraWriter, TensorsThatAreNotWhatTheConfigSaysAreErrors) {
 TEST_F(CobraWriter, AFolderThatExistsIsReplacedOnlyWhenTold) {
   const LowBitCobra low = quantize();
   write_cobra(low, folder.path("low"), false);
+  EXPECT_NO_THROW(write_cobra(low, folder.path("low"), false)) << "what nobody changed";
+  std::ofstream(file("llm/config.json"), std::ios::app) << "\n";
   EXPECT_THAT([&] { write_cobra(low, folder.path("low"), false); },
               ThrowsMessage<Error>(HasSubstr("--force")));
   write_file(file("vision/mine.txt"), "keep me");

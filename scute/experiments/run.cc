@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "scute/base/error.h"
@@ -117,7 +118,7 @@ class Trial {
     record["config"] = config_json(subject.options, setting);
   }
 
-  void check() const;
+  void check();
   void measure_and_decide();
   void quantize_and_score();
   void write_record();
@@ -137,6 +138,7 @@ class Trial {
 
   SubjectState& subject_;
   const Setting& setting_;
+  std::optional<FolderWriter> folder_;  ///< claimed from the beginning
   std::string key_;
   LapClock clock_, whole_;
   Plan plan_;
@@ -145,7 +147,7 @@ class Trial {
   Experiment out_;
 };
 
-void Trial::check() const {
+void Trial::check() {
   const QuantizeOptions& q = setting_.quantize;
   const Policy policy = setting_.parsed_policy();
   if (q.group_heads && setting_.alpha && policy.kind == PolicyKind::quamba) {
@@ -159,11 +161,10 @@ void Trial::check() const {
   if (!setting_.checkpoint.empty() && is_float()) {
     fail("--output-subdir", "a low-bit model to keep", "floats, which are the model as it is");
   }
-  std::error_code unreadable;
-  if (!setting_.checkpoint.empty() && !setting_.replace &&
-      fs::exists(setting_.checkpoint, unreadable)) {
-    fail(setting_.checkpoint, "a folder that does not exist (or --force)", "one that does");
-  }
+  if (setting_.checkpoint.empty()) return;
+  make_folder(fs::path(setting_.checkpoint).parent_path());
+  folder_.emplace(setting_.checkpoint,
+                  FolderRules{.sources = {subject_.description.path}, .replace = setting_.replace});
 }
 
 void Trial::measure_and_decide() {
@@ -194,9 +195,8 @@ void Trial::measure_and_decide() {
 Scores Trial::low_bit_scores() {
   const LowBitModel low = subject_.quantized(setting_, plan_);
   out_.remarks = low.remarks;
-  if (!setting_.checkpoint.empty()) {
-    make_folder(fs::path(setting_.checkpoint).parent_path());
-    write_low_bit(low, setting_.checkpoint, setting_.replace);
+  if (folder_) {
+    write_low_bit(low, *folder_);
     out_.checkpoint = setting_.checkpoint;
   }
   timing_["quantize"] = clock_.lap();
@@ -269,6 +269,7 @@ std::string Trial::attempt(const char* what, Write write) {
 }
 
 void Trial::write_record() {
+  subject_.stamps.check();  // a record must not name another model than the one that was read
   clock_.lap();
   const bool scored = scores_.perplexity || scores_.last_word;
   const std::string items = scored ? attempt("scores of items", [&] { return write_items(); }) : "";

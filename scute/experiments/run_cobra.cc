@@ -14,6 +14,7 @@
 #include "scute/experiments/kept_statistics.h"
 #include "scute/experiments/lap_clock.h"
 #include "scute/experiments/run_record_cobra.h"
+#include "scute/io/input.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -27,13 +28,16 @@ struct CobraSubjectState {
 
   CobraSubjectOptions options;
   RunHow how;
+  InputStamps stamps;  ///< of model and tokenizer
   CobraDescription description;
   std::string model_sha256, tokenizer_sha256, pictures_sha256;
   KeptStatistics kept;  ///< under cobra_collection_key()
 };
 
 CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given)
-    : options(std::move(options_given)), how(std::move(how_given)) {
+    : options(std::move(options_given)),
+      how(std::move(how_given)),
+      stamps({options.model, options.collect.text.tokenizer}) {
   description = describe_cobra(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");
@@ -213,6 +217,7 @@ void CobraTrial::score(const LowBitCobra& low) {
 }
 
 void CobraTrial::record() {
+  subject_.stamps.check();
   facts_.seconds = whole_.lap();
   out_.record = evaluation_record(facts_);
   try {

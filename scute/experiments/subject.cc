@@ -37,7 +37,9 @@ void check_unchanged(const std::string& file, const std::string& before, const s
 }  // namespace
 
 SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
-    : options(std::move(options_given)), how(std::move(how_given)) {
+    : options(std::move(options_given)),
+      how(std::move(how_given)),
+      stamps({options.model, options.collect.tokenizer}) {
   description = describe_model(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");

@@ -8,6 +8,7 @@
 
 #include "scute/experiments/kept_statistics.h"
 #include "scute/experiments/run.h"
+#include "scute/io/input.h"
 
 namespace scute {
 
@@ -24,6 +25,7 @@ struct SubjectState {
 
   SubjectOptions options;
   RunHow how;
+  InputStamps stamps;  ///< of model and tokenizer
   ModelDescription description;
   std::string model_sha256, tokenizer_sha256;
   std::vector<std::string> data_sha256;  ///< of options.collect.data

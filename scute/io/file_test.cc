@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <thread>
 #include <vector>
@@ -20,25 +23,7 @@ using testing::Folder;
 using testing::get;
 using ::testing::HasSubstr;
 using testing::put;
-
-/// Files of this process end at `bytes` while this lives: a disk that is full.
-class SmallDisk {
- public:
-  explicit SmallDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit small = before_;
-    small.rlim_cur = bytes;
-    ::setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~SmallDisk() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
+using testing::SmallDisk;
 
 TEST(ReadText, ReturnsEveryByte) {
   const Folder folder;
@@ -59,6 +44,48 @@ TEST(ReadText, NamesTheFileAndTheReason) {
   EXPECT_THAT(error_of([&] { read_text(folder / "none"); }),
               ::testing::AllOf(HasSubstr("none"), HasSubstr("No such file")));
   EXPECT_THAT(error_of([&] { read_text(folder.path()); }), HasSubstr("a folder"));
+}
+
+TEST(ReadText, ReadsAPipeWithoutANameAndRefusesOneWithAtOnce) {
+  const Folder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { read_text(folder / "pipe"); }), HasSubstr("a named pipe"));
+  EXPECT_THAT(error_of([] { read_text("/dev/zero"); }), HasSubstr("a device"));
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  std::thread writer([&] {
+    EXPECT_EQ(::write(ends[1], "slow", 4), 4);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(::write(ends[1], "ly", 2), 2);
+    ::close(ends[1]);
+  });
+  EXPECT_EQ(read_text("/dev/fd/" + std::to_string(ends[0])), "slowly");
+  writer.join();
+  ::close(ends[0]);
+}
+
+TEST(ReadText, ASignalEndsTheWaitingForAPipe) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) {};
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
+  const pthread_t waiting = ::pthread_self();
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    while (!over) {  // until it is read() that is interrupted
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ::pthread_kill(waiting, SIGUSR1);
+    }
+  });
+  EXPECT_THAT(error_of([&] { read_text("/dev/fd/" + std::to_string(ends[0])); }),
+              HasSubstr("Interrupted"));
+  over = true;
+  other.join();
+  ::sigaction(SIGUSR1, &before, nullptr);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST(MapFile, PointsAtTheByteAskedFor) {
@@ -94,73 +121,6 @@ TEST(MapFile, RefusesPipesAndFoldersWithoutWaiting) {
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_THAT(error_of([&] { map_file(folder / "pipe", 0, 1); }), HasSubstr("a regular file"));
   EXPECT_THAT(error_of([&] { file_size(folder.path()); }), HasSubstr("a folder"));
-}
-
-TEST(AtomicFile, AppearsOnlyWhenCommitted) {
-  const Folder folder;
-  put(folder / "a", "old");
-  {
-    AtomicFile file(folder / "a");
-    file.write("new");
-    EXPECT_EQ(get(folder / "a"), "old");
-    file.write(bytes_of("er"));
-    file.commit();
-  }
-  EXPECT_EQ(get(folder / "a"), "newer");
-  EXPECT_EQ(folder.files(), 1u);
-}
-
-TEST(AtomicFile, LeavesNothingWhenAbandoned) {
-  const Folder folder;
-  {
-    AtomicFile file(folder / "a");
-    file.write("half");
-    EXPECT_EQ(folder.files(), 1u);  // the temporary one, in the same folder
-  }
-  EXPECT_EQ(folder.files(), 0u);
-}
-
-TEST(AtomicFile, KeepsTwoWritersOfOneNameApart) {
-  const Folder folder;
-  AtomicFile first(folder / "a");
-  AtomicFile second(folder / "a");
-  first.write("first");
-  second.write("second");
-  second.commit();
-  first.commit();
-  EXPECT_EQ(get(folder / "a"), "first");
-  EXPECT_EQ(folder.files(), 1u);
-}
-
-TEST(AtomicFile, RefusesNamesThatARenameMustNotReplace) {
-  const Folder folder;
-  EXPECT_THAT(error_of([&] { AtomicFile file(folder.path()); }), HasSubstr("a folder"));
-  EXPECT_THAT(error_of([] { AtomicFile file("/dev/null"); }), HasSubstr("a device"));
-  EXPECT_THAT(error_of([&] { AtomicFile file(folder / "none/a"); }), HasSubstr("No such file"));
-  put(folder / "file", "");
-  EXPECT_NE(error_of([&] { AtomicFile file(folder / "file/a"); }), "");
-}
-
-TEST(AtomicFile, RefusesAFolderItMayNotWrite) {
-  if (::geteuid() == 0) GTEST_SKIP() << "SKIPPED: root may write everywhere";
-  const Folder folder;
-  ASSERT_EQ(::chmod(folder.path().c_str(), 0500), 0);
-  EXPECT_THAT(error_of([&] { AtomicFile file(folder / "a"); }), HasSubstr("writable folder"));
-  ASSERT_EQ(::chmod(folder.path().c_str(), 0700), 0);
-}
-
-TEST(AtomicFile, SaysThatTheDiskIsFullAndLeavesTheOldFile) {
-  const Folder folder;
-  put(folder / "a", "old");
-  const std::string large(100'000, 'x');
-  std::string error;
-  {
-    const SmallDisk disk(4096);
-    error = error_of([&] { write_file(folder / "a", large); });
-  }
-  EXPECT_THAT(error, HasSubstr("room to write"));
-  EXPECT_EQ(get(folder / "a"), "old");
-  EXPECT_EQ(folder.files(), 1u);
 }
 
 TEST(AppendLine, AddsWholeLinesFromManyThreads) {

@@ -279,15 +279,16 @@ Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
 }
 
 Tensor read_npy(const std::string& path) {
-  const int64_t size = file_size(path);
-  const auto whole = map_file(path, 0, size);  // only the header's pages are touched
+  const InputFile file(path);
+  const int64_t size = file.size();
+  const auto whole = file.bytes(0, size);  // only the header's pages are touched
   const std::span<const std::byte> bytes(whole.get(), static_cast<size_t>(size));
   const NpyHeader header = parse_header(bytes, path);
   const Stored stored = check_data(header, bytes.size(), path);
   if (is_transposed(header) || stored.big_endian || stored.is_unsigned) {
     return read_elements(header, stored, bytes.subspan(header.data));
   }
-  return map_tensor(path, static_cast<int64_t>(header.data), stored.dtype, header.shape);
+  return map_tensor(file, static_cast<int64_t>(header.data), stored.dtype, header.shape);
 }
 
 bool is_npy(const std::string& path) {

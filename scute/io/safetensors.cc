@@ -112,16 +112,17 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, int64_t fil
 }
 
 SafetensorsFile read_safetensors(const std::string& path) {
-  const int64_t size = file_size(path);
+  const InputFile input(path);
+  const int64_t size = input.size();
   SafetensorsHeader header;
   {
-    const auto whole = map_file(path, 0, size);  // only the header's pages are touched
+    const auto whole = input.bytes(0, size);  // only the header's pages are touched
     header = parse_safetensors({whole.get(), static_cast<size_t>(size)}, size, path);
   }
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
   for (SafetensorsEntry& entry : header.entries) {
-    Tensor tensor = map_tensor(path, entry.begin, entry.dtype, entry.shape);
+    Tensor tensor = map_tensor(input, entry.begin, entry.dtype, entry.shape);
     file.tensors.push_back({std::move(entry.name), std::move(tensor)});
   }
   return file;

@@ -177,7 +177,7 @@ class TorchReader {
   /// Elements of the storage from the tensor's first on.
   Tensor elements_of(const StoredTensor& stored, const ZipEntry& data, const Shape& shape) {
     const int64_t offset = stored.offset * size_of(stored.dtype);
-    if (data.stored) return map_tensor(zip_.path(), data.offset + offset, stored.dtype, shape);
+    if (data.stored) return map_tensor(zip_.file(), data.offset + offset, stored.dtype, shape);
     auto& unpacked = unpacked_[stored.storage];
     if (!unpacked) unpacked = std::make_shared<Tensor>(zip_.read(data));
     return Tensor(stored.dtype, shape, unpacked, unpacked->bytes().data() + offset);

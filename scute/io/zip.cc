@@ -236,10 +236,9 @@ uint32_t crc32(Bytes bytes) {
       ::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-ZipReader::ZipReader(std::string path) : path_(std::move(path)) {
-  const int64_t size = file_size(path_);
-  const auto whole = map_file(path_, 0, size);
-  entries_ = parse_zip({whole.get(), static_cast<size_t>(size)}, path_);
+ZipReader::ZipReader(const std::string& path) : file_(path) {
+  const auto whole = file_.bytes(0, file_.size());
+  entries_ = parse_zip({whole.get(), static_cast<size_t>(file_.size())}, path);
 }
 
 const ZipEntry* ZipReader::find(std::string_view name) const {
@@ -249,11 +248,18 @@ const ZipEntry* ZipReader::find(std::string_view name) const {
 }
 
 Tensor ZipReader::read(const ZipEntry& entry) const {
-  if (entry.stored) return map_tensor(path_, entry.offset, DType::u8, {entry.size});
-  const std::string here = fmt::format("{}: entry {}", path_, entry.name);
+  if (entry.stored) return map_tensor(file_, entry.offset, DType::u8, {entry.size});
+  const std::string here = fmt::format("{}: entry {}", path(), entry.name);
+  const auto whole = file_.bytes(0, file_.size());
+  zip_source_t* source =
+      zip_source_buffer_create(whole.get(), static_cast<zip_uint64_t>(file_.size()), 0, nullptr);
   const std::unique_ptr<zip_t, void (*)(zip_t*)> archive(
-      zip_open(path_.c_str(), ZIP_RDONLY, nullptr), [](zip_t* a) { zip_discard(a); });
-  if (!archive) fail(here, "an archive that libzip opens", "an error");
+      source == nullptr ? nullptr : zip_open_from_source(source, ZIP_RDONLY, nullptr),
+      [](zip_t* a) { zip_discard(a); });
+  if (!archive) {
+    zip_source_free(source);
+    fail(here, "an archive that libzip opens", "an error");
+  }
   const std::unique_ptr<zip_file_t, void (*)(zip_file_t*)> data(
       zip_fopen(archive.get(), entry.name.c_str(), ZIP_FL_ENC_RAW),
       [](zip_file_t* f) { zip_fclose(f); });

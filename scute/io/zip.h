@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "scute/io/file.h"
+#include "scute/io/input.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -36,9 +37,10 @@ uint32_t crc32(std::span<const std::byte> bytes);
 /// An archive on disk.
 class ZipReader {
  public:
-  explicit ZipReader(std::string path);
+  explicit ZipReader(const std::string& path);
 
-  const std::string& path() const { return path_; }
+  const InputFile& file() const { return file_; }
+  const std::string& path() const { return file_.path(); }
   const std::vector<ZipEntry>& entries() const { return entries_; }
   /// Null when there is none.
   const ZipEntry* find(std::string_view name) const;
@@ -47,7 +49,7 @@ class ZipReader {
   Tensor read(const ZipEntry& entry) const;
 
  private:
-  std::string path_;
+  InputFile file_;
   std::vector<ZipEntry> entries_;
 };
 

@@ -166,9 +166,8 @@ void write_plain(const ModelDescription& from, const PlainModel& model, const Fo
 
 ProbeComparison export_dequantized(const ModelDescription& model, DType type,
                                    const std::string& path, bool replace) {
-  const std::string target = checked_target(path, model.path, replace);
+  FolderWriter folder(path, {.sources = {model.path}, .replace = replace});
   const PlainModel plain = dequantized(model, type);
-  FolderWriter folder(target);
   write_plain(model, plain, folder);
   Json recipe;
   recipe["tool"] = "scute " SCUTE_VERSION;

@@ -9,7 +9,11 @@
 namespace scute {
 
 ProbeComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace) {
-  FolderWriter folder(checked_target(path, model.description.path, replace));
+  FolderWriter folder(path, {.sources = {model.description.path}, .replace = replace});
+  return write_low_bit(model, folder);
+}
+
+ProbeComparison write_low_bit(const LowBitModel& model, FolderWriter& folder) {
   write_safetensors(folder.file("model.safetensors"), model.tensors, {{"format", "pt"}});
   write_file(folder.file("config.json"), model.config.dump_config(2) + "\n");
   write_file(folder.file("recipe.json"), model.recipe.dump(2) + "\n");
@@ -26,7 +30,7 @@ ProbeComparison write_low_bit(const LowBitModel& model, const std::string& path,
       load_model(describe_model(folder.path()), execution, LanguageModel::Head::packed);
   const ProbeComparison comparison =
       require_same_bits(probe_language(build_model(model, execution), kProbeSeed),
-                        probe_language(stored, kProbeSeed), path);
+                        probe_language(stored, kProbeSeed), folder.target());
   folder.commit();
   return comparison;
 }

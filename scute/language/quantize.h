@@ -12,6 +12,7 @@
 #include "scute/language/quantize_options.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/quantize/gptq.h"
+#include "scute/recipe/folder_writer.h"
 #include "scute/recipe/probe.h"
 
 namespace scute {
@@ -46,8 +47,9 @@ ProbeComparison compare_logits(const LanguageModel& a, const LanguageModel& b, u
 
 /// Writes the folder (tokenizer.json copied from the original), loads it again, runs it, and
 /// compares its logits with those of the model in memory, bit for bit; Error when they differ, and
-/// nothing is left under `path`. `path` must not exist unless `replace`; then what was there is
-/// replaced at once, and stays if writing fails.
+/// then, and when anything else fails, what was there stays (FolderRules).
+ProbeComparison write_low_bit(const LowBitModel& model, FolderWriter& folder);
+/// The same, claiming the name as late as this.
 ProbeComparison write_low_bit(const LowBitModel& model, const std::string& path, bool replace);
 
 }  // namespace scute

@@ -92,7 +92,7 @@ void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
     if (entry.is_directory()) {
       make_folder(folder.file(name));
     } else if (!fs::exists(folder.file(name))) {
-      folder.copy(entry.path().string(), name);
+      folder.carry(entry.path().string(), name);
     }
   }
 }
@@ -207,7 +207,9 @@ void require_safetensors(const std::string& folder) {
 
 ProbeComparison write_edited(const FolderEdit& edit,
                              const std::function<ProbeComparison(const std::string&)>& compare) {
-  FolderWriter folder(edit.path);
+  // The edit is of that folder, whoever wrote it.
+  FolderWriter folder(edit.path,
+                      {.sources = {}, .replace = true, .check = [](const std::string&) {}});
   rewrite_tensors(edit, folder);
   for (const auto& [name, json] : edit.documents) {
     make_folder(fs::path(folder.file(name)).parent_path().string());

@@ -1,7 +1,6 @@
 #include "scute/recipe/folder_writer.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -9,17 +8,20 @@
 #include <string_view>
 
 #include "scute/base/error.h"
+#include "scute/io/file.h"
+#include "scute/io/posix.h"
+#include "scute/io/seal.h"
 
 namespace scute {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kMark = ".writing-";
 constexpr const char* kRecipe = "recipe.json";
 
 /// The names that scute gives to files of a model folder.
-constexpr std::array<std::string_view, 11> kOwnFiles{"config.json",
+constexpr std::array<std::string_view, 12> kOwnFiles{kSealsFile,
+                                                     "config.json",
                                                      "model.safetensors",
                                                      "recipe.json",
                                                      "plan.json",
@@ -54,7 +56,7 @@ void check_names(const std::string& path) {
 }
 
 /// Error unless scute wrote the folder: names alone are those of anybody's model.
-void check_replaceable(const std::string& path) {
+void check_model_folder(const std::string& path) {
   check_names(path);
   if (!fs::is_empty(path) && !fs::exists(fs::path(path) / kRecipe)) {
     fail(path, fmt::format("a folder that scute wrote (it has a {}), to replace it", kRecipe),
@@ -67,80 +69,62 @@ bool lies_in(const fs::path& inner, const fs::path& outer) {
   return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
 }
 
-/// Folders beside `target` whose process has ended.
-void remove_leftovers(const std::string& target) {
+/// Error unless `rules` let what stands there go.
+void check_standing(const std::string& given, const std::string& target, const FolderRules& rules) {
   std::error_code error;
-  const fs::path parent = fs::path(target).parent_path();
-  const std::string start = fs::path(target).filename().string() + kMark;
-  for (const auto& entry : fs::directory_iterator(parent.empty() ? "." : parent, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(start)) continue;
-    const std::string process = name.substr(start.size());
-    const bool number = !process.empty() && process.find_first_not_of("0123456789") == process.npos;
-    if (number && !fs::exists("/proc/" + process)) fs::remove_all(entry.path(), error);
+  const auto there = fs::symlink_status(target, error);
+  if (error && there.type() == fs::file_type::none) {
+    fail(given, "a name for a folder", error.message());
   }
+  if (there.type() == fs::file_type::not_found) return;
+  for (const std::string& source : rules.sources) {
+    if (source.empty() || (!lies_in(source, target) && !lies_in(target, source))) continue;
+    fail(given,
+         "another folder than the model's own or what else is read, none that holds it or lies in "
+         "it",
+         source + " there");
+  }
+  if (!rules.replace) {
+    const std::string why = why_not_unchanged(target);
+    if (!why.empty()) {
+      fail(given, "no folder yet, or one as scute wrote it (--force replaces it if it was edited)",
+           "one with " + why);
+    }
+  }
+  (rules.check != nullptr ? rules.check : check_model_folder)(target);
 }
 
 }  // namespace
 
-std::string checked_target(const std::string& path, const std::string& source, bool replace) {
-  const fs::path target = fs::path(path).lexically_normal();
-  std::string name = target.has_filename() ? target.string() : target.parent_path().string();
-  if (name.empty()) fail("output folder", "a name", "none");
-  std::error_code error;
-  const auto there = fs::symlink_status(name, error);
-  if (error && there.type() == fs::file_type::none) {
-    fail(path, "a name for a folder", error.message());
-  }
-  if (there.type() == fs::file_type::not_found) return name;
-  if (lies_in(source, name) || lies_in(name, source)) {
-    fail(path, "another folder than the model's own, none that it lies in and none of its parts",
-         "that");
-  }
-  if (!replace) {
-    fail(path, "a folder that does not exist (or --force)",
-         fs::is_directory(name) ? "one that does" : "a file of that name");
-  }
-  check_replaceable(name);
-  return name;
+bool is_model_file(const std::string& name) {
+  return std::ranges::find(kOwnFiles, name) != kOwnFiles.end() && name != "statistics.safetensors";
 }
 
-FolderWriter::FolderWriter(std::string target)
-    : target_(std::move(target)), path_(target_ + kMark + std::to_string(::getpid())) {
-  remove_leftovers(target_);
-  std::error_code error;
-  if (!fs::create_directories(path_, error)) {
-    fail(path_, "a folder that can be made", error ? error.message() : "one of that name");
-  }
-}
-
-FolderWriter::~FolderWriter() {
-  std::error_code error;
-  if (!path_.empty()) fs::remove_all(path_, error);
+FolderWriter::FolderWriter(const std::string& path, const FolderRules& rules)
+    : sources_(rules.sources), claim_(path) {
+  claim_.note_standing();
+  check_standing(path, claim_.target(), rules);
+  make_folder(claim_.payload());
 }
 
 void FolderWriter::copy(const std::string& from, const std::string& name) const {
   std::error_code error;
   fs::copy_file(from, file(name), error);
   if (error) fail(file(name), "a file that can be written", error.message());
+  seal(file(name), file(name), hash_file(file(name)));
+}
+
+void FolderWriter::carry(const std::string& from, const std::string& name) const {
+  if (is_sealed(from) && why_not_unchanged(from).empty()) return copy(from, name);
+  std::error_code error;
+  fs::copy_file(from, file(name), error);
+  if (error) fail(file(name), "a file that can be written", error.message());
 }
 
 void FolderWriter::commit() {
-  std::error_code error;
-  const std::string old = path_ + ".old";
-  const bool replaces = fs::exists(target_);
-  if (replaces) {
-    fs::rename(target_, old, error);
-  }
-  if (!error) fs::rename(path_, target_, error);
-  if (error) {
-    std::error_code ignored;
-    if (replaces) fs::rename(old, target_, ignored);
-    fail(target_, "a folder that can be put there",
-         error.message() + " (did another process write it meanwhile?)");
-  }
-  path_.clear();
-  if (replaces) fs::remove_all(old, error);
+  sources_.check();
+  sync_tree(path());
+  claim_.publish();
 }
 
 }  // namespace scute

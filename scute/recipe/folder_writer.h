@@ -2,33 +2,55 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "scute/io/claim.h"
+#include "scute/io/input.h"
 
 namespace scute {
 
-/// `path` without a slash at its end. Error when something is there and not `replace`; with
-/// `replace` too when that is no folder that scute wrote (it has a recipe.json), or holds anything
-/// that scute does not write; and when the folder `source`, which is being read, is it, lies in it
-/// or has it inside.
-std::string checked_target(const std::string& path, const std::string& source, bool replace);
+/// Whether scute gives this name to a file that makes a folder a model; statistics may lie beside
+/// such files without being part of it.
+bool is_model_file(const std::string& name);
 
-/// A folder beside `target`, of this process alone (".writing-" and its id behind the name), that
-/// disappears unless it is put in place. What killed processes left there is removed first.
+/// What a folder that is written may take the place of.
+struct FolderRules {
+  /// Folders and files that are read meanwhile: none is replaced, nor a folder that holds one or
+  /// lies in one. Empty names are none.
+  std::vector<std::string> sources;
+  /// Also what was edited since scute wrote it; never what scute did not write.
+  bool replace = false;
+  /// Whether scute wrote a folder like this, as far as names tell: an Error when not.
+  void (*check)(const std::string& folder) = nullptr;
+};
+
+/// A folder that appears under its name only when complete, written by one process at a time: its
+/// name is claimed (scute/io/claim.h) as long as this lives.
 class FolderWriter {
  public:
-  explicit FolderWriter(std::string target);
-  ~FolderWriter();
+  /// Error when another scute is writing it, and when what is there is not to be replaced: with
+  /// `check` null a model folder that scute wrote (it has a recipe.json and nothing but files of
+  /// such folders) and, unless `replace`, nobody changed since.
+  FolderWriter(const std::string& path, const FolderRules& rules);
   FolderWriter(const FolderWriter&) = delete;
   FolderWriter& operator=(const FolderWriter&) = delete;
 
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-  /// Copies a file that is there; Error when it cannot be written.
+  const std::string& target() const { return claim_.target(); }
+  const Claim& claim() const { return claim_; }
+  /// Where it is written until commit(); the folder is there.
+  const std::string& path() const { return claim_.payload(); }
+  std::string file(const std::string& name) const { return path() + "/" + name; }
+  /// Copies a file that is there, as scute's own; Error when it cannot be written.
   void copy(const std::string& from, const std::string& name) const;
-  /// Renames to the target, in place of what may be there: that stays if the renaming fails.
+  /// The same, but what was edited or never scute's is not scute's own afterwards either.
+  void carry(const std::string& from, const std::string& name) const;
+  /// Puts it under its name in one step, on disk, each file with a record of its hash; Error when
+  /// something was put there meanwhile, or a source changed.
   void commit();
 
  private:
-  std::string target_, path_;
+  InputStamps sources_;
+  Claim claim_;
 };
 
 }  // namespace scute

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "scute/base/error.h"
 #include "scute/experiments/difference.h"
@@ -63,8 +64,9 @@ TEST_P(Trial, ResultsAreThoseOfTheModelThatIsWritten) {
   EXPECT_EQ(number_field(results, {"tasks", "perplexity", "n"}), 5);
   EXPECT_EQ(number_field(results, {"perplexity"}), scores.last_word->perplexity);
   EXPECT_EQ(number_field(results, {"tasks", "last_word", "n"}), 20);
+  std::ofstream(setting.checkpoint + "/config.json", std::ios::app) << "\n";
   EXPECT_THAT([&] { subject.run(setting); },
-              ThrowsMessage<Error>(HasSubstr("a folder that does not exist (or --force)")));
+              ThrowsMessage<Error>(HasSubstr("config.json: changed since scute wrote it")));
 }
 
 TEST_P(Trial, AnotherAlphaNeedsNoPassInThisProcessOrTheNext) {

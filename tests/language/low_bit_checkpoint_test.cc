@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
 
 #include "scute/base/error.h"
@@ -222,8 +223,11 @@ TEST_P(LowBitFolder, RefusesALowBitModelAndAFolderThatExists) {
   const LowBitModel low = low_bit_model();
   write_low_bit(low, folder.path("low"), false);
   const std::string before = hash_file(folder.path("low/model.safetensors"));
-  EXPECT_THROW(write_low_bit(low, folder.path("low"), false), Error);
+  write_low_bit(low, folder.path("low"), false);  // what nobody changed is replaced
   EXPECT_EQ(hash_file(folder.path("low/model.safetensors")), before);
+  std::ofstream(folder.path("low/recipe.json"), std::ios::app) << "\n";
+  EXPECT_THROW(write_low_bit(low, folder.path("low"), false), Error);
+  EXPECT_TRUE(read_text(folder.path("low/recipe.json")).ends_with("\n\n"));
   EXPECT_NO_THROW(write_low_bit(low, folder.path("low"), true));
   EXPECT_THROW(quantize(describe_model(folder.path("low")), Plan{}, nullptr, nullptr, {}), Error);
 }

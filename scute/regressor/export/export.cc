@@ -9,6 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/io/file.h"
+#include "scute/io/seal.h"
 #include "scute/models/regressor/integer_steps.h"
 #include "scute/recipe/folder_writer.h"
 #include "scute/regressor/export/header_c.h"
@@ -128,6 +129,7 @@ void check_former_export(const std::string& path) {
     fail(path, "a former export, to replace it", found + "; move it, or choose another folder");
   };
   if (fs::is_symlink(path) || !fs::is_directory(path)) refuse("another file");
+  if (fs::is_empty(path)) return;
   const std::string manifest = (fs::path(path) / kManifest).string();
   if (!fs::is_regular_file(manifest)) refuse("a folder without " + std::string(kManifest));
   const Json* format = nullptr;
@@ -140,8 +142,9 @@ void check_former_export(const std::string& path) {
     const bool folder = std::ranges::find(kFolders, top) != kFolders.end();
     const bool memory = extension == ".mem" || extension == ".hex";
     const bool known =
-        folder ? (entry.is_directory() && inner == top) || (entry.is_regular_file() && memory)
-               : entry.is_regular_file() && (top == kManifest || top == kHeader);
+        folder
+            ? (entry.is_directory() && inner == top) || (entry.is_regular_file() && memory)
+            : entry.is_regular_file() && (top == kManifest || top == kHeader || top == kSealsFile);
     if (entry.is_symlink() || !known) refuse(inner.string() + " in it");
   }
 }
@@ -187,15 +190,8 @@ RegressorExport make_regressor_export(const RegressorCheckpoint& checkpoint,
 
 void write_regressor_export(const RegressorExport& files, const std::string& path,
                             const std::string& checkpoint, bool replace) {
-  const bool there = fs::symlink_status(path).type() != fs::file_type::not_found;
-  const bool exchange = replace && there;
-  std::string target = (fs::path(path) / "").lexically_normal().parent_path().string();
-  if (exchange) {
-    check_former_export(target);
-  } else {
-    target = checked_target(path, checkpoint, false);
-  }
-  FolderWriter folder(target);
+  FolderWriter folder(path,
+                      {.sources = {checkpoint}, .replace = replace, .check = check_former_export});
   for (const std::string_view name : kFolders) make_folder(folder.file(std::string(name)));
   for (const ExportedFile& file : files.files) write_file(folder.file(file.name), file.text);
   folder.commit();

@@ -37,8 +37,8 @@ RegressorExport make_regressor_export(const RegressorCheckpoint& checkpoint,
                                       const RegressorFormats& formats, const Tensor& windows,
                                       const RegressorExportNotes& notes);
 
-/// Writes the folder, all of it or nothing. Error when there is something of that name; `replace`
-/// puts it in the place of a former export, and of nothing else.
+/// Writes the folder, all of it or nothing, where nothing is or a former export that nobody
+/// changed; `replace`: or one that was edited. Nothing else is replaced.
 void write_regressor_export(const RegressorExport& files, const std::string& path,
                             const std::string& checkpoint, bool replace);
 

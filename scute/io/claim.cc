@@ -1,0 +1,208 @@
+#include "scute/io/claim.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "scute/base/error.h"
+#include "scute/base/json.h"
+#include "scute/io/claim_marker.h"
+#include "scute/io/posix.h"
+#include "scute/io/seal.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMark = ".writing";
+constexpr const char* kMarker = ".scute-writing";
+constexpr const char* kOld = ".old";
+
+bool is_there(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+/// Without slashes at its end; Error when nothing that can be a name is left.
+std::string plain_target(const std::string& given) {
+  const fs::path path = fs::path(given).lexically_normal();
+  std::string name = path.has_filename() ? path.string() : path.parent_path().string();
+  const std::string last = name_of_path(name);
+  if (last.empty() || last == "." || last == "..") {
+    fail(given.empty() ? "output" : given, "a name for an output", given.empty() ? "none" : last);
+  }
+  return name;
+}
+
+int rename_with(const std::string& from, const std::string& to, unsigned flags) {
+  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0 ? 0 : errno;
+}
+
+/// Whether an errno says that the system or the file system has no such renaming.
+bool has_none(int error) { return error == EINVAL || error == ENOSYS || error == ENOTSUP; }
+
+}  // namespace
+
+Claim::Claim(const std::string& target, Renames how)
+    : target_(plain_target(target)),
+      folder_(target_ + kMark),
+      marker_(folder_ + "/" + kMarker),
+      payload_(folder_ + "/" + name_of_path(target_)),
+      old_(folder_ + "/" + kOld),
+      how_(how) {
+  try {
+    lock();
+    take_over();
+  } catch (...) {
+    if (lock_ >= 0) ::close(lock_);
+    throw;
+  }
+}
+
+Claim::~Claim() {
+  remove_own();
+  ::unlink(marker_.c_str());
+  ::rmdir(folder_.c_str());  // stays when somebody else put something there
+  ::close(lock_);
+}
+
+/// False when the folder or its marker went away meanwhile: its writer ended.
+bool Claim::try_lock() {
+  if (::mkdir(folder_.c_str(), 0777) != 0 && errno != EEXIST) {
+    fail_system(target_, "an output in a writable folder", errno);
+  }
+  struct stat status {};
+  if (::lstat(folder_.c_str(), &status) != 0) return false;
+  if (!S_ISDIR(status.st_mode)) fail(folder_, "no file of this name", "one; move it");
+  lock_ = ::open(marker_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (lock_ < 0 && errno == ENOENT) return false;
+  if (lock_ < 0) fail_system(target_, "an output that nobody else is writing", errno);
+  int error = 0;
+  do {
+    error = ::flock(lock_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  if (error == EWOULDBLOCK) refuse_living(target_, lock_);
+  locks_ = error == 0;
+  struct stat ours {
+  }, theirs{};
+  return ::fstat(lock_, &ours) == 0 && ::lstat(marker_.c_str(), &theirs) == 0 &&
+         ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+}
+
+void Claim::lock() {
+  constexpr int kAttempts = 100;  // each needs another writer that ends at this very moment
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (try_lock()) return;
+    if (lock_ >= 0) ::close(std::exchange(lock_, -1));
+  }
+  fail(target_, "an output that nobody else is writing", "writers that come and go");
+}
+
+void Claim::take_over() {
+  const ClaimMarker before = read_marker(lock_);
+  std::string foreign;
+  bool left = false;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string path = entry.path().string();
+    if (path == marker_) continue;
+    left = true;
+    const bool own = path == payload_ || path == old_ || path == folder_ + "/" + kSealsFile;
+    if (!own) foreign = entry.path().filename().string();
+  }
+  if (before.state == ClaimMarker::State::empty) {
+    if (left) ::unlink(marker_.c_str());  // made a moment ago, by us
+    if (left) fail(folder_, "a folder that scute left there", "another one; move it");
+  } else {
+    if (before.state == ClaimMarker::State::foreign || !foreign.empty()) {
+      fail(folder_, "a folder that scute left there",
+           foreign.empty() ? "another's mark; move it" : foreign + " in it; move that");
+    }
+    if (!locks_ || !is_proven_dead(before)) refuse_living(target_, lock_);
+    if (before.publishing && !is_there(target_)) {
+      std::error_code error;
+      fs::rename(is_there(payload_) ? payload_ : old_, target_, error);
+      if (error) fail(target_, "a name that what is complete can take", error.message());
+      sync_folder(folder_of(target_));
+    }
+    remove_own();
+  }
+  write_marker(lock_, target_);
+}
+
+void Claim::remove_own() {
+  std::error_code ignored;
+  // Only a renaming in steps that was cut short leaves the name free and the old output here.
+  if (is_there(old_) && !is_there(target_)) fs::rename(old_, target_, ignored);
+  fs::remove_all(payload_, ignored);
+  fs::remove_all(old_, ignored);
+  ::unlink((folder_ + "/" + kSealsFile).c_str());
+}
+
+Claim::Standing Claim::standing_of(const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return {};
+  return {true,           status.st_dev,         status.st_ino,
+          status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+void Claim::note_standing() { standing_ = standing_of(target_); }
+
+void Claim::refuse_changed() const {
+  fail(target_, standing_.there ? "what was there when this began" : "no such name, as before",
+       "that it was changed or made meanwhile; it stays");
+}
+
+void Claim::publish() {
+  if (standing_of(target_) != standing_) refuse_changed();
+  if (!standing_.there) {
+    put_where_nothing_is();
+  } else if (how_ == Renames::in_steps) {
+    exchange_in_steps();
+  } else {
+    exchange();
+  }
+  sync_folder(folder_of(target_));
+}
+
+void Claim::publish_over() {
+  if (::rename(payload_.c_str(), target_.c_str()) != 0) {
+    fail_system(target_, "a name that can be written", errno);
+  }
+  sync_folder(folder_of(target_));
+}
+
+void Claim::put_where_nothing_is() {
+  int error = rename_with(payload_, target_, RENAME_NOREPLACE);
+  if (has_none(error)) error = ::rename(payload_.c_str(), target_.c_str()) == 0 ? 0 : errno;
+  if (error == EEXIST || error == ENOTEMPTY) refuse_changed();
+  if (error != 0) fail_system(target_, "a name that can be written", error);
+}
+
+/// The old output is then the payload, and goes with the claim.
+void Claim::exchange() {
+  const int error = rename_with(payload_, target_, RENAME_EXCHANGE);
+  if (has_none(error)) return exchange_in_steps();
+  if (error == ENOENT) refuse_changed();
+  if (error != 0) fail_system(target_, "a name that can be written", error);
+  if (standing_of(payload_) == standing_) return;
+  rename_with(payload_, target_, RENAME_EXCHANGE);
+  refuse_changed();
+}
+
+void Claim::exchange_in_steps() {
+  if (!fs::is_directory(payload_)) return publish_over();  // of a file that is one step
+  note_publishing(lock_, marker_);
+  std::error_code error;
+  fs::rename(target_, old_, error);
+  if (!error) fs::rename(payload_, target_, error);
+  if (error) fail(target_, "a folder that can be put there", error.message());
+}
+
+}  // namespace scute
