@@ -5,15 +5,14 @@
 #include <filesystem>
 
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
 #include "scute/base/names.h"
 
 namespace scute::cli {
 
 void check_statistics_name(const std::string& file) {
-  if (file.ends_with(".safetensors") || file.ends_with(".pt")) return;
-  throw UsageError(
-      fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", file));
+  check_ending("--out", file, {".safetensors", ".pt"});
 }
 
 void Collecting::say_nothing_written(const Error& error) {

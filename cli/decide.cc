@@ -41,6 +41,8 @@ struct DecideRequest {
   bool regressor = false;  ///< the statistics are a regressor's
   int bits = 8;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
+  bool force = false;
+  std::optional<ClaimedFile> file;
 
   void declare(Options& options);
   void check();
@@ -93,6 +95,7 @@ void DecideRequest::declare(Options& options) {
                "decide sites with NaN or infinite values by their finite ones");
   options.text("--out,--plan,--overrides", out, "FILE",
                "plan to write (.json); without it the table alone");
+  options.force(force);
   options.flag("--all", all, fmt::format("all rows, also more than {} on a terminal", kRows));
   options.json(json);
   options.only_with({"--per-side"}, "--asymmetric");
@@ -112,6 +115,9 @@ bool DecideRequest::any_rule(bool (*reads)(const Policy&)) const {
 }
 
 void DecideRequest::check() {
+  refuse_same_files({out}, {statistics});  // before its name, which says less
+  check_ending("--out", out, {".json"});
+  check_force(force, {out});
   policy_given = rule.name().has_value();
   if (policy_given) policy = *rule.name();
 }
@@ -220,12 +226,11 @@ std::string as_text(const PlanComparison& all, const BucketTables& buckets,
   return out + written_text(request);
 }
 
-/// Writes the plan where it was asked for, in a folder that may be new.
-void write_plan(const Plan& plan, const DecideRequest& request) {
-  if (request.out.empty()) return;
+/// Writes the plan where it was asked for.
+void write_plan(const Plan& plan, DecideRequest& request) {
+  if (!request.file) return;
   const HoldInterrupts hold;
-  make_folder(std::filesystem::path(request.out).parent_path().string());
-  write_file(request.out, plan.to_json().dump(1) + "\n");
+  request.file->publish(plan.to_json().dump(1) + "\n");
 }
 
 void write_answer(const Plan& plan, Json summary, const BucketTables& buckets,
@@ -308,7 +313,8 @@ void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
 
 int run(DecideRequest& request, const Call& call, Output& out) {
   plan_options(request);  // wrong usage is found before a file is read
-  refuse_same_files({request.out}, {request.statistics});
+  make_folder(std::filesystem::path(request.out).parent_path().string());
+  claim_if_named(request.file, request.out, request.force, {request.statistics});
   if (holds_percentile_tables(request.statistics)) {
     decide_tables(request, call, out);
   } else {

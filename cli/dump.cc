@@ -12,6 +12,7 @@
 namespace scute::cli {
 void DumpRequest::declare_target(Options& options) {
   options.text("--out", out, "FILE", "a .safetensors", Options::Need::required);
+  options.force(force);
   options.text("--sites", sites, "GLOB",
                "sites whose tensors are written; without it all but lm_head:output");
 }
@@ -24,10 +25,7 @@ void DumpRequest::declare_machine(Options& options) {
   options.json(json);
 }
 
-void DumpRequest::check() const {
-  if (out.ends_with(".safetensors")) return;
-  throw UsageError(fmt::format("--out: expected a name ending in .safetensors, found \"{}\"", out));
-}
+void DumpRequest::check() const { check_ending("--out", out, {".safetensors"}); }
 
 std::vector<Site> dumped_sites(const SiteList& list, const DumpRequest& request) {
   std::vector<Site> sites = list.match(request.sites.empty() ? "*" : request.sites, "--sites");
@@ -46,12 +44,13 @@ void require_dump_memory(int64_t bytes, const char* remedy) {
 }
 
 int write_dump(const DumpRequest& request, const Call& call, const std::string& model,
-               const std::vector<NamedTensor>& tensors,
+               ClaimedFile& file, const std::vector<NamedTensor>& tensors,
                const std::vector<std::pair<std::string, int64_t>>& counts, Output& out) {
   const HoldInterrupts hold;
   write_safetensors(
-      request.out, tensors,
+      file.written(), tensors,
       {{"tool", "scute " SCUTE_VERSION}, {"model", model}, {"command", call.canonical_command()}});
+  file.publish();
   const int64_t bytes = file_size(request.out);
   if (request.json) {
     Json result;

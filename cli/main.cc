@@ -10,6 +10,7 @@
 #include "cli/help.h"
 #include "cli/terminal/color.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/lost_input.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
 #include "cli/verbs.h"
@@ -114,5 +115,6 @@ int main(int argc, char** argv) {
   // So does a file that would grow beyond what the shell allows: a full disk then.
   ::signal(SIGXFSZ, SIG_IGN);
   scute::cli::end_on_signals();
+  scute::cli::name_lost_inputs();
   return scute::cli::run_reporting({argv + 1, argv + argc});
 }

@@ -4,6 +4,7 @@
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
 #include "scute/io/file.h"
 #include "scute/recipe/statistics_io.h"
@@ -15,29 +16,30 @@ namespace {
 struct MergeRequest {
   std::vector<std::string> files;
   std::string target;
-  bool json = false;
+  bool force = false, json = false;
 
   void declare(Options& options) {
     options.texts("STATS", files, "FILE...", "statistics files of one model and one kind",
                   Options::Need::required);
     options.text("--out", target, "FILE", "a name ending in .safetensors or .pt",
                  Options::Need::required);
+    options.force(force);
     options.json(json);
   }
   void check() const {
-    if (target.ends_with(".safetensors") || target.ends_with(".pt")) return;
-    throw UsageError(
-        fmt::format("--out: expected a name ending in .safetensors or .pt, found \"{}\"", target));
+    check_ending("--out", target, {".safetensors", ".pt"});
+    refuse_same_files({target}, files);
   }
 };
 
 int run(MergeRequest& request, const Call&, Output& out) {
   const std::string& target = request.target;
-  { const AtomicFile probe(target); }
+  ClaimedFile file(target, request.force, request.files);
 
   const StatisticsSet all = merge_statistics(request.files);
   const HoldInterrupts hold;
-  write_statistics(target, all);
+  write_statistics(file.written(), all);
+  file.publish();
 
   const auto number = [&](std::string_view key) {
     const Json* value = all.meta.find(key);

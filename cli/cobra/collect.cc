@@ -31,7 +31,7 @@ struct CobraCollectRequest {
   std::string model, config;
   PercentileOptions pct;
   CobraCollectOptions collect;
-  bool no_random_text = false;
+  bool no_random_text = false, force = false;
   Job job;
 
   void prepare(const Arguments& arguments);
@@ -89,6 +89,7 @@ void CobraCollectRequest::declare(Options& options) {
   options.model(model);
   declare_data(options, *this);
   options.statistics_out(pct.stats_out);
+  options.force(force);
   options.text("--export-best-json", pct.overrides_json, "FILE",
                "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
@@ -128,14 +129,8 @@ void CobraCollectRequest::check() {
   if (pct.images.empty()) {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
-  if (!pct.overrides_json.empty() && !pct.overrides_json.ends_with(".json")) {
-    throw UsageError(fmt::format(
-        "--export-best-json: expected a name ending in .json, found \"{}\"", pct.overrides_json));
-  }
-  if (!pct.stats_out.ends_with(".safetensors") && !pct.stats_out.ends_with(".pt")) {
-    throw UsageError(fmt::format(
-        "--out: expected a name ending in .pt or .safetensors, found \"{}\"", pct.stats_out));
-  }
+  check_ending("--export-best-json", pct.overrides_json, {".json"});
+  check_ending("--out", pct.stats_out, {".pt", ".safetensors"});
 }
 
 void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
@@ -236,17 +231,20 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
 }
 
 int run(CobraCollectRequest& request, const Call&, Output& out) {
+  const InputStamps stamps({request.model, request.pct.images});
   const CobraDescription model = describe_cobra(request.model);
   check_image_size(request, model);
   use(request.pct, request.collect);
-  refuse_same_files({request.pct.stats_out, request.pct.overrides_json},
-                    {request.pct.prompts, request.config});
-  refuse_to_replace(request.pct.stats_out);
+  const std::vector<std::string> inputs{request.pct.prompts, request.config, request.model,
+                                        request.pct.images, request.collect.text.tokenizer};
+  refuse_same_files({request.pct.stats_out, request.pct.overrides_json}, inputs);
   for (const std::string& file : {request.pct.stats_out, request.pct.overrides_json}) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());
-    const AtomicFile probe(file);  // an unwritable folder is found now, not in an hour
   }
+  ClaimedFile file(request.pct.stats_out, request.force, inputs);
+  std::optional<ClaimedFile> overrides;
+  claim_if_named(overrides, request.pct.overrides_json, request.force, {});
 
   Collecting collecting(request.job, "pictures");
   const auto measured = collecting.measure(
@@ -256,11 +254,13 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
-  write_statistics(request.pct.stats_out, result.statistics);
-  if (!request.pct.overrides_json.empty()) {
+  write_statistics(file.written(), result.statistics);
+  stamps.check();
+  file.publish();
+  if (overrides) {
     const Plan plan = default_plan(result.statistics, hash_file(request.pct.stats_out),
                                    request.pct.percentile_override);
-    write_file(request.pct.overrides_json, plan.to_json().dump(1) + "\n");
+    overrides->publish(plan.to_json().dump(1) + "\n");
   }
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },

@@ -91,19 +91,21 @@ void check_memory(const std::vector<Site>& sites, const CobraConfig& config,
 }
 
 int run(CobraDumpRequest& request, const Call& call, Output& out) {
+  ClaimedFile file(
+      request.out, request.force,
+      {request.model, request.images, request.image, request.text.prompts, request.tokenizer});
   const CobraDescription description = describe_cobra(request.model);
   only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const CobraSites all(description.config, description.language.scheme);
   const std::vector<Site> sites = dumped_sites(all.list(), request);
   const std::vector<DumpedPicture> pictures = read_pictures(request, description);
   check_memory(sites, description.config, pictures);
-  { const AtomicFile probe(request.out); }
 
   const CobraModel model = load_cobra(description, request.execution, CobraModel::Parts::all);
   const auto tensors = dump_cobra(model, pictures, sites, request.threads);
   int64_t tokens = 0;
   for (const DumpedPicture& one : pictures) tokens += std::ssize(one.ids);
-  return write_dump(request, call, description.name, tensors,
+  return write_dump(request, call, description.name, file, tensors,
                     {{"picture", std::ssize(pictures)}, {"token", tokens}}, out);
 }
 

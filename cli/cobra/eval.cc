@@ -9,6 +9,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -27,7 +28,7 @@ struct CobraEvalRequest {
   int64_t seed = 42;
   Execution execution;
   EvalLog log;
-  bool no_random_text = false;
+  bool no_random_text = false, force = false;
   Job job;
 
   void declare(Options& options);
@@ -42,6 +43,7 @@ void CobraEvalRequest::declare(Options& options) {
   options.prompts(compare.text.prompts, no_random_text, compare.text.length);
   options.integer("--seed", seed, {.least = 0}, "of random ids");
   options.items_out(items_out);
+  options.force(force);
   log.declare(options);
   options.compute(execution.compute);
   options.backend(execution.backend);
@@ -52,6 +54,7 @@ void CobraEvalRequest::declare(Options& options) {
 }
 
 void CobraEvalRequest::check() {
+  check_force(force, {items_out});
   if (compare.images.empty()) {
     throw UsageError(
         fmt::format("expected --images DIR, the pictures that {} and the model of --against are "
@@ -187,11 +190,15 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
 }
 
 int run(CobraEvalRequest& request, const Call& call, Output& out) {
+  const std::vector<std::string> inputs{request.model, request.against, request.compare.images,
+                                        request.compare.text.prompts};
+  const InputStamps stamps(inputs);
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
   only_with(call, {"--backend"}, "a low-bit model", model.low_bit || against.low_bit);
   request.log.check();
-  if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
+  std::optional<ClaimedFile> items;
+  claim_if_named(items, request.items_out, request.force, inputs);
 
   request.job.begin();
   StepProgress progress(request.job.quiet);
@@ -206,10 +213,11 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   for (const std::string& problem : comparison.corrupt) {
     warn("passed over " + problem);
   }
+  stamps.check();
   const double seconds = request.job.seconds();
-  if (!request.items_out.empty()) {
+  if (items) {
     const HoldInterrupts hold;
-    write_file(request.items_out, items_text(comparison));
+    items->publish(items_text(comparison));
   }
   request.job.answer(
       out, [&] { return as_json(request, model, against, comparison, seconds); },

@@ -13,6 +13,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -224,10 +225,11 @@ Json as_json(const CobraQuantizeRequest& request, const LowBitCobra& low,
 }
 
 int run(CobraQuantizeRequest& request, const Call&, Output& out) {
+  std::vector<std::string> inputs = words_of(request.plans);
+  inputs.insert(inputs.end(), {request.model, request.statistics});
+  FolderWriter folder(request.out, {.sources = inputs, .replace = request.force});
+  const ForsakenClaim end(folder.claim());
   const CobraDescription model = describe_cobra(request.model);
-  if (fs::exists(request.out) && !request.force) {
-    fail(request.out, "a folder that does not exist (or --force)", "one that does");
-  }
   request.job.begin();
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
@@ -238,7 +240,7 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   ProbeComparison check;
   {
     const HoldInterrupts hold;
-    check = write_cobra(low, request.out, request.force);
+    check = write_cobra(low, folder);
   }
   const double seconds = request.job.seconds();
   request.job.answer(

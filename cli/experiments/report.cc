@@ -9,6 +9,7 @@
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -26,9 +27,10 @@ struct ReportRequest {
   std::vector<std::string> statistics, plans;
   int64_t last = 200;
   int threads = 0;
-  bool json = false;
+  bool force = false, json = false;
 
   void declare(Options& options);
+  void check() const { check_ending("--out", out, {".html"}); }
 };
 
 void ReportRequest::declare(Options& options) {
@@ -47,6 +49,7 @@ void ReportRequest::declare(Options& options) {
   options.integer("--last", last, {.least = 1, .most = 2000},
                   "so many of the newest experiments; each pair of them is compared");
   options.text("--out", out, "FILE", "page to write (.html)", Options::Need::required);
+  options.force(force);
   options.machine(threads);
   options.json(json);
   options.only_with({"--last"}, "--log FILE",
@@ -171,12 +174,17 @@ Json as_json(const ReportRequest& request, const Material& material, int64_t byt
 }
 
 int run(ReportRequest& request, const Call&, Output& out) {
+  std::vector<std::string> inputs = request.statistics;
+  inputs.insert(inputs.end(), request.plans.begin(), request.plans.end());
+  inputs.push_back(request.checkpoint);
+  refuse_same_files({request.out}, {request.log});  // which others may add to meanwhile
+  ClaimedFile file(request.out, request.force, inputs);
   Material material = read(request);
   if (material.log) material.options.log = &*material.log;
   const std::string page = make_report(material.options);
   {
     const HoldInterrupts hold;
-    write_file(request.out, page);
+    file.publish(page);
   }
   const auto bytes = static_cast<int64_t>(page.size());
   if (request.json) {

@@ -228,7 +228,7 @@ void SweepFlags::check(const std::vector<LayerFormat>& formats) const {
 
 int run_sweep(const SweepWork& work, Output& out) {
   make_folder(fs::path(work.log).parent_path());
-  { const AtomicFile probe(work.log); }  // a sweep without a log is lost work
+  require_appendable(work.log);  // a sweep without a log is lost work
   ExperimentWatch watch(work.job);
   Tally tally;
   try {

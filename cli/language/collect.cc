@@ -26,6 +26,7 @@ namespace {
 struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
+  bool force = false;
   Job job;
 
   void declare(Options& options);
@@ -40,6 +41,7 @@ void CollectRequest::declare(Options& options) {
       "or .npy (token ids, a document a row)",
       Options::Need::required);
   options.statistics_out(out, Options::Need::required);
+  options.force(force);
   declare_windows(options, collect.windows, "--shuffle,--seed");
   options.sites(collect.sites, "all but lm_head:output");
   options.fine(collect.fine);
@@ -143,10 +145,10 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
 }
 
 int run(CollectRequest& request, const Call& call, Output& out) {
+  std::vector<std::string> inputs = request.collect.data;
+  inputs.insert(inputs.end(), {request.model, request.collect.input.tokenizer});
+  ClaimedFile file(request.out, request.force, inputs);
   const ModelDescription model = described(request.model, request.job.quiet);
-  refuse_same_files({request.out}, request.collect.data);
-  refuse_to_replace(request.out);
-  { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
   Collecting collecting(request.job, "samples");
   const auto measured = collecting.measure(
@@ -156,7 +158,8 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
-  write_statistics(request.out, result.statistics);
+  write_statistics(file.written(), result.statistics);
+  file.publish();
   std::string activations;
   if (!result.activations.empty()) {
     activations = activations_path(request, model.name);

@@ -5,6 +5,7 @@
 #include "cli/form.h"
 #include "cli/language/described.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -61,17 +62,18 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
 }
 
 int run(LanguageDumpRequest& request, const Call& call, Output& out) {
+  ClaimedFile file(request.out, request.force,
+                   {request.model, request.ids, request.text, request.input.tokenizer});
   const ModelDescription description = described(request.model, false);
   only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const std::vector<Site> sites = dumped_sites(list_sites(description), request);
   const Tensor ids = read_ids(request, description);
   check_memory(sites, description, ids);
-  { const AtomicFile probe(request.out); }
 
   const LanguageModel model =
       load_model(description, request.execution, LanguageModel::Head::packed);
   const auto tensors = dump(model, ids, sites, request.stepwise, request.threads);
-  return write_dump(request, call, description.name, tensors, {{"token", ids.size()}}, out);
+  return write_dump(request, call, description.name, file, tensors, {{"token", ids.size()}}, out);
 }
 
 }  // namespace

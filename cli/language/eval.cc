@@ -8,6 +8,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -27,7 +28,7 @@ struct EvalRequest {
   Compute compute = Compute::f32;
   Backend backend = Backend::integer;
   EvalLog log;
-  bool stepwise = false;
+  bool stepwise = false, force = false;
   Job job;
 
   void declare(Options& options);
@@ -49,6 +50,7 @@ void EvalRequest::declare(Options& options) {
   options.flag("--stepwise", stepwise, "feed tokens one by one from a state, as in generation");
   options.against(against);
   options.items_out(items_out);
+  options.force(force);
   log.declare(options);
   options.compute(compute);
   options.backend(backend);
@@ -60,6 +62,7 @@ void EvalRequest::declare(Options& options) {
 }
 
 void EvalRequest::check() const {
+  check_force(force, {items_out});
   if (perplexity.empty() && last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");
   }
@@ -112,12 +115,16 @@ void require_finite(const std::string& model, const std::string& not_finite) {
 }
 
 int run(EvalRequest& request, const Call& call, Output& out) {
+  const std::vector<std::string> inputs{request.model, request.against, request.perplexity,
+                                        request.last_word, request.input.tokenizer};
+  const InputStamps stamps(inputs);
   const ModelDescription description = described(request.model, request.job.quiet);
   only_with(
       call, {"--backend"}, "a low-bit model",
       description.low_bit || (!request.against.empty() && describe_model(request.against).low_bit));
   request.log.check();
-  if (!request.items_out.empty()) const AtomicFile probe(request.items_out);
+  std::optional<ClaimedFile> items;
+  claim_if_named(items, request.items_out, request.force, inputs);
   const ScoreOptions options = score_options(request);
   const ScoreWork work = read_score_work(description, options);
 
@@ -150,12 +157,13 @@ int run(EvalRequest& request, const Call& call, Output& out) {
     add_comparison(scores, theirs, other.name, answer);
     against_not_finite = theirs.not_finite;
   }
+  stamps.check();
   const double seconds = request.job.seconds();
   answer.json["seconds"] = seconds;
 
-  if (!request.items_out.empty()) {
+  if (items) {
     const HoldInterrupts hold;
-    write_file(request.items_out, answer.items);
+    items->publish(answer.items);
     answer.text += fmt::format("wrote {}\n", request.items_out);
   }
   request.job.answer(

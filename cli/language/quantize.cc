@@ -14,6 +14,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -53,8 +54,9 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
                   "GPTQ: tokens of a window");
   options.text("--hessians", calibration.hessians, "FILE",
                "GPTQ: Hessians saved before, instead of --data");
-  options.text("--save-hessians", request.save_hessians, "FILE",
-               "keep them, so that bits and groups can be decided again without a pass");
+  options.text(
+      "--save-hessians", request.save_hessians, "FILE",
+      "keep them (.safetensors), so that bits and groups can be decided again without a pass");
 }
 
 void layer_flags(Options& options, QuantizeRequest& request) {
@@ -127,6 +129,7 @@ void QuantizeRequest::declare_conditions(Options& options) {
 }
 
 void QuantizeRequest::check() {
+  check_ending("--save-hessians", save_hessians, {".safetensors"});
   how = flags.read();
   how.calibration = calibration;
   how.calibration.windows.shuffle = how.seed;
@@ -152,8 +155,8 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   return plan;
 }
 
-std::optional<Hessians> get_hessians(const QuantizeRequest& request,
-                                     const ModelDescription& model) {
+std::optional<Hessians> get_hessians(const QuantizeRequest& request, const ModelDescription& model,
+                                     std::optional<ClaimedFile>& saved) {
   const CalibrationOptions& options = request.how.calibration;
   if (!request.how.gptq && request.save_hessians.empty()) return std::nullopt;
   if (!options.hessians.empty()) return read_hessians(options.hessians, model);
@@ -162,9 +165,10 @@ std::optional<Hessians> get_hessians(const QuantizeRequest& request,
       model, options,
       {.threads = request.job.threads,
        .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }});
-  if (!request.save_hessians.empty()) {
+  if (saved) {
     const HoldInterrupts hold;
-    write_hessians(request.save_hessians, out);
+    write_hessians(saved->written(), out);
+    saved->publish();
   }
   return out;
 }
@@ -265,11 +269,14 @@ std::string as_text(const QuantizeRequest& request, const LowBitModel& low, cons
 }
 
 int run(QuantizeRequest& request, const Call&, Output& out) {
+  std::vector<std::string> inputs = request.calibration.data;
+  inputs.insert(inputs.end(), {request.model, request.plan, request.statistics, request.hybrid,
+                               request.calibration.hessians});
+  FolderWriter folder(request.out, {.sources = inputs, .replace = request.force});
+  const ForsakenClaim end(folder.claim());
+  std::optional<ClaimedFile> saved;
+  claim_if_named(saved, request.save_hessians, request.force, inputs);
   const ModelDescription model = described(request.model, request.job.quiet);
-  if (fs::exists(request.out) && !request.force) {
-    fail(request.out, "a folder that does not exist (or --force)", "one that does");
-  }
-  if (!request.save_hessians.empty()) const AtomicFile probe(request.save_hessians);
   request.job.begin();
   if (!request.hybrid.empty()) {
     request.how.hybrid = read_hybrid(request.hybrid, model.config.layers);
@@ -277,7 +284,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
   const Plan plan = get_plan(request, statistics);
-  const std::optional<Hessians> hessians = get_hessians(request, model);
+  const std::optional<Hessians> hessians = get_hessians(request, model, saved);
   const StatisticsSet* seen = statistics ? &*statistics : nullptr;
   const Hessians* grams = hessians ? &*hessians : nullptr;
   std::optional<SearchResult> found;
@@ -290,7 +297,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   ProbeComparison check;
   {
     const HoldInterrupts hold;
-    check = write_low_bit(low, request.out, request.force);
+    check = write_low_bit(low, folder);
   }
   const Size size = size_of(request, model);
   const double seconds = request.job.seconds();

@@ -26,6 +26,7 @@ struct RegressorCollectRequest {
   FeatureFlags features;
   MeasuredWindowFlags windows;
   RegressorCollectOptions collect;
+  bool force = false;
   Job job;
 
   void declare(Options& options);
@@ -36,6 +37,7 @@ void RegressorCollectRequest::declare(Options& options) {
   options.model(model);
   features.declare(options);
   options.statistics_out(out, Options::Need::required);
+  options.force(force);
   windows.declare(options);
   options.part(collect.skip, collect.take);
   options.sites(collect.sites, "all");
@@ -104,10 +106,8 @@ std::string how_to_continue(const Call& call, const RegressorCollectRequest& req
 }
 
 int run(RegressorCollectRequest& request, const Call& call, Output& out) {
+  ClaimedFile file(request.out, request.force, {request.model, request.features.root});
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
-  refuse_same_files({request.out}, {request.model});
-  refuse_to_replace(request.out);
-  { const AtomicFile probe(request.out); }  // an unwritable folder is found now, not in an hour
 
   Collecting collecting(request.job, "windows");
   const auto measured = collecting.measure(
@@ -117,7 +117,8 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
   for (const std::string& remark : result.remarks) warn(remark);
 
   const HoldInterrupts hold;
-  write_statistics(request.out, result.statistics);
+  write_statistics(file.written(), result.statistics);
+  file.publish();
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },
       [&] { return as_text(request, result, collecting.seconds()); });

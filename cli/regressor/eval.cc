@@ -11,6 +11,7 @@
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
@@ -28,6 +29,7 @@ struct RegressorEvalRequest {
   std::string model, target = "eval", save_calibrated, out_dir;
   EvalLog log;
   std::optional<double> break_jump;
+  bool force = false;
   FeatureFlags features;
   CalibrationFlags calibration;
   RegressorEvalOptions how;  ///< complete after check()
@@ -44,7 +46,8 @@ void RegressorEvalRequest::declare(Options& options) {
   declare_formats(options, how.flags);
   calibration.declare(options, "the checkpoint's");
   options.text("--save-calib-ckpt", save_calibrated, "FILE",
-               "write the quantized stage as a checkpoint");
+               "write the quantized stage as a checkpoint (.pt)");
+  options.force(force);
   options.flag("--sensitivity", how.sensitivity, "also each layer alone at 8 and at 16 bits");
   options.text("--out-dir", out_dir, "DIR", "predictions, figures, tables and a page");
   options.number("--break-thresh", break_jump, 0, 1e6,
@@ -65,6 +68,8 @@ void RegressorEvalRequest::declare(Options& options) {
 }
 
 void RegressorEvalRequest::check() {
+  check_ending("--save-calib-ckpt", save_calibrated, {".pt"});
+  check_force(force, {save_calibrated});
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
@@ -246,6 +251,8 @@ int record(const RegressorEvalRequest& request, const RegressorCheckpoint& check
 
 int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   const RegressorEvalOptions& options = request.how;
+  const std::vector<std::string> inputs{request.model, request.features.root};
+  const InputStamps stamps(inputs);
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
   const bool quantizes = options.flags.any() || !checkpoint.scales.empty() || checkpoint.formats;
   if (!request.save_calibrated.empty() && !quantizes) {
@@ -255,11 +262,12 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   }
   // What cannot be written is found out before the work, not after it.
   request.log.check();
-  if (!request.save_calibrated.empty()) const AtomicFile probe(request.save_calibrated);
+  std::optional<ClaimedFile> calibrated;
+  claim_if_named(calibrated, request.save_calibrated, request.force, inputs);
   if (!request.out_dir.empty()) {
     check_out_dir(request);
     make_folder(request.out_dir);
-    const AtomicFile probe((std::filesystem::path(request.out_dir) / "report.html").string());
+    require_appendable((std::filesystem::path(request.out_dir) / "report.html").string());
   }
   request.job.begin();
   StepProgress bars(request.job.quiet);
@@ -271,11 +279,13 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   for (const std::string& remark : evaluation.remarks) {
     warn(remark);
   }
+  stamps.check();
   const double seconds = request.job.seconds();
   std::string text = answer_text(checkpoint, evaluation);
   const HoldInterrupts hold;
-  if (!request.save_calibrated.empty()) {
-    write_calibrated_regressor(request.save_calibrated, checkpoint, *evaluation.calibrated);
+  if (calibrated) {
+    write_calibrated_regressor(calibrated->written(), checkpoint, *evaluation.calibrated);
+    calibrated->publish();
     text += fmt::format("wrote {}\n", request.save_calibrated);
   }
   if (!request.out_dir.empty()) {

@@ -38,7 +38,7 @@ void RegressorQuantizeRequest::declare(Options& options) {
   declare_formats(options, flags);
   options.text("--out,--output", out, "FILE", "the checkpoint to write (.pt)",
                Options::Need::required);
-  options.flag("--force", force, "replace the file if it exists");
+  options.force(force);
   options.json(json);
   options.only_with({"--stats"}, "--plan FILE");
   options.note(
@@ -53,9 +53,7 @@ void RegressorQuantizeRequest::check() const {
                                "Q8.8 whatever was measured"
                              : "expected --plan FILE (scute decide), or --quant-mode fixed88");
   }
-  if (!out.ends_with(".pt")) {
-    throw UsageError(fmt::format("--out: expected a file that ends in .pt, found \"{}\"", out));
-  }
+  check_ending("--out", out, {".pt"});
   refuse_same_files({out}, {model, plan, statistics});
 }
 
@@ -138,9 +136,7 @@ Json as_json(const RegressorQuantizeRequest& request, const RegressorQuantizeAns
 }
 
 int run(RegressorQuantizeRequest& request, const Call&, Output& out) {
-  if (std::filesystem::exists(request.out) && !request.force) {
-    fail(request.out, "a file that does not exist (or --force)", "one that does");
-  }
+  ClaimedFile file(request.out, request.force, {request.model, request.plan, request.statistics});
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
   Plan plan;
   if (!request.plan.empty()) {
@@ -169,8 +165,9 @@ int run(RegressorQuantizeRequest& request, const Call&, Output& out) {
   }
   {
     const HoldInterrupts hold;
-    write_calibrated_regressor(request.out, checkpoint, made);
-    answer.checked = check_written(request.out, checkpoint, made);
+    write_calibrated_regressor(file.written(), checkpoint, made);
+    answer.checked = check_written(file.written(), checkpoint, made);
+    file.publish();
   }
   if (request.json) {
     out.write_json(as_json(request, answer));

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <string_view>
 
 namespace scute::cli {
@@ -13,21 +14,27 @@ std::atomic<bool> interrupted{false};
 std::atomic<int> received{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
+/// Claims of outputs on which nothing is written yet; more than a verb has.
+constexpr size_t kMostClaims = 16;
+std::array<std::atomic<const Claim*>, kMostClaims> claims{};
+static_assert(std::atomic<const Claim*>::is_always_lock_free);
+
 /// Only what a signal handler may call.
 void say(std::string_view text) {
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
 void end_program(int number) {
+  forsake_claims();
   if (::isatty(STDERR_FILENO) == 1) say("\r\033[K");
   say("scute: interrupted; files under the names asked for are complete or as they were\n");
   ::_exit(128 + number);
 }
 
+/// Without SA_RESTART: what waits for a pipe ends.
 void on_signals(void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
@@ -48,6 +55,17 @@ void change_mask(int how) {
 
 }  // namespace
 
+void forsake_claims() {
+  for (const auto& entry : claims) {
+    const Claim* claim = entry;
+    if (claim == nullptr) continue;
+    ::rmdir(claim->payload().c_str());  // an empty folder, or nothing
+    if (::access(claim->payload().c_str(), F_OK) == 0) continue;
+    ::unlink(claim->marker().c_str());
+    ::rmdir(claim->folder().c_str());
+  }
+}
+
 void end_on_signals() { on_signals(end_program); }
 
 Interrupt::Interrupt() { on_signals(on_signal); }
@@ -57,6 +75,20 @@ Interrupt::~Interrupt() { end_on_signals(); }
 const std::atomic<bool>& Interrupt::flag() const { return interrupted; }
 
 int Interrupt::exit_code() const { return received == 0 ? 0 : 128 + received; }
+
+ForsakenClaim::ForsakenClaim(const Claim& claim) : claim_(&claim) {
+  for (auto& entry : claims) {
+    const Claim* none = nullptr;
+    if (entry.compare_exchange_strong(none, claim_)) return;
+  }
+}
+
+ForsakenClaim::~ForsakenClaim() {
+  for (auto& entry : claims) {
+    const Claim* mine = claim_;
+    entry.compare_exchange_strong(mine, nullptr);
+  }
+}
 
 HoldInterrupts::HoldInterrupts() { change_mask(SIG_BLOCK); }
 

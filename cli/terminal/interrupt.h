@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include "scute/io/claim.h"
+
 namespace scute::cli {
 
 /// From here on SIGINT and SIGTERM wipe what a bar left on the terminal's line, say that the work
@@ -23,6 +25,22 @@ class Interrupt {
   /// 128 + the signal's number, as shells report it; 0 when there was none.
   int exit_code() const;
 };
+
+/// While it lives, a signal that ends the program removes the claim, unless something was written
+/// to it: that is for the next writer, who can tell whose it was.
+class ForsakenClaim {
+ public:
+  explicit ForsakenClaim(const Claim& claim);
+  ~ForsakenClaim();
+  ForsakenClaim(const ForsakenClaim&) = delete;
+  ForsakenClaim& operator=(const ForsakenClaim&) = delete;
+
+ private:
+  const Claim* claim_;
+};
+
+/// What a signal that ends the program does about them; it may be called by a signal's handler.
+void forsake_claims();
 
 /// While it lives, SIGINT and SIGTERM wait: a file being written is finished first. Of this thread
 /// and those it starts.

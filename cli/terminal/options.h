@@ -83,8 +83,11 @@ class Options {
   void machine(int& threads);
   void quiet(bool& value);
   void json(bool& value);
-  /// --out and --force: a folder that is replaced only when told to.
+  /// --out and --force: a folder; what is there is replaced if scute wrote it and nobody changed
+  /// it.
   void out_folder(std::string& value, bool& force);
+  /// --force of files that are written.
+  void force(bool& value);
   void items_out(std::string& value);
   /// --out of a collection, with the name that Cobra's tools have for it.
   void statistics_out(std::string& value, Need need = Need::optional);

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "cli/terminal/options.h"
 #include "scute/base/error.h"
-#include "scute/recipe/statistics_io.h"
+#include "scute/base/names.h"
+#include "scute/io/seal.h"
+#include "scute/recipe/folder_writer.h"
 
 namespace scute::cli {
 namespace {
@@ -20,7 +23,35 @@ bool same_file(const std::string& a, const std::string& b) {
          fs::weakly_canonical(a, error) == fs::weakly_canonical(b, error);
 }
 
+/// Whether `file` is there, lies in the folder `input` and is part of what is read there.
+bool part_of_folder(const std::string& file, const std::string& input) {
+  std::error_code error;
+  if (!fs::is_directory(input, error) || !fs::exists(file, error)) return false;
+  const fs::path inner = fs::weakly_canonical(file, error), outer = fs::weakly_canonical(input);
+  if (std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first != outer.end()) {
+    return false;
+  }
+  return is_model_file(inner.filename().string()) || !is_sealed(file);
+}
+
 }  // namespace
+
+void check_ending(const std::string& flag, const std::string& file,
+                  const std::vector<std::string>& endings) {
+  if (file.empty()) return;
+  for (const std::string& ending : endings) {
+    if (file.ends_with(ending)) return;
+  }
+  throw UsageError(fmt::format("{}: expected a name ending in {}, found \"{}\"", flag,
+                               joined(endings, " or "), file));
+}
+
+void check_force(bool force, const std::vector<std::string>& outputs) {
+  for (const std::string& output : outputs) {
+    if (!output.empty()) return;
+  }
+  if (force) throw UsageError("--force: expected the name of a file to write, found none");
+}
 
 void refuse_same_files(const std::vector<std::string>& outputs,
                        const std::vector<std::string>& inputs) {
@@ -31,20 +62,32 @@ void refuse_same_files(const std::vector<std::string>& outputs,
           fmt::format("expected another file for each output, found {} twice", outputs[i]));
     }
     for (const std::string& input : inputs) {
-      if (!same_file(outputs[i], input)) continue;
+      if (outputs[i].empty() || input.empty()) continue;
+      if (!same_file(outputs[i], input) && !part_of_folder(outputs[i], input)) continue;
       throw UsageError(fmt::format("expected an output that is not read, found {}", outputs[i]));
     }
   }
 }
 
-void refuse_to_replace(const std::string& path) {
-  std::error_code ignored;
-  if (!fs::is_regular_file(path, ignored) || fs::file_size(path, ignored) == 0) return;
-  try {
-    read_statistics(path);
-  } catch (const Error&) {
-    fail(path, "no file yet, or statistics, which are replaced", "another file, which stays");
-  }
+ClaimedFile::ClaimedFile(const std::string& path, bool force,
+                         const std::vector<std::string>& inputs)
+    : inputs_((refuse_same_files({path}, inputs), inputs)),
+      file_(path, force ? Replace::anything : Replace::unchanged),
+      end_(file_.claim()) {}
+
+void ClaimedFile::publish() {
+  inputs_.check();
+  file_.publish();
+}
+
+void ClaimedFile::publish(std::string_view text) {
+  write_file(written(), text);
+  publish();
+}
+
+void claim_if_named(std::optional<ClaimedFile>& file, const std::string& path, bool force,
+                    const std::vector<std::string>& inputs) {
+  if (!path.empty()) file.emplace(path, force, inputs);
 }
 
 }  // namespace scute::cli

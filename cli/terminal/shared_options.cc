@@ -93,7 +93,11 @@ void Options::json(bool& value) { flag("--json", value, "one JSON object instead
 
 void Options::out_folder(std::string& value, bool& force) {
   text("--out,--output", value, "DIR", "the folder to write", Need::required);
-  flag("--force", force, "replace the folder if it exists");
+  flag("--force", force, "replace the folder also if it was edited since scute wrote it");
+}
+
+void Options::force(bool& value) {
+  flag("--force", value, "replace a file also if it was edited, or is not scute's");
 }
 
 void Options::items_out(std::string& value) {

@@ -170,6 +170,8 @@ TEST_F(QuantizeCobra, WorkThatFails) {
 TEST_F(QuantizeCobra, AFolderThatExistsIsKeptUnlessForced) {
   const std::string plan = shared("overrides.json");
   ASSERT_EQ(quantize({"--overrides", plan}).code, 0);
+  ASSERT_EQ(quantize({"--overrides", plan}).code, 0) << "what nobody changed is replaced";
+  std::ofstream(path("low/llm/config.json"), std::ios::app) << "\n";
   const Ended again = quantize({"--overrides", plan});
   EXPECT_EQ(again.code, 1);
   EXPECT_THAT(again.err, HasSubstr("--force"));

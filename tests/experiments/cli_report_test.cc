@@ -180,10 +180,10 @@ TEST_F(ReportVerb, ThePageDoesNotDependOnTheNumberOfThreads) {
   for (const char* threads : {"1", "3"}) {
     const Ended ended =
         scute_program({"report", "--stats", made("stats.safetensors"), "--log", made("log.jsonl"),
-                       "--threads", threads, "--out", own_.path(threads)});
+                       "--threads", threads, "--out", own_.path(threads) + ".html"});
     ASSERT_EQ(ended.code, 0) << ended.err;
   }
-  EXPECT_TRUE(read_text(own_.path("1")) == read_text(own_.path("3")));
+  EXPECT_TRUE(read_text(own_.path("1.html")) == read_text(own_.path("3.html")));
 }
 
 }  // namespace

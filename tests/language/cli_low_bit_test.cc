@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <sstream>
 
 #include "scute/base/json.h"
@@ -207,6 +208,8 @@ TEST_P(LowBit, ExportGivesAPlainModelThatEveryVerbReads) {
   EXPECT_THAT(read_text(plain + "/config.json"), Not(HasSubstr("quantization_config")));
   EXPECT_TRUE(fs::exists(plain + "/tokenizer.json"));
   EXPECT_EQ(scute_program({"doctor", plain}).code, 0);
+  EXPECT_EQ(scute_program({"export", model_, "--dequantized", "--out", plain}).code, 0);
+  std::ofstream(plain + "/config.json", std::ios::app) << "\n";
   const Ended again = scute_program({"export", model_, "--dequantized", "--out", plain});
   EXPECT_EQ(again.code, 1);
   EXPECT_THAT(again.err, HasSubstr("--force"));
