@@ -84,14 +84,17 @@ void check_standing(const std::string& given, const std::string& target, const F
          "it",
          source + " there");
   }
-  if (!rules.replace) {
-    const std::string why = why_not_unchanged(target);
-    if (!why.empty()) {
-      fail(given, "no folder yet, or one as scute wrote it (--force replaces it if it was edited)",
-           "one with " + why);
-    }
+  const auto check = rules.check != nullptr ? rules.check : check_model_folder;
+  if (rules.replace) return check(target);
+  const std::string expected =
+      "no folder yet, or one as scute wrote it (--force replaces it if it was edited)";
+  const std::string why = why_not_unchanged(target);
+  if (!why.empty()) fail(given, expected, "one with " + why);
+  try {
+    check(target);
+  } catch (const Error& error) {
+    fail(given, expected, std::string("another (") + error.what() + ")");
   }
-  (rules.check != nullptr ? rules.check : check_model_folder)(target);
 }
 
 }  // namespace
