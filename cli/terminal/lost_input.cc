@@ -18,7 +18,7 @@ namespace {
 // With nothing but what a signal handler may call; large enough for a line of /proc/self/maps.
 constexpr size_t kLine = 4096 + 128;
 
-void say(std::string_view words) {
+void say_of_input(std::string_view words) {
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, words.data(), words.size());
 }
 
@@ -33,7 +33,7 @@ bool covers(const char* line, uintptr_t address) {
 /// Says the path at the end of the line; false when there is none.
 bool say_path(const char* line) {
   const char* path = std::strchr(line, '/');
-  if (path != nullptr) say(path);
+  if (path != nullptr) say_of_input(path);
   return path != nullptr;
 }
 
@@ -52,7 +52,7 @@ void say_file(uintptr_t address) {
     length = 0;
     if (covers(line.data(), address) && say_path(line.data())) return;
   }
-  say("a mapped file");
+  say_of_input("a mapped file");
 }
 
 void on_bus_error(int number, siginfo_t* info, void*) {
@@ -63,9 +63,10 @@ void on_bus_error(int number, siginfo_t* info, void*) {
     ::raise(number);
     return;
   }
-  say("scute: error: ");
+  say_of_input("scute: error: ");
   say_file(reinterpret_cast<uintptr_t>(info->si_addr));
-  say(": expected the same file from beginning to end, found that it was cut short while it was "
+  say_of_input(
+      ": expected the same file from beginning to end, found that it was cut short while it was "
       "read\n");
   ::_exit(kFailed);
 }

@@ -92,8 +92,8 @@ void check_standing(const std::string& given, const std::string& target, const F
   if (!why.empty()) fail(given, expected, "one with " + why);
   try {
     check(target);
-  } catch (const Error& error) {
-    fail(given, expected, std::string("another (") + error.what() + ")");
+  } catch (const Error& problem) {
+    fail(given, expected, std::string("another (") + problem.what() + ")");
   }
 }
 
