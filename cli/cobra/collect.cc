@@ -236,7 +236,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   check_image_size(request, model);
   use(request.pct, request.collect);
   const std::vector<std::string> inputs{request.pct.prompts, request.config, request.model,
-                                        request.pct.images, request.collect.text.tokenizer};
+                                        request.pct.images, request.collect.text.input.tokenizer};
   refuse_same_files({request.pct.stats_out, request.pct.overrides_json}, inputs);
   for (const std::string& file : {request.pct.stats_out, request.pct.overrides_json}) {
     if (file.empty()) continue;

@@ -63,7 +63,7 @@ void check_memory(const std::vector<Site>& sites, const ModelDescription& model,
 
 int run(LanguageDumpRequest& request, const Call& call, Output& out) {
   ClaimedFile file(request.out, request.force,
-                   {request.model, request.ids, request.text, request.input.tokenizer});
+                   {request.model, request.ids, request.text, request.tokenizer});
   const ModelDescription description = described(request.model, false);
   only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
   const std::vector<Site> sites = dumped_sites(list_sites(description), request);

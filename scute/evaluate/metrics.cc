@@ -36,8 +36,7 @@ Metric position_error() {
           "m",
           MetricDirection::lower,
           MetricForm::ratio,
-          {"mean error", "error", "mean error", "", "of positions", "windows",
-           "position"},
+          {"mean error", "error", "mean error", "", "of positions", "windows", "position"},
           {"position", {"error"}, "index", ""}};
 }
 

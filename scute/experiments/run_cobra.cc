@@ -37,7 +37,7 @@ struct CobraSubjectState {
 CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given)
     : options(std::move(options_given)),
       how(std::move(how_given)),
-      stamps({options.model, options.collect.text.tokenizer}) {
+      stamps({options.model, options.collect.text.input.tokenizer}) {
   description = describe_cobra(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");

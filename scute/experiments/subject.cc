@@ -39,7 +39,7 @@ void check_unchanged(const std::string& file, const std::string& before, const s
 SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
     : options(std::move(options_given)),
       how(std::move(how_given)),
-      stamps({options.model, options.collect.tokenizer}) {
+      stamps({options.model, options.collect.input.tokenizer}) {
   description = describe_model(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");

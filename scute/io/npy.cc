@@ -293,9 +293,9 @@ Tensor read_npy(const std::string& path) {
 
 bool is_npy(const std::string& path) {
   const auto size = static_cast<size_t>(file_size(path));
-  if (size < kMagic.size()) return false;
-  const auto head = map_file(path, 0, static_cast<int64_t>(kMagic.size()));
-  return std::memcmp(head.get(), kMagic.data(), kMagic.size()) == 0;
+  if (size < kNpyMagic.size()) return false;
+  const auto head = map_file(path, 0, static_cast<int64_t>(kNpyMagic.size()));
+  return std::memcmp(head.get(), kNpyMagic.data(), kNpyMagic.size()) == 0;
 }
 
 std::vector<NamedTensor> read_npz(const std::string& path) {

@@ -39,7 +39,7 @@ std::unique_ptr<Subject> make_subject(const std::string& name) {
   out->plan = low_bit::plan_of(out->statistics);
   WindowOptions windows{.samples = 4, .seqlen = 384, .shuffle = 1};
   for (const Window& window :
-       calibration_windows(out->model, {"examples/text/heldout.jsonl"}, windows, "").windows) {
+       calibration_windows(out->model, {"examples/text/heldout.jsonl"}, windows, {}).windows) {
     out->stream.insert(out->stream.end(), window.ids.begin(), window.ids.end());
   }
   return out;
