@@ -75,11 +75,12 @@ void StepProgress::finish() {
 }
 
 void note(bool quiet, const std::string& line) {
-  if (!quiet) std::fputs((printable_line(line) + "\n").c_str(), stderr);
+  if (!quiet) std::fputs((printable_lines(line) + "\n").c_str(), stderr);
 }
 
 void warn(const std::string& words) {
-  note(false, tinted("scute: warning:", Tint::warning, stderr) + " " + words);
+  const std::string line = tinted("scute: warning:", Tint::warning, stderr) + " ";
+  std::fputs((line + printable_line(words) + "\n").c_str(), stderr);
 }
 
 void warn_of(const BadLines& bad) {
