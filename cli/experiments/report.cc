@@ -13,12 +13,17 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/cobra/trace.h"
 #include "scute/experiments/fields.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
+#include "scute/recipe/kind.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
 namespace {
+
+constexpr int64_t kPlanLimit = int64_t{64} << 20;
 
 constexpr const char* kDefaultLog = "logs/percentile_experiments.jsonl";
 
@@ -113,10 +118,13 @@ Material read(const ReportRequest& request) {
   }
   for (const std::string& path : request.plans) {
     out.options.plans.push_back(
-        {file_name(path), Plan::from_json(Json::parse(read_text(path), path), path)});
+        {file_name(path),
+         Plan::from_json(read_json(path, kPlanLimit, "a plan that scute decide wrote"), path)});
   }
   if (!request.checkpoint.empty()) {
-    out.options.checkpoint = trace_scales(request.checkpoint);
+    const bool cobra = kind_of(request.checkpoint) == ModelKind::cobra;
+    out.options.checkpoint =
+        cobra ? trace_cobra(request.checkpoint) : trace_scales(request.checkpoint);
     const auto recipe = (std::filesystem::path(request.checkpoint) / "recipe.json").string();
     if (std::filesystem::exists(recipe)) {
       out.options.checkpoint_recipe = Json::parse(read_text(recipe), recipe);

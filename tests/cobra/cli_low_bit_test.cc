@@ -67,6 +67,17 @@ TEST_F(LowBitCobraProgram, TraceShowsPartsThenLayers) {
   EXPECT_THAT(floats.err, HasSubstr("a low-bit Cobra (scute quantize)"));
 }
 
+TEST_F(LowBitCobraProgram, ReportShowsItsScalesAndClips) {
+  const std::string page = folder_.path("cobra.html");
+  const Ended ended = scute_program({"report", "--checkpoint", low(), "--out", page});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const std::string text = read_text(page);
+  for (const char* part : {"Cobra, llm Mamba", "vision.dino.blocks.0.attn.qkv.input_scale",
+                           "\"name\":\"projector\"", "\"name\":\"0\""}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+}
+
 TEST_F(LowBitCobraProgram, ScalesEditsWhatTraceShows) {
   const std::string model = copy();
   const std::string edit = "vision.dino.blocks.0.attn.qkv:input=2.5";

@@ -42,10 +42,11 @@ Json scale_json(const TracedScale& scale) {
 
 Json layer_json(const TracedLayer& layer) {
   Json out;
-  out["layer"] = layer.layer;
+  out["name"] = layer.layer == kHeadLayer ? "head" : layer.name();
   out["format"] = layer.format;
   out["ranges"] = Json::array();
   for (const TracedRange& range : layer.ranges) out["ranges"].push_back(range_json(range));
+  for (const TracedRange& clip : layer.clips) out["ranges"].push_back(range_json(clip));
   out["scales"] = Json::array();
   for (const TracedScale& scale : layer.scales) out["scales"].push_back(scale_json(scale));
   return out;
@@ -61,7 +62,8 @@ std::string folder_name(const std::string& path) {
 Json checkpoint_data(const Trace& trace, const Json& recipe) {
   Json out;
   out["name"] = folder_name(trace.path);
-  out["mixer"] = trace.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2";
+  out["family"] = std::string(trace.parts.empty() ? "" : "Cobra, llm ") +
+                  (trace.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2");
   out["edits"] = trace.edits;
   out["notes"] = Json::array();
   for (const std::string& note : trace.notes) out["notes"].push_back(note);

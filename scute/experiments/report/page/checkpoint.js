@@ -8,7 +8,7 @@ function build_checkpoint() {
     return;
   }
   const layers = checkpoint.layers;
-  const ranges = layers.flatMap((layer) => layer.ranges.map((range) => ({...range, of: layer.layer,
+  const ranges = layers.flatMap((layer) => layer.ranges.map((range) => ({...range, of: layer.name,
                                                                          format: layer.format})));
   const search = el("input", {type: "search", id: "checkpoint-filter", oninput: () => list(),
                               placeholder: "x_proj, mse, edited, …"});
@@ -16,7 +16,7 @@ function build_checkpoint() {
   const shown = el("div");
   const box = scroll_box("Ranges of the checkpoint", shown, true);
   body_of("checkpoint").append(
-    figures([["model", checkpoint.name], ["family", checkpoint.mixer],
+    figures([["model", checkpoint.name], ["family", checkpoint.family],
              ["formats", formats_of(layers)], ["ranges", whole(ranges.length)],
              ["edits by hand", checkpoint.edits
                ? el("span", {class: "tag"}, whole(checkpoint.edits)) : "none"]]),
@@ -38,14 +38,14 @@ function build_checkpoint() {
 function formats_of(layers) {
   const counts = new Map();
   for (const layer of layers) {
-    if (layer.layer >= 0) counts.set(layer.format, (counts.get(layer.format) ?? 0) + 1);
+    if (/^\d+$/.test(layer.name) || (layer.format && layer.name !== "head")) counts.set(layer.format, (counts.get(layer.format) ?? 0) + 1);
   }
   return [...counts].map(([name, n]) => n + " × " + (name || "not recorded")).join(", ");
 }
 
 function range_table(ranges) {
   const rows = ranges.map((range) => [
-    layer_name(range.of), range.site || "not known",
+    range.of, range.site || "not known",
     range.seen ? significant(range.seen[0]) + " to " + significant(range.seen[1]) : dash,
     significant(range.lo) + " to " + significant(range.hi), percent(range.clipped),
     range.sqnr === null ? dash : decibels(range.sqnr), where_from(range)]);
@@ -68,7 +68,7 @@ function where_from(range) {
 
 function scales_table(layers) {
   const rows = layers.flatMap((layer) => layer.scales.map(([tensor, step, , shape, low, high]) =>
-    [layer_name(layer.layer), tensor, step, shape,
+    [layer.name, tensor, step, shape,
      low === high ? significant(low) : significant(low) + " to " + significant(high)]));
   return table([["layer"], ["tensor", true], ["acts", true], ["shape", true], ["scale"]], rows,
                "Scales");
