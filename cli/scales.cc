@@ -5,6 +5,7 @@
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/outputs.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -40,12 +41,12 @@ std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {
                        answer.outputs, count_of(answer.check.tokens, "token"),
                        significant(answer.check.largest, 3));
   }
-  return out + fmt::format("wrote      {}\n", request.target);
+  return out + fmt::format("wrote      {}\n", request.written());
 }
 
 Json as_json(const ScalesRequest& request, const ScalesAnswer& answer) {
   Json out;
-  out["target"] = request.target;
+  out["target"] = request.written();
   out["written"] = !request.dry_run;
   out["sites"] = Json::array();
   for (const RangeChange& change : answer.ranges) {
@@ -74,10 +75,14 @@ Json as_json(const ScalesRequest& request, const ScalesAnswer& answer) {
 struct PlanScalesRequest : ScalesRequest {};
 
 int run(PlanScalesRequest& request, const Call&, Output& out) {
+  check_ending("--out", request.out, {".json"});
   const PlanFileEdit edit = edit_plan_file(request.target, request.edits);
-  if (!request.dry_run) {
+  const std::string text = edit.json.dump(1) + "\n";
+  if (!request.dry_run && request.out.empty()) {
     const HoldInterrupts hold;
-    write_file(request.target, edit.json.dump(1) + "\n");
+    write_file(request.target, text);
+  } else if (!request.dry_run) {
+    ClaimedFile(request.out, request.force, {request.target}).publish(text);
   }
   return show_scales(request, {.ranges = edit.changes}, out);
 }
@@ -95,11 +100,17 @@ void ScalesRequest::declare(Options& options) {
                 "'GLOB* =3' with a blank where a glob ends in *; a GLOB that matches no site may "
                 "name tensors of scales, as trace prints them",
                 Options::Need::required);
+  options.text(
+      "--out,--output", out, "PATH",
+      "write the result here (a plan, a folder or a checkpoint) and leave the target as it "
+      "is");
+  options.force(force);
   options.flag("--dry-run", dry_run, "show what would change, write nothing");
   options.json(json);
 }
 
 void ScalesRequest::check() {
+  check_force(force, {out});
   for (const std::string& set : sets) {
     try {
       edits.push_back(RangeEdit::parse(set));
@@ -118,9 +129,11 @@ int show_scales(const ScalesRequest& request, const ScalesAnswer& answer, Output
   return kDone;
 }
 
-int show_scales(const ScalesRequest& request, const FolderEdit& edit,
+int show_scales(const ScalesRequest& request, FolderEdit edit,
                 ProbeComparison (*write)(const FolderEdit&), std::string outputs, Output& out) {
   ScalesAnswer answer{.ranges = edit.ranges, .tensors = edit.changes};
+  edit.out = request.out;
+  edit.replace = request.force;
   if (!request.dry_run) {
     const HoldInterrupts hold;
     answer.check = write(edit);

@@ -10,13 +10,15 @@
 namespace scute::cli {
 
 struct ScalesRequest {
-  std::string target;
+  std::string target, out;
   std::vector<std::string> sets;
   std::vector<RangeEdit> edits;  ///< of `sets`
-  bool dry_run = false, json = false;
+  bool force = false, dry_run = false, json = false;
 
   void declare(Options& options);
   void check();
+  /// Where the result goes.
+  const std::string& written() const { return out.empty() ? target : out; }
 };
 
 /// What was changed, and how the model computes after it.
@@ -30,7 +32,7 @@ struct ScalesAnswer {
 /// Gives the exit code.
 int show_scales(const ScalesRequest& request, const ScalesAnswer& answer, Output& out);
 /// The same of an edit, which `write` writes unless nothing shall be; `outputs`: what it compares.
-int show_scales(const ScalesRequest& request, const FolderEdit& edit,
+int show_scales(const ScalesRequest& request, FolderEdit edit,
                 ProbeComparison (*write)(const FolderEdit&), std::string outputs, Output& out);
 
 }  // namespace scute::cli

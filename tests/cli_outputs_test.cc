@@ -106,6 +106,7 @@ const OneFile kFiles[] = {
       "--quiet", "--save-calib-ckpt"},
      ".pt"},
     {"QuantizeRegressor", {"quantize", kRegressor, "--quant-mode", "fixed88", "--out"}, ".pt"},
+    {"Scales", {"scales", "PLAN", "--set", "*x_proj:input*=1.5", "--out"}, ".json"},
     {"Report", {"report", "--stats", "STATS", "--out"}, ".html"},
 };
 
@@ -115,6 +116,7 @@ class CliOutputFile : public CliOutputs, public ::testing::WithParamInterface<On
     Words words = GetParam().words;
     for (std::string& word : words) {
       if (word == "STATS") word = statistics();
+      if (word == "PLAN") word = plan();
       if (word == "FOLDER") word = path("low");
     }
     words.push_back(out);

@@ -66,6 +66,34 @@ TEST(Program, ColoursAreForTerminalsAndForThoseWhoAsk) {
   EXPECT_EQ(shell("scute sites examples/tiny-mamba1 --color").code, 2);
 }
 
+TEST(Program, FilesInTheWrongPlaceAreCalledWhatTheyAre) {
+  const TemporaryFolder folder;
+  const std::string model = "examples/tiny-mamba1", statistics = folder.path("s.safetensors");
+  const std::string text = "examples/text/calibration.jsonl";
+  ASSERT_EQ(scute_program({"collect", model, "--data", text, "--samples", "1", "--seqlen", "16",
+                           "--quiet", "--out", statistics})
+                .code,
+            0);
+  const auto expect = [](const std::vector<std::string>& words, const std::string& hint) {
+    const Ended ended = scute_program(words);
+    EXPECT_NE(ended.code, 0);
+    EXPECT_THAT(ended.err, HasSubstr(hint));
+  };
+  expect({"collect", text, "--data", model, "--out", folder.path("x.safetensors")},
+         "JSON lines; did you mean --data FILE?");
+  expect({"collect", "examples/text/heldout.txt", "--data", model, "--out",
+          folder.path("x.safetensors")},
+         "text; did you mean --data FILE?");
+  expect({"eval", statistics, "--perplexity", text}, "did you mean --stats FILE");
+  expect({"trace", model + "/model.safetensors"}, "a file; give its folder, " + model);
+  const std::string found =
+      "expected a plan that scute decide wrote (JSON), found statistics that "
+      "scute collected";
+  expect({"quantize", model, "--plan", statistics, "--out", folder.path("q")}, found);
+  expect({"report", "--stats", statistics, "--plan", statistics, "--out", folder.path("r.html")},
+         found);
+}
+
 TEST(Doctor, NamesTheTokenizerThatAModelWithoutOneTakes) {
   const auto words = [](int64_t rows) {
     cli::Findings findings;

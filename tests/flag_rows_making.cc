@@ -183,7 +183,7 @@ Rows trace_rows(const char* json) {
   return {{"--layer 0", ""}, {"--csv", ""}, {"--all", "", hide, kTerminal}, {"--json", json}};
 }
 
-Rows scales_rows() { return {{"--dry-run", ""}, {"--json", ""}}; }
+Rows scales_rows(std::string_view out) { return {{out, ""}, {"--dry-run", ""}, {"--json", ""}}; }
 
 Rows plain_export() {
   return {{"--dequantized", "=LOW --out OUT/q", repair},

@@ -20,6 +20,7 @@
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 #include "scute/language/search.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
@@ -140,7 +141,7 @@ void QuantizeRequest::check() {
 Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>& statistics) {
   if (!request.plan.empty()) {
     constexpr int64_t kLimit = int64_t{1} << 28;
-    return Plan::from_json(Json::parse(read_text(request.plan, kLimit), request.plan),
+    return Plan::from_json(read_json(request.plan, kLimit, "a plan that scute decide wrote"),
                            request.plan);
   }
   if (!statistics) return {};

@@ -14,6 +14,7 @@
 #include "scute/base/names.h"
 #include "scute/base/random.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
@@ -140,7 +141,7 @@ int run(RegressorQuantizeRequest& request, const Call&, Output& out) {
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
   Plan plan;
   if (!request.plan.empty()) {
-    plan = Plan::from_json(Json::parse(read_text(request.plan, kPlanLimit), request.plan),
+    plan = Plan::from_json(read_json(request.plan, kPlanLimit, "a plan that scute decide wrote"),
                            request.plan);
   }
   std::optional<StatisticsSet> statistics;

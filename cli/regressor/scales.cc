@@ -4,6 +4,7 @@
 
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/outputs.h"
 #include "scute/base/error.h"
 #include "scute/regressor/quantize.h"
 
@@ -24,9 +25,14 @@ int run(RegressorScalesRequest& request, const Call&, Output& out) {
   const CalibratedRegressor made =
       quantize_regressor(checkpoint, checkpoint.quantization, plan,
                          checkpoint.statistics ? &*checkpoint.statistics : nullptr);
-  if (!request.dry_run) {
+  if (!request.dry_run && request.out.empty()) {
     const HoldInterrupts hold;
     write_calibrated_regressor(request.target, checkpoint, made);
+  } else if (!request.dry_run) {
+    check_ending("--out", request.out, {".pt"});
+    ClaimedFile file(request.out, request.force, {request.target});
+    write_calibrated_regressor(file.written(), checkpoint, made);
+    file.publish();
   }
   return show_scales(request, answer, out);
 }

@@ -4,6 +4,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 
 namespace scute {
 namespace {
@@ -48,7 +49,8 @@ void merge_meta(const std::vector<PlanFile>& files, MergedPlans& out) {
 }  // namespace
 
 PlanFile read_plan_file(const std::string& path) {
-  return {path, Plan::from_json(Json::parse(read_text(path, kLimit), path), path)};
+  return {path,
+          Plan::from_json(read_json(path, kLimit, "ranges of a plan or of other tools"), path)};
 }
 
 MergedPlans merge_plans(const std::vector<PlanFile>& files, const SiteList& sites) {

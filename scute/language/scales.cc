@@ -11,6 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 #include "scute/language/low_bit_files.h"
 
 namespace scute {
@@ -179,7 +180,7 @@ std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edi
 }
 
 PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits) {
-  const Json before = Json::parse(read_text(file, kPlanLimit), file);
+  const Json before = read_json(file, kPlanLimit, "a plan that scute decide wrote");
   Plan plan = Plan::from_json(before, file);
   PlanFileEdit out;
   out.changes = edit_plan(plan, edits);

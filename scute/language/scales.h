@@ -67,6 +67,8 @@ struct TensorChange {
 /// The edit of a low-bit folder, worked out but not written.
 struct FolderEdit {
   std::string path;
+  std::string out = {};  ///< where it is written; "": in place
+  bool replace = false;  ///< there, also what was edited since scute wrote it
   std::vector<RangeChange> ranges;
   std::vector<TensorChange> changes;
   /// The new tensors by name, by the folder whose files hold them: "", or a part of Cobra's.
@@ -81,8 +83,8 @@ struct FolderEdit {
 /// edit_plan, and when the folder's tensors are not in safetensors.
 FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits);
 
-/// Writes the folder anew beside itself, loads it, runs it and only then renames it; on an Error
-/// the folder is as before. The comparison is with the model before; of a folder without a "scute"
+/// Writes the folder anew beside its name, loads it, runs it and only then renames it; on an Error
+/// all is as before. The comparison is with the model before; of a folder without a "scute"
 /// object only the tensors are read again, and `tokens` is 0.
 ProbeComparison write_folder_edit(const FolderEdit& edit);
 

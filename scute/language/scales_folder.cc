@@ -207,9 +207,11 @@ void require_safetensors(const std::string& folder) {
 
 ProbeComparison write_edited(const FolderEdit& edit,
                              const std::function<ProbeComparison(const std::string&)>& compare) {
-  // The edit is of that folder, whoever wrote it.
-  FolderWriter folder(edit.path,
-                      {.sources = {}, .replace = true, .check = [](const std::string&) {}});
+  // In place the edit is of that folder, whoever wrote it.
+  const FolderRules in_place{.sources = {}, .replace = true, .check = [](const std::string&) {}};
+  const FolderRules elsewhere{.sources = {edit.path}, .replace = edit.replace};
+  FolderWriter folder(edit.out.empty() ? edit.path : edit.out,
+                      edit.out.empty() ? in_place : elsewhere);
   rewrite_tensors(edit, folder);
   for (const auto& [name, json] : edit.documents) {
     make_folder(fs::path(folder.file(name)).parent_path().string());

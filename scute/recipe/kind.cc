@@ -9,6 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/json.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 
 namespace scute {
 namespace {
@@ -32,6 +33,19 @@ bool is_language_config(const Json& config) {
                              [&](std::string_view key) { return config.find(key) != nullptr; });
 }
 
+/// Arguments in the wrong order: what such a file is given to.
+std::string what_was_meant(const std::string& contents) {
+  if (contents == "text" || contents == "JSON lines" || contents == "a .npy array") {
+    return contents + "; did you mean --data FILE? The model comes first";
+  }
+  if (contents == "statistics that scute collected") {
+    return contents + "; did you mean --stats FILE, or scute decide FILE?";
+  }
+  if (contents == "a picture") return contents + "; did you mean --image FILE, or --images FOLDER?";
+  if (contents == "JSON") return contents + "; did you mean --plan FILE?";
+  return "a file; give its folder";
+}
+
 /// A file is a regressor's checkpoint, or part of a folder that should have been named.
 ModelKind kind_of_file(const fs::path& path) {
   if (path.extension() == ".pt") return ModelKind::regressor;
@@ -43,7 +57,7 @@ ModelKind kind_of_file(const fs::path& path) {
   if (torch && !inside) return ModelKind::regressor;
   fail(path.string(), "a model: a folder with a config.json, or a regressor's checkpoint, .pt",
        inside ? fmt::format("a file; give its folder, {}", folder.string())
-              : "a file; give its folder");
+              : what_was_meant(contents_of(path.string())));
 }
 
 bool holds_weights(const fs::path& folder) {

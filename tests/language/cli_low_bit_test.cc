@@ -140,8 +140,18 @@ TEST_P(LowBit, ScalesEditAModelThatStillRuns) {
   EXPECT_THAT(dry.out, HasSubstr("nothing written"));
   EXPECT_EQ(read_text(tensors), before);
 
+  const std::string apart = folder.path("apart");
+  const Ended copied =
+      scute_program({"scales", low, "--set", edit, "layer_0.z_act:input=6", "--out", apart});
+  ASSERT_EQ(copied.code, 0) << copied.err;
+  EXPECT_EQ(read_text(tensors), before);
+  EXPECT_THAT(copied.out, HasSubstr("wrote      " + apart));
+  const std::string edited = read_text(apart + "/model.safetensors");
+  fs::remove_all(apart);
+
   const Ended ended = scute_program({"scales", low, "--set", edit, "layer_0.z_act:input=6"});
   ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(read_text(tensors), edited);
   EXPECT_NE(read_text(tensors), before);
   EXPECT_THAT(ended.out, HasSubstr("logits of 64 tokens"));
   EXPECT_THAT(read_text(fs::path(low) / "recipe.json"), HasSubstr(edit));

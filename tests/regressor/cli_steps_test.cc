@@ -104,9 +104,14 @@ TEST_F(RegressorSteps, APlanEditedByHandIsObeyedAndTraced) {
     return json({"trace", path("c.pt"), "--only", "proj"}).at("scales", "").as_array("").front();
   };
   EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.01, 1e-8);
+  const Ended apart =
+      run({"scales", path("c.pt"), "--set", "proj:input*=2", "--out", path("apart.pt")});
+  ASSERT_EQ(apart.code, 0) << apart.err;
+  EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.01, 1e-8) << "the target is as it was";
   const Ended scales = run({"scales", path("c.pt"), "--set", "proj:input*=2"});
   ASSERT_EQ(scales.code, 0) << scales.err;
   EXPECT_NEAR(proj().at("largest", "").as_double(""), 0.02, 1e-8);
+  EXPECT_EQ(read_text(path("apart.pt")), read_text(path("c.pt")));
   EXPECT_EQ(proj().at("policy", ""), Json("edited"));
   EXPECT_EQ(json({"trace", path("c.pt")}).at("edits", ""), Json(1));
   EXPECT_EQ(run({"scales", path("c.pt"), "--set", "nowhere=2"}).code, 1);
