@@ -118,7 +118,7 @@ FeatureSequence read_sequence(const std::string& path, const std::string& name,
 
 int64_t listed_again(std::vector<int64_t> ends) {
   std::ranges::sort(ends);
-  return std::ssize(std::ranges::unique(ends));
+  return ends.end() - std::unique(ends.begin(), ends.end());  // Clang 14 has no ranges::unique
 }
 
 /// "train: 70 windows, test: 0 windows": role → windows of the sequences that have it.

@@ -46,10 +46,11 @@ void compare_with_best(Ranking& ranking) {
 
 void order(Ranking& ranking) {
   // Those that are not finite come last, and are no reason not to order the others.
-  const auto rest = std::ranges::stable_partition(
-      ranking.experiments,
+  auto& all_of_them = ranking.experiments;
+  const auto end = std::stable_partition(  // Clang 14 has no ranges::stable_partition
+      all_of_them.begin(), all_of_them.end(),
       [](const RankedExperiment& ranked) { return !is_not_finite(ranked.entry->results); });
-  const std::span finite(ranking.experiments.begin(), rest.begin());
+  const std::span finite(all_of_them.begin(), end);
   if (finite.empty()) return;
   const Score first = finite.front().score;
   for (const MetricScore& one : first) {

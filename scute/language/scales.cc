@@ -102,11 +102,11 @@ RangeEdit RangeEdit::parse(std::string_view text) {
   if (out.glob.empty()) refuse();
   const auto number = [&](std::string_view digits) {
     digits = trimmed(digits);
-    double value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    double read = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), read);
     const bool whole = error == std::errc() && end == digits.data() + digits.size();
-    if (!whole || !std::isfinite(value)) refuse();
-    return value;
+    if (!whole || !std::isfinite(read)) refuse();
+    return read;
   };
   const std::string_view values = text.substr(equals + 1);
   const size_t colon = values.find(':');
