@@ -84,7 +84,7 @@ TEST(Program, FilesInTheWrongPlaceAreCalledWhatTheyAre) {
   expect({"collect", "examples/text/heldout.txt", "--data", model, "--out",
           folder.path("x.safetensors")},
          "text; did you mean --data FILE?");
-  expect({"eval", statistics, "--perplexity", text}, "did you mean --stats FILE");
+  expect({"eval", statistics, "--perplexity", text}, "collected; did you mean --stats FILE");
   expect({"trace", model + "/model.safetensors"}, "a file; give its folder, " + model);
   const std::string found =
       "expected a plan that scute decide wrote (JSON), found statistics that "

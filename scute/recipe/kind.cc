@@ -35,14 +35,15 @@ bool is_language_config(const Json& config) {
 
 /// Arguments in the wrong order: what such a file is given to.
 std::string what_was_meant(const std::string& contents) {
+  const auto said = [&](const char* flag) {
+    return fmt::format("a file; give its folder (it is {}; did you mean {}?)", contents, flag);
+  };
   if (contents == "text" || contents == "JSON lines" || contents == "a .npy array") {
-    return contents + "; did you mean --data FILE? The model comes first";
+    return said("--data FILE");
   }
-  if (contents == "statistics that scute collected") {
-    return contents + "; did you mean --stats FILE, or scute decide FILE?";
-  }
-  if (contents == "a picture") return contents + "; did you mean --image FILE, or --images FOLDER?";
-  if (contents == "JSON") return contents + "; did you mean --plan FILE?";
+  if (contents == "statistics that scute collected") return said("--stats FILE, or scute decide");
+  if (contents == "a picture") return said("--image FILE, or --images FOLDER");
+  if (contents == "JSON") return said("--plan FILE");
   return "a file; give its folder";
 }
 
