@@ -27,11 +27,8 @@ bool same_file(const std::string& a, const std::string& b) {
 bool part_of_folder(const std::string& file, const std::string& input) {
   std::error_code error;
   if (!fs::is_directory(input, error) || !fs::exists(file, error)) return false;
-  const fs::path inner = fs::weakly_canonical(file, error), outer = fs::weakly_canonical(input);
-  if (std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first != outer.end()) {
-    return false;
-  }
-  return is_model_file(inner.filename().string()) || !is_sealed(file);
+  if (!lies_in(file, input)) return false;
+  return is_model_file(fs::weakly_canonical(file, error).filename().string()) || !is_sealed(file);
 }
 
 }  // namespace

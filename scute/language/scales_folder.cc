@@ -210,6 +210,9 @@ ProbeComparison write_edited(const FolderEdit& edit,
   // In place the edit is of that folder, whoever wrote it.
   const FolderRules in_place{.sources = {}, .replace = true, .check = [](const std::string&) {}};
   const FolderRules elsewhere{.sources = {edit.path}, .replace = edit.replace};
+  if (!edit.out.empty() && lies_in(edit.out, edit.path)) {
+    fail(edit.out, "a folder outside of the one that is copied", "one in " + edit.path);
+  }
   FolderWriter folder(edit.out.empty() ? edit.path : edit.out,
                       edit.out.empty() ? in_place : elsewhere);
   rewrite_tensors(edit, folder);

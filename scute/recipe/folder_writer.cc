@@ -64,11 +64,6 @@ void check_model_folder(const std::string& path) {
   }
 }
 
-bool lies_in(const fs::path& inner, const fs::path& outer) {
-  const fs::path a = fs::weakly_canonical(inner), b = fs::weakly_canonical(outer);
-  return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
-}
-
 /// Error unless `rules` let what stands there go.
 void check_standing(const std::string& given, const std::string& target, const FolderRules& rules) {
   std::error_code error;
@@ -98,6 +93,11 @@ void check_standing(const std::string& given, const std::string& target, const F
 }
 
 }  // namespace
+
+bool lies_in(const std::string& inner, const std::string& outer) {
+  const fs::path a = fs::weakly_canonical(inner), b = fs::weakly_canonical(outer);
+  return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
+}
 
 bool is_model_file(const std::string& name) {
   return std::ranges::find(kOwnFiles, name) != kOwnFiles.end() && name != "statistics.safetensors";

@@ -13,6 +13,9 @@ namespace scute {
 /// such files without being part of it.
 bool is_model_file(const std::string& name);
 
+/// Whether `inner` is `outer` or a path below it; neither need be there.
+bool lies_in(const std::string& inner, const std::string& outer);
+
 /// What a folder that is written may take the place of.
 struct FolderRules {
   /// Folders and files that are read meanwhile: none is replaced, nor a folder that holds one or

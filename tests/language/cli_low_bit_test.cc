@@ -140,6 +140,9 @@ TEST_P(LowBit, ScalesEditAModelThatStillRuns) {
   EXPECT_THAT(dry.out, HasSubstr("nothing written"));
   EXPECT_EQ(read_text(tensors), before);
 
+  const Ended inside = scute_program({"scales", low, "--set", edit, "--out", low + "/inner"});
+  EXPECT_EQ(inside.code, 1);
+  EXPECT_THAT(inside.err, HasSubstr("outside of the one that is copied"));
   const std::string apart = folder.path("apart");
   const Ended copied =
       scute_program({"scales", low, "--set", edit, "layer_0.z_act:input=6", "--out", apart});
