@@ -104,8 +104,8 @@ std::string last_name(std::string_view part) {
   const fs::path path(part);
   const bool known = path.is_absolute() || part.starts_with("./") || part.starts_with("../") ||
                      fs::exists(path, unreadable);
-  if (!known) return std::string(part);
-  return name_of_path(part);
+  const std::string name = known ? base_name(part) : "";
+  return name.empty() ? std::string(part) : name;
 }
 
 /// Of FLAG=PATH and of lists each part.

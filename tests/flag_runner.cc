@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <fstream>
@@ -161,16 +160,15 @@ std::string name_of(const fs::path& file, const std::string& folder) {
   return name;
 }
 
+/// Thousands of small files, each synced: in memory where the system has such a folder.
+std::string in_memory() { return fs::is_directory("/dev/shm") ? "/dev/shm" : ""; }
+
 class Runner {
  public:
-  Runner() {
-    // Thousands of small files, each synced: in memory where the system has such a folder.
-    if (fs::is_directory("/dev/shm")) ::setenv("TMPDIR", "/dev/shm", 1);
-    make();
-  }
+  Runner() { make(); }
 
   Effect run(std::string_view verb, const std::string& line) {
-    const TemporaryFolder folder;
+    const TemporaryFolder folder(in_memory());
     if (verb == "scales") copy_for_edits(line, folder);
     cli::Arguments words{std::string(verb)};
     for (std::string word : words_in(line)) {
@@ -290,7 +288,7 @@ class Runner {
   }
 
   static const std::vector<std::pair<std::string_view, std::string_view>> kMade;
-  TemporaryFolder made_;
+  TemporaryFolder made_{in_memory()};
 };
 
 const std::vector<std::pair<std::string_view, std::string_view>> Runner::kMade{

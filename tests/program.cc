@@ -91,8 +91,9 @@ Ended shell(const std::string& line, const std::string& folder) {
   return Child({"-c", "PATH='" + path + "':\"$PATH\"; " + line}, surroundings).wait();
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (fs::temp_directory_path() / "scute_test_XXXXXX").string();
+TemporaryFolder::TemporaryFolder(const std::string& parent) {
+  const fs::path in = parent.empty() ? fs::temp_directory_path() : fs::path(parent);
+  std::string name = (in / "scute_test_XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
   folder_ = name;
 }

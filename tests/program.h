@@ -45,7 +45,8 @@ Ended shell(const std::string& line, const std::string& folder = "");
 /// A new folder, removed with everything in it at the end.
 class TemporaryFolder {
  public:
-  TemporaryFolder();
+  /// In `parent`; empty: where the system keeps what is temporary.
+  explicit TemporaryFolder(const std::string& parent = "");
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;

@@ -312,13 +312,12 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
 }
 
 CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
-  const std::vector<std::string> backend{"--backend"};
   if (!request.random) {
     const CobraDescription model = describe_cobra(request.model);
-    only_with(call, backend, "a low-bit model", model.low_bit);
+    backend_only_with(call, model.low_bit);
     return load_cobra(model, request.execution, CobraModel::Parts::vision_and_language);
   }
-  only_with(call, backend, "--int8 or a low-bit model", request.int8);
+  only_with(call, {"--backend"}, "--int8 or a low-bit model", request.int8);
   constexpr uint64_t kSeed = 42;
   const CobraConfig config = named_vision_config(*request.random);
   const RandomForm form = request.int8 ? RandomForm::int8 : RandomForm::bf16;

@@ -95,7 +95,7 @@ int run(CobraDumpRequest& request, const Call& call, Output& out) {
       request.out, request.force,
       {request.model, request.images, request.image, request.text.prompts, request.tokenizer});
   const CobraDescription description = describe_cobra(request.model);
-  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
+  backend_only_with(call, description.low_bit);
   const CobraSites all(description.config, description.language.scheme);
   const std::vector<Site> sites = dumped_sites(all.list(), request);
   const std::vector<DumpedPicture> pictures = read_pictures(request, description);

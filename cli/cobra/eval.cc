@@ -128,8 +128,8 @@ std::string as_text(const CobraEvalRequest& request, const CobraDescription& mod
   out += fmt::format("next token  the same for {:.1f} {}% of the pictures{}\n", 100 * same.mean,
                      bound ? "" : plus_minus(100 * same.standard_error) + " ",
                      !bound ? ""
-                            : fmt::format(" (at {} {:.1f} %, 95 % confidence)",
-                                          same.mean > 0 ? "least" : "most", 100 * *bound));
+                            : fmt::format(" ({} %, 95 % confidence)",
+                                          bound_text(same.mean, fixed(100 * *bound, 1))));
   out += fmt::format("divergence  {} {} nats of the next token's distribution\n",
                      significant(divergence.mean), plus_minus(divergence.standard_error));
   out += fmt::format("time        {}\n", duration_text(seconds));
@@ -195,7 +195,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const InputStamps stamps(inputs);
   const CobraDescription model = describe_cobra(request.model);
   const CobraDescription against = describe_cobra(request.against);
-  only_with(call, {"--backend"}, "a low-bit model", model.low_bit || against.low_bit);
+  backend_only_with(call, model.low_bit || against.low_bit);
   request.log.check();
   std::optional<ClaimedFile> items;
   claim_if_named(items, request.items_out, request.force, inputs);

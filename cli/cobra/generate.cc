@@ -64,7 +64,7 @@ class CobraVoice {
 
 int run(CobraGenerateRequest& request, const Call& call, Output& out) {
   const CobraDescription model = describe_cobra(request.model);
-  only_with(call, {"--backend"}, "a low-bit model", model.low_bit);
+  backend_only_with(call, model.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(model.language);
   const CobraPrompt prompt = cobra_prompt(model, tokenizer, request.message());
   if (prompt.cut > 0) {

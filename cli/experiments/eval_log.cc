@@ -19,13 +19,11 @@ void LogFailure::declare(Options& options) {
 void EvalLog::declare(Options& options) {
   options.text("--log", path, "FILE", "add a record to this experiment log");
   failure.declare(options);
+  options.only_with({"--log-failure"}, "--log FILE");
 }
 
 void EvalLog::check() const {
-  if (!path.empty()) return check_log(path);
-  if (failure.means != LogFailure().means) {
-    throw UsageError("--log-failure: expected --log FILE beside it, found no log");
-  }
+  if (!path.empty()) check_log(path);
 }
 
 int EvalLog::add(const std::function<EvaluationFacts()>& facts, const Call& call, const Job& job,

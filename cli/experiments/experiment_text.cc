@@ -255,8 +255,7 @@ std::string score_text(const MetricScore& score) {
   const int digits = unit.digits.value_or(digits_of(score));
   std::string out = with_error(shown(score.mean), shown(score.standard_error), digits);
   if (const auto bound = share_bound(score)) {
-    out += fmt::format(" (at {} {})", score.mean > 0 ? "least" : "most",
-                       fixed(unit.factor * *bound, digits));
+    out += fmt::format(" ({})", bound_text(score.mean, fixed(unit.factor * *bound, digits)));
   }
   return unit.unit.empty() ? out : out + " " + unit.unit;
 }

@@ -13,6 +13,7 @@
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/cobra/trace.h"
 #include "scute/experiments/fields.h"
 #include "scute/io/file.h"
@@ -67,10 +68,6 @@ struct Material {
   ReportOptions options;
 };
 
-std::string file_name(const std::string& path) {
-  return std::filesystem::path(path).filename().string();
-}
-
 /// What people call a statistics file: stored ones, named by a hash, by their model.
 std::string shown_name(const std::string& path, const StatisticsSet& set) {
   constexpr size_t kHash = 64;
@@ -78,7 +75,7 @@ std::string shown_name(const std::string& path, const StatisticsSet& set) {
   const Json* model = set.meta.find("model");
   const bool hash =
       stem.size() == kHash && stem.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!hash || model == nullptr || !model->is_string()) return file_name(path);
+  if (!hash || model == nullptr || !model->is_string()) return base_name(path);
   return fmt::format("{}, {}", model->as_string(""), short_hash(stem));
 }
 
@@ -118,7 +115,7 @@ Material read(const ReportRequest& request) {
   }
   for (const std::string& path : request.plans) {
     out.options.plans.push_back(
-        {file_name(path),
+        {base_name(path),
          Plan::from_json(read_json(path, kPlanLimit, "a plan that scute decide wrote"), path)});
   }
   if (!request.checkpoint.empty()) {

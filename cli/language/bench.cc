@@ -275,13 +275,12 @@ std::string as_text(const Report& r, const BenchRequest& request) {
 LanguageModel make_model(const BenchRequest& request, const Call& call) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
-  const std::vector<std::string> backend{"--backend"};
   if (!request.model.empty()) {
     const ModelDescription model = described(request.model, request.job.quiet);
-    only_with(call, backend, "a low-bit model", model.low_bit);
+    backend_only_with(call, model.low_bit);
     return load_model(model, request.execution, head);
   }
-  only_with(call, backend, "a low-bit model", false);
+  backend_only_with(call, false);
   const MambaConfig config = named_config(request.size());
   return {config, random_weights(config, 42), request.execution, head};
 }

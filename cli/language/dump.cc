@@ -65,7 +65,7 @@ int run(LanguageDumpRequest& request, const Call& call, Output& out) {
   ClaimedFile file(request.out, request.force,
                    {request.model, request.ids, request.text, request.tokenizer});
   const ModelDescription description = described(request.model, false);
-  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
+  backend_only_with(call, description.low_bit);
   const std::vector<Site> sites = dumped_sites(list_sites(description), request);
   const Tensor ids = read_ids(request, description);
   check_memory(sites, description, ids);

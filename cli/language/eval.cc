@@ -119,9 +119,8 @@ int run(EvalRequest& request, const Call& call, Output& out) {
                                         request.last_word, request.input.tokenizer};
   const InputStamps stamps(inputs);
   const ModelDescription description = described(request.model, request.job.quiet);
-  only_with(
-      call, {"--backend"}, "a low-bit model",
-      description.low_bit || (!request.against.empty() && describe_model(request.against).low_bit));
+  backend_only_with(call, description.low_bit || (!request.against.empty() &&
+                                                  describe_model(request.against).low_bit));
   request.log.check();
   std::optional<ClaimedFile> items;
   claim_if_named(items, request.items_out, request.force, inputs);

@@ -37,8 +37,8 @@ std::string number_text(double x, int digits) {
 std::string accuracy_text(const LastWordResult& result) {
   const std::string share = fmt::format("{:.2f} %", 100 * result.accuracy);
   if (const auto bound = share_bound(result.accuracy, std::ssize(result.items))) {
-    return fmt::format("{} (at {} {:.2f} %, 95 % confidence)", share,
-                       result.hits > 0 ? "least" : "most", 100 * *bound);
+    return fmt::format("{} ({} %, 95 % confidence)", share,
+                       bound_text(result.accuracy, fixed(100 * *bound, 2)));
   }
   const std::string error = plus_minus(100 * result.accuracy_error, 2);
   return share + error + (std::isnan(result.accuracy_error) ? "" : " %");

@@ -169,7 +169,7 @@ struct GenerateRequest : GenerateFlags {
 
 int run(GenerateRequest& request, const Call& call, Output& out) {
   const ModelDescription description = described(request.model, request.job.quiet);
-  only_with(call, {"--backend"}, "a low-bit model", description.low_bit);
+  backend_only_with(call, description.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(description);
   const Beginning begin = read_beginning(request, tokenizer);
   const LanguageModel model =

@@ -9,6 +9,7 @@
 #include "cli/terminal/job.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
+#include "scute/base/names.h"
 #include "scute/regressor/export/steps.h"
 #include "scute/regressor/export/vectors.h"
 #include "scute/regressor/predict.h"
@@ -125,7 +126,7 @@ std::string command_of(const RegressorExportRequest& request, const std::string&
     words.push_back(std::move(value));
   };
   if (request.calibration.bits) add("--bits", fmt::format("{}", *request.calibration.bits));
-  if (!request.features.root.empty()) add("--feat-root", name_of_path(request.features.root));
+  if (!request.features.root.empty()) add("--feat-root", base_name(request.features.root));
   if (request.per_layer && !request.features.root.empty()) {
     add("--calib-headroom", fmt::format("{}", request.headroom()));
     add("--calib-method", request.method());

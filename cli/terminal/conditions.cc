@@ -75,4 +75,8 @@ void only_with(const Call& call, const std::vector<std::string>& flags, const st
   if (!unread.empty()) throw UsageError(unread_text(unread, what, true));
 }
 
+void backend_only_with(const Call& call, bool low_bit) {
+  only_with(call, {"--backend"}, "a low-bit model", low_bit);
+}
+
 }  // namespace scute::cli

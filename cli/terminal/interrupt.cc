@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <string_view>
 
 namespace scute::cli {
 namespace {
@@ -19,15 +18,11 @@ constexpr size_t kMostClaims = 16;
 std::array<std::atomic<const Claim*>, kMostClaims> claims{};
 static_assert(std::atomic<const Claim*>::is_always_lock_free);
 
-/// Only what a signal handler may call.
-void say(std::string_view text) {
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
-}
-
 void end_program(int number) {
   forsake_claims();
-  if (::isatty(STDERR_FILENO) == 1) say("\r\033[K");
-  say("scute: interrupted; files under the names asked for are complete or as they were\n");
+  if (::isatty(STDERR_FILENO) == 1) say_from_handler("\r\033[K");
+  say_from_handler(
+      "scute: interrupted; files under the names asked for are complete or as they were\n");
   ::_exit(128 + number);
 }
 
@@ -54,6 +49,10 @@ void change_mask(int how) {
 }
 
 }  // namespace
+
+void say_from_handler(std::string_view words) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, words.data(), words.size());
+}
 
 void forsake_claims() {
   for (const auto& entry : claims) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <string_view>
 
 #include "scute/io/claim.h"
 
@@ -38,6 +39,9 @@ class ForsakenClaim {
  private:
   const Claim* claim_;
 };
+
+/// Words on standard error from a signal's handler, which may call little else.
+void say_from_handler(std::string_view words);
 
 /// What a signal that ends the program does about them; it may be called by a signal's handler.
 void forsake_claims();

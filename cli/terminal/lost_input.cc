@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <string_view>
 
 #include "cli/terminal/interrupt.h"
 
@@ -17,10 +16,6 @@ namespace {
 
 // With nothing but what a signal handler may call; large enough for a line of /proc/self/maps.
 constexpr size_t kLine = 4096 + 128;
-
-void say_of_input(std::string_view words) {
-  [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, words.data(), words.size());
-}
 
 /// Whether the line "begin-end perms offset device inode   path" is of the mapping at `address`.
 bool covers(const char* line, uintptr_t address) {
@@ -33,7 +28,7 @@ bool covers(const char* line, uintptr_t address) {
 /// Says the path at the end of the line; false when there is none.
 bool say_path(const char* line) {
   const char* path = std::strchr(line, '/');
-  if (path != nullptr) say_of_input(path);
+  if (path != nullptr) say_from_handler(path);
   return path != nullptr;
 }
 
@@ -52,7 +47,7 @@ void say_file(uintptr_t address) {
     length = 0;
     if (covers(line.data(), address) && say_path(line.data())) return;
   }
-  say_of_input("a mapped file");
+  say_from_handler("a mapped file");
 }
 
 void on_bus_error(int number, siginfo_t* info, void*) {
@@ -63,9 +58,9 @@ void on_bus_error(int number, siginfo_t* info, void*) {
     ::raise(number);
     return;
   }
-  say_of_input("scute: error: ");
+  say_from_handler("scute: error: ");
   say_file(reinterpret_cast<uintptr_t>(info->si_addr));
-  say_of_input(
+  say_from_handler(
       ": expected the same file from beginning to end, found that it was cut short while it was "
       "read\n");
   ::_exit(kFailed);

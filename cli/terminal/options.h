@@ -161,6 +161,9 @@ class Options {
 void only_with(const Call& call, const std::vector<std::string>& flags, const std::string& what,
                bool holds);
 
+/// --backend is read of low-bit models alone.
+void backend_only_with(const Call& call, bool low_bit);
+
 /// "--calib-data-num" of "--calib_data_num=4": underscores in a flag equal hyphens.
 std::string flag_name(const std::string& argument);
 

@@ -7,7 +7,6 @@
 #include <cctype>
 #include <cmath>
 #include <ctime>
-#include <filesystem>
 
 #include "scute/text/utf8.h"
 
@@ -84,6 +83,10 @@ std::string significant(double x, int digits) { return fmt::format("{:.{}g}", x,
 
 std::string range_text(double lo, double hi) { return significant(lo) + " .. " + significant(hi); }
 
+std::string bound_text(double share, const std::string& bound) {
+  return fmt::format("at {} {}", share > 0 ? "least" : "most", bound);
+}
+
 std::string short_hash(std::string_view hex) { return std::string(hex.substr(0, 12)); }
 
 namespace {
@@ -124,11 +127,6 @@ std::string printable_line(std::string_view text) {
   std::string out = printable(text.substr(0, end));
   if (end == text.size()) return out;
   return out + fmt::format(" ... ({} characters in all)", std::ranges::count_if(text, begins));
-}
-
-std::string name_of_path(std::string_view path) {
-  const auto plain = (std::filesystem::path(path) / "").lexically_normal().parent_path();
-  return plain.has_filename() ? plain.filename().string() : std::string(path);
 }
 
 std::string shell_word(std::string_view word) {

@@ -18,7 +18,9 @@ std::string duration_text(double seconds);  ///< "0.42 s", "12.3 s", "4 min 10 s
 std::string fixed(double x, int digits);    ///< "-" for what is not a number
 std::string significant(double x, int digits = 4);  ///< shortest with that many digits
 std::string range_text(double lo, double hi);       ///< "-1.5 .. 2.25", four digits each
-std::string short_hash(std::string_view hex);       ///< its first 12 digits
+/// "at least 97.0": what `bound` says of a share of which all items were hit, or none ("at most").
+std::string bound_text(double share, const std::string& bound);
+std::string short_hash(std::string_view hex);  ///< its first 12 digits
 
 /// The words of texts that may be lists with commas themselves; empty ones are left out.
 std::vector<std::string> words_of(const std::vector<std::string>& texts);
@@ -37,9 +39,6 @@ std::string printable_lines(std::string_view text);
 /// One line for standard error: printable, and of more than 2,000 characters the first ones with
 /// how many there are.
 std::string printable_line(std::string_view text);
-/// The last name of a path, with or without a slash at its end: files that are shared name no
-/// folders.
-std::string name_of_path(std::string_view path);
 /// A word of a command line, quoted for a POSIX shell where it must be.
 std::string shell_word(std::string_view word);
 /// "scute VERB WORD…", ready to be pasted.

@@ -125,5 +125,16 @@ TEST(Names, FirstFewNames) {
   EXPECT_EQ(first_few({"a", "b", "c"}, 1), "a and 2 more");
 }
 
+TEST(BaseName, IsTheLastNameWithOrWithoutASlash) {
+  EXPECT_EQ(base_name("a/b.txt"), "b.txt");
+  EXPECT_EQ(base_name("pictures/"), "pictures");
+  EXPECT_EQ(base_name("a/b//"), "b");
+  EXPECT_EQ(base_name("a/./b/."), "b");
+  EXPECT_EQ(base_name("b"), "b");
+  EXPECT_EQ(base_name(".."), "..");
+  EXPECT_EQ(base_name("/"), "");
+  EXPECT_EQ(base_name(""), "");
+}
+
 }  // namespace
 }  // namespace scute

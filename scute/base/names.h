@@ -25,6 +25,9 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
 std::string joined(std::span<const std::string> names, std::string_view between);
 std::string joined(std::span<const std::string_view> names, std::string_view between);
 
+/// The last name of a path, with or without a slash at its end; "" of "/" and of "".
+std::string base_name(std::string_view path);
+
 /// "A, B, C and 2 more": the first `shown` of the names, and how many more.
 std::string first_few(const std::vector<std::string>& names, size_t shown = 3);
 

@@ -14,18 +14,15 @@ namespace {
 
 std::string canonical_command(const CobraDescription& model, const CobraCollectOptions& o,
                               int64_t pictures) {
-  const auto base = [](const std::string& path) {
-    return std::filesystem::path(path).lexically_normal().filename().string();
-  };
   const bool sampled = o.max_samples_per_batch > 0;
   std::string out =
       fmt::format("scute collect {} --images {} --batches {} --batch-size {} --targets {}",
-                  model.name, base(o.images), sampled ? o.batches : pictures,
+                  model.name, base_name(o.images), sampled ? o.batches : pictures,
                   sampled ? o.batch_size : 1, joined(o.targets, ","));
   if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
   if (sampled) out += fmt::format(" --max-samples-per-batch {}", o.max_samples_per_batch);
   if (!o.text.prompts.empty()) {
-    out += " --prompts " + base(o.text.prompts) + o.text.input.flags();
+    out += " --prompts " + base_name(o.text.prompts) + o.text.input.flags();
   } else if (o.text.random) {
     out += fmt::format(" --text-len {} --seed {}", o.text.length, o.text.seed);
   } else {

@@ -12,6 +12,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/base/names.h"
 #include "scute/io/claim_marker.h"
 #include "scute/io/posix.h"
 #include "scute/io/seal.h"
@@ -34,7 +35,7 @@ bool is_there(const std::string& path) {
 std::string plain_target(const std::string& given) {
   const fs::path path = fs::path(given).lexically_normal();
   std::string name = path.has_filename() ? path.string() : path.parent_path().string();
-  const std::string last = name_of_path(name);
+  const std::string last = base_name(name);
   if (last.empty() || last == "." || last == "..") {
     fail(given.empty() ? "output" : given, "a name for an output", given.empty() ? "none" : last);
   }
@@ -54,7 +55,7 @@ Claim::Claim(const std::string& target, Renames how)
     : target_(plain_target(target)),
       folder_(target_ + kMark),
       marker_(folder_ + "/" + kMarker),
-      payload_(folder_ + "/" + name_of_path(target_)),
+      payload_(folder_ + "/" + base_name(target_)),
       old_(folder_ + "/" + kOld),
       how_(how) {
   try {

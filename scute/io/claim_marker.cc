@@ -13,6 +13,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/base/names.h"
 #include "scute/io/posix.h"
 
 namespace scute {
@@ -73,7 +74,7 @@ void write_marker(int descriptor, const std::string& target) {
   Json json;
   json["format"] = kFormat;
   json["version"] = 1;
-  json["output"] = name_of_path(target);
+  json["output"] = base_name(target);
   json["host"] = host_name();
   json["boot"] = boot_id();
   json["process"] = static_cast<int64_t>(::getpid());

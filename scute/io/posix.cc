@@ -83,8 +83,6 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-std::string name_of_path(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
 void sync_folder(const std::string& folder) {
   const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (file.get() < 0) return;  // a folder that may be written but not listed

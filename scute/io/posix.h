@@ -45,8 +45,6 @@ std::shared_ptr<const std::byte> map_part(const Descriptor& file, const std::str
 int write_all(int descriptor, std::string_view text);
 /// "." for a name without a slash.
 std::string folder_of(const std::string& path);
-/// Behind the last slash.
-std::string name_of_path(const std::string& path);
 /// Makes the names in a folder durable. Some file systems cannot fsync one (EINVAL).
 void sync_folder(const std::string& folder);
 /// Makes a folder's files, all folders in it and itself durable.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 #include "scute/io/posix.h"
 
@@ -30,7 +31,7 @@ void each_beside(const std::string& file, const Visit& visit) {
   const std::string seals = seals_beside(file);
   if (!fs::is_regular_file(seals, ignored)) return;
   std::istringstream lines(read_text(seals, kMostSeals));
-  const std::string end = "  " + name_of_path(file);
+  const std::string end = "  " + base_name(file);
   for (std::string line; std::getline(lines, line);) {
     if (line.size() == kDigits + end.size() && line.ends_with(end)) visit(line.substr(0, kDigits));
   }
@@ -50,7 +51,7 @@ std::string why_file(const std::string& file) {
 }  // namespace
 
 void seal_beside(const std::string& name, const std::string& sha256) {
-  append_line(seals_beside(name), fmt::format("{}  {}", sha256, name_of_path(name)));
+  append_line(seals_beside(name), fmt::format("{}  {}", sha256, base_name(name)));
 }
 
 void seal(const std::string& file, const std::string& name, const std::string& sha256) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "scute/base/hash.h"
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -13,19 +14,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string base_name(const std::string& path) {
-  return fs::path(path).lexically_normal().filename().string();
-}
-
 /// The command in canonical form: what influences the result and nothing else, so that the file
 /// does not depend on --threads or --out.
 std::string canonical_command(const RegressorCheckpoint& checkpoint,
                               const RegressorCollectOptions& o) {
-  const fs::path features = fs::path(o.features) / "";  // with or without a slash at its end
   std::string out = fmt::format(
       "scute collect {} --feat-root {} --calib-target {} --quant-calib-batches {} --batch-size {}",
-      base_name(checkpoint.path), features.parent_path().filename().string(), name_of(o.role),
-      o.batches, o.batch_size);
+      base_name(checkpoint.path), base_name(o.features), name_of(o.role), o.batches, o.batch_size);
   if (!o.normalize) out += " --no-normalize";
   if (o.skip > 0) out += fmt::format(" --skip {}", o.skip);
   if (o.take) out += fmt::format(" --take {}", *o.take);

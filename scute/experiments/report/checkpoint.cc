@@ -1,6 +1,5 @@
 // The report's checkpoint: every static scale and range, and what the search measured.
-#include <filesystem>
-
+#include "scute/base/names.h"
 #include "scute/experiments/report/data.h"
 
 namespace scute {
@@ -52,16 +51,11 @@ Json layer_json(const TracedLayer& layer) {
   return out;
 }
 
-std::string folder_name(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).lexically_normal();
-  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
-}
-
 }  // namespace
 
 Json checkpoint_data(const Trace& trace, const Json& recipe) {
   Json out;
-  out["name"] = folder_name(trace.path);
+  out["name"] = base_name(trace.path);
   out["family"] = std::string(trace.parts.empty() ? "" : "Cobra, llm ") +
                   (trace.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2");
   out["edits"] = trace.edits;
