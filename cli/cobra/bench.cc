@@ -63,7 +63,8 @@ void CobraBenchRequest::declare(Options& options) {
   options.only_with({"--text-len"}, "MODEL", [this] { return !model.empty(); });
   options.note(fmt::format("Sizes: {}", joined(named_vision_sizes(), ", ")));
   options.note(
-      "Random pixels, already resized; each picture on one thread. Of a folder the language model "
+      "Random pixels, already resized; pictures are dealt to threads. Of a folder the language "
+      "model "
       "reads every picture too, without its head. Peak memory is that of the whole process, "
       "weights included.");
 }
@@ -121,6 +122,7 @@ class Passes {
     for (int i = 0; i < threads_.count(); ++i) {
       times_.push_back(std::make_unique<PartTimes>());
       runs_.push_back(std::make_unique<Run>(times_.back().get()));
+      runs_.back()->use(threads_.team(i));
     }
     const CobraConfig& config = model.config();
     for (int64_t i = 0; i < request.pictures; ++i) {

@@ -32,7 +32,9 @@ struct CobraGenerateRequest : GenerateFlags {
 class CobraVoice {
  public:
   /// `image`: a file; empty: the language model alone, the towers are not loaded.
-  CobraVoice(const CobraDescription& model, const Execution& execution, const std::string& image) {
+  CobraVoice(const CobraDescription& model, const CobraGenerateRequest& request) {
+    const Execution& execution = request.execution;
+    const std::string& image = request.image;
     using Senses = CobraSpeaker::Senses;
     if (image.empty()) {
       speaker_.emplace(model, execution, Senses::text);
@@ -44,7 +46,7 @@ class CobraVoice {
     const auto decoded = Steady::now();
     speaker_.emplace(model, execution, Senses::pictures);
     const auto loaded = Steady::now();
-    picture_ = speaker_->look(picture);
+    picture_ = speaker_->look(picture, Threads(request.job.threads).team());
     seconds_ = std::chrono::duration<double>((decoded - start) + (Steady::now() - loaded)).count();
   }
 
@@ -71,7 +73,7 @@ int run(CobraGenerateRequest& request, const Call& call, Output& out) {
     warn(fmt::format("the model reads {}; the prompt's last {} are cut off",
                      count_of(model.text_length, "token"), prompt.cut));
   }
-  const CobraVoice voice(model, request.execution, request.image);
+  const CobraVoice voice(model, request);
   const Beginning begin{.text = prompt.text,
                         .ids = prompt.ids,
                         .picture = voice.before(),

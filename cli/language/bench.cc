@@ -107,6 +107,7 @@ class Passes {
           std::make_unique<Recorder>(counted, RecorderOptions{.fine = request.fine}));
       plain_.push_back(std::make_unique<Run>());
       observed_.push_back(std::make_unique<Run>(recorders_.back().get()));
+      for (Run* run : {plain_.back().get(), observed_.back().get()}) run->use(threads_.team(i));
     }
   }
   Time plain() const { return pass(plain_); }
@@ -162,7 +163,7 @@ Speeds measure(const Passes& passes, const BenchRequest& request) {
     ratios.push_back(with.processor / without.processor);
     progress.update(2 * i + 4, total);
   }
-  const auto busy = static_cast<double>(std::min<int64_t>(passes.threads(), request.samples));
+  const auto busy = static_cast<double>(passes.threads());
   return {tokens / median(plain), tokens / median(observed), tokens * busy / median(processor),
           median(ratios) - 1};
 }

@@ -34,11 +34,15 @@ Spread spread_of(std::vector<double> seconds) {
 /// One sequence that goes on greedily, a token at a time.
 class Sequence {
  public:
-  Sequence(const LanguageModel& model, std::span<const int32_t> prompt)
+  Sequence(const LanguageModel& model, std::span<const int32_t> prompt, const Team& team)
       : model_(model), state_(model.new_state()) {
+    run_.use(team);
     advance(prompt);
   }
-  void step() { advance(std::vector<int32_t>{next_}); }
+  void step(const Team& team) {
+    run_.use(team);
+    advance({&next_, 1});
+  }
 
  private:
   void advance(std::span<const int32_t> ids) {
@@ -76,16 +80,19 @@ class Latency {
   int64_t prompt_len() const { return prompt_len_; }
   int64_t gen_len() const { return gen_len_; }
   int64_t batch() const { return batch_; }
-  int64_t threads() const { return std::min<int64_t>(threads_.count(), batch_); }
+  int64_t threads() const { return threads_.count(); }
 
   Spread ttft() const { return generations("ttft", 1); }
   Spread ttlt() const { return generations("ttlt", gen_len_); }
   Spread tpot() const {
     std::vector<std::unique_ptr<Sequence>> sequences(prompts_.size());
     Progress progress("tpot", "runs", setting_.quiet);
-    for_each_sequence(
-        [&](size_t i) { sequences[i] = std::make_unique<Sequence>(model_, prompts_[i]); });
-    const auto step = [&] { for_each_sequence([&](size_t i) { sequences[i]->step(); }); };
+    for_each_sequence([&](size_t i, const Team& team) {
+      sequences[i] = std::make_unique<Sequence>(model_, prompts_[i], team);
+    });
+    const auto step = [&] {
+      for_each_sequence([&](size_t i, const Team& team) { sequences[i]->step(team); });
+    };
     for (int64_t i = 0; i < kWarmUpSteps; ++i) step();
     std::vector<double> medians;
     for (int64_t r = 0; r < setting_.repeat; ++r) {
@@ -100,13 +107,17 @@ class Latency {
  private:
   template <class F>
   void for_each_sequence(const F& work) const {
-    threads_.for_each(batch_, [&](int64_t i, int) { work(static_cast<size_t>(i)); });
+    threads_.for_each(batch_, [&](int64_t i, int worker) {
+      work(static_cast<size_t>(i), threads_.team(worker));
+    });
   }
   /// Generations of `tokens` tokens, as `scute generate --greedy` makes them; one is not timed.
   Spread generations(const char* title, int64_t tokens) const {
-    const GenerateOptions options{.sampling = {.temperature = 0}, .max_tokens = tokens};
     const auto all = [&] {
-      for_each_sequence([&](size_t i) { generate(model_, prompts_[i], options); });
+      for_each_sequence([&](size_t i, const Team& team) {
+        generate(model_, prompts_[i],
+                 {.sampling = {.temperature = 0}, .max_tokens = tokens, .team = team});
+      });
     };
     Progress progress(title, "runs", setting_.quiet);
     all();
@@ -225,7 +236,7 @@ void LatencyRequest::add_to(Options& options) {
   options.integer("--gen-len", gen_len, {.least = 1}, fmt::format("{}", kGenLen),
                   "tokens generated, always the likeliest");
   options.integer("--batch,--batch-size", batch, {1, 4096}, "1",
-                  "sequences at once, each on one thread; times are those of all of them");
+                  "sequences at once; times are those of all of them");
   options.only_with({"--prompt-len", "--batch"}, "--ttft, --tpot or --ttlt",
                     [this] { return timed(); });
   options.only_with({"--gen-len"}, "--tpot or --ttlt", [this] { return tpot || ttlt; });

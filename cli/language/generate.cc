@@ -263,9 +263,8 @@ int go_on(const GenerateFlags& flags, const ModelDescription& description,
   GenerateOptions options = flags.how;
   options.stop = stop_ids(flags, description, tokenizer);
   options.limit = std::min(tokenizer.size(), model.config().vocabulary);
-  if (flags.job.threads > 1) {
-    note(flags.job.quiet, "one text is computed by one thread: --threads changes nothing");
-  }
+  const Threads threads(flags.job.threads);
+  options.team = threads.team();
   const Interrupt interrupt;
   Stream stream(tokenizer, flags.job.json ? nullptr : &out);
   bool read = true;

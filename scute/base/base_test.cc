@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "scute/base/checked.h"
 #include "scute/base/hash.h"
@@ -95,6 +98,57 @@ TEST(Threads, ThrowsTheLowestFailedIndexAndStops) {
   EXPECT_LT(started, 1000);
   EXPECT_THROW(Threads(-1), Error);
   Threads(3).for_each(0, [](int64_t, int) { FAIL(); });
+}
+
+TEST(Threads, IdleOnesHelpInsideWork) {
+  const Threads threads(3);
+  std::atomic<int> parts{0};
+  // Fewer indices than threads; every loop inside is shared by whoever is idle.
+  threads.for_each(2, [&](int64_t, int worker) {
+    for (int i = 0; i < 1000; ++i) {
+      std::vector<int> seen(7);
+      threads.team(worker).share(7, [&](int64_t part) noexcept {
+        ++seen[static_cast<size_t>(part)];
+        ++parts;
+      });
+      EXPECT_EQ(seen, std::vector<int>(7, 1));
+    }
+  });
+  EXPECT_EQ(parts, 2 * 1000 * 7);
+  EXPECT_EQ(Team().size(), 1);
+  EXPECT_EQ(threads.team().size(), 3);
+}
+
+/// Passes when two threads are inside the loop at the same time.
+TEST(Threads, ShareHasHelpersAlsoOnceTheySleep) {
+  const Threads threads(2);
+  for (const int sleep_ms : {0, 20}) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(sleep_ms));
+    std::atomic<int> inside{0};
+    threads.team().share(2, [&](int64_t) noexcept {
+      ++inside;
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (inside < 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    });
+    EXPECT_EQ(inside, 2);
+  }
+}
+
+TEST(Threads, WorkInsideWorkAndFromSeveralThreads) {
+  const Threads threads(2);
+  std::atomic<int> seen{0};
+  const auto work = [&] {
+    threads.for_each(20, [&](int64_t, int worker) {
+      threads.for_each(5, [&](int64_t, int inside) {
+        threads.team(inside).share(3, [&](int64_t) noexcept { ++seen; });
+      });
+      threads.team(worker).share(3, [&](int64_t) noexcept { ++seen; });
+    });
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  EXPECT_EQ(seen, 2 * 20 * (5 * 3 + 3));
 }
 
 TEST(Glob, MatchesWholeNames) {

@@ -167,7 +167,7 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
 
   const Pair pair(model, reference);
   const Threads threads(options.threads);
-  std::vector<Run> runs(static_cast<size_t>(threads.count()));
+  std::vector<Run> runs = Run::of_workers(threads);
   const int64_t wanted = std::min(options.max_pictures.value_or(out.listed), out.listed);
   std::atomic<int64_t> done{0};
   while (std::ssize(out.items) < wanted) {

@@ -46,12 +46,13 @@ const LanguageModel& CobraSpeaker::language() const {
   return whole != nullptr ? whole->language() : std::get<LanguageModel>(model_);
 }
 
-Tensor CobraSpeaker::look(const Picture& picture) const {
+Tensor CobraSpeaker::look(const Picture& picture, const Team& team) const {
   const auto* model = std::get_if<CobraModel>(&model_);
   if (model == nullptr) fail("picture", "a model loaded with its towers", "one for text alone");
   const std::vector<Tensor> pixels = tower_pixels(description_, picture);
   Tensor out(DType::f32, {model->picture_tokens(), model->width()});
   Run run;
+  run.use(team);
   model->picture(run, pixel_views(pixels), out.mutable_matrix<float>());
   return out;
 }

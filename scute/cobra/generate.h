@@ -31,7 +31,7 @@ class CobraSpeaker {
 
   const LanguageModel& language() const;
   /// What comes before the prompt: picture_tokens() × D. Error when it was built for text alone.
-  Tensor look(const Picture& picture) const;
+  Tensor look(const Picture& picture, const Team& team = {}) const;
 
  private:
   CobraDescription description_;

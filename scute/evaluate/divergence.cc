@@ -65,7 +65,7 @@ MeanAndError divergence(const LanguageModel& model, const LanguageModel& referen
          fmt::format("{}", model.config().vocabulary));
   }
   std::vector<double> means(sequences.size());
-  std::vector<Run> runs(static_cast<size_t>(threads.count()));
+  std::vector<Run> runs = Run::of_workers(threads);
   threads.for_each(static_cast<int64_t>(sequences.size()), [&](int64_t i, int worker) {
     const auto at = static_cast<size_t>(i);
     means[at] =

@@ -226,6 +226,7 @@ Generation generate(const LanguageModel& model, MatView<const float> before,
   const int64_t vocabulary = model.config().vocabulary;
   const int64_t limit = options.limit == 0 ? vocabulary : options.limit;
   Run run;
+  run.use(options.team);
   State state = model.new_state();
   TokenSampler sampler(options.sampling);
   sampler.saw(prompt);

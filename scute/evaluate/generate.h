@@ -62,6 +62,7 @@ struct GenerateOptions {
   int64_t max_tokens = 128;        ///< at least 1
   std::vector<int32_t> stop = {};  ///< generation ends after one of these, which is not returned
   int64_t limit = 0;               ///< ids below it may be drawn; 0: the whole vocabulary
+  Team team = {};                  ///< helps inside; changes no token
 };
 
 struct Generation {

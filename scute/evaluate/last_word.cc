@@ -42,7 +42,7 @@ LastWordResult last_word(const LanguageModel& model, std::span<const LastWordIte
                          const std::function<void(int64_t)>& progress) {
   if (items.empty()) fail("last word", "at least one item", "none");
   std::vector<LastWordScore> scores(items.size());
-  std::vector<Run> runs(static_cast<size_t>(threads.count()));
+  std::vector<Run> runs = Run::of_workers(threads);
   std::atomic<int64_t> done{0};
   threads.for_each(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
     const auto at = static_cast<size_t>(i);

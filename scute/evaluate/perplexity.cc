@@ -85,7 +85,7 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
   if (options.max_windows) count = std::min(count, *options.max_windows);
 
   std::vector<WindowScore> windows(static_cast<size_t>(count));
-  std::vector<Run> runs(static_cast<size_t>(threads.count()));
+  std::vector<Run> runs = Run::of_workers(threads);
   std::atomic<int64_t> done{0};
   threads.for_each(count, [&](int64_t i, int worker) {
     const int64_t start = i * options.stride;

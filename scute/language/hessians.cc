@@ -62,12 +62,14 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   const int64_t total = count * static_cast<int64_t>(passes.size());
 
   Hessians out;
+  const Threads threads(how.threads);
   std::atomic<int64_t> done{0};
   for (const std::vector<Site>& sites : passes) {
     std::vector<std::unique_ptr<GramObserver>> sums;
     for (int64_t i = 0; i < kSums; ++i) sums.push_back(std::make_unique<GramObserver>(sites));
-    Threads(how.threads).for_each(std::min(kSums, count), [&](int64_t first, int) {
+    threads.for_each(std::min(kSums, count), [&](int64_t first, int worker) {
       Run run(sums[static_cast<size_t>(first)].get(), 0);
+      run.use(threads.team(worker));
       for (int64_t w = first; w < count; w += kSums) {
         forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
         if (how.progress) how.progress(done.fetch_add(1) + 1, total);

@@ -25,6 +25,10 @@ class SiteScales {
   bool empty() const { return values_.empty(); }
   std::span<const float> values() const { return values_; }
   MatView<const float> view() const { return {values_.data(), rows_, cols_}; }
+  /// Of those rows of what passes there.
+  MatView<const float> rows(int64_t first, int64_t count) const {
+    return rows_ == 1 ? view() : view().slice_rows(first, count);
+  }
 
  private:
   int64_t rows_ = 0, cols_ = 0;

@@ -12,6 +12,10 @@
 namespace scute {
 namespace {
 
+/// Rows of a stretch of a product are a multiple of this: whole register blocks of every kernel,
+/// and enough of them to share a pass over the weights.
+constexpr int64_t kRowsTogether = 24;
+
 /// The codes as floats, which represent them exactly.
 Tensor as_floats(const Tensor& codes) {
   Tensor out(DType::f32, codes.shape());
@@ -135,18 +139,36 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
 
 void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(run.arena());
-  if (const auto* plain = std::get_if<Gemm>(&form_)) return (*plain)(x, y);
-  if (const auto* packed = std::get_if<GemmInt4>(&form_)) return (*packed)(x, y);
+  const auto by_rows = [&](const auto& multiply) {
+    run.split(
+        x.rows, x.cols * outputs_,
+        [&](int64_t first, int64_t count) {
+          multiply(x.slice_rows(first, count), y.slice_rows(first, count), first);
+        },
+        kRowsTogether);
+  };
+  if (const auto* plain = std::get_if<Gemm>(&form_)) {
+    return by_rows([&](auto in, auto out, int64_t) { (*plain)(in, out); });
+  }
+  if (const auto* packed = std::get_if<GemmInt4>(&form_)) {
+    return by_rows([&](auto in, auto out, int64_t) { (*packed)(in, out); });
+  }
   if (const auto* integer = std::get_if<Integer>(&form_)) {
-    const auto codes = run.codes(x.rows, x.cols);
-    to_codes(x, {&integer->input_scale, 1, 1}, codes);
-    return integer->product(codes, integer->scales.data(), y);
+    const auto all = run.codes(x.rows, x.cols);
+    return by_rows([&](auto in, auto out, int64_t first) {
+      const auto codes = all.slice_rows(first, in.rows);
+      to_codes(in, {&integer->input_scale, 1, 1}, codes);
+      integer->product(codes, integer->scales.data(), out);
+    });
   }
   const auto& simulated = std::get<Simulated>(form_);
-  const auto codes = run.matrix(x.rows, x.cols);
-  to_float_codes(x, {&simulated.input_scale, 1, 1}, codes);
-  simulated.product(codes, y);
-  multiply_columns(y, simulated.scales.data());
+  const auto all = run.matrix(x.rows, x.cols);
+  by_rows([&](auto in, auto out, int64_t first) {
+    const auto codes = all.slice_rows(first, in.rows);
+    to_float_codes(in, {&simulated.input_scale, 1, 1}, codes);
+    simulated.product(codes, out);
+    multiply_columns(out, simulated.scales.data());
+  });
 }
 
 int64_t Linear::bytes() const {

@@ -1,8 +1,11 @@
 // One inference in progress: scratch memory, and perhaps a tap.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <vector>
 
+#include "scute/base/threads.h"
 #include "scute/models/arena.h"
 #include "scute/models/grids.h"
 #include "scute/tensor/tap.h"
@@ -31,6 +34,29 @@ class Run {
   /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.
   void rotate_and_pass(const Site& site, MatView<float> x);
 
+  /// The runs of the workers of a for_each().
+  static std::vector<Run> of_workers(const Threads& threads);
+
+  /// Whose idle threads help with the loops inside; without one they run on this thread.
+  void use(const Team& team) { team_ = team; }
+  /// Calls work(first, count) for stretches that cover [0, n) in any order, on several threads
+  /// where that pays. An item is `each` elementary operations; a stretch begins at a multiple of
+  /// `multiple`. `work` throws nothing, takes nothing from the arena, and its results do not depend
+  /// on where the stretches end.
+  template <class Work>
+  void split(int64_t n, int64_t each, const Work& work, int64_t multiple = 1) const {
+    const int64_t step = stretch_of(n, each, multiple);
+    if (step >= n) return work(int64_t{0}, n);
+    team_.share((n + step - 1) / step,
+                [&](int64_t i) noexcept { work(i * step, std::min(step, n - i * step)); });
+  }
+  /// split() over the rows of a matrix of `cols` columns, for a step that costs a few operations a
+  /// value.
+  template <class Work>
+  void split_rows(MatView<const float> x, const Work& work) const {
+    split(x.rows, 8 * x.cols, work);
+  }
+
   int64_t state_every() const { return state_every_; }
   Arena& arena() { return arena_; }
   MatView<float> matrix(int64_t rows, int64_t cols) { return arena_.matrix(rows, cols); }
@@ -41,8 +67,10 @@ class Run {
 
  private:
   void clip_and_round(const Site& site, MatView<float> x) const;
+  int64_t stretch_of(int64_t n, int64_t each, int64_t multiple) const;
 
   Tap* tap_;
+  Team team_;
   const SiteGrids* grids_ = nullptr;
   int64_t state_every_;
   Arena arena_;

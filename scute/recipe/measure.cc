@@ -163,8 +163,9 @@ class Measurement::Lane {
     tap_.emplace(std::move(taps), cancelled);
     run_.emplace(&*tap_, options.state_every);
   }
-  Run& begin(const Sample& sample) {
+  Run& begin(const Sample& sample, const Team& team) {
     if (subsample_) subsample_->begin(sample.number);
+    run_->use(team);
     return *run_;
   }
   Seen take() { return recorder_.take(); }
@@ -193,10 +194,10 @@ int64_t Measurement::run(std::span<const Sample> samples, const ShowSample& show
   const int64_t count = std::ssize(samples);
   const int64_t workers = std::min<int64_t>(threads_.count(), count);
   Queue queue(count, static_cast<int>(workers), control_.cancelled);
-  threads_.for_each(workers, [&](int64_t worker, int) {
+  threads_.for_each(workers, [&](int64_t, int worker) {
     auto& lane = lanes_[static_cast<size_t>(worker)];
     if (lane == nullptr) lane = std::make_unique<Lane>(counted_, options_, control_.cancelled);
-    work(samples, show, queue, *lane);
+    work(samples, show, queue, *lane, threads_.team(worker));
   });
   const int64_t added = queue.added();
   interrupted_ = interrupted_ || added < count;
@@ -204,14 +205,14 @@ int64_t Measurement::run(std::span<const Sample> samples, const ShowSample& show
 }
 
 void Measurement::work(std::span<const Sample> samples, const ShowSample& show, Queue& queue,
-                       Lane& lane) {
+                       Lane& lane, const Team& team) {
   using Clock = std::chrono::steady_clock;
   double seconds_each = 0;
   while (const auto stretch = queue.next(seconds_each)) {
     const auto start = Clock::now();
     int64_t i = stretch->first;
     try {
-      for (; i < stretch->end; ++i) show(i, lane.begin(samples[static_cast<size_t>(i)]));
+      for (; i < stretch->end; ++i) show(i, lane.begin(samples[static_cast<size_t>(i)], team));
       const std::chrono::duration<double> time = Clock::now() - start;
       seconds_each = time.count() / static_cast<double>(stretch->end - stretch->first);
       queue.finish(*stretch, lane.take(), [&](Stretch done, Seen seen) {
@@ -242,7 +243,9 @@ std::vector<NamedTensor> first_values(const std::vector<Site>& sites, int64_t mo
                                       const std::function<void(Run&)>& show) {
   FirstValues first(sites, most);
   CancellingTap tap({&first}, control.cancelled);
+  const Threads threads(control.threads);
   Run run(&tap, state_every);
+  run.use(threads.team());
   try {
     show(run);
   } catch (const SampleGivenUp&) {

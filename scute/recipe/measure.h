@@ -78,7 +78,8 @@ class Measurement {
  private:
   class Lane;
   class Queue;
-  void work(std::span<const Sample> samples, const ShowSample& show, Queue& queue, Lane& lane);
+  void work(std::span<const Sample> samples, const ShowSample& show, Queue& queue, Lane& lane,
+            const Team& team);
 
   std::vector<Site> sites_;
   MeasureOptions options_;

@@ -179,18 +179,26 @@ State LanguageModel::new_state(int64_t sequence) const {
   return state;
 }
 
+void LanguageModel::norm(Run& run, MatView<const float> residual, const float* weight,
+                         MatView<float> out) const {
+  run.split_rows(residual, [&](int64_t first, int64_t count) {
+    rms_norm(residual.slice_rows(first, count), weight, config_.width, config_.norm_eps,
+             out.slice_rows(first, count));
+  });
+}
+
 void LanguageModel::norm_and_pass(Run& run, MatView<const float> residual,
                                   const std::vector<float>& weight,
                                   const SiteList::InputSites& sites, MatView<float> out) const {
   if (scheme_.rotated_stream) {
-    rms_norm(residual, weight.data(), config_.width, config_.norm_eps, out);
+    norm(run, residual, weight.data(), out);
     return run.pass(sites.rotated, out);
   }
   if (run.wants(sites.rotated)) {
-    rms_norm(residual, nullptr, config_.width, config_.norm_eps, out);
+    norm(run, residual, nullptr, out);
     run.rotate_and_pass(sites.rotated, out);
   }
-  rms_norm(residual, weight.data(), config_.width, config_.norm_eps, out);
+  norm(run, residual, weight.data(), out);
   run.pass(sites.plain, out);
 }
 
@@ -199,10 +207,12 @@ void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
   if (scheme_.rotated_stream == scheme_.folded_head) {
     return norm_and_pass(run, residual, norm_f_, sites_.head_input, out);
   }
-  rms_norm(residual, nullptr, config_.width, config_.norm_eps, out);
+  norm(run, residual, nullptr, out);
   run.pass(sites_.head_input.rotated, out);
-  inverse_hadamard_rows(out);
-  multiply_columns(out, norm_f_.data());
+  run.split_rows(out, [&](int64_t first, int64_t count) {
+    inverse_hadamard_rows(out.slice_rows(first, count));
+    multiply_columns(out.slice_rows(first, count), norm_f_.data());
+  });
   run.pass(sites_.head_input.plain, out);
 }
 
@@ -242,7 +252,9 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
     norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
     std::visit([&](const auto& mixer) { mixer(run, normed, state.layers[i], state.place, mixed); },
                block.mixer);
-    add_into(residual, mixed);
+    run.split_rows(mixed, [&](int64_t first, int64_t count) {
+      add_into(residual.slice_rows(first, count), mixed.slice_rows(first, count));
+    });
   }
   state.place.position += L;
   norm_for_head(run, residual, out);

@@ -95,7 +95,9 @@ class LanguageModel {
   void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
              MatView<float> residual) const;
   bool has_scales_at(const Site& site) const;
-  /// RMSNorm of the residual stream into `out`, shown at the sites' plain one and, without its
+  /// RMSNorm of the residual stream; weight may be null (ones).
+  void norm(Run& run, MatView<const float> residual, const float* weight, MatView<float> out) const;
+  /// The same into `out`, shown at the sites' plain one and, without its
   /// weight and rotated, at the rotated one.
   void norm_and_pass(Run& run, MatView<const float> residual, const std::vector<float>& weight,
                      const SiteList::InputSites& sites, MatView<float> out) const;

@@ -8,6 +8,15 @@
 
 namespace scute {
 
+namespace {
+
+/// Operations of one state at one token, the exponential among them.
+constexpr int64_t kStateStep = 16;
+/// Channels of a stretch of the scan are a multiple of this: whole vectors of every machine.
+constexpr int64_t kChannelsTogether = 64;
+
+}  // namespace
+
 Mamba1Sites::Mamba1Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
                          SiteList& sites) {
   const int64_t E = config.inner, N = config.state, R = config.dt_rank;
@@ -140,24 +149,30 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   const auto y = run.matrix(L, E);
   const OpenState h(run, state, state_grid_);
   scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
-    selective_scan({.x = convolved.slice_rows(t, n),
-                    .dt = dt.slice_rows(t, n),
-                    .B = B.slice_rows(t, n),
-                    .C = C.slice_rows(t, n),
-                    .A = {A_.data(), E, N},
-                    .D = D_.data(),
-                    .dt_bias = dt_bias_.data()},
-                   h.values(), y.slice_rows(t, n));
+    const auto scan = [&](int64_t first, int64_t count) {
+      const auto channels = [&](MatView<float> all) {
+        return all.slice_rows(t, n).columns(first, count);
+      };
+      selective_scan({.x = channels(convolved),
+                      .dt = channels(dt),
+                      .B = B.slice_rows(t, n),
+                      .C = C.slice_rows(t, n),
+                      .A = MatView(A_.data(), E, N).slice_rows(first, count),
+                      .D = D_.data() + first,
+                      .dt_bias = dt_bias_.data() + first},
+                     h.values().slice_rows(first, count), channels(y));
+    };
+    run.split(E, kStateStep * n * N, scan, kChannelsTogether);
   });
   run.pass(sites_.state, h.values());
   h.close({place.sequence, place.position + L});
 
-  gate_silu(y, z, y);
-  if (rotated_out_proj_) {
-    hadamard_rows(y);
-  } else {
-    run.pass_rotated(sites_.out_proj_input.rotated, y);
-  }
+  run.split_rows(y, [&](int64_t first, int64_t count) {
+    const auto rows = y.slice_rows(first, count);
+    gate_silu(rows, z.slice_rows(first, count), rows);
+    if (rotated_out_proj_) hadamard_rows(rows);
+  });
+  if (!rotated_out_proj_) run.pass_rotated(sites_.out_proj_input.rotated, y);
   run.pass(rotated_out_proj_ ? sites_.out_proj_input.rotated : sites_.out_proj_input.plain, y);
   out_proj_(run, y, out);
   run.pass(sites_.out_proj_output, out);

@@ -10,6 +10,13 @@
 
 namespace scute {
 
+namespace {
+
+/// Operations of one state at one token.
+constexpr int64_t kHeadStateStep = 6;
+
+}  // namespace
+
 Mamba2Sites::Mamba2Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
                          SiteList& sites) {
   const int64_t E = config.inner, GN = config.groups * config.state;
@@ -200,54 +207,79 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
 
   const auto y = run.matrix(L, E);
   const OpenState h(run, state, state_grid_);
+  const int64_t G = config_.groups, N = config_.state;
+  // A stretch of the scan has whole groups, or heads of the only one.
+  const int64_t heads_together = G == 1 ? 1 : config_.heads / G;
   scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
-    head_scan({.x = x.slice_rows(t, n),
-               .dt = dt.slice_rows(t, n),
-               .B = B.slice_rows(t, n),
-               .C = C.slice_rows(t, n),
-               .A = A_.data(),
-               .D = D_.data(),
-               .D_per_channel = config_.D_per_channel,
-               .dt_bias = dt_bias_.data(),
-               .heads = config_.heads,
-               .head_width = config_.head_width,
-               .groups = config_.groups,
-               .state_size = config_.state,
-               .dt_min = config_.dt_min,
-               .dt_max = config_.dt_max},
-              h.values(), y.slice_rows(t, n));
+    const auto scan = [&](int64_t first, int64_t count) {
+      const int64_t P = config_.head_width, groups = G == 1 ? 1 : count / heads_together;
+      const auto of_groups = [&](MatView<float> all) {
+        return all.slice_rows(t, n).columns(G == 1 ? 0 : first / heads_together * N, groups * N);
+      };
+      const auto heads = [&](MatView<float> all) {
+        return all.slice_rows(t, n).columns(first * P, count * P);
+      };
+      head_scan({.x = heads(x),
+                 .dt = dt.slice_rows(t, n).columns(first, count),
+                 .B = of_groups(B),
+                 .C = of_groups(C),
+                 .A = A_.data() + first,
+                 .D = D_.data() + (config_.D_per_channel ? first * P : first),
+                 .D_per_channel = config_.D_per_channel,
+                 .dt_bias = dt_bias_.data() + first,
+                 .heads = count,
+                 .head_width = P,
+                 .groups = groups,
+                 .state_size = N,
+                 .dt_min = config_.dt_min,
+                 .dt_max = config_.dt_max},
+                h.values().slice_rows(first * P, count * P), heads(y));
+    };
+    run.split(config_.heads, kHeadStateStep * n * config_.head_width * N, scan, heads_together);
   });
   run.pass(sites_.state, h.values());
   h.close({place.sequence, place.position + L});
   run.pass(sites_.ssd_out, y);
 
-  gate_silu(y, z, y);  // the gate comes before the norm in every released model
+  // The gate comes before the norm in every released model.
+  run.split_rows(y, [&](int64_t first, int64_t count) {
+    const auto rows = y.slice_rows(first, count);
+    gate_silu(rows, z.slice_rows(first, count), rows);
+  });
   out_proj_(run, out_proj_input(run, y), out);
   run.pass(sites_.out_proj_output, out);
 }
 
+void Mamba2Mixer::norm(Run& run, MatView<const float> y, const float* weight,
+                       MatView<float> out) const {
+  run.split_rows(y, [&](int64_t first, int64_t count) {
+    rms_norm(y.slice_rows(first, count), weight, config_.inner / config_.groups, config_.norm_eps,
+             out.slice_rows(first, count));
+  });
+}
+
 MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y) const {
-  const int64_t group = config_.inner / config_.groups;
   const SiteList::InputSites& sites = sites_.out_proj_input;
   if (rotated_out_proj_) {
-    rms_norm(y, norm_.data(), group, config_.norm_eps, y);
+    norm(run, y, norm_.data(), y);
     if (!order_.empty()) {
       // What was measured, and the weights, are rotations of the channels in their first order.
       const auto restored = run.matrix(y.rows, y.cols);
       scatter_columns(y, order_, restored);
       y = restored;
     }
-    hadamard_rows(y);
+    run.split_rows(
+        y, [&](int64_t first, int64_t count) { hadamard_rows(y.slice_rows(first, count)); });
     run.pass(sites.rotated, y);
     return y;
   }
   if (run.wants(sites.rotated)) {
     const Arena::Scope scope(run.arena());
     const auto unweighted = run.matrix(y.rows, y.cols);
-    rms_norm(y, nullptr, group, config_.norm_eps, unweighted);
+    norm(run, y, nullptr, unweighted);
     run.rotate_and_pass(sites.rotated, unweighted);
   }
-  rms_norm(y, norm_.data(), group, config_.norm_eps, y);
+  norm(run, y, norm_.data(), y);
   run.pass(sites.plain, y);
   return y;
 }

@@ -64,6 +64,8 @@ class Mamba2Mixer {
   std::vector<float> conv_scales(const Raw& raw) const;
   void set_grids(const Raw& raw, SiteGrids& grids);
   void set_grouped_grids(const Raw& raw, SiteGrids& grids);
+  /// The norm of each group of channels; weight may be null (ones).
+  void norm(Run& run, MatView<const float> y, const float* weight, MatView<float> out) const;
   /// The input of out_proj: normed, and rotated if the weights are.
   MatView<float> out_proj_input(Run& run, MatView<float> y) const;
 

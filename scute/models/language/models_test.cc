@@ -207,6 +207,52 @@ TEST_P(Models, RefusesIdsOutsideTheVocabulary) {
   }
 }
 
+/// Everything that passes the sites, one after the other.
+class EveryValue : public Tap {
+ public:
+  bool wants(const Site&) const override { return true; }
+  void see(const Site&, MatView<const float> x) override {
+    for (int64_t r = 0; r < x.rows; ++r) values.insert(values.end(), x.row(r), x.row(r) + x.cols);
+  }
+  std::vector<float> values;
+};
+
+std::vector<float> every_value(const LanguageModel& model, const Team& team) {
+  EveryValue tap;
+  scute::Run run(&tap, 50);
+  run.use(team);
+  State state = model.new_state();
+  const auto hidden = run.matrix(130, model.config().width);
+  const auto logits = run.matrix(130, model.config().vocabulary);
+  std::vector<int32_t> ids(130);
+  for (size_t t = 0; t < ids.size(); ++t) ids[t] = static_cast<int32_t>(t * 7 % 20);
+  // A prompt long enough to be split at every step, then a token.
+  model.hidden(run, std::span(ids).first(129), state, hidden.slice_rows(0, 129));
+  model.hidden(run, std::span(ids).last(1), state, hidden.slice_rows(129, 1));
+  model.logits(run, hidden, logits);
+  return tap.values;
+}
+
+TEST(LanguageModel, ThreadsInsideASequenceChangeNoBit) {
+  for (const MixerKind mixer : {MixerKind::mamba1, MixerKind::mamba2}) {
+    for (const int64_t groups : {1, 4}) {
+      MambaConfig config = small(mixer);
+      config.width = 192;
+      config.inner = 384;
+      config.heads = 8;
+      config.head_width = 48;
+      config.groups = groups;
+      config.state = 16;
+      const LanguageModel model(config, random_tensors(config), Execution{});
+      const std::vector<float> alone = every_value(model, Team());
+      for (const int count : {2, 3, 7}) {
+        const Threads threads(count);
+        EXPECT_EQ(every_value(model, threads.team()), alone) << count;
+      }
+    }
+  }
+}
+
 TEST(Config, RefusesNumbersThatMakeNoSense) {
   MambaConfig config = small(MixerKind::mamba2);
   EXPECT_NO_THROW(config.check("f"));

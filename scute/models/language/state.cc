@@ -43,19 +43,25 @@ int64_t State::bytes() const {
 }
 
 OpenState::OpenState(Run& run, LayerState& state, const StateGrid& grid)
-    : state_(state), grid_(grid), values_(state.ssm) {
+    : run_(run), state_(state), grid_(grid), values_(state.ssm) {
   if (state.ssm_codes.data == nullptr) return;
   values_ = run.matrix(state.ssm_codes.rows, state.ssm_codes.cols);
-  from_codes(state.ssm_codes, grid.scales.view(), values_);
+  run.split_rows(values_, [&](int64_t first, int64_t count) {
+    from_codes(state.ssm_codes.slice_rows(first, count), grid.scales.rows(first, count),
+               values_.slice_rows(first, count));
+  });
 }
 
 void OpenState::close(const Place& place) const {
-  if (state_.ssm_codes.data == nullptr) return;
-  if (grid_.rounding == Scheme::StateRounding::nearest) {
-    to_codes(values_, grid_.scales.view(), state_.ssm_codes);
-  } else {
-    to_codes_stochastic(values_, grid_.scales.view(), key_of(grid_, place), state_.ssm_codes);
+  const MatView<int8_t> codes = state_.ssm_codes;
+  if (codes.data == nullptr) return;
+  if (grid_.rounding == Scheme::StateRounding::stochastic) {
+    return to_codes_stochastic(values_, grid_.scales.view(), key_of(grid_, place), codes);
   }
+  run_.split_rows(values_, [&](int64_t first, int64_t count) {
+    to_codes(values_.slice_rows(first, count), grid_.scales.rows(first, count),
+             codes.slice_rows(first, count));
+  });
 }
 
 }  // namespace scute

@@ -58,6 +58,7 @@ class OpenState {
   void close(const Place& place) const;
 
  private:
+  Run& run_;
   LayerState& state_;
   const StateGrid& grid_;
   MatView<float> values_;

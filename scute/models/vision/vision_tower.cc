@@ -177,7 +177,8 @@ VisionTower::VisionTower(const VisionConfig& config, Weights weights, const Exec
 
 void VisionTower::Affine::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
   product(run, x, y);
-  add_row(y, bias.data());
+  run.split_rows(
+      y, [&](int64_t first, int64_t count) { add_row(y.slice_rows(first, count), bias.data()); });
 }
 
 int64_t VisionTower::Affine::bytes() const {
@@ -214,44 +215,62 @@ void VisionTower::block(Run& run, size_t index, MatView<float> x) const {
   feed_forward(run, index, rows);
 }
 
+void VisionTower::norm(Run& run, MatView<const float> x, const Norm& how,
+                       MatView<float> out) const {
+  run.split_rows(x, [&](int64_t first, int64_t count) {
+    layer_norm(x.slice_rows(first, count), how.weight.data(), how.bias.data(), config_.norm_eps,
+               out.slice_rows(first, count));
+  });
+}
+
+void VisionTower::add(Run& run, MatView<const float> x, const std::vector<float>& factors,
+                      MatView<float> to) const {
+  run.split_rows(x, [&](int64_t first, int64_t count) {
+    add_scaled(to.slice_rows(first, count), x.slice_rows(first, count), or_null(factors));
+  });
+}
+
 void VisionTower::attend(Run& run, size_t index, MatView<const float> x,
                          MatView<float> rows) const {
   const Block& block = blocks_[index];
   const int64_t D = config_.width, width = D / config_.heads;
   const Arena::Scope scope(run.arena());
   const auto normed = run.matrix(x.rows, D);
-  layer_norm(x, block.norm1.weight.data(), block.norm1.bias.data(), config_.norm_eps, normed);
+  norm(run, x, block.norm1, normed);
   run.pass(sites_.blocks[index].qkv, normed);
   const auto qkv = run.matrix(x.rows, 3 * D);
   block.qkv(run, normed, qkv);
 
   const auto attended = run.matrix(rows.rows, D);
-  const auto scratch = run.matrix(1, attention_scratch(x.rows, width));
+  const auto scratch = run.matrix(config_.heads, attention_scratch(x.rows, width));
   const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(width)));
   const auto queries = qkv.slice_rows(x.rows - rows.rows, rows.rows);
-  for (int64_t h = 0; h < config_.heads; ++h) {
-    attention(queries.columns(h * width, width), qkv.columns(D + h * width, width),
-              qkv.columns(2 * D + h * width, width), scale, scratch.data,
-              attended.columns(h * width, width));
-  }
+  run.split(config_.heads, 2 * rows.rows * x.rows * width, [&](int64_t first, int64_t count) {
+    for (int64_t h = first; h < first + count; ++h) {
+      attention(queries.columns(h * width, width), qkv.columns(D + h * width, width),
+                qkv.columns(2 * D + h * width, width), scale, scratch.row(h),
+                attended.columns(h * width, width));
+    }
+  });
   run.pass(sites_.blocks[index].proj, attended);
   const auto projected = normed.slice_rows(0, rows.rows);  // no longer read
   block.proj(run, attended, projected);
-  add_scaled(rows, projected, or_null(block.scale1));
+  add(run, projected, block.scale1, rows);
 }
 
 void VisionTower::feed_forward(Run& run, size_t index, MatView<float> rows) const {
   const Block& block = blocks_[index];
   const Arena::Scope scope(run.arena());
   const auto normed = run.matrix(rows.rows, config_.width);
-  layer_norm(rows, block.norm2.weight.data(), block.norm2.bias.data(), config_.norm_eps, normed);
+  norm(run, rows, block.norm2, normed);
   run.pass(sites_.blocks[index].fc1, normed);
   const auto hidden = run.matrix(rows.rows, config_.hidden);
   block.fc1(run, normed, hidden);
-  gelu(hidden);
+  run.split_rows(hidden,
+                 [&](int64_t first, int64_t count) { gelu(hidden.slice_rows(first, count)); });
   run.pass(sites_.blocks[index].fc2, hidden);
   block.fc2(run, hidden, normed);
-  add_scaled(rows, normed, or_null(block.scale2));
+  add(run, normed, block.scale2, rows);
 }
 
 void VisionTower::set_input_range(const Site& site, float lo, float hi) {

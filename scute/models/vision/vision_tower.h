@@ -89,6 +89,10 @@ class VisionTower {
   /// x: prefix and patches, whose positions are added.
   void embed(Run& run, MatView<const float> pixels, MatView<float> x) const;
   void block(Run& run, size_t index, MatView<float> x) const;
+  void norm(Run& run, MatView<const float> x, const Norm& how, MatView<float> out) const;
+  /// to += x · factors; no factors are ones.
+  void add(Run& run, MatView<const float> x, const std::vector<float>& factors,
+           MatView<float> to) const;
   /// `rows`: those of x that are updated; the others are only keys and values.
   void attend(Run& run, size_t index, MatView<const float> x, MatView<float> rows) const;
   void feed_forward(Run& run, size_t index, MatView<float> rows) const;
