@@ -3,10 +3,10 @@
 
 #include <utility>
 
+#include "cli/described.h"
 #include "cli/experiments/experiment_flags.h"
 #include "cli/experiments/run_experiment.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 
 namespace scute::cli {
 namespace {

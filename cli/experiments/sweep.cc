@@ -2,9 +2,9 @@
 #include <memory>
 #include <utility>
 
+#include "cli/described.h"
 #include "cli/experiments/sweep_work.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/terminal/words.h"
 
 namespace scute::cli {

@@ -5,9 +5,9 @@
 #include <ctime>
 #include <memory>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/bench_latency.h"
-#include "cli/language/described.h"
 #include "cli/language/forward.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"

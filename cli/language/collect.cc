@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "cli/collecting.h"
+#include "cli/described.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"

@@ -1,9 +1,9 @@
 // scute dump for language models: of given tokens.
 #include "scute/language/dump.h"
 
+#include "cli/described.h"
 #include "cli/dump.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "scute/base/checked.h"

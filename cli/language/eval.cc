@@ -1,9 +1,9 @@
 // scute eval: perplexity and last-word accuracy, with protocol and standard error.
 #include <fmt/format.h>
 
+#include "cli/described.h"
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/language/eval_answer.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"

@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
+#include "cli/described.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/plain_export.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/words.h"

@@ -1,6 +1,6 @@
 // scute generate: continues a text, token by token.
 #include "cli/language/generate.h"
-#include "cli/language/described.h"
+#include "cli/described.h"
 
 #include <fmt/format.h>
 

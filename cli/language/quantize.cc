@@ -8,8 +8,8 @@
 #include <map>
 #include <optional>
 
+#include "cli/described.h"
 #include "cli/form.h"
-#include "cli/language/described.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"

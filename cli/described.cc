@@ -1,4 +1,4 @@
-#include "cli/language/described.h"
+#include "cli/described.h"
 
 #include <fmt/format.h>
 
