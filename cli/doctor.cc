@@ -76,7 +76,11 @@ void Findings::note_description(const ModelDescription& model) {
                                                      : "the state-spaces dialect",
                      joined(model.ignored, ", ")));
   }
-  for (const std::string& remark : model.remarks) note(Level::ok, "remark", remark);
+  note_remarks(model.remarks);
+}
+
+void Findings::note_remarks(const std::vector<std::string>& remarks) {
+  for (const std::string& remark : remarks) note(Level::ok, "remark", remark);
 }
 
 int64_t Findings::note_sample(const std::map<std::string, Statistic>& seen,

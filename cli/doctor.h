@@ -40,6 +40,7 @@ class Findings {
   void note_tokenizer(const Tokenizer* tokenizer, int64_t rows);
   /// Which keys of a language model's config count for nothing, and what else is unusual about it.
   void note_description(const ModelDescription& model);
+  void note_remarks(const std::vector<std::string>& remarks);
   /// Whether all that a sample showed was finite; `shown`: "512 tokens". Gives the bytes of its
   /// histograms.
   int64_t note_sample(const std::map<std::string, Statistic>& seen, const std::string& shown);

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
@@ -315,7 +316,7 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
 
 CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
   if (!request.random) {
-    const CobraDescription model = describe_cobra(request.model);
+    const CobraDescription model = described_cobra(request.model, request.job.quiet);
     backend_only_with(call, model.low_bit);
     return load_cobra(model, request.execution, CobraModel::Parts::vision_and_language);
   }

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "cli/collecting.h"
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -232,7 +233,7 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
 
 int run(CobraCollectRequest& request, const Call&, Output& out) {
   const InputStamps stamps({request.model, request.pct.images});
-  const CobraDescription model = describe_cobra(request.model);
+  const CobraDescription model = described_cobra(request.model, request.job.quiet);
   check_image_size(request, model);
   use(request.pct, request.collect);
   const std::vector<std::string> inputs{request.pct.prompts, request.config, request.model,

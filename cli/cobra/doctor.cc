@@ -97,6 +97,7 @@ void CobraExamination::model() {
                   config.language.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2",
                   config.language.layers, config.language.width, config.language.vocabulary));
   findings.note_description(description_->language);
+  findings.note_remarks(description_->remarks);
   if (!description_->low_bit) return;
   std::string formats;
   const Json& scute = description_->json.at("scute", "config.json");

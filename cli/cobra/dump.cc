@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/described.h"
 #include "cli/dump.h"
 #include "cli/form.h"
 #include "cli/terminal/words.h"
@@ -94,7 +95,7 @@ int run(CobraDumpRequest& request, const Call& call, Output& out) {
   ClaimedFile file(
       request.out, request.force,
       {request.model, request.images, request.image, request.text.prompts, request.tokenizer});
-  const CobraDescription description = describe_cobra(request.model);
+  const CobraDescription description = described_cobra(request.model, false);
   backend_only_with(call, description.low_bit);
   const CobraSites all(description.config, description.language.scheme);
   const std::vector<Site> sites = dumped_sites(all.list(), request);

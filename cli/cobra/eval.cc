@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cli/described.h"
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
@@ -193,8 +194,8 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const std::vector<std::string> inputs{request.model, request.against, request.compare.images,
                                         request.compare.text.prompts};
   const InputStamps stamps(inputs);
-  const CobraDescription model = describe_cobra(request.model);
-  const CobraDescription against = describe_cobra(request.against);
+  const CobraDescription model = described_cobra(request.model, request.job.quiet);
+  const CobraDescription against = described_cobra(request.against, request.job.quiet);
   backend_only_with(call, model.low_bit || against.low_bit);
   request.log.check();
   std::optional<ClaimedFile> items;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/cobra/folder_size.h"
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/plain_export.h"
 #include "cli/terminal/interrupt.h"
@@ -15,7 +16,7 @@ namespace {
 struct CobraExportRequest : PlainExportRequest {};
 
 int run(CobraExportRequest& request, const Call&, Output& out) {
-  const CobraDescription description = describe_cobra(request.model);
+  const CobraDescription description = described_cobra(request.model, false);
   const HoldInterrupts hold;
   PlainExportAnswer answer;
   answer.comparison = export_cobra(description, request.type(), request.folder, request.force);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/generate.h"
 #include "cli/terminal/progress.h"
@@ -65,7 +66,7 @@ class CobraVoice {
 };
 
 int run(CobraGenerateRequest& request, const Call& call, Output& out) {
-  const CobraDescription model = describe_cobra(request.model);
+  const CobraDescription model = described_cobra(request.model, request.job.quiet);
   backend_only_with(call, model.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(model.language);
   const CobraPrompt prompt = cobra_prompt(model, tokenizer, request.message());

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/cobra/folder_size.h"
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -229,7 +230,7 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   inputs.insert(inputs.end(), {request.model, request.statistics});
   FolderWriter folder(request.out, {.sources = inputs, .replace = request.force});
   const ForsakenClaim end(folder.claim());
-  const CobraDescription model = describe_cobra(request.model);
+  const CobraDescription model = described_cobra(request.model, request.job.quiet);
   request.job.begin();
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) statistics = read_statistics(request.statistics);

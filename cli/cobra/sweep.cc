@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cli/cobra/experiment_flags.h"
+#include "cli/described.h"
 #include "cli/experiments/sweep_work.h"
 #include "cli/form.h"
 #include "cli/terminal/words.h"
@@ -34,6 +35,7 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   work.job = flags.job;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
   work.subject = [&flags](const std::string& model, RunHow how) {
+    described_cobra(model, flags.job.quiet);
     return std::make_unique<CobraSubject>(flags.subject(model), std::move(how));
   };
   return run_sweep(work, out);

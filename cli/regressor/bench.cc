@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
@@ -135,7 +136,7 @@ Json as_json(const RegressorBenchRequest& request, const RegressorPasses& passes
 }
 
 int run(RegressorBenchRequest& request, const Call&, Output& out) {
-  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  const RegressorCheckpoint checkpoint = described_regressor(request.model, request.quiet);
   RegressorPasses passes(checkpoint.config, request);
   std::vector<RegressorSpeed> speeds;
   {

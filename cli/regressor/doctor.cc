@@ -67,9 +67,7 @@ void RegressorExamination::checkpoint() {
                  fmt::format("{} variant, Din {}, K {}, {} blocks of width {}",
                              c.variant == RegressorConfig::Variant::slim ? "slim" : "origin",
                              c.features, c.window, c.layers, c.width));
-  for (const std::string& remark : checkpoint_->remarks) {
-    findings_.note(Level::ok, "remark", remark);
-  }
+  findings_.note_remarks(checkpoint_->remarks);
   findings_.note(Level::ok, "weights",
                  fmt::format("complete and finite; {} packed",
                              bytes_text(build_regressor(*checkpoint_).bytes())));

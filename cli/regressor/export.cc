@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -160,7 +161,7 @@ void answer(const RegressorExportRequest& request, const RegressorExport& writte
 }
 
 int run(RegressorExportRequest& request, const Call& call, Output& out) {
-  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  const RegressorCheckpoint checkpoint = described_regressor(request.model, request.job.quiet);
   const RegressorFormats formats = formats_of(request, checkpoint, call);
   RegressorExportNotes notes;
   notes.command = command_of(request, request.model);

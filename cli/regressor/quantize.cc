@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/described.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/interrupt.h"
@@ -138,7 +139,7 @@ Json as_json(const RegressorQuantizeRequest& request, const RegressorQuantizeAns
 
 int run(RegressorQuantizeRequest& request, const Call&, Output& out) {
   ClaimedFile file(request.out, request.force, {request.model, request.plan, request.statistics});
-  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  const RegressorCheckpoint checkpoint = described_regressor(request.model, false);
   Plan plan;
   if (!request.plan.empty()) {
     plan = Plan::from_json(read_json(request.plan, kPlanLimit, "a plan that scute decide wrote"),

@@ -176,6 +176,7 @@ CobraDescription describe_cobra(const std::string& folder) {
   read_language(where, out);
   out.config.check(file);
   if (const Json* scute = out.json.find("scute")) read_low_bit(*scute, file + ": scute", out);
+  if (!out.low_bit) out.remarks = cobra_file_remarks(out);
   return out;
 }
 

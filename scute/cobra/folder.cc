@@ -19,6 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCheckpoint = "checkpoints/latest-checkpoint.pt";
+/// Cobra's training writes it so, with the optimizer's state beside it.
+constexpr std::string_view kKey = "model";
+constexpr const char* kLanguageNames = "llm_backbone.llm.";
 
 /// "vision.dino" → "dino".
 std::string short_name(const VisionConfig& tower) { return tower.bucket.substr(7); }
@@ -49,6 +52,7 @@ class CobraCheckpoint {
     const auto names = tensors().names();
     return std::ranges::any_of(names, [&](const auto& name) { return name.starts_with(prefix); });
   }
+  std::vector<std::string> remarks() { return opened().remarks; }
   /// Those below `prefix`, without it. Error naming what is missing.
   Weights part(const std::string& prefix, const std::string& otherwise) {
     if (!there()) fail(path_, fmt::format("Cobra's checkpoint, or {}", otherwise), "neither");
@@ -65,13 +69,14 @@ class CobraCheckpoint {
   }
 
  private:
-  Weights& tensors() {
-    if (!tensors_) tensors_ = read_checkpoint(path_);
-    return *tensors_;
+  Checkpoint& opened() {
+    if (!opened_) opened_ = open_checkpoint(path_, kKey);
+    return *opened_;
   }
+  Weights& tensors() { return opened().weights; }
 
   std::string path_;
-  std::optional<Weights> tensors_;
+  std::optional<Checkpoint> opened_;
 };
 
 Weights read_tower(const CobraDescription& model, const VisionConfig& tower,
@@ -121,12 +126,46 @@ CobraWeights read_cobra_weights(const CobraDescription& model, CobraModel::Parts
   return out;
 }
 
+std::vector<std::string> cobra_file_remarks(const CobraDescription& model) {
+  std::vector<std::string> out;
+  const auto add = [&out](const std::string& part, const std::vector<std::string>& sentences) {
+    for (const std::string& sentence : sentences) out.push_back(part + ": " + sentence);
+  };
+  const auto add_of = [&](const std::string& part) {
+    const std::string found = weights_in(fs::path(model.path) / part);
+    if (!found.empty()) add(part, open_checkpoint(found).remarks);
+  };
+  const auto look = [](const auto& at) {
+    try {
+      at();
+    } catch (const Error&) {
+      return;
+    }
+  };
+  CobraCheckpoint checkpoint(model);
+  look([&] {
+    if (checkpoint.there()) add(kCheckpoint, checkpoint.remarks());
+  });
+  for (const VisionConfig& tower : model.config.towers) {
+    look([&] { add_of("vision/" + short_name(tower)); });
+  }
+  look([&] { add_of("projector"); });
+  look([&] {
+    const std::string found = weights_in(model.language.path);
+    if (!found.empty()) return add("llm", language_file_remarks(found));
+    Weights own = checkpoint.part(kLanguageNames, model.language.path);
+    const std::string sentence = use_plain_names(own);
+    if (!sentence.empty()) add("llm", {sentence});
+  });
+  return out;
+}
+
 ModelDescription cobra_language(const CobraDescription& model) {
   ModelDescription out = model.language;
   if (!weights_in(out.path).empty()) return out;
   CobraCheckpoint checkpoint(model);
-  out.embedded = std::make_shared<const ModelDescription::Embedded>(ModelDescription::Embedded{
-      checkpoint.part("llm_backbone.llm.", out.path), hash_cobra(model)});
+  out.embedded = std::make_shared<const ModelDescription::Embedded>(
+      ModelDescription::Embedded{checkpoint.part(kLanguageNames, out.path), hash_cobra(model)});
   return out;
 }
 

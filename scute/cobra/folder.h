@@ -27,11 +27,13 @@ struct CobraDescription {
   int64_t text_length = 2048;                     ///< tokens of a prompt at most
   bool low_bit = false;                           ///< written by quantize
   std::map<std::string, std::pair<float, float>> ranges;  ///< of a low-bit model: what is clipped
+  std::vector<std::string> remarks;  ///< what is unusual about weight files, "PART: …" each
 };
 
 /// Reads config.json, vision/*/config.json and llm/config.json; what the released models leave
 /// unsaid is known here (README.md), so cobra+3b needs none of the last two.
 /// Error naming file and key on a backbone, projector or option that this engine does not compute.
+/// Remarks on the weight files, when there are some.
 CobraDescription describe_cobra(const std::string& folder);
 
 /// The weights of the parts asked for, under the names that CobraModel reads. From
@@ -39,6 +41,10 @@ CobraDescription describe_cobra(const std::string& folder);
 /// brings fine-tuned towers; from checkpoints/latest-checkpoint.pt, or projector/ and llm/ where
 /// those have weights. Error naming what was looked for.
 CobraWeights read_cobra_weights(const CobraDescription& model, CobraModel::Parts parts);
+
+/// What is unusual about the files that read_cobra_weights reads, "vision/dino: …", "llm: …"; of
+/// those that cannot be read nothing, which whoever loads them says.
+std::vector<std::string> cobra_file_remarks(const CobraDescription& model);
 
 /// The language model as one of its own, with its tensors where those are in Cobra's checkpoint;
 /// its hash is then that of the whole model.

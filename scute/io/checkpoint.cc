@@ -136,7 +136,7 @@ bool holds_checkpoint(const std::string& folder) {
   }
 }
 
-Checkpoint open_checkpoint(const std::string& folder) {
+Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key) {
   const CheckpointListing listing = list_checkpoint(folder);
   Checkpoint out{Weights(folder), {}};
   if (!listing.remark.empty()) out.remarks.push_back(listing.remark);
@@ -160,7 +160,8 @@ Checkpoint open_checkpoint(const std::string& folder) {
       out.weights.add(std::move(named.name), std::move(named.tensor));
     }
   }
-  if (!key.empty()) out.remarks.push_back(fmt::format("the weights are under the key {}", key));
+  if (key != usual_key && !key.empty())
+    out.remarks.push_back(fmt::format("the weights are under the key {}", key));
   drop_unlisted(extra, out);
   drop_prefix(out);
   return out;

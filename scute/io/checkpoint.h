@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "scute/io/torch_zip.h"
@@ -29,7 +30,8 @@ struct Checkpoint {
 /// hold the dictionary itself or under a key ("model", "state_dict", …), beside anything else;
 /// dictionaries in it are flattened, names joined by dots. What wrappers put before every name is
 /// dropped (wrapper_prefix).
-Checkpoint open_checkpoint(const std::string& folder);
+/// `usual_key`: under which the weights are expected, without a remark.
+Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key = "");
 /// The same without remarks.
 Weights read_checkpoint(const std::string& folder);
 

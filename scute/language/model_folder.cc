@@ -39,20 +39,6 @@ std::string stem_of(const std::vector<std::string>& names) {
   return kBackbone;
 }
 
-/// What is unusual about the weight files; nothing when there are none or they cannot be read,
-/// which whoever loads them says.
-void remark_on_files(ModelDescription& out) {
-  try {
-    Checkpoint checkpoint = open_checkpoint(out.path);
-    out.remarks.insert(out.remarks.end(), checkpoint.remarks.begin(), checkpoint.remarks.end());
-    if (std::string sentence = use_plain_names(checkpoint.weights); !sentence.empty()) {
-      out.remarks.push_back(std::move(sentence));
-    }
-  } catch (const Error&) {
-    return;
-  }
-}
-
 /// Mistral's params.json in state-spaces' words. It says nothing of state, heads and taps; the
 /// tensors do.
 Json of_params(const Json& params, const std::string& folder) {
@@ -122,8 +108,23 @@ ModelDescription describe_model(const std::string& folder) {
   }
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
-  if (!out.low_bit) remark_on_files(out);
+  if (!out.low_bit) {
+    for (std::string& sentence : language_file_remarks(folder)) {
+      out.remarks.push_back(std::move(sentence));
+    }
+  }
   return out;
+}
+
+std::vector<std::string> language_file_remarks(const std::string& path) {
+  try {
+    Checkpoint checkpoint = open_checkpoint(path);
+    std::string sentence = use_plain_names(checkpoint.weights);
+    if (!sentence.empty()) checkpoint.remarks.push_back(std::move(sentence));
+    return checkpoint.remarks;
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 std::string use_plain_names(Weights& weights) {

@@ -46,6 +46,9 @@ ModelDescription describe_config(const Json& config, const std::string& where);
 /// The same for a folder's config.json, or params.json of Mistral's layout; remarks on its weight
 /// files, when there are some. Error saying what was looked for when it is no model folder.
 ModelDescription describe_model(const std::string& folder);
+/// What is unusual about the weight files in the folder `path`, or about that one file, a sentence
+/// each; nothing when there are none or they cannot be read, which whoever loads them says.
+std::vector<std::string> language_file_remarks(const std::string& path);
 
 /// The checkpoint's tensors under the state-spaces names; a stored copy of a tied head is compared
 /// with the embedding and dropped, an Error when they differ. Error in one line, naming the method,

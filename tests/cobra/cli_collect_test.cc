@@ -104,6 +104,28 @@ TEST_F(CobraProgram, PicturesBeyondTheBatchesAreSaid) {
                                HasSubstr("--batches 2 measures them all")));
 }
 
+TEST_F(CobraProgram, WhatIsUnusualAboutWeightFilesIsSaid) {
+  namespace fs = std::filesystem;
+  const std::string model = folder.path("m");
+  fs::copy(kModel, model, fs::copy_options::recursive);
+  fs::rename(model + "/vision/dino/model.safetensors", model + "/vision/dino/tower.safetensors");
+  const auto remarks = AllOf(HasSubstr("vision/dino: "), HasSubstr("tower.safetensors"));
+  EXPECT_THAT(scute_program({"doctor", model}).out, remarks);
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"collect", "--images", kPictures, "--out", stats()},
+           {"eval", "--images", kPictures, "--against", kModel},
+           {"quantize", "--w-bits", "8", "--a-bits", "16", "--out", folder.path("q")}}) {
+    std::vector<std::string> line = words;
+    line.insert(line.begin() + 1, model);
+    const Ended ended = scute_program(line);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    EXPECT_THAT(ended.err, AllOf(HasSubstr("scute: remark: m: "), remarks)) << words[0];
+  }
+  const Ended quiet =
+      scute_program({"collect", model, "--images", kPictures, "--out", stats(), "--quiet"});
+  EXPECT_THAT(quiet.err, testing::Not(HasSubstr("tower.safetensors")));
+}
+
 TEST_F(CobraProgram, WrongUsageSaysWhatWasExpected) {
   const auto refused = [&](const Ended& ended, int code, const std::string& words) {
     EXPECT_EQ(ended.code, code);

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "scute/io/checkpoint.h"
+#include "scute/io/safetensors.h"
+#include "scute/io/torch_zip.h"
 #include "scute/recipe/kind.h"
 #include "tests/cobra/test_models.h"
 
@@ -11,7 +14,10 @@ namespace {
 using cobra_models::CobraFolder;
 using cobra_models::error_of;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
 
 std::string describe_error(const CobraFolder& folder) {
   return error_of([&] { describe_cobra(folder.path()); });
@@ -122,6 +128,57 @@ TEST(CobraFiles, ATowerOfAnotherShapeIsRefusedByTensor) {
   folder.edit("vision/siglip/config.json", "\"mlp_ratio\": 3.7362", "\"mlp_ratio\": 4.0");
   EXPECT_THAT(load_error(folder), AllOf(HasSubstr("vision/siglip"),
                                         HasSubstr("blocks.0.mlp.fc1.weight"), HasSubstr("192")));
+}
+
+TEST(CobraFiles, UsualFilesAreNotRemarkedOn) {
+  for (const char* name : {"model", "variants/finetuned", "variants/openclip_gelu"}) {
+    EXPECT_THAT(describe_cobra(CobraFolder(name).path()).remarks, IsEmpty()) << name;
+  }
+}
+
+TEST(CobraFiles, AWeightFileOfAnotherNameIsRemarkedOn) {
+  EXPECT_THAT(describe_cobra(CobraFolder("variants/meta_linear").path()).remarks,
+              ElementsAre(AllOf(StartsWith("vision/dino: "), HasSubstr("reg4_pretrain.pth"))));
+}
+
+TEST(CobraFiles, WhatIsUnusualAboutWeightFilesIsRemarkedOnByPart) {
+  const CobraFolder folder;
+  const std::string tower = folder.file("vision/siglip/model.safetensors");
+  SafetensorsFile wrapped = read_safetensors(tower);
+  for (NamedTensor& named : wrapped.tensors) named.name = "module." + named.name;
+  write_safetensors(tower, wrapped.tensors, {});
+  std::filesystem::rename(folder.file("vision/dino/model.safetensors"),
+                          folder.file("vision/dino/tower.safetensors"));
+  // The language model in its own folder instead of Cobra's checkpoint, without "backbone.".
+  Weights language = cobra_language(describe_cobra(folder.path())).embedded->weights;
+  std::vector<NamedTensor> tensors;
+  for (const std::string& name : language.names()) {
+    const std::string plain = name.starts_with("backbone.") ? name.substr(9) : name;
+    tensors.push_back({plain, language.at(name)});
+  }
+  write_safetensors(folder.file("llm/weights.safetensors"), tensors, {});
+  EXPECT_THAT(
+      describe_cobra(folder.path()).remarks,
+      ElementsAre(AllOf(StartsWith("vision/dino: "), HasSubstr("tower.safetensors")),
+                  AllOf(StartsWith("vision/siglip: "), HasSubstr("begins with module.")),
+                  AllOf(StartsWith("llm: "), HasSubstr("weights.safetensors")),
+                  AllOf(StartsWith("llm: "), HasSubstr("begins with backbone.: it was added"))));
+  load_cobra(describe_cobra(folder.path()), Compute::f32, CobraModel::Parts::all);
+}
+
+TEST(CobraFiles, ACheckpointUnderAnotherKeyIsRemarkedOn) {
+  const CobraFolder folder;
+  const std::string path = folder.file("checkpoints/latest-checkpoint.pt");
+  const Weights weights = read_checkpoint(path);
+  TorchValue::Dict state;
+  for (const std::string& name : weights.names()) {
+    state.emplace_back("module." + name, TorchValue{weights.at(name).to_f32()});
+  }
+  write_torch(path, {TorchValue::Dict{{"state_dict", {std::move(state)}}}});
+  EXPECT_THAT(describe_cobra(folder.path()).remarks,
+              ElementsAre(AllOf(StartsWith("checkpoints/"), HasSubstr("key state_dict")),
+                          AllOf(StartsWith("checkpoints/"), HasSubstr("begins with module."))));
+  load_cobra(describe_cobra(folder.path()), Compute::f32, CobraModel::Parts::all);
 }
 
 TEST(CobraFiles, TheHashCoversEveryConfigAndWeightFileAndNotTheirPlace) {
