@@ -70,6 +70,20 @@ def write_log(folder):
     return path, records
 
 
+def make_uncertain_report(scute, folder):
+    """A page whose scores are one-sided bounds or not finite."""
+    folder = folder / "uncertain"
+    folder.mkdir()
+    records = [record(n, f"tiny-mamba1-of-a-longer-name-{n}", 8, 0, folder) for n in (1, 2, 3)]
+    for one, hits in zip(records, (1, 0, 1)):
+        one["results"]["tasks"]["last_word"] = {"accuracy": hits, "accuracy_stderr": 0, "n": 10,
+                                                "file": "words.jsonl", "sha256": "ef"}
+    records[2]["results"]["not_finite"] = "layer_11.x_proj:input"
+    (folder / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    scute("report", "--log", folder / "log.jsonl", "--out", folder / "report.html")
+    return folder / "report.html"
+
+
 def with_hostile_site(source, target):
     """A statistics file in which one site has a name that tries to be markup."""
     data = source.read_bytes()
@@ -286,8 +300,17 @@ def check_dark_mode(page):
     page.color_scheme("light")
 
 
+def check_uncertain_words(page):
+    """Bounds and what is not finite are said; a comparison, the widest part, is shown."""
+    shown = page.run("return document.querySelector('#experiment-table').innerText;")
+    for words in ("(at least ", "(at most ", "not finite"):
+        assert words in shown, (words, shown)
+    page.run("for (const box of [...document.querySelectorAll('#experiment-table input')]"
+             ".slice(0, 3)) box.click();")
+
+
 def check_narrow(page):
-    for width in (360, 320):
+    for width in (400, 360, 320):
         page.width(width)
         time.sleep(0.3)  # charts follow the width with the next frames
         wide = page.run("""return [document.documentElement.scrollWidth, innerWidth,
@@ -375,17 +398,21 @@ def main():
                   (check_console,)]
         more = [(check_dark_mode,), *buckets.checks(plan), (check_narrow,), (check_keyboard,),
                 (check_network,), (check_console,)]
+        uncertain = make_uncertain_report(scute, folder)
+        last = [(check_uncertain_words,), (check_narrow,), (check_console,)]
         page = Browser(folder)
         try:
             page.open(report)
             failed = run_checks(page, checks)
             page.open(of_pictures)
             failed += run_checks(page, more)
+            page.open(uncertain)
+            failed += run_checks(page, last)
         finally:
             page.close()
     if failed:
         sys.exit(f"report_page: {len(failed)} failed: {', '.join(failed)}")
-    print(f"report_page: {len(checks) + len(more)} checks passed")
+    print(f"report_page: {len(checks) + len(more) + len(last)} checks passed")
 
 
 if __name__ == "__main__":
