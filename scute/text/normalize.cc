@@ -101,4 +101,8 @@ std::string_view nfc(std::string_view text, std::string& storage) {
   return storage;
 }
 
+int columns_of_character(char32_t code_point) {
+  return std::max(0, utf8proc_charwidth(static_cast<int32_t>(code_point)));
+}
+
 }  // namespace scute
