@@ -66,14 +66,14 @@ std::vector<std::string> PlanComparison::sites() const {
 std::string table_of(const PlanComparison& all, size_t most) {
   std::vector<Table::Column> columns{{"site", Table::Align::left},
                                      {"policy", Table::Align::left},
-                                     {"range before"},
+                                     {"range before", Table::Align::right, 2},
                                      {"range after"},
                                      {"reduced %"},
                                      {"clipped %"},
-                                     {"coverage %"},
+                                     {"coverage %", Table::Align::right, 3},
                                      {"SQNR dB"},
-                                     {"min-max"}};
-  if (!all.asked_best) columns.push_back({"best"});
+                                     {"min-max", Table::Align::right, 1}};
+  if (!all.asked_best) columns.push_back({"best", Table::Align::right, 1});
   Table table(columns);
   for (const std::string& site : all.sites()) {
     if (table.rows() == most) break;

@@ -216,8 +216,8 @@ std::string next_steps(const DemoRequest& request, const std::string& model) {
   table.add({"  your own model and text", "scute doctor MODEL --data FILE"});
   table.add({"", "scute collect MODEL --data FILE --out stats.safetensors"});
   table.add({"  all verbs", "scute --help"});
-  return fmt::format("\nStatistics and plans are in {}. What to do next:{}", request.out,
-                     table.text());
+  return fmt::format("\nStatistics and plans are in {}. What to do next:\n{}", request.out,
+                     table.list());
 }
 
 Json as_json(const std::vector<Found>& all) {

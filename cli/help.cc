@@ -38,11 +38,6 @@ std::string_view summary_of(const Verb& verb, const Form& form) {
   return form.summary.empty() ? verb.summary : form.summary;
 }
 
-std::string without_title(const Table& table) {
-  const std::string lines = table.text();
-  return lines.substr(lines.find('\n') + 1);
-}
-
 }  // namespace
 
 std::string overview() {
@@ -52,12 +47,17 @@ std::string overview() {
   }
   return "scute measures the activations of Mamba models and decides quantization ranges.\n\n"
          "usage: scute VERB [options]\n\n" +
-         without_title(table) +
-         "\nL C R: for language models, Cobra, regressors; scute MODEL says what there is for a "
-         "model.\n"
-         "scute VERB --help shows the forms of a verb, scute VERB MODEL --help every flag and an "
-         "example;\nscute --version the version. --color auto|always|never is for every verb "
-         "(auto: on\na terminal, unless NO_COLOR is set).\n"
+         table.list() +
+         "\nL C R: for language models, Cobra, regressors; scute MODEL says what there is\n"
+         "for a model.\n"
+         "scute VERB --help shows the forms of a verb, scute VERB MODEL --help every flag\n"
+         "and an example; scute --version the version.\n\n"
+         "For every verb:\n"
+         "  --color auto|always|never  auto: on a terminal, unless NO_COLOR is set\n"
+         "  --wide                     tables and lines as wide as they are; without it they fit "
+         "80 "
+         "columns, in a pipe too, and a table says what it leaves out (--csv and --json, where "
+         "there are, leave nothing out)\n\n"
          "Exit code 0: success, 1: the work failed, 2: wrong usage, 3: done, but not\n"
          "recorded (--log-failure ignore: 0), 130: interrupted.\n";
 }
@@ -73,7 +73,7 @@ std::string forms_text(const Verb& verb) {
     for (const char c : form.example) line += c == '\n' ? "\n  " : std::string(1, c);
     examples += line + "\n";
   }
-  return out + without_title(table) +
+  return out + table.list() +
          fmt::format("\nscute {} MODEL --help shows the flags for that model.\n\nexample:\n{}",
                      verb.name, examples);
 }
@@ -92,7 +92,7 @@ std::string model_text(const std::string& path) {
   return fmt::format(
       "{} is a {}\n\n{}\nscute VERB {} --help shows every flag and an example. On what they write: "
       "{}.\n",
-      path, name_of(kind), without_title(table), shell_word(path), joined(others, ", "));
+      path, name_of(kind), table.list(), shell_word(path), joined(others, ", "));
 }
 
 std::string version_text() {

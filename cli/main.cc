@@ -12,6 +12,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/lost_input.h"
 #include "cli/terminal/options.h"
+#include "cli/terminal/width.h"
 #include "cli/terminal/words.h"
 #include "cli/verbs.h"
 #include "scute/base/error.h"
@@ -65,11 +66,13 @@ int report(int code, std::string text, bool json) {
   return code;
 }
 
-/// Takes --color WHEN, which every verb has, out of the words.
-void take_colors(Arguments& words) {
+/// Takes --color WHEN and --wide, which every verb has, out of the words.
+void take_general_flags(Arguments& words) {
   for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
     constexpr std::string_view kFlag = "--color";
-    if (words[i] == kFlag) {
+    if (words[i] == "--wide") {
+      choose_width(true);
+    } else if (words[i] == kFlag) {
       choose_colors(i + 1 < words.size() ? words[i + 1] : "");
       words.erase(words.begin() + static_cast<std::ptrdiff_t>(i + 1));
     } else if (words[i].starts_with("--color=")) {
@@ -87,7 +90,7 @@ int run_reporting(Arguments arguments) {
   try {
     int code = kDone;
     try {
-      take_colors(arguments);
+      take_general_flags(arguments);
       code = run(arguments, out);
     } catch (...) {
       out.finish();  // what was found before the error is still shown

@@ -48,10 +48,11 @@ Json as_json(const SiteList& list, const std::vector<Site>& sites) {
 }
 
 std::string as_text(const SiteList& list, const std::vector<Site>& sites) {
-  Table table({{"site", Table::Align::left},
-               {"shape", Table::Align::right},
-               {"seen", Table::Align::left},
-               {"other names", Table::Align::left}});
+  using enum Table::Align;
+  Table table({{.title = "site", .align = left, .least = 48},
+               {"shape", right},
+               {.title = "seen", .align = left, .keep = Table::Keep::beginning, .least = 16},
+               {"other names", left}});
   for (const Site& site : sites) {
     table.add({site.name, to_string(site.shape), std::string(extent_words(site.extent)),
                joined(aliases_of(list, site.name), " ")});

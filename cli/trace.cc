@@ -15,8 +15,8 @@
 namespace scute::cli {
 namespace {
 
-/// Layers shown on a terminal unless --all; columns of the words.
-constexpr size_t kLayers = 2, kWidth = 100;
+/// Layers shown on a terminal unless --all.
+constexpr size_t kLayers = 2;
 
 std::string short_name(const std::string& name, std::string_view prefix) {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
@@ -53,7 +53,7 @@ std::string scales_text(const TracedLayer& layer) {
   const auto [tensors, sites] = prefixes_of(layer);
   Table table({{head ? "" : tensors, Table::Align::left},
                {"scale"},
-               {"shape"},
+               {"shape", Table::Align::right, 1},
                {head ? "site" : sites, Table::Align::left}});
   std::string step;
   for (const TracedScale& scale : layer.scales) {
@@ -91,34 +91,13 @@ std::string ranges_text(const TracedLayer& layer) {
   return table.text();
 }
 
-/// `text` in lines of at most kWidth characters, all but the first indented.
-std::string wrapped(const std::string& text, const std::string& indent) {
-  std::string out;
-  size_t column = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(' ', at), text.size());
-    const std::string word = text.substr(at, end - at);
-    at = end + 1;
-    if (column > 0 && column + 1 + word.size() > kWidth) {
-      out += "\n" + indent;
-      column = indent.size();
-    } else if (column > 0) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-  }
-  return out + "\n";
-}
-
 std::string reasons_text(const TracedLayer& layer) {
   const std::string sites = prefixes_of(layer).sites;
   std::string out;
   for (const TracedRange& range : all_ranges(layer)) {
     std::string text = range.because;
     if (!range.remark.empty()) text += (text.empty() ? "" : "; ") + range.remark;
-    if (!text.empty()) out += wrapped(short_name(range.site, sites) + ": " + text, "  ");
+    if (!text.empty()) out += short_name(range.site, sites) + ": " + text + "\n";
   }
   return out;
 }
@@ -144,7 +123,7 @@ std::string as_text(const Trace& trace, size_t most) {
   if (!trace.parts.empty()) {
     out = fmt::format("{}: Cobra, {}; llm: {}\n", trace.path, joined(trace.parts, ", "), mixer);
   }
-  for (const std::string& note : trace.notes) out += wrapped(note, "  ");
+  for (const std::string& note : trace.notes) out += note + "\n";
   if (trace.edits > 0) {
     out +=
         fmt::format("{} of ranges by hand (recipe.json: edits)\n", count_of(trace.edits, "edit"));
@@ -197,7 +176,7 @@ int show_trace(Trace trace, const TraceRequest& request, Output& out) {
   if (request.json) {
     out.write_json(trace.to_json());
   } else if (request.csv) {
-    out.write(trace.to_csv());
+    out.write_lines(trace.to_csv());
   } else {
     const bool cut = !request.all && ::isatty(STDOUT_FILENO) == 1;
     out.write(as_text(trace, cut ? kLayers : trace.layers.size()));

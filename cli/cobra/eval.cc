@@ -95,7 +95,7 @@ std::string table_text(const PictureComparison& comparison) {
                {"relative error"},
                {"SE"},
                {"worst"},
-               {"worst picture", Table::Align::left},
+               {.title = "worst picture", .align = Table::Align::left, .least = 16},
                {"cosine"},
                {"SE"}});
   const auto shown = [](double error) {

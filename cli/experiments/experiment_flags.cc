@@ -248,8 +248,8 @@ void show_warnings(const Experiment& experiment, const std::string& log, Output&
     warn(warning);
   }
   if (experiment.recorded || json) return;
-  out.write(
-      fmt::format("the record, which {} does not hold:\n{}\n", log, experiment.record.dump()));
+  out.write(fmt::format("the record, which {} does not hold:\n", log));
+  out.write_lines(experiment.record.dump() + "\n");
 }
 
 }  // namespace scute::cli

@@ -172,11 +172,11 @@ void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
                     done.experiment_id));
   }
   if (request.csv) {
-    out.write(log_csv(entries));
+    out.write_lines(log_csv(entries));
   } else if (request.json) {
     out.write_json(list_json(log, entries));
   } else if (request.markdown) {
-    out.write(list_markdown(entries));
+    out.write_lines(list_markdown(entries));
   } else if (request.last == 1 && !entries.empty()) {
     show(log, *entries.front(), false, out);
   } else if (!entries.empty() && request.mlflow.empty()) {

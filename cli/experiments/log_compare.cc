@@ -7,6 +7,7 @@
 #include "cli/experiments/experiment_text.h"
 #include "cli/experiments/log.h"
 #include "cli/terminal/table.h"
+#include "cli/terminal/width.h"
 #include "cli/terminal/words.h"
 #include "scute/experiments/difference.h"
 #include "scute/experiments/fields.h"
@@ -122,18 +123,26 @@ Shown shown(const Difference& d) {
   return out;
 }
 
+/// The verdict of each in a last column, or in 80 columns below the table: it is what one asks for.
 std::string results_table(const std::vector<Difference>& differences) {
   if (differences.empty()) return "no result that both have\n";
-  Table table({{"result", Table::Align::left},
-               {"first", Table::Align::right},
-               {"second", Table::Align::right},
-               {"difference", Table::Align::right},
-               {"the second is", Table::Align::left}});
+  std::vector<Table::Column> columns{
+      {"result", Table::Align::left}, {"first"}, {"second"}, {"difference"}};
+  if (is_wide()) columns.push_back({"the second is", Table::Align::left});
+  Table table(std::move(columns));
+  std::string below;
   for (const Difference& d : differences) {
     const Shown words = shown(d);
-    table.add({words.name, words.a, words.b, words.difference, printable(verdict_text(d))});
+    const std::string verdict = printable(verdict_text(d));
+    std::vector<std::string> row{words.name, words.a, words.b, words.difference};
+    if (is_wide()) {
+      row.push_back(verdict);
+    } else {
+      below += fmt::format("  {}: the second is {}\n", words.name, verdict);
+    }
+    table.add(std::move(row));
   }
-  return table.text();
+  return table.text() + below;
 }
 
 std::string interval(const std::optional<SiteRanges>& site, bool after) {
@@ -147,12 +156,12 @@ std::string ranges_table(const Pairs<SiteRanges>& pairs) {
   if (pairs.empty()) return "no ranges are recorded\n";
   Table table({{"", Table::Align::left},
                {"site", Table::Align::left},
-               {"before: first", Table::Align::right},
-               {"second", Table::Align::right},
+               {"before: first", Table::Align::right, 2},
+               {"second", Table::Align::right, 2},
                {"after: first", Table::Align::right},
                {"second", Table::Align::right},
-               {"clipped: first", Table::Align::right},
-               {"second", Table::Align::right}});
+               {"clipped: first", Table::Align::right, 1},
+               {"second", Table::Align::right, 1}});
   int64_t different = 0;
   for (const auto& pair : pairs) {
     different += differs(pair) ? 1 : 0;

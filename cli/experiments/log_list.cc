@@ -99,10 +99,14 @@ std::vector<std::string> cells(const LogEntry& entry, const ResultColumns& colum
 std::vector<Table::Column> titles(const ResultColumns& columns) {
   constexpr Table::Align kLeft = Table::Align::left;
   std::vector<Table::Column> out{
-      {"no."}, {"time", kLeft}, {"model", kLeft}, {"bits", kLeft}, {"policy", kLeft}};
+      {"no."},
+      {"time", kLeft, 3},
+      {.title = "model", .align = kLeft, .least = 16},
+      {"bits", kLeft},
+      {.title = "policy", .align = kLeft, .keep = Table::Keep::beginning, .least = 12}};
   for (const ResultColumn& column : columns) out.push_back({printable(column.heading)});
-  out.push_back({"range −%"});
-  out.push_back({"id", kLeft});
+  out.push_back({"range −%", Table::Align::right, 1});
+  out.push_back({"id", kLeft, 2});
   return out;
 }
 

@@ -58,7 +58,8 @@ std::string verdicts_of(const Ranking& ranking, const std::vector<Metric>& metri
 
 /// "perplexity", "last word %"; and of the differences from the best "to best %", "…, points".
 std::vector<Table::Column> columns_of(const std::vector<Metric>& metrics) {
-  std::vector<Table::Column> out{{"no."}, {"setting", Table::Align::left}};
+  std::vector<Table::Column> out{{"no."},
+                                 {.title = "setting", .align = Table::Align::left, .least = 16}};
   for (const Metric& metric : metrics) {
     const std::string unit = shown_unit(metric.unit).unit;
     out.push_back({metric.words.brief + (unit.empty() ? "" : " " + unit)});

@@ -26,7 +26,9 @@ std::string experiment_words(const std::string& log, const Experiment& experimen
   }
   if (!experiment.checkpoint.empty()) out += fmt::format("wrote {}\n", experiment.checkpoint);
   if (experiment.recorded) {
-    out += fmt::format("recorded in {}: {} shows it\n", log, how_to_show(log, experiment.record));
+    // On a line of its own, so that it can be pasted also when it is broken.
+    out += fmt::format("recorded in {}; this shows it:\n  {}\n", log,
+                       how_to_show(log, experiment.record));
   }
   return out;
 }

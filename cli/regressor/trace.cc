@@ -41,15 +41,17 @@ std::string origin_text(const TracedFormat& scale) {
 }
 
 std::string as_text(const RegressorTrace& trace) {
-  Table table({{"layer or value", Table::Align::left},
-               {"acts on", Table::Align::left},
-               {"bits"},
-               {"scales"},
-               {"scale"},
-               {"codes span"},
-               {"seen"},
-               {"range of", Table::Align::left},
-               {"comes from", Table::Align::left}});
+  using enum Table::Align;
+  Table table(
+      {{"layer or value", left},
+       {"acts on", left},
+       {"bits"},
+       {"scales", right, 4},
+       {"scale"},
+       {"codes span", right, 1},
+       {"seen", right, 3},
+       {"range of", left, 2},
+       {.title = "comes from", .align = left, .keep = Table::Keep::beginning, .least = 16}});
   std::string last;
   for (const TracedFormat& scale : trace.scales) {
     table.add({scale.layer == last ? "" : scale.layer, scale.acts, fmt::to_string(scale.bits),
@@ -77,7 +79,7 @@ int run(RegressorTraceRequest& request, const Call&, Output& out) {
   if (request.json) {
     out.write_json(trace.to_json());
   } else if (request.csv) {
-    out.write(trace.to_csv());
+    out.write_lines(trace.to_csv());
   } else {
     out.write(as_text(trace));
   }

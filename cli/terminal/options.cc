@@ -15,7 +15,7 @@
 namespace scute::cli {
 namespace {
 
-constexpr size_t kColumn = 36, kWidth = 100;
+constexpr size_t kColumn = 28;  // where texts begin
 
 /// "--calib_data_num=4" to "--calib-data-num=4"; values stay as they are.
 std::string with_hyphens(const std::string& argument) {
@@ -29,22 +29,6 @@ std::string first_flag(const std::string& names) {
     if (name.starts_with("-")) return name;
   }
   return names;
-}
-
-/// `help` in lines of at most kWidth − kColumn characters, all but the first indented.
-std::string wrapped(const std::string& help) {
-  std::string out;
-  size_t column = 0;
-  for (const std::string& word : CLI::detail::split(help, ' ')) {
-    if (column > 0 && column + 1 + word.size() > kWidth - kColumn) {
-      out += "\n" + std::string(kColumn, ' ');
-      column = 0;
-    }
-    if (column > 0) out += ' ';
-    out += word;
-    column += word.size() + (column > 0 ? 1 : 0);
-  }
-  return out;
 }
 
 }  // namespace
@@ -235,7 +219,7 @@ std::string Options::help() const {
   const auto add_line = [&out](const std::string& left, const std::string& text) {
     const bool beside = left.size() + 2 <= kColumn;
     out += beside ? fmt::format("{:<{}}", left, kColumn) : left + "\n" + std::string(kColumn, ' ');
-    out += wrapped(text) + "\n";
+    out += text + "\n";
   };
   for (const FlagInfo& flag : flags_) {
     const std::string& name = flag.names.front();

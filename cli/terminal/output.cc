@@ -8,16 +8,19 @@
 #include <system_error>
 
 #include "cli/terminal/color.h"
+#include "cli/terminal/width.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 
 namespace scute::cli {
 
-void Output::write(std::string_view words) { put(with_escapes(printable_lines(words))); }
+void Output::write(std::string_view words) { put(with_escapes(fitted(printable_lines(words)))); }
+
+void Output::write_lines(std::string_view lines) { put(printable_lines(lines)); }
 
 void Output::write_verbatim(std::string_view text) {
   const bool terminal = to_ == To::standard_output && ::isatty(STDOUT_FILENO) == 1;
-  if (terminal) return write(text);
+  if (terminal) return write_lines(text);
   put(text);
 }
 

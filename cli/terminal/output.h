@@ -14,9 +14,12 @@ class Output {
   enum class To { standard_output, text };
   explicit Output(To to) : to_(to) {}
 
-  /// Control characters but line ends and tabs are escaped: names of tensors and files may hold
-  /// anything.
+  /// Whole lines; those of more than 80 columns are broken at blanks, unless --wide is given
+  /// (fitted). Control characters but line ends and tabs are escaped: names of tensors and files
+  /// may hold anything.
   void write(std::string_view words);
+  /// The same with lines as they are, for what other programs read: CSV, Markdown.
+  void write_lines(std::string_view lines);
   /// As it is, for what a model says; escaped as well where standard output is a terminal.
   void write_verbatim(std::string_view text);
   /// One JSON object and a newline.

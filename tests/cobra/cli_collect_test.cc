@@ -38,7 +38,8 @@ class CobraProgram : public testing::Test {
 };
 
 TEST_F(CobraProgram, CollectsIntoAFolderThatItMakesAndNamesTheCorruptPicture) {
-  const Ended ended = collect({"--out", stats(), "--export-best-json", folder.path("best.json")});
+  const Ended ended =
+      collect({"--out", stats(), "--export-best-json", folder.path("best.json"), "--wide"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("5 measured of 6"), HasSubstr("1 could not be read"),
                                HasSubstr("6_broken.png"), HasSubstr("seed 42")));

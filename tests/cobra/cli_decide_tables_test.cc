@@ -166,7 +166,7 @@ TEST(DecideTables, AnswersFromAnotherToolsPercentiles) {
   const TemporaryFolder folder;
   const std::string path = folder.path("s.pt"), plan = folder.path("outputs/o.json");
   write_torch(path, collected());
-  const Ended ended = scute_program({"decide", "--stats", path, "--out", plan});
+  const Ended ended = scute_program({"decide", "--stats", path, "--out", plan, "--wide"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("another tool"), HasSubstr("without counts"),
                                HasSubstr("vision.dino  tail (rule 1): p99, range -4.595 .. 4.595, "

@@ -68,7 +68,7 @@ TEST_F(CobraEval, RecordsAreListedAndComparedPictureByPicture) {
         eval(model, {"--images", kPictures, "--against", kModel, "--log", log, "--quiet"});
     ASSERT_EQ(ended.code, 0) << ended.err;
   }
-  const Ended list = scute_program({"log", "--log", log});
+  const Ended list = scute_program({"log", "--log", log, "--wide"});
   EXPECT_THAT(list.out, AllOf(HasSubstr("divergence"), HasSubstr("same token"), HasSubstr("W4A16"),
                               HasSubstr("nats")));
   const Json answer = answer_of(scute_program({"log", "--log", log, "--compare", "1,2", "--json"}));
@@ -111,7 +111,9 @@ TEST_F(CobraEval, WhereAllPicturesAgreeThereIsABoundAndNoError) {
   const Json same = answer_of(eval(kModel, json)).at("same_argmax", "");
   EXPECT_TRUE(same.at("standard_error", "").is_null());
   EXPECT_NEAR(same.at("bound", "").as_double(""), 0.4, 1e-12);  // 1 − 3/5
-  EXPECT_THAT(eval(kModel, words).out,
+  Words wide = words;
+  wide.push_back("--wide");
+  EXPECT_THAT(eval(kModel, wide).out,
               HasSubstr("the same for 100.0 % of the pictures (at least 40.0 %, 95 % confidence)"));
 }
 
@@ -154,7 +156,7 @@ TEST_F(CobraEval, FourBitsAreOffByADozenPercent) {
 }
 
 TEST_F(CobraEval, TheTableNamesProtocolAndWorstPicture) {
-  const Ended ended = eval(low_bit_, {"--images", kPictures, "--against", kModel});
+  const Ended ended = eval(low_bit_, {"--images", kPictures, "--against", kModel, "--wide"});
   EXPECT_EQ(ended.code, 0);
   EXPECT_THAT(ended.out, HasSubstr("model       w4a16 against model, f32\n"));
   EXPECT_THAT(ended.out, HasSubstr("5 pictures of " + kPictures + " (sha256 "));

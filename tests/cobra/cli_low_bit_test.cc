@@ -49,7 +49,7 @@ class LowBitCobraProgram : public testing::Test {
 TemporaryFolder* LowBitCobraProgram::shared_ = nullptr;
 
 TEST_F(LowBitCobraProgram, TraceShowsPartsThenLayers) {
-  const Ended all = scute_program({"trace", low()});
+  const Ended all = scute_program({"trace", low(), "--wide"});
   ASSERT_EQ(all.code, 0) << all.err;
   EXPECT_THAT(all.out, HasSubstr("Cobra, vision.dino, vision.siglip, projector, llm; llm: Mamba"));
   EXPECT_THAT(all.out, HasSubstr("vision.dino, W8A8\n"));
@@ -93,7 +93,7 @@ TEST_F(LowBitCobraProgram, ScalesEditsWhatTraceShows) {
   const std::string tensor = "vision.dino.blocks.0.attn.qkv.input_scale";
   EXPECT_THAT(scute_program({"scales", model, "--set", tensor + "=2", "--dry-run"}).out,
               HasSubstr("\nvision.dino.blocks.0.attn.qkv:input "));
-  EXPECT_THAT(scute_program({"sites", model, "find", tensor}).out,
+  EXPECT_THAT(scute_program({"sites", model, "find", tensor, "--wide"}).out,
               HasSubstr("holds the scale of vision.dino.blocks.0.attn.qkv:input\n"));
   EXPECT_EQ(scute_program({"sites", model, "find", "SigLIP"}).out,
             scute_program({"sites", model, "find", "vision.siglip"}).out)

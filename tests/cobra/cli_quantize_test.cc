@@ -80,8 +80,9 @@ class QuantizeCobra : public testing::Test {
 };
 
 TEST_F(QuantizeCobra, CollectDecideQuantize) {
-  const Ended ended = scute_program({"quantize", "--model", kModel, "--overrides",
-                                     shared("overrides.json"), "--out", path("low"), "--quiet"});
+  const Ended ended =
+      scute_program({"quantize", "--model", kModel, "--overrides", shared("overrides.json"),
+                     "--out", path("low"), "--quiet", "--wide"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(ended.err, "");
   EXPECT_THAT(ended.out, HasSubstr("vision.dino 9 × W8A8; vision.siglip 9 × W8A8; "

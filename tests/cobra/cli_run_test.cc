@@ -134,8 +134,8 @@ TEST_F(CobraExperiments, ASweepMeasuresOnceRanksAndGoesOnBehindWhatIsThere) {
 }
 
 TEST_F(CobraExperiments, ASweepCombinesSharesAndBits) {
-  const Ended ended = experiment(
-      {"sweep", "--models", kModel, "--percentile-alphas", "0.999,1.0", "--w-bits", "8,4"});
+  const Ended ended = experiment({"sweep", "--models", kModel, "--percentile-alphas", "0.999,1.0",
+                                  "--w-bits", "8,4", "--wide"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out,
               AllOf(HasSubstr("4 experiments: 4 run, 0 already in "), HasSubstr("1 pass over"),

@@ -70,7 +70,7 @@ TEST(Run, EndsWithTheSummaryAndTheCommandThatShowsItAgain) {
                                HasSubstr("layer_0.x_proj:input"), HasSubstr("of 8 last words")));
   const size_t at = ended.out.find("scute log show ");
   ASSERT_NE(at, std::string::npos);
-  const std::string line = ended.out.substr(at, ended.out.find(" shows it", at) - at);
+  const std::string line = ended.out.substr(at);  // the last, in lines that a shell joins
   const Ended shown = shell(line);
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_THAT(shown.out, HasSubstr("layer_0.x_proj:input"));
@@ -251,7 +251,7 @@ TEST(Sweep, TheTableNamesTheBestAndSaysWhatMeansNothing) {
   const TemporaryFolder folder;
   const Ended ended =
       experiment({"sweep", "--models", "examples/tiny-mamba1", "--policies", "minmax,percentile",
-                  "--percentile-alphas", "0.99999", "--with-float"},
+                  "--percentile-alphas", "0.99999", "--with-float", "--wide"},
                  folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("3 experiments: 3 run"), HasSubstr("float "),

@@ -59,7 +59,7 @@ TEST(CliFiles, DoctorListsKeysThatCountForNothing) {
   write_file(folder.path("m/config.json"),
              R"({"model_type": "mamba", "hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 40,
                  "state_size": 5, "conv_kernel": 3, "d_model": 24, "n_layer": 3, "ssm_cfg": {}})");
-  const Ended end = scute_program({"doctor", folder.path("m")});
+  const Ended end = scute_program({"doctor", folder.path("m"), "--wide"});
   EXPECT_EQ(end.code, 0) << end.out;
   EXPECT_THAT(end.out, HasSubstr("Hugging Face's dialect: d_model, n_layer, ssm_cfg"));
 }
