@@ -16,7 +16,7 @@ namespace {
 
 std::string as_text(const ScalesRequest& request, const ScalesAnswer& answer) {
   Table ranges({{"site", Table::Align::left},
-                {"edit", Table::Align::left},
+                {request.undo ? "taken back" : "edit", Table::Align::left},
                 {"range before"},
                 {"range after"}});
   for (const RangeChange& change : answer.ranges) {
@@ -48,6 +48,7 @@ Json as_json(const ScalesRequest& request, const ScalesAnswer& answer) {
   Json out;
   out["target"] = request.written();
   out["written"] = !request.dry_run;
+  if (request.undo) out["undone"] = true;
   out["sites"] = Json::array();
   for (const RangeChange& change : answer.ranges) {
     Json one;
@@ -76,7 +77,8 @@ struct PlanScalesRequest : ScalesRequest {};
 
 int run(PlanScalesRequest& request, const Call&, Output& out) {
   check_ending("--out", request.out, {".json"});
-  const PlanFileEdit edit = edit_plan_file(request.target, request.edits);
+  const PlanFileEdit edit = request.undo ? undo_plan_file(request.target, *request.undo)
+                                         : edit_plan_file(request.target, request.edits);
   const std::string text = edit.json.dump(1) + "\n";
   if (!request.dry_run && request.out.empty()) {
     const HoldInterrupts hold;
@@ -98,8 +100,11 @@ void ScalesRequest::declare(Options& options) {
                 "-3 .. 3 (a side of 0 stays 0), 'GLOB=-1:3' makes it -1 .. 3, 'GLOB+=0.5' widens "
                 "both sides; the value is of the range, of which the 8-bit scale is 1/127; "
                 "'GLOB* =3' with a blank where a glob ends in *; a GLOB that matches no site may "
-                "name tensors of scales, as trace prints them",
-                Options::Need::required);
+                "name tensors of scales, as trace prints them");
+  options.optional_integer("--undo", undo, {.least = 1, .most = kEveryEdit}, 1, "all",
+                           "take back the latest N runs of scales --set, exactly; refused where "
+                           "something else changed the same ranges or scales since");
+  options.not_with({"--set"}, "--undo");
   options.text(
       "--out,--output", out, "PATH",
       "write the result here (a plan, a folder or a checkpoint) and leave the target as it "
@@ -111,6 +116,9 @@ void ScalesRequest::declare(Options& options) {
 
 void ScalesRequest::check() {
   check_force(force, {out});
+  if (sets.empty() && !undo) {
+    throw UsageError("expected --set EDIT, or --undo to take back the latest edit, found neither");
+  }
   for (const std::string& set : sets) {
     try {
       edits.push_back(RangeEdit::parse(set));
@@ -149,7 +157,8 @@ Form scales_plan_form() {
            "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 32 "
            "--out stats.safetensors\n"
            "scute decide stats.safetensors --out edited-plan.json\n"
-           "scute scales edited-plan.json --set 'layer_*.x_proj:input*=1.5'"});
+           "scute scales edited-plan.json --set 'layer_*.x_proj:input*=1.5'\n"
+           "scute scales edited-plan.json --undo"});
 }
 
 }  // namespace scute::cli

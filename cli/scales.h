@@ -1,6 +1,7 @@
 // scute scales: ranges of a plan or a low-bit model changed by hand; for every kind.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct ScalesRequest {
   std::string target, out;
   std::vector<std::string> sets;
   std::vector<RangeEdit> edits;  ///< of `sets`
+  std::optional<int64_t> undo;   ///< instead: how many edits are taken back, kEveryEdit: all
   bool force = false, dry_run = false, json = false;
 
   void declare(Options& options);

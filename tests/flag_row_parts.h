@@ -59,7 +59,8 @@ Rows quantize_cobra();
 Rows layers(const char* beside);
 Rows quantize_regressor();
 Rows trace_rows(const char* json);
-Rows scales_rows(std::string_view out);
+/// `target`, and what scales has `edited`, as whole lines.
+Rows scales_rows(std::string_view target, std::string_view edited, std::string_view out);
 Rows plain_export();
 Rows export_regressor();
 Rows eval_language();

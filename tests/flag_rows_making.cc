@@ -183,7 +183,12 @@ Rows trace_rows(const char* json) {
   return {{"--layer 0", ""}, {"--csv", ""}, {"--all", "", hide, kTerminal}, {"--json", json}};
 }
 
-Rows scales_rows(std::string_view out) { return {{out, ""}, {"--dry-run", ""}, {"--json", ""}}; }
+Rows scales_rows(std::string_view target, std::string_view edited, std::string_view out) {
+  constexpr std::string_view kSet = "--set *proj*:input*=3";
+  return {{kSet, target, repair},     {kSet, "--undo", refuse},
+          {"--undo", edited, repair}, {out, ""},
+          {"--dry-run", ""},          {"--json", ""}};
+}
 
 Rows plain_export() {
   return {{"--dequantized", "=LOW --out OUT/q", repair},

@@ -10,8 +10,10 @@ namespace {
 struct CobraScalesRequest : ScalesRequest {};
 
 int run(CobraScalesRequest& request, const Call&, Output& out) {
-  return show_scales(request, edit_cobra(request.target, request.edits), write_cobra_edit,
-                     "towers, projector and logits", out);
+  FolderEdit edit = request.undo ? undo_folder(request.target, *request.undo)
+                                 : edit_cobra(request.target, request.edits);
+  return show_scales(request, std::move(edit), write_cobra_edit, "towers, projector and logits",
+                     out);
 }
 
 }  // namespace
@@ -25,7 +27,8 @@ Form cobra_scales_form() {
                   "scute quantize tests/golden/cobra/model --stats cobra-stats.pt --out "
                   "cobra-edited\n"
                   "scute scales cobra-edited --set 'vision.dino.blocks.0.attn.qkv:input=2.5' "
-                  "'vision.siglip*=1.2'"});
+                  "'vision.siglip*=1.2'\n"
+                  "scute scales cobra-edited --undo"});
 }
 
 }  // namespace scute::cli

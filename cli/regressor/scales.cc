@@ -19,11 +19,14 @@ int run(RegressorScalesRequest& request, const Call&, Output& out) {
     fail(request.target, "a quantized checkpoint with its plan inside (scute quantize)",
          checkpoint.scales.empty() ? "a float one" : "scales without a plan");
   }
-  Plan plan = *checkpoint.plan;
-  ScalesAnswer answer;
-  answer.ranges = edit_plan(plan, request.edits);
+  const std::string where = request.target + ": ranges";
+  if (request.undo) check_scales_of_plan(checkpoint);
+  const Json now = checkpoint.plan->to_json();
+  const PlanFileEdit edit = request.undo ? undo_plan_json(now, where, *request.undo)
+                                         : edit_plan_json(now, where, request.edits);
+  const ScalesAnswer answer{.ranges = edit.changes};
   const CalibratedRegressor made =
-      quantize_regressor(checkpoint, checkpoint.quantization, plan,
+      quantize_regressor(checkpoint, checkpoint.quantization, Plan::from_json(edit.json, where),
                          checkpoint.statistics ? &*checkpoint.statistics : nullptr);
   if (!request.dry_run && request.out.empty()) {
     const HoldInterrupts hold;
@@ -45,7 +48,8 @@ Form regressor_scales_form() {
        .summary = "change ranges of a quantized regressor, and the formats that follow from them",
        .example = "scute eval tests/golden/regressor/slim.pt --feat-root "
                   "tests/golden/regressor_features --quant-bits 8 --save-calib-ckpt slim-int8.pt\n"
-                  "scute scales slim-int8.pt --set 'blocks.*.in_proj:input*=1.5'"});
+                  "scute scales slim-int8.pt --set 'blocks.*.in_proj:input*=1.5'\n"
+                  "scute scales slim-int8.pt --undo"});
 }
 
 }  // namespace scute::cli

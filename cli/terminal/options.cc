@@ -135,12 +135,21 @@ void Options::integer(const std::string& names, std::optional<int64_t>& value, L
 
 void Options::optional_integer(const std::string& names, std::optional<int64_t>& value,
                                Limits limits, int64_t alone, const std::string& help) {
-  add(names, "[N]", fmt::format("{}; {} when N is left out", help, alone), "", Need::optional,
+  optional_integer(names, value, limits, alone, "", help);
+}
+
+void Options::optional_integer(const std::string& names, std::optional<int64_t>& value,
+                               Limits limits, int64_t alone, const std::string& every,
+                               const std::string& help) {
+  add(names, every.empty() ? "[N]" : fmt::format("[N|{}]", every),
+      fmt::format("{}; {} when N is left out", help, alone), "", Need::optional,
       FlagInfo::Takes::one_or_nothing);
   CLI::Option* option = parser_->add(
       names,
-      [&value, limits, alone, flag = first_flag(names)](const std::string& given) {
-        value = given.empty() ? alone : parse_integer(flag, given, limits);
+      [&value, limits, alone, every, flag = first_flag(names)](const std::string& given) {
+        value = given.empty()                      ? alone
+                : !every.empty() && given == every ? limits.most
+                                                   : parse_integer(flag, given, limits);
       },
       Need::optional);
   option->expected(0, 1);

@@ -52,6 +52,9 @@ class Options {
   /// The value may be left out: --flag alone means `alone`.
   void optional_integer(const std::string& names, std::optional<int64_t>& value, Limits limits,
                         int64_t alone, const std::string& help);
+  /// The same with the word `every`, which means the most.
+  void optional_integer(const std::string& names, std::optional<int64_t>& value, Limits limits,
+                        int64_t alone, const std::string& every, const std::string& help);
   /// Numbers in [least, most].
   void number(const std::string& names, double& value, double least, double most,
               const std::string& help);

@@ -83,6 +83,7 @@ FolderEdit edit_cobra(const std::string& folder, const std::vector<RangeEdit>& a
   const Json plan = plan_after(files.parts, edits, after, out.ranges);
   if (!plan.is_null()) out.documents["plan.json"] = plan;
   out.documents["recipe.json"] = recipe_after(files.parts, scales, out.ranges);
+  record_step(out);
   return out;
 }
 

@@ -152,5 +152,32 @@ TEST_F(EditedCobra, OnAnErrorTheFolderIsAsBefore) {
               ThrowsMessage<Error>(HasSubstr("vision.dino.blocks.0.attn.qkv:input")));
 }
 
+TEST_F(EditedCobra, AnEditIsTakenBackInEveryPart) {
+  make();
+  const auto first = bytes();
+  edit({"layer_0.z_act:input=6", "projector.2:input*=2", "vision.siglip*=0.5"});
+  const auto second = bytes();
+  edit({"vision.dino.blocks.0.attn.qkv:input*=0.37", "layer_0.z_act:input*=0.37"});
+  EXPECT_EQ(undo_folder(low(), 1).tensors.size(), 2u);
+  write_cobra_edit(undo_folder(low(), 1));
+  EXPECT_THAT(changed(second), testing::IsEmpty());
+  write_cobra_edit(undo_folder(low(), kEveryEdit));
+  EXPECT_THAT(changed(first), testing::IsEmpty());
+  EXPECT_THAT([&] { undo_folder(low(), 1); }, ThrowsMessage<Error>(HasSubstr("found none")));
+}
+
+TEST_F(EditedCobra, WhatWasEditedInsideSinceIsNotTakenBack) {
+  make();
+  const std::string inner = low() + "/llm";
+  edit({"layer_0.z_act:input=6"});
+  EXPECT_THAT([&] { undo_folder(inner, 1); }, ThrowsMessage<Error>(HasSubstr("folder above")));
+  write_folder_edit(edit_folder(inner, {RangeEdit::parse("layer_1.z_act:input=5")}));
+  EXPECT_THAT([&] { undo_folder(low(), 1); },
+              ThrowsMessage<Error>(HasSubstr("llm/plan.json: /meta/edits")));
+  write_folder_edit(undo_folder(inner, 1));
+  write_cobra_edit(undo_folder(low(), 1));
+  EXPECT_EQ(json("llm/recipe.json").at("edits", "").as_array("").size(), 0u);
+}
+
 }  // namespace
 }  // namespace scute

@@ -13,6 +13,7 @@
 #include "scute/io/file.h"
 #include "scute/io/file_contents.h"
 #include "scute/language/low_bit_files.h"
+#include "scute/language/scales_folder.h"
 
 namespace scute {
 namespace {
@@ -31,6 +32,12 @@ double edited_magnitude(double magnitude, const RangeEdit& edit) {
   if (edit.op == RangeEdit::Operator::multiply) return magnitude * edit.value;
   if (magnitude == 0) return 0;
   return edit.op == RangeEdit::Operator::set ? edit.value : magnitude + edit.value;
+}
+
+Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
+
+Json read_plan(const std::string& file) {
+  return read_json(file, kPlanLimit, "a plan that scute decide wrote");
 }
 
 [[noreturn]] void fail_result(const std::string& site, const RangeEdit& edit, double lo,
@@ -124,6 +131,17 @@ std::string RangeEdit::text() const {
   return fmt::format("{}{}{}{}{}", glob, blank ? " " : "", sign, low, value);
 }
 
+Json RangeChange::to_json() const {
+  Json out = Json::object();
+  out["what"] = edit;
+  out["site"] = site;
+  out["before"] = pair_json(lo_before, hi_before);
+  out["after"] = pair_json(lo, hi);
+  out["scale_before"] = scale_before;
+  out["scale_after"] = scale;
+  return out;
+}
+
 std::vector<RangeEdit> edits_of_sites(const std::vector<RangeEdit>& edits, const Plan& ranges,
                                       const std::vector<StoredScale>& scales) {
   std::vector<RangeEdit> out;
@@ -179,17 +197,47 @@ std::vector<RangeChange> edit_plan(Plan& plan, const std::vector<RangeEdit>& edi
   return out;
 }
 
-PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits) {
-  const Json before = read_json(file, kPlanLimit, "a plan that scute decide wrote");
-  Plan plan = Plan::from_json(before, file);
+PlanFileEdit edit_plan_json(const Json& before, const std::string& where,
+                            const std::vector<RangeEdit>& edits) {
+  Plan plan = Plan::from_json(before, where);
+  if (plan.meta.is_null()) plan.meta = Json::object();
   PlanFileEdit out;
   out.changes = edit_plan(plan, edits);
   out.json = plan.to_json();
   for (const auto& [site, decision] : plan.sites) {
-    const Json* comment = before.at(site, file).find("comment");
+    const Json* comment = before.at(site, where).find("comment");
     if (comment != nullptr) out.json[site]["comment"] = *comment;
   }
+  EditStep step;
+  for (const RangeChange& change : out.changes) step.sites.push_back(change.to_json());
+  step.documents[""] = changes_between(before, out.json);
+  add_step(out.json["meta"], step, where + ": meta");
   return out;
+}
+
+PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits) {
+  return edit_plan_json(read_plan(file), file, edits);
+}
+
+PlanFileEdit undo_plan_json(const Json& json, const std::string& where, int64_t count) {
+  Plan::from_json(json, where);
+  PlanFileEdit out{.json = json, .changes = {}};
+  const Json* meta = json.find("meta");
+  const std::string history = where + ": meta";
+  count = steps_to_undo(meta == nullptr ? Json() : *meta, history, count);
+  for (; count > 0; --count) {
+    const EditStep step = remove_step(out.json["meta"], history);
+    for (const auto& [file, changes] : step.documents) {
+      take_back_changes(out.json, changes, where);
+    }
+    append_undone(step, history, out.changes);
+  }
+  Plan::from_json(out.json, where);
+  return out;
+}
+
+PlanFileEdit undo_plan_file(const std::string& file, int64_t count) {
+  return undo_plan_json(read_plan(file), file, count);
 }
 
 }  // namespace scute

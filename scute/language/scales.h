@@ -1,6 +1,8 @@
 // Scales: ranges of a plan or of a finished low-bit model changed by hand, without calibrating.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,6 +39,10 @@ struct RangeChange {
   std::string site, edit;
   double lo_before = 0, hi_before = 0, lo = 0, hi = 0;
   double scale_before = 0, scale = 0;
+
+  /// {"what", "site", "before": [lo, hi], "after", "scale_before", "scale_after"}, as recipes list
+  /// edits.
+  Json to_json() const;
 };
 
 /// Applies the edits in order. A changed entry has policy "edited", says in "because" what was done
@@ -57,10 +63,27 @@ struct PlanFileEdit {
   std::vector<RangeChange> changes;
 };
 PlanFileEdit edit_plan_file(const std::string& file, const std::vector<RangeEdit>& edits);
+/// The same of a plan's JSON, which errors call `where`; its meta, made where there is none, says
+/// what the edit replaced (scute/recipe/edit_history.h).
+PlanFileEdit edit_plan_json(const Json& json, const std::string& where,
+                            const std::vector<RangeEdit>& edits);
+
+/// The latest `count` edits taken back, the latest first in `changes`: the plan is as before them.
+/// Error when there are fewer (kEveryEdit: none), and when something that one of them changed was
+/// changed since.
+PlanFileEdit undo_plan_json(const Json& json, const std::string& where, int64_t count);
+PlanFileEdit undo_plan_file(const std::string& file, int64_t count);
+constexpr int64_t kEveryEdit = std::numeric_limits<int64_t>::max();
+
+/// Where a tensor is stored: folder below the model's, and its name in the files there.
+struct TensorPlace {
+  std::string folder, name;
+};
 
 /// What an edit did to one tensor of a checkpoint.
 struct TensorChange {
   std::string tensor, site;
+  TensorPlace place;
   double largest_before = 0, largest = 0;  ///< of its scales
 };
 
@@ -73,7 +96,8 @@ struct FolderEdit {
   std::vector<TensorChange> changes;
   /// The new tensors by name, by the folder whose files hold them: "", or a part of Cobra's.
   std::map<std::string, std::map<std::string, Tensor>> tensors;
-  /// Files with other contents: "recipe.json" with the edits appended to "edits", "plan.json".
+  /// Files with other contents: "recipe.json" with the edits appended to "edits" and what they
+  /// replaced to "undo", "plan.json". Null: the file goes.
   std::map<std::string, Json> documents;
 };
 
@@ -82,6 +106,11 @@ struct FolderEdit {
 /// tensors are no longer the plan's, the range before is ±127 times the stored scale. Error as
 /// edit_plan, and when the folder's tensors are not in safetensors.
 FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& edits);
+
+/// The latest `count` edits of a low-bit folder of any kind taken back, worked out but not written:
+/// the folder is as before them, in every byte of its tensors and its JSON. `ranges`, and errors,
+/// as undo_plan_json().
+FolderEdit undo_folder(const std::string& folder, int64_t count);
 
 /// Writes the folder anew beside its name, loads it, runs it and only then renames it; on an Error
 /// all is as before. The comparison is with the model before; of a folder without a "scute"

@@ -52,8 +52,6 @@ Tensor edited_tensor(const LowBitFiles& files, const std::string& name, const st
   return out;
 }
 
-Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
-
 /// A range of a site that no plan speaks of.
 Decision decision_of(std::pair<float, float> range) {
   Decision out;
@@ -91,7 +89,7 @@ void copy_rest(const FolderEdit& edit, const FolderWriter& folder) {
     const std::string name = fs::relative(entry.path(), edit.path).string();
     if (entry.is_directory()) {
       make_folder(folder.file(name));
-    } else if (!fs::exists(folder.file(name))) {
+    } else if (!fs::exists(folder.file(name)) && !edit.documents.contains(name)) {
       folder.carry(entry.path().string(), name);
     }
   }
@@ -154,10 +152,11 @@ void edit_tensors(const LowBitFiles& files, const Plan& before, const Plan& afte
                                   after.sites.at(scale.site));
     const auto values = tensor.values<float>();
     const std::vector<float> was = scale_values(files, scale.tensor);
-    edit.changes.push_back({scale.tensor, scale.site, static_cast<double>(std::ranges::max(was)),
+    const TensorPlace at = place(scale.tensor);
+    edit.changes.push_back({scale.tensor, scale.site, at,
+                            static_cast<double>(std::ranges::max(was)),
                             static_cast<double>(std::ranges::max(values))});
-    const auto [part, name] = place(scale.tensor);
-    edit.tensors[part].emplace(name, std::move(tensor));
+    edit.tensors[at.folder].emplace(at.name, std::move(tensor));
   }
 }
 
@@ -183,13 +182,7 @@ Json recipe_after(const LowBitFiles& files, const std::vector<StoredScale>& scal
     out["tool"] = "scute " SCUTE_VERSION;
   }
   for (const RangeChange& change : changes) {
-    Json one = Json::object();
-    one["what"] = change.edit;
-    one["site"] = change.site;
-    one["before"] = pair_json(change.lo_before, change.hi_before);
-    one["after"] = pair_json(change.lo, change.hi);
-    one["scale_before"] = change.scale_before;
-    one["scale_after"] = change.scale;
+    Json one = change.to_json();
     one["tensors"] = Json::array();
     for (const StoredScale& scale : scales) {
       if (scale.site == change.site) one["tensors"].push_back(scale.tensor);
@@ -217,6 +210,7 @@ ProbeComparison write_edited(const FolderEdit& edit,
                       edit.out.empty() ? in_place : elsewhere);
   rewrite_tensors(edit, folder);
   for (const auto& [name, json] : edit.documents) {
+    if (json.is_null()) continue;
     make_folder(fs::path(folder.file(name)).parent_path().string());
     write_file(folder.file(name), json.dump_config(2) + "\n");
   }
@@ -246,6 +240,7 @@ FolderEdit edit_folder(const std::string& folder, const std::vector<RangeEdit>& 
   const Json plan = plan_after(files, edits, after, out.ranges);
   if (!plan.is_null()) out.documents["plan.json"] = plan;
   out.documents["recipe.json"] = recipe_after(files, files.scales, out.ranges);
+  record_step(out);
   return out;
 }
 

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
+#include "scute/base/error.h"
 #include "scute/recipe/ranges.h"
+#include "scute/regressor/diagnosis.h"
 #include "scute/regressor/ranges.h"
 
 namespace scute {
@@ -39,6 +42,12 @@ std::string text_at(const Json& meta, const char* key) {
   return found != nullptr && found->is_string() ? found->as_string(key) : "";
 }
 
+/// Stored ones are repeated for every channel.
+bool same_scales(const std::vector<float>& stored, const std::vector<float>& planned) {
+  if (planned.size() != 1) return stored == planned;
+  return std::ranges::all_of(stored, [&](float scale) { return scale == planned.front(); });
+}
+
 }  // namespace
 
 CalibratedRegressor quantize_regressor(const RegressorCheckpoint& checkpoint,
@@ -65,6 +74,24 @@ CalibratedRegressor quantize_regressor(const RegressorCheckpoint& checkpoint,
                     {"source_sha256", hash},
                     {"calibration_sha256", text_at(plan.meta, "features_sha256")}};
   return out;
+}
+
+void check_scales_of_plan(const RegressorCheckpoint& checkpoint) {
+  const CalibratedRegressor made =
+      quantize_regressor(checkpoint, checkpoint.quantization, *checkpoint.plan, nullptr);
+  const auto refuse = [&](const std::string& layer) {
+    fail(checkpoint.path + ": " + layer, "the scales of its plan",
+         "others: changed since by another tool; scute quantize --plan writes them anew");
+  };
+  if (made.formats != checkpoint.formats) refuse("formats of layers");
+  const RegressorRounding planned = made.formats ? rounding_of(*made.formats) : made.rounding;
+  for (const auto& [name, stored] : stored_rounding(checkpoint)) {
+    const auto found = planned.find(name);
+    if (found == planned.end() || !same_scales(stored.input, found->second.input) ||
+        !same_scales(stored.weight, found->second.weight)) {
+      refuse(name);
+    }
+  }
 }
 
 int input_bits(const RegressorConfig& config, const Plan& plan, int otherwise) {

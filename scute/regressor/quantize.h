@@ -20,6 +20,10 @@ CalibratedRegressor quantize_regressor(const RegressorCheckpoint& checkpoint,
                                        const RegressorQuantization& how, const Plan& plan,
                                        const StatisticsSet* statistics);
 
+/// Error naming the first layer whose stored scales are not those of the checkpoint's plan: what
+/// follows from another plan would replace them.
+void check_scales_of_plan(const RegressorCheckpoint& checkpoint);
+
 /// The bits that the plan gives the inputs of layers: those of the first it has, else of
 /// `otherwise`.
 int input_bits(const RegressorConfig& config, const Plan& plan, int otherwise);

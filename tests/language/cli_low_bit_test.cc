@@ -187,6 +187,10 @@ TEST_P(LowBit, ScalesRefuseAndLeaveEverythingAsItWas) {
   EXPECT_EQ(read_text(fs::path(low) / "model.safetensors"), before);
   EXPECT_THAT(folder.names(), ElementsAre("low"));
   EXPECT_EQ(scute_program({"scales", low}).code, 2);
+  EXPECT_EQ(scute_program({"scales", low, "--undo", "0"}).code, 2);
+  const Ended none = scute_program({"scales", low, "--undo"});
+  EXPECT_EQ(none.code, 1);
+  EXPECT_THAT(none.err, HasSubstr("an edit that can be taken back, found none"));
 }
 
 TEST_P(LowBit, ScalesEditAPlanThatQuantizeThenUses) {
@@ -199,6 +203,9 @@ TEST_P(LowBit, ScalesEditAPlanThatQuantizeThenUses) {
   const Ended ended = scute_program({"scales", plan, "--set", "*.z_act:input*=2", "--json"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(Json::parse(ended.out, "answer").at("sites", "").as_array("").size(), 6u);
+  const std::string apart = folder.path("before.json");
+  ASSERT_EQ(scute_program({"scales", plan, "--undo", "--out", apart}).code, 0);
+  EXPECT_EQ(read_text(apart), before);
   const Ended bad = scute_program({"scales", plan, "--set", "*.z_act:input*=-2"});
   EXPECT_EQ(bad.code, 1);
   const Ended quantized =

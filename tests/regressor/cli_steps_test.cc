@@ -7,6 +7,7 @@
 #include "scute/io/file.h"
 #include "scute/recipe/statistics_io.h"
 #include "scute/regressor/predict.h"
+#include "scute/regressor/quantize.h"
 #include "tests/program.h"
 
 namespace scute {
@@ -117,6 +118,45 @@ TEST_F(RegressorSteps, APlanEditedByHandIsObeyedAndTraced) {
   EXPECT_EQ(run({"scales", path("c.pt"), "--set", "nowhere=2"}).code, 1);
   EXPECT_THAT(run({"scales", kModel, "--set", "proj:input=2"}).err,
               HasSubstr("a quantized checkpoint with its plan inside"));
+}
+
+TEST_F(RegressorSteps, AnEditIsTakenBack) {
+  const std::vector<std::vector<std::string>> kFormats{{}, {"--quant-backend", "lsq", "--q-proj"}};
+  decide({"--bits", "8"});
+  for (const std::vector<std::string>& format : kFormats) {
+    ASSERT_EQ(quantize(format).code, 0);
+    const std::string first = read_text(path("c.pt"));
+    ASSERT_EQ(run({"scales", path("c.pt"), "--set", "proj:input*=0.37"}).code, 0);
+    const std::string second = read_text(path("c.pt"));
+    ASSERT_EQ(run({"scales", path("c.pt"), "--set", "proj:input=-1:3"}).code, 0);
+    const Ended apart = run({"scales", path("c.pt"), "--undo", "--out", path("apart.pt")});
+    ASSERT_EQ(apart.code, 0) << apart.err;
+    EXPECT_THAT(apart.out, AllOf(HasSubstr("taken back"), HasSubstr("=-1:3")));
+    EXPECT_EQ(read_text(path("apart.pt")), second);
+    ASSERT_EQ(run({"scales", path("apart.pt"), "--undo"}).code, 0);
+    EXPECT_EQ(read_text(path("apart.pt")), first);
+    ASSERT_EQ(run({"scales", path("c.pt"), "--undo", "all"}).code, 0);
+    EXPECT_EQ(read_text(path("c.pt")), first);
+    EXPECT_THAT(run({"scales", path("c.pt"), "--undo"}).err, HasSubstr("found none"));
+  }
+}
+
+/// The plan inside says one thing, the scales beside it another.
+TEST_F(RegressorSteps, AnEditIsNotTakenBackWhereTheScalesAreOthers) {
+  decide({"--bits", "8"});
+  ASSERT_EQ(quantize({"--quant-backend", "lsq", "--q-proj"}).code, 0);
+  ASSERT_EQ(run({"scales", path("c.pt"), "--set", "proj:input*=2"}).code, 0);
+  std::string bytes = read_text(path("c.pt"));
+  const RegressorCheckpoint checkpoint = read_regressor_checkpoint(path("c.pt"));
+  CalibratedRegressor made =
+      quantize_regressor(checkpoint, checkpoint.quantization, *checkpoint.plan, nullptr);
+  for (float& scale : made.rounding.at("proj").input) scale *= 2;
+  write_calibrated_regressor(path("c.pt"), checkpoint, made);
+  EXPECT_NE(read_text(path("c.pt")), bytes);
+  bytes = read_text(path("c.pt"));
+  EXPECT_THAT(run({"scales", path("c.pt"), "--undo"}).err,
+              AllOf(HasSubstr("proj"), HasSubstr("changed since by another tool")));
+  EXPECT_EQ(read_text(path("c.pt")), bytes);
 }
 
 TEST_F(RegressorSteps, WhatDoesNotFitIsRefusedInOneLine) {
