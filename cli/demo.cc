@@ -99,9 +99,9 @@ void low_bit(const Steps& steps, const DemoRequest& request, const std::string& 
              Found& found) {
   const fs::path text = fs::path(request.examples) / "text", out(request.out);
   const std::string checkpoint = (out / (found.model + "-w8a8")).string();
-  found.quantize = steps.run(
-      {"quantize", folder, "--plan", (out / (found.model + "-auto.json")).string(), "--stats",
-       (out / (found.model + ".safetensors")).string(), "--out", checkpoint, "--force"});
+  found.quantize =
+      steps.run({"quantize", folder, "--plan", (out / (found.model + "-auto.json")).string(),
+                 "--stats", (out / (found.model + ".safetensors")).string(), "--out", checkpoint});
   steps.say(fmt::format("{} of weights, {} in bf16; loaded again and run, the same bits\n",
                         bytes_text(whole(found.quantize, "bytes")),
                         bytes_text(whole(found.quantize, "bytes_bf16"))));

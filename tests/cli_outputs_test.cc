@@ -182,10 +182,29 @@ TEST_P(CliOutputFile, IsNeverAnInput) {
 }
 
 TEST_P(CliOutputFile, EndsAsTheHelpSays) {
-  if (GetParam().ending == ".jsonl") GTEST_SKIP() << "SKIPPED: may end in anything";
   const Ended ended = run(path("out.tex"));
   EXPECT_EQ(ended.code, 2);
   EXPECT_THAT(ended.err, AllOf(HasSubstr("out.tex"), HasSubstr(GetParam().ending)));
+}
+
+TEST_F(CliOutputs, ARecordIsAddedToALogAlone) {
+  const auto eval = [&](const std::string& log) {
+    return scute_program({"eval", kRegressor, "--feat-root", "tests/golden/regressor_features",
+                          "--quiet", "--log", log});
+  };
+  const std::string log = path("log.jsonl");
+  for (const char* text : {"my notes\n", "{\n \"a\": 1\n}\n"}) {
+    std::ofstream(log) << text;
+    const Ended ended = eval(log);
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_THAT(ended.err, AllOf(HasSubstr(log), HasSubstr("expected an experiment log")));
+    EXPECT_EQ(read_text(log), text);
+  }
+  for (const char* text : {"", "{\"id\": \"1\", \"timesta", "{\"id\": \"1\"}\n"}) {
+    std::ofstream(log) << text;
+    EXPECT_EQ(eval(log).code, 0) << text;
+    EXPECT_GT(read_text(log).size(), std::string_view(text).size());
+  }
 }
 
 TEST_F(CliOutputs, AFolderIsNotWrittenByTwo) {

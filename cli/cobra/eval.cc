@@ -55,6 +55,7 @@ void CobraEvalRequest::declare(Options& options) {
 }
 
 void CobraEvalRequest::check() {
+  check_ending("--items-out", items_out, {".jsonl"});
   check_force(force, {items_out});
   if (compare.images.empty()) {
     throw UsageError(

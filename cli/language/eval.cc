@@ -62,6 +62,7 @@ void EvalRequest::declare(Options& options) {
 }
 
 void EvalRequest::check() const {
+  check_ending("--items-out", items_out, {".jsonl"});
   check_force(force, {items_out});
   if (perplexity.empty() && last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");

@@ -69,7 +69,7 @@ void RegressorEvalRequest::declare(Options& options) {
 
 void RegressorEvalRequest::check() {
   check_ending("--save-calib-ckpt", save_calibrated, {".pt"});
-  check_force(force, {save_calibrated});
+  check_force(force, {save_calibrated, out_dir});
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
@@ -169,19 +169,35 @@ std::string answer_text(const RegressorCheckpoint& checkpoint,
   return out;
 }
 
+constexpr const char *kPage = "report.html", *kFigures = "evaluation.json";
+
+/// What write_folder() writes beside the page; without `quantizes` there is one stage.
+std::vector<std::string> files_of_folder(const std::filesystem::path& dir, bool quantizes) {
+  std::vector<std::string> out{(dir / kFigures).string()};
+  for (const std::string& name : position_plot_names()) out.push_back((dir / name).string());
+  for (const char* stage : kRegressorStages) {
+    if (stage != kRegressorStages.front() && !quantizes) continue;
+    for (const std::string& name : position_file_names()) {
+      out.push_back((dir / stage / name).string());
+    }
+  }
+  return out;
+}
+
 /// The folder --out-dir: a folder a stage, figures, tables, the page.
-void write_folder(const std::string& dir, const RegressorCheckpoint& checkpoint,
-                  const RegressorEvalOptions& options, const RegressorEvaluation& evaluation,
-                  std::optional<double> break_jump) {
+void write_folder(const RegressorEvalRequest& request, const RegressorCheckpoint& checkpoint,
+                  const RegressorEvaluation& evaluation, ClaimedFile& page) {
   namespace fs = std::filesystem;
+  const std::string& dir = request.out_dir;
+  const Replace replace = request.force ? Replace::anything : Replace::unchanged;
   std::vector<PositionStage> stages;
   for (const RegressorStage& stage : evaluation.stages) {
     stages.push_back({stage.name, stage.predicted});
     write_position_files((fs::path(dir) / stage.name).string(), evaluation.set,
-                         stage.predicted.matrix<float>());
+                         stage.predicted.matrix<float>(), replace);
   }
-  const PositionPlotOptions plots{.break_jump = break_jump.value_or(0)};
-  write_position_plots(dir, evaluation.set, stages, plots);
+  const PositionPlotOptions plots{.break_jump = request.break_jump.value_or(0)};
+  write_position_plots(dir, evaluation.set, stages, plots, replace);
   PositionReport report;
   report.title = fs::path(checkpoint.path).filename().string();
   for (const RegressorStage& stage : evaluation.stages) {
@@ -192,9 +208,10 @@ void write_folder(const std::string& dir, const RegressorCheckpoint& checkpoint,
   report.stages = std::move(stages);
   report.plots = plots;
   report.tables = diagnosis_tables(evaluation);
-  write_file((fs::path(dir) / "report.html").string(), make_position_report(report));
-  write_file((fs::path(dir) / "evaluation.json").string(),
-             evaluation_json(checkpoint, options, evaluation).dump(2) + "\n");
+  page.publish(make_position_report(report));
+  AtomicFile figures((fs::path(dir) / kFigures).string(), replace);
+  figures.write(evaluation_json(checkpoint, request.how, evaluation).dump(2) + "\n");
+  figures.commit();
 }
 
 /// --out-dir as the log's folder sees it; "" without.
@@ -262,12 +279,14 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   }
   // What cannot be written is found out before the work, not after it.
   request.log.check();
-  std::optional<ClaimedFile> calibrated;
+  std::optional<ClaimedFile> calibrated, page;
   claim_if_named(calibrated, request.save_calibrated, request.force, inputs);
   if (!request.out_dir.empty()) {
     check_out_dir(request);
     make_folder(request.out_dir);
-    require_appendable((std::filesystem::path(request.out_dir) / "report.html").string());
+    const std::filesystem::path dir(request.out_dir);
+    check_replaceable(files_of_folder(dir, quantizes), request.force, inputs);
+    page.emplace((dir / kPage).string(), request.force, inputs);
   }
   request.job.begin();
   StepProgress bars(request.job.quiet);
@@ -288,8 +307,8 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
     calibrated->publish();
     text += fmt::format("wrote {}\n", request.save_calibrated);
   }
-  if (!request.out_dir.empty()) {
-    write_folder(request.out_dir, checkpoint, options, evaluation, request.break_jump);
+  if (page) {
+    write_folder(request, checkpoint, evaluation, *page);
     text += fmt::format("wrote {}/report.html and, in a folder a stage, predictions\n",
                         request.out_dir);
   }

@@ -82,6 +82,15 @@ void ClaimedFile::publish(std::string_view text) {
   publish();
 }
 
+void check_replaceable(const std::vector<std::string>& files, bool force,
+                       const std::vector<std::string>& inputs) {
+  refuse_same_files(files, inputs);
+  for (const std::string& file : files) {
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(file, error))) ClaimedFile(file, force, inputs);
+  }
+}
+
 void claim_if_named(std::optional<ClaimedFile>& file, const std::string& path, bool force,
                     const std::vector<std::string>& inputs) {
   if (!path.empty()) file.emplace(path, force, inputs);

@@ -45,6 +45,11 @@ class ClaimedFile {
   ForsakenClaim end_;
 };
 
+/// Error now where ClaimedFile would be one, for files that are written, one after the other, at
+/// the end of the work.
+void check_replaceable(const std::vector<std::string>& files, bool force,
+                       const std::vector<std::string>& inputs);
+
 /// Nothing for an empty name.
 void claim_if_named(std::optional<ClaimedFile>& file, const std::string& path, bool force,
                     const std::vector<std::string>& inputs);

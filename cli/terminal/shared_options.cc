@@ -103,7 +103,7 @@ void Options::force(bool& value) {
 void Options::items_out(std::string& value) {
   text("--items-out", value, "FILE",
        "scores of each item (window, passage, picture), one JSON object a line, for paired "
-       "comparison");
+       "comparison; a name ending in .jsonl");
 }
 
 void Options::statistics_out(std::string& value, Need need) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <system_error>
 
@@ -13,6 +14,7 @@
 #include "scute/experiments/fields.h"
 #include "scute/experiments/line_scanner.h"
 #include "scute/io/file.h"
+#include "scute/io/file_contents.h"
 
 namespace scute {
 namespace {
@@ -50,6 +52,15 @@ LogEntry read_entry(std::string_view line, const std::vector<LineMember>& member
     }
   }
   return entry;
+}
+
+constexpr std::string_view kTorn = "{\"";
+
+std::string read_begin(const std::string& path, size_t size) {
+  std::string out(size, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(out.data(), static_cast<std::streamsize>(size));
+  return out;
 }
 
 bool is_blank(std::string_view line) {
@@ -225,6 +236,12 @@ void check_log(const std::string& path) {
   std::error_code unreadable;
   if (std::filesystem::is_directory(path, unreadable))
     fail(path, "a file that records are added to", "a folder");
+  if (!std::filesystem::is_regular_file(path, unreadable)) return;
+  // As dump() begins a record.
+  const bool begun = read_begin(path, kTorn.size()) == kTorn;
+  if (begun || !read_log(path).entries.empty()) return;
+  if (std::filesystem::file_size(path, unreadable) == 0) return;
+  fail(path, "an experiment log (.jsonl), to which a record is added", contents_of(path));
 }
 
 void append_record(const std::string& path, const Json& record) {

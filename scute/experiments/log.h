@@ -47,7 +47,8 @@ std::string path_beside(const std::string& folder, const std::string& name);
 /// below a second.
 ExperimentLog read_log(const std::string& path);
 
-/// Error when there is something at `path` that no record can be added to, as a folder.
+/// Error when there is something at `path` that no record can be added to, as a folder, or none
+/// belongs into: a file without one, unless it is empty or a torn record.
 void check_log(const std::string& path);
 
 /// Adds a line under a lock, complete or not at all, on disk when this returns. The log's folder is

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/io/output.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -23,7 +24,8 @@ bool is_npy(const std::string& path);
 /// Arrays of an .npz, stored or deflated, checksums checked; names without ".npy". Arrays of text
 /// (NumPy's U and S types: notes beside the numbers) are left out.
 std::vector<NamedTensor> read_npz(const std::string& path);
-/// Deflated; atomic. Error for bf16, which NumPy lacks.
-void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays);
+/// Deflated; atomic. Error for bf16, which NumPy lacks, and as OutputFile.
+void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays,
+               Replace replace = Replace::anything);
 
 }  // namespace scute

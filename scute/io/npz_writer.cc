@@ -91,7 +91,7 @@ std::string deflated_archive(const std::vector<std::pair<std::string, std::strin
 
 }  // namespace
 
-void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays) {
+void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays, Replace replace) {
   std::vector<std::pair<std::string, std::string>> entries;
   std::set<std::string_view> names;
   for (const NamedTensor& array : arrays) {
@@ -101,7 +101,7 @@ void write_npz(const std::string& path, const std::vector<NamedTensor>& arrays) 
     content.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     entries.emplace_back(array.name, std::move(content));
   }
-  AtomicFile file(path);
+  AtomicFile file(path, replace);
   file.write(deflated_archive(entries, path));
   file.commit();
 }

@@ -159,12 +159,12 @@ void Evaluation::predict() {
   out_.found = predictions.found;
   const bool two = models.size() == 2;
   if (two || !out_.plan) {
-    add_stage("baseline", "floats", predictions.predicted.front());
+    add_stage(kRegressorStages[0], "floats", predictions.predicted.front());
     out_.stages.back().not_finite = predictions.not_finite.front();
   }
   if (!out_.plan) return;
   for (const std::string& remark : out_.plan->remarks) out_.remarks.push_back(remark);
-  add_stage("quant", describe(*out_.plan), predictions.predicted.back());
+  add_stage(kRegressorStages[1], describe(*out_.plan), predictions.predicted.back());
   out_.stages.back().not_finite = predictions.not_finite.back();
   warn_of_cut_positions();
 }

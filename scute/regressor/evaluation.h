@@ -1,6 +1,7 @@
 // Scoring a regressor on a feature folder: the float baseline and, beside it, a quantized stage.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <string>
@@ -57,8 +58,11 @@ RegressorPlan plan_regressor(const RegressorCheckpoint& checkpoint, const Regres
 /// "integer, 8 bits, dynamic, maxabs × 1.25, all layers".
 std::string describe(const RegressorPlan& plan);
 
+/// The float network, and the quantized one.
+constexpr std::array<const char*, 2> kRegressorStages{"baseline", "quant"};
+
 struct RegressorStage {
-  std::string name;         ///< baseline or quant
+  std::string name;         ///< one of kRegressorStages
   std::string description;  ///< "floats", or of its plan
   Tensor predicted;         ///< windows × 2, metres
   PositionErrors errors;

@@ -18,6 +18,9 @@
 namespace scute {
 namespace {
 
+constexpr const char *kArrays = "val_preds.npz", *kWindows = "pred_vs_true.csv",
+                     *kSequences = "eval_summary.csv";
+
 void check_parts(const PositionSet& set) {
   int64_t next = 0;
   for (const PositionSet::Part& part : set.parts) {
@@ -107,15 +110,22 @@ std::string sequence_rows(const std::string& dir, const PositionSet& set,
 }  // namespace
 
 void write_position_files(const std::string& dir, const PositionSet& set,
-                          MatView<const float> predicted) {
+                          MatView<const float> predicted, Replace replace) {
   const std::vector<float> errors = position_errors(predicted, set.actual.matrix<float>());
   check_parts(set);
   const std::vector<NamedTensor> arrays = arrays_of(set, predicted, errors);
   const std::filesystem::path folder(dir);
   make_folder(dir);
-  write_npz((folder / "val_preds.npz").string(), arrays);
-  write_file((folder / "pred_vs_true.csv").string(), window_rows(set, predicted, errors));
-  write_file((folder / "eval_summary.csv").string(), sequence_rows(dir, set, predicted));
+  write_npz((folder / kArrays).string(), arrays, replace);
+  const auto write = [&](const char* name, const std::string& text) {
+    AtomicFile file((folder / name).string(), replace);
+    file.write(text);
+    file.commit();
+  };
+  write(kWindows, window_rows(set, predicted, errors));
+  write(kSequences, sequence_rows(dir, set, predicted));
 }
+
+std::vector<std::string> position_file_names() { return {kArrays, kWindows, kSequences}; }
 
 }  // namespace scute

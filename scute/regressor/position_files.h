@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "scute/evaluate/position_error.h"
+#include "scute/io/output.h"
 
 namespace scute {
 
@@ -15,7 +17,10 @@ namespace scute {
 ///                     windows, smallest mean first; out_dir is `dir` as given
 /// Percentiles are NumPy's (PositionErrors::linear). Error when `predicted` is not n × 2, n is 0,
 /// or the parts of `set` do not cover it.
+/// Error, too, when `replace` does not cover a file that is there (OutputFile).
 void write_position_files(const std::string& dir, const PositionSet& set,
-                          MatView<const float> predicted);
+                          MatView<const float> predicted, Replace replace = Replace::anything);
+/// Their names in that folder.
+std::vector<std::string> position_file_names();
 
 }  // namespace scute

@@ -140,7 +140,8 @@ TEST(Run, AFullDiskLosesTheRecordButNotTheResults) {
   const std::vector<std::string> flags = short_flags(folder);
   std::vector<std::string> words{"run", "examples/tiny-mamba1", "--log-layers", "0"};
   words.insert(words.end(), flags.begin(), flags.end());
-  const std::string log = folder.path("logs/log.jsonl"), earlier(9000, '7');
+  const std::string log = folder.path("logs/log.jsonl"),
+                    earlier = R"({"id": ")" + std::string(9000, '7') + "\"}";
   fs::create_directories(folder.path("logs"));
   write_file(log, earlier + "\n");
   Surroundings small_disk;  // room for the words and the record, but not for another 1.5 KB of log

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <initializer_list>
 #include <limits>
 
@@ -204,6 +205,32 @@ TEST(EvalRegressor, PredictionsThatARecordPointsToAreNotReplaced) {
   sixteen.insert(sixteen.end(), {"--log", log});
   EXPECT_EQ(evaluate(kModels + "slim.pt", sixteen).code, 1);
   EXPECT_EQ(read_text(file), predictions);
+}
+
+/// Every kind of file in it, and before the work begins.
+TEST(EvalRegressor, WhatWasEditedInTheFolderStaysWithoutForce) {
+  const TemporaryFolder folder;
+  const std::string dir = folder.path("out");
+  std::vector<std::string> again{"--quant-bits", "8", "--out-dir", dir};
+  ASSERT_EQ(evaluate(kModels + "slim.pt", again).code, 0);
+  for (const char* name : {"quant/pred_vs_true.csv", "baseline/val_preds.npz", "cdf.svg",
+                           "evaluation.json", "report.html"}) {
+    const std::string file = dir + "/" + name, whole = read_text(file);
+    std::ofstream(file) << "mine";
+    const Ended kept = evaluate(kModels + "slim.pt", again);
+    EXPECT_EQ(kept.code, 1) << name;
+    EXPECT_THAT(kept.err, AllOf(HasSubstr(file), HasSubstr("--force"))) << name;
+    EXPECT_EQ(read_text(file), "mine");
+    std::vector<std::string> forced = again;
+    forced.push_back("--force");
+    ASSERT_EQ(evaluate(kModels + "slim.pt", forced).code, 0) << name;
+    EXPECT_EQ(read_text(file), whole);
+  }
+  std::ofstream(dir + "/quant/notes.txt") << "mine";  // no file that eval writes
+  EXPECT_EQ(evaluate(kModels + "slim.pt", again).code, 0);
+  std::ofstream(dir + "/quant/eval_summary.csv") << "mine";
+  EXPECT_EQ(evaluate(kModels + "slim.pt", {"--out-dir", dir}).code, 0) << "quant is not written";
+  EXPECT_EQ(read_text(dir + "/quant/eval_summary.csv"), "mine");
 }
 
 TEST(EvalRegressor, WhatIsDoubtfulIsSaid) {

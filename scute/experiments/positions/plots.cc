@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <iterator>
@@ -14,6 +15,9 @@
 
 namespace scute {
 namespace {
+
+constexpr std::array<const char*, 5> kPlotNames{"cdf.svg", "cdf_zoom.svg", "err_hist.svg",
+                                                "pred_vs_true.svg", "error_heatmap.svg"};
 
 constexpr double kWidth = 620, kHeight = 300;  // pixels: of a figure, and of its plot
 constexpr size_t kBins = 50;
@@ -223,20 +227,24 @@ std::string path_svg(const PositionSet& set, const std::vector<PositionStage>& s
 std::vector<PositionPlot> position_plots(const PositionSet& set,
                                          const std::vector<PositionStage>& stages,
                                          const PositionPlotOptions& options) {
-  return {{"cdf.svg", error_cdf_svg(set, stages)},
-          {"cdf_zoom.svg", error_cdf_svg(set, stages, options.zoom)},
-          {"err_hist.svg", error_histogram_svg(set, stages)},
-          {"pred_vs_true.svg", path_svg(set, stages, options)},
-          {"error_heatmap.svg", error_map_svg(set, stages, options)}};
+  return {{kPlotNames[0], error_cdf_svg(set, stages)},
+          {kPlotNames[1], error_cdf_svg(set, stages, options.zoom)},
+          {kPlotNames[2], error_histogram_svg(set, stages)},
+          {kPlotNames[3], path_svg(set, stages, options)},
+          {kPlotNames[4], error_map_svg(set, stages, options)}};
 }
+
+std::vector<std::string> position_plot_names() { return {kPlotNames.begin(), kPlotNames.end()}; }
 
 void write_position_plots(const std::string& dir, const PositionSet& set,
                           const std::vector<PositionStage>& stages,
-                          const PositionPlotOptions& options) {
+                          const PositionPlotOptions& options, Replace replace) {
   const std::vector<PositionPlot> plots = position_plots(set, stages, options);
   make_folder(dir);
   for (const PositionPlot& plot : plots) {
-    write_file((std::filesystem::path(dir) / plot.file).string(), plot.svg);
+    AtomicFile file((std::filesystem::path(dir) / plot.file).string(), replace);
+    file.write(plot.svg);
+    file.commit();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scute/evaluate/position_error.h"
+#include "scute/io/output.h"
 
 namespace scute {
 
@@ -46,9 +47,12 @@ struct PositionPlot {
 std::vector<PositionPlot> position_plots(const PositionSet& set,
                                          const std::vector<PositionStage>& stages,
                                          const PositionPlotOptions& options = {});
-/// Writes them into `dir`, made when missing; each file is atomic.
+std::vector<std::string> position_plot_names();
+/// Writes them into `dir`, made when missing; each file is atomic. Error, too, when `replace` does
+/// not cover a file that is there (OutputFile).
 void write_position_plots(const std::string& dir, const PositionSet& set,
                           const std::vector<PositionStage>& stages,
-                          const PositionPlotOptions& options = {});
+                          const PositionPlotOptions& options = {},
+                          Replace replace = Replace::anything);
 
 }  // namespace scute
