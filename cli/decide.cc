@@ -43,6 +43,7 @@ struct DecideRequest {
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
   bool force = false;
   std::optional<ClaimedFile> file;
+  InputFiles files;  ///< read and hashed are one file
 
   void declare(Options& options);
   void check();
@@ -258,11 +259,12 @@ void decide_tables(DecideRequest& request, const Call& call, Output& out) {
         "collect with scute, or leave the flag out",
         request.statistics));
   }
-  PercentileTables tables = read_percentile_tables(request.statistics);
+  PercentileTables tables = read_percentile_tables(request.files.open(request.statistics));
   if (!request.targets.empty()) keep_targets(request.targets, tables);
   if (!request.policy_given) request.policy = "tail";
   Plan plan = plan_from_tables(tables, plan_options(request));
-  plan.meta = make_meta(table_meta(tables, hash_file(request.statistics)), request, call);
+  plan.meta =
+      make_meta(table_meta(tables, request.files.sha256(request.statistics)), request, call);
   write_plan(plan, request);
   if (request.json) return write_answer(plan, tables_summary(plan), tables.buckets, request, out);
   out.write(tables_text(plan, tables) + remarks(plan, 5) + default_text(request) +
@@ -289,7 +291,7 @@ void check_default_rule(const DecideRequest& request, const Call& call, bool buc
 }
 
 void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
-  StatisticsSet statistics = read_statistics(request.statistics);
+  StatisticsSet statistics = read_statistics(request.files.open(request.statistics));
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
   request.regressor = of_regressor(statistics.sites);
@@ -305,7 +307,8 @@ void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   }
   PlanComparison all = compare(statistics, request);
   add_spread_remarks(statistics, all.plan);
-  all.plan.meta = make_meta(plan_meta(statistics, hash_file(request.statistics)), request, call);
+  all.plan.meta =
+      make_meta(plan_meta(statistics, request.files.sha256(request.statistics)), request, call);
   write_plan(all.plan, request);
   if (request.json) return write_answer(all.plan, summary_json(all), buckets, request, out);
   out.write(as_text(all, buckets, request));
@@ -315,7 +318,8 @@ int run(DecideRequest& request, const Call& call, Output& out) {
   plan_options(request);  // wrong usage is found before a file is read
   make_folder(std::filesystem::path(request.out).parent_path().string());
   claim_if_named(request.file, request.out, request.force, {request.statistics});
-  if (holds_percentile_tables(request.statistics)) {
+  if (request.statistics.ends_with(".pt") &&
+      holds_percentile_tables(request.files.open(request.statistics))) {
     decide_tables(request, call, out);
   } else {
     decide_statistics(request, call, out);

@@ -232,7 +232,6 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
 }
 
 int run(CobraCollectRequest& request, const Call&, Output& out) {
-  const InputStamps stamps({request.model, request.pct.images});
   const CobraDescription model = described_cobra(request.model, request.job.quiet);
   check_image_size(request, model);
   use(request.pct, request.collect);
@@ -256,7 +255,6 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
 
   const HoldInterrupts hold;
   write_statistics(file.written(), result.statistics);
-  stamps.check();
   file.publish();
   if (overrides) {
     const Plan plan = default_plan(result.statistics, hash_file(request.pct.stats_out),

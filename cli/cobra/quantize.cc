@@ -143,7 +143,7 @@ MergedPlans get_plan(const CobraQuantizeRequest& request, const CobraDescription
   for (const std::string& path : request.plans) files.push_back(read_plan_file(path));
   MergedPlans out = merge_plans(files, CobraSites(model.config).list());
   if (files.empty() && statistics) {
-    out.plan.meta = plan_meta(*statistics, hash_file(request.statistics));
+    out.plan.meta = plan_meta(*statistics, model.files->sha256(request.statistics));
     out.plan.meta["policy"] = request.rule.name().value_or(std::string(kDefaultPolicy));
     out.plan.meta["bits"] = 8;
     out.plan.meta["symmetric"] = true;
@@ -233,7 +233,9 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   const CobraDescription model = described_cobra(request.model, request.job.quiet);
   request.job.begin();
   std::optional<StatisticsSet> statistics;
-  if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
+  if (!request.statistics.empty()) {
+    statistics = read_statistics(model.files->open(request.statistics));
+  }
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
                                    request.how, request.job.threads);

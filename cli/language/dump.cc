@@ -38,7 +38,7 @@ struct LanguageDumpRequest : DumpRequest {
 
 Tensor read_ids(const LanguageDumpRequest& request, const ModelDescription& model) {
   if (!request.ids.empty()) {
-    Tensor ids = read_npy(request.ids);
+    Tensor ids = read_npy(InputFiles().open(request.ids, true));
     if (ids.dtype() != DType::i32 && ids.dtype() != DType::i64) {
       fail(request.ids, "int32 or int64 token ids", std::string(name_of(ids.dtype())));
     }
@@ -46,7 +46,7 @@ Tensor read_ids(const LanguageDumpRequest& request, const ModelDescription& mode
   }
   const auto tokenizer = load_tokenizer(model, request.tokenizer);
   if (!tokenizer) fail(model.path, "a tokenizer.json (or --tokenizer FILE)", "none");
-  const auto ids = tokenizer->encode(read_text(request.text));
+  const auto ids = tokenizer->encode(InputFiles().text(request.text));
   if (ids.empty()) fail(request.text, "at least one token", "none");
   return Tensor::of<int32_t>({static_cast<int64_t>(ids.size())}, ids);
 }

@@ -104,7 +104,7 @@ Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescr
 /// Says so when a low-bit model was calibrated on the very file it is scored on.
 void warn_of_calibration(const EvalRequest& request, const ModelDescription& model) {
   for (const std::string& file : {request.perplexity, request.last_word}) {
-    if (!file.empty() && calibrated_on(model, hash_file(file))) {
+    if (!file.empty() && calibrated_on(model, request.input.files->sha256(file))) {
       warn(fmt::format("{} was calibrated on {}: its scores there flatter it", model.name, file));
     }
   }

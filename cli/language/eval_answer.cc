@@ -50,7 +50,7 @@ void add_perplexity(const PerplexityResult& result, const ScoreOptions& options,
                     const ScoreWork& work, Answer& answer) {
   const PerplexityOptions& cut = options.windows;
   const auto tokens = static_cast<int64_t>(work.stream.size());
-  const std::string hash = hash_file(options.perplexity),
+  const std::string hash = options.input.files->sha256(options.perplexity),
                     protocol = protocol_of(cut, options.input);
   const auto windows = static_cast<int64_t>(result.windows.size());
   Json& json = answer.json["perplexity"];
@@ -79,7 +79,7 @@ void add_perplexity(const PerplexityResult& result, const ScoreOptions& options,
 }
 
 void add_last_word(const LastWordResult& result, const ScoreOptions& options, Answer& answer) {
-  const std::string hash = hash_file(options.last_word);
+  const std::string hash = options.input.files->sha256(options.last_word);
   const auto total = static_cast<int64_t>(result.items.size());
   const std::string protocol = fmt::format(
       "context = text up to its last space, target = the rest, space included; a hit needs every "

@@ -247,7 +247,7 @@ void GenerateFlags::check() {
 }
 
 std::string GenerateFlags::message() const {
-  if (!prompt) return read_text(prompt_file);
+  if (!prompt) return InputFiles().text(prompt_file);
   return *prompt == "-" ? read_input() : *prompt;
 }
 

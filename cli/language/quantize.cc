@@ -148,7 +148,7 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   PlanOptions options;
   options.policy = request.rule.parsed().value_or(Policy{});
   Plan plan = make_plan(statistics->sites, options);
-  plan.meta = plan_meta(*statistics, hash_file(request.statistics));
+  plan.meta = plan_meta(*statistics, request.calibration.input.files->sha256(request.statistics));
   plan.meta["policy"] = request.rule.name().value_or("auto");
   plan.meta["percentile_alpha"] = options.policy.alpha;
   plan.meta["bits"] = 8;
@@ -273,7 +273,9 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   std::vector<std::string> inputs = request.calibration.data;
   inputs.insert(inputs.end(), {request.model, request.plan, request.statistics, request.hybrid,
                                request.calibration.hessians});
-  FolderWriter folder(request.out, {.sources = inputs, .replace = request.force});
+  FolderWriter folder(
+      request.out,
+      {.sources = inputs, .outputs = {request.save_hessians}, .replace = request.force});
   const ForsakenClaim end(folder.claim());
   std::optional<ClaimedFile> saved;
   claim_if_named(saved, request.save_hessians, request.force, inputs);
@@ -283,7 +285,9 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     request.how.hybrid = read_hybrid(request.hybrid, model.config.layers);
   }
   std::optional<StatisticsSet> statistics;
-  if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
+  if (!request.statistics.empty()) {
+    statistics = read_statistics(request.calibration.input.files->open(request.statistics));
+  }
   const Plan plan = get_plan(request, statistics);
   const std::optional<Hessians> hessians = get_hessians(request, model, saved);
   const StatisticsSet* seen = statistics ? &*statistics : nullptr;

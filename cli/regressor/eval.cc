@@ -253,7 +253,7 @@ int record(const RegressorEvalRequest& request, const RegressorCheckpoint& check
   std::string id;
   const int code = request.log.add(
       [&] {
-        return position_facts(checkpoint, request.how, evaluation, hash_file(checkpoint.path),
+        return position_facts(checkpoint, request.how, evaluation, hash_checkpoint_file(checkpoint),
                               out_dir_beside_log(request));
       },
       call, request.job, seconds, &id);

@@ -32,12 +32,12 @@ std::string canonical_command(const CobraDescription& model, const CobraCollectO
   return o.per_channel ? out + " --per-channel" : out;
 }
 
-Json picture_data(const std::string& folder, const std::vector<std::string>& used) {
+Json picture_data(const std::string& folder, std::span<const PictureReader::Used> used) {
   Json data;
-  for (const std::string& path : used) {
+  for (const auto& [path, hash] : used) {
     Json file;
     file["file"] = std::filesystem::relative(path, folder).string();
-    file["sha256"] = hash_file(path);
+    file["sha256"] = hash;
     data["files"].push_back(std::move(file));
   }
   return data;
@@ -46,8 +46,8 @@ Json picture_data(const std::string& folder, const std::vector<std::string>& use
 }  // namespace
 
 Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOptions& options,
-                           const CobraCollectResult& result, const std::vector<std::string>& used,
-                           const PictureTexts& texts) {
+                           const CobraCollectResult& result,
+                           std::span<const PictureReader::Used> used, const PictureTexts& texts) {
   Json meta;
   meta["tool"] = "scute " SCUTE_VERSION;
   meta["model"] = model.name;
@@ -92,7 +92,7 @@ std::string hash_pictures(const std::string& folder) {
 
 Json text_key(const TextOptions& text) {
   Json out;
-  out["prompts"] = text.prompts.empty() ? Json() : Json(hash_file(text.prompts));
+  out["prompts"] = text.prompts.empty() ? Json() : Json(text.input.files->sha256(text.prompts));
   out["random"] = text.random;
   out["length"] = text.length;
   out["seed"] = static_cast<int64_t>(text.seed);

@@ -13,7 +13,6 @@
 #include "scute/cobra/picture_reader.h"
 #include "scute/evaluate/not_finite.h"
 #include "scute/evaluate/score.h"
-#include "scute/io/file.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
@@ -188,7 +187,7 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
   reader.require_one();
   Sha256 all;
   for (size_t i = 0; i < out.items.size(); ++i) {
-    all.update(fmt::format("{}  {}\n", hash_file(reader.used()[i]), out.items[i].picture));
+    all.update(fmt::format("{}  {}\n", reader.used()[i].sha256, out.items[i].picture));
   }
   out.pictures_sha256 = all.hex();
   return out;

@@ -10,7 +10,6 @@
 #include "scute/base/error.h"
 #include "scute/cobra/folder.h"
 #include "scute/cobra/vision_config.h"
-#include "scute/io/file.h"
 
 namespace scute {
 namespace {
@@ -42,8 +41,8 @@ constexpr const char* kReleasedLanguage = R"({"d_model": 2560, "n_layer": 64, "v
   "ssm_cfg": {}, "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true,
   "pad_vocab_size_multiple": 8})";
 
-Json read_json(const fs::path& file) {
-  return Json::parse(read_text(file.string(), kConfigLimit), file.string());
+Json read_json(const fs::path& file, InputFiles& files) {
+  return Json::parse(files.text(file.string(), kConfigLimit), file.string());
 }
 
 std::string text_of(const Json& object, const char* key, const std::string& where) {
@@ -88,9 +87,9 @@ void read_towers(const Json& model, const std::string& where, CobraDescription& 
     const bool there = fs::exists(file);
     if (!there && architecture == nullptr)
       fail(file.string(), "timm's config.json of this tower", "no such file");
-    const TowerDescription tower = describe_tower(kind, there ? read_json(file) : Json::object(),
-                                                  architecture == nullptr ? "" : architecture,
-                                                  image, there ? file.string() : where);
+    const TowerDescription tower = describe_tower(
+        kind, there ? read_json(file, *out.files) : Json::object(),
+        architecture == nullptr ? "" : architecture, image, there ? file.string() : where);
     out.config.towers.push_back(tower.config);
     out.normalization.push_back(tower.normalization);
   };
@@ -102,7 +101,7 @@ void read_language(const std::string& where, CobraDescription& out) {
   const fs::path folder = fs::path(out.path) / "llm";
   const fs::path file = folder / "config.json";
   if (fs::exists(file)) {
-    out.language = describe_config(read_json(file), file.string());
+    out.language = describe_config(read_json(file, *out.files), file.string());
   } else if (out.language_id.starts_with("mamba-2.8b")) {
     out.language =
         describe_config(Json::parse(kReleasedLanguage, out.language_id), out.language_id);
@@ -112,6 +111,7 @@ void read_language(const std::string& where, CobraDescription& out) {
          fmt::format("no such file, and llm_backbone_id \"{}\" in {}", out.language_id, where));
   }
   out.language.path = folder.string();
+  out.language.files = out.files;
   out.language.name = out.language_id;
   out.config.language = out.language.config;
 }
@@ -153,7 +153,7 @@ CobraDescription describe_cobra(const std::string& folder) {
   CobraDescription out;
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
-  out.json = read_json(file);
+  out.json = read_json(file, *out.files);
   const std::string where = file + ": model";
   if (!has_vision(out.json)) {
     fail(file, "Cobra's config (a \"model\" with a \"vision_backbone_id\")",

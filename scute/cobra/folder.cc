@@ -11,7 +11,6 @@
 #include "scute/cobra/low_bit.h"
 #include "scute/cobra/vision_config.h"
 #include "scute/io/checkpoint.h"
-#include "scute/io/file.h"
 
 namespace scute {
 namespace {
@@ -43,7 +42,7 @@ std::string weights_in(const fs::path& folder) {
 class CobraCheckpoint {
  public:
   explicit CobraCheckpoint(const CobraDescription& model)
-      : path_((fs::path(model.path) / kCheckpoint).string()) {}
+      : path_((fs::path(model.path) / kCheckpoint).string()), files_(model.files) {}
 
   const std::string& path() const { return path_; }
   bool there() const { return fs::exists(path_); }
@@ -70,12 +69,13 @@ class CobraCheckpoint {
 
  private:
   Checkpoint& opened() {
-    if (!opened_) opened_ = open_checkpoint(path_, kKey);
+    if (!opened_) opened_ = open_checkpoint(path_, *files_, kKey);
     return *opened_;
   }
   Weights& tensors() { return opened().weights; }
 
   std::string path_;
+  std::shared_ptr<InputFiles> files_;
   std::optional<Checkpoint> opened_;
 };
 
@@ -96,13 +96,14 @@ Weights read_tower(const CobraDescription& model, const VisionConfig& tower,
          "open_clip_pytorch_model.bin or a .pth with the tower's weights",
          "none");
   }
-  return timm_weights(read_checkpoint(found), tower);
+  return timm_weights(read_checkpoint(found, *model.files), tower);
 }
 
 Weights read_projector(const CobraDescription& model, CobraCheckpoint& checkpoint) {
   const fs::path folder = fs::path(model.path) / "projector";
   const std::string found = weights_in(folder);
-  return found.empty() ? checkpoint.part("projector.", folder.string()) : read_checkpoint(found);
+  return found.empty() ? checkpoint.part("projector.", folder.string())
+                       : read_checkpoint(found, *model.files);
 }
 
 bool same_fill(const CobraDescription& model) {
@@ -133,7 +134,7 @@ std::vector<std::string> cobra_file_remarks(const CobraDescription& model) {
   };
   const auto add_of = [&](const std::string& part) {
     const std::string found = weights_in(fs::path(model.path) / part);
-    if (!found.empty()) add(part, open_checkpoint(found).remarks);
+    if (!found.empty()) add(part, open_checkpoint(found, *model.files).remarks);
   };
   const auto look = [](const auto& at) {
     try {
@@ -152,7 +153,7 @@ std::vector<std::string> cobra_file_remarks(const CobraDescription& model) {
   look([&] { add_of("projector"); });
   look([&] {
     const std::string found = weights_in(model.language.path);
-    if (!found.empty()) return add("llm", language_file_remarks(found));
+    if (!found.empty()) return add("llm", language_file_remarks(found, *model.files));
     Weights own = checkpoint.part(kLanguageNames, model.language.path);
     const std::string sentence = use_plain_names(own);
     if (!sentence.empty()) add("llm", {sentence});
@@ -209,8 +210,8 @@ std::string hash_cobra(const CobraDescription& model) {
   std::ranges::sort(files);
   Sha256 all;
   for (const fs::path& file : files) {
-    all.update(
-        fmt::format("{}  {}\n", hash_file(file.string()), fs::relative(file, root).string()));
+    all.update(fmt::format("{}  {}\n", model.files->sha256(file.string()),
+                           fs::relative(file, root).string()));
   }
   return all.hex();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,8 @@ struct CobraDescription {
   bool low_bit = false;                           ///< written by quantize
   std::map<std::string, std::pair<float, float>> ranges;  ///< of a low-bit model: what is clipped
   std::vector<std::string> remarks;  ///< what is unusual about weight files, "PART: …" each
+  /// Opens each of its files once (ModelDescription::files); `language` has the same.
+  std::shared_ptr<InputFiles> files = std::make_shared<InputFiles>();
 };
 
 /// Reads config.json, vision/*/config.json and llm/config.json; what the released models leave

@@ -60,8 +60,9 @@ bool in_bucket(std::string_view name, std::string_view bucket) {
          (name.size() == bucket.size() || name[bucket.size()] == '.' || name[bucket.size()] == ':');
 }
 
-void read_part(const std::string& folder, const std::string& prefix, Weights& to) {
-  Weights weights = read_checkpoint(folder);
+void read_part(const std::string& folder, const std::string& prefix, InputFiles& files,
+               Weights& to) {
+  Weights weights = read_checkpoint(folder, files);
   for (const std::string& name : weights.names()) to.add(prefix + name, weights.take(name));
 }
 
@@ -114,9 +115,9 @@ CobraLowBitFiles read_cobra_low_bit_files(const std::string& folder) {
   parts.has_scheme = true;
   for (const VisionConfig& tower : model.config.towers) {
     const std::string part = folder + "/" + stored_place(model.config, tower.bucket + ".").folder;
-    read_part(part, tower.bucket + ".", parts.tensors);
+    read_part(part, tower.bucket + ".", *model.files, parts.tensors);
   }
-  read_part(folder + "/projector", "", parts.tensors);
+  read_part(folder + "/projector", "", *model.files, parts.tensors);
   parts.scales = find_cobra_scales(model.config, parts.tensors);
   parts.clips = model.ranges;
   read_records(parts);

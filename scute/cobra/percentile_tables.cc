@@ -312,16 +312,24 @@ PercentileTables percentile_tables_of(const TorchValue& root, const std::string&
   return out;
 }
 
-bool holds_percentile_tables(const std::string& path) {
-  if (!path.ends_with(".pt")) return false;
-  const TorchValue root = read_torch(path);
+bool holds_percentile_tables(const InputFile& file) {
+  if (!file.path().ends_with(".pt")) return false;
+  const TorchValue root = read_torch(file);
   const TorchValue* meta = root.find("meta");
   const TorchValue* format = meta == nullptr ? nullptr : meta->find("format");
   return format == nullptr;
 }
 
+bool holds_percentile_tables(const std::string& path) {
+  return path.ends_with(".pt") && holds_percentile_tables(InputFile(path));
+}
+
 PercentileTables read_percentile_tables(const std::string& path) {
-  return percentile_tables_of(read_torch(path), path);
+  return read_percentile_tables(InputFile(path));
+}
+
+PercentileTables read_percentile_tables(const InputFile& file) {
+  return percentile_tables_of(read_torch(file), file.path());
 }
 
 PercentileTable table_of(const Statistic& statistic) {

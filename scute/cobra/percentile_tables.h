@@ -41,6 +41,7 @@ struct PercentileTables {
 
 /// Whether a .pt file is one that plan_from_tables() is for: not of scute's own format. False for
 /// other endings.
+bool holds_percentile_tables(const InputFile& file);
 bool holds_percentile_tables(const std::string& path);
 
 /// Accepts {"config", "targets", "observers": {bucket: {"mode", "target", "module", "numel", "min",
@@ -50,6 +51,7 @@ bool holds_percentile_tables(const std::string& path);
 /// Error "FILE: BUCKET: KEY: expected …, found …" with the remedy: keys missing, types, min or max
 /// not finite, min above max, a negative numel, no percentile, two values for one, values that fall
 /// as percentiles rise, unknown buckets.
+PercentileTables read_percentile_tables(const InputFile& file);
 PercentileTables read_percentile_tables(const std::string& path);
 /// The same of what such a file holds.
 PercentileTables percentile_tables_of(const TorchValue& root, const std::string& where);

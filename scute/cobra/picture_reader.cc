@@ -17,13 +17,15 @@ std::vector<PictureReader::Loaded> PictureReader::next(int64_t count, const Thre
   while (std::ssize(out) < count && not_read() > 0) {
     const int64_t piece = std::min(count - std::ssize(out), not_read());
     std::vector<Loaded> read(static_cast<size_t>(piece));
-    std::vector<std::string> problems(static_cast<size_t>(piece));
+    std::vector<std::string> problems(static_cast<size_t>(piece)), hashes(problems);
     threads.for_each(piece, [&](int64_t i, int) {
       Loaded& one = read[static_cast<size_t>(i)];
       one.number = next_ + i;
       one.path = paths_[static_cast<size_t>(one.number)];
       try {
-        one.pixels = tower_pixels(model_, read_picture(one.path));
+        const InputFile file(one.path);
+        one.pixels = tower_pixels(model_, read_picture(file));
+        hashes[static_cast<size_t>(i)] = file.sha256();
       } catch (const Error& error) {
         problems[static_cast<size_t>(i)] = error.what();
       }
@@ -33,7 +35,7 @@ std::vector<PictureReader::Loaded> PictureReader::next(int64_t count, const Thre
         corrupt_.push_back(problems[i]);
         continue;
       }
-      used_.push_back(read[i].path);
+      used_.push_back({read[i].path, hashes[i]});
       out.push_back(std::move(read[i]));
     }
     next_ += piece;

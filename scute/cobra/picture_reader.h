@@ -19,6 +19,10 @@ class PictureReader {
     std::vector<Tensor> pixels;  ///< as tower_pixels()
   };
 
+  struct Used {
+    std::string path, sha256;  ///< of the bytes that were decoded
+  };
+
   /// Error when the folder has no picture. `model` must live as long as this.
   PictureReader(const CobraDescription& model, const std::string& folder);
 
@@ -33,7 +37,7 @@ class PictureReader {
   int64_t listed() const { return std::ssize(paths_); }
   /// Not looked at, or forgotten.
   int64_t left() const { return std::ssize(paths_) - next_ + forgotten_; }
-  const std::vector<std::string>& used() const { return used_; }        ///< paths
+  const std::vector<Used>& used() const { return used_; }
   const std::vector<std::string>& corrupt() const { return corrupt_; }  ///< path and reason
   /// Error when none could be read.
   void require_one() const;
@@ -41,7 +45,8 @@ class PictureReader {
  private:
   const CobraDescription& model_;
   std::string folder_;
-  std::vector<std::string> paths_, used_, corrupt_;
+  std::vector<std::string> paths_, corrupt_;
+  std::vector<Used> used_;
   int64_t next_ = 0, forgotten_ = 0;
 };
 

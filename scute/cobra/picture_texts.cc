@@ -9,7 +9,6 @@
 #include "scute/base/random.h"
 #include "scute/cobra/generate.h"
 #include "scute/data/documents.h"
-#include "scute/io/file.h"
 
 namespace scute {
 namespace {
@@ -66,7 +65,7 @@ PictureTexts::PictureTexts(const CobraDescription& model, const TextOptions& opt
     }
     origin_["source"] = "file";
     origin_["file"] = std::filesystem::path(options.prompts).filename().string();
-    origin_["sha256"] = hash_file(options.prompts);
+    origin_["sha256"] = options.input.files->sha256(options.prompts);
     origin_["rows"] = std::ssize(rows_);
     if (options.input.special_tokens) origin_["special_tokens"] = true;
     if (bad_lines_.count > 0) origin_["bad_lines"] = bad_lines_.count;

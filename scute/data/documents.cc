@@ -9,7 +9,7 @@
 #include "scute/base/json.h"
 #include "scute/data/id_files.h"
 #include "scute/data/json_lines.h"
-#include "scute/io/file.h"
+#include "scute/io/npy.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
@@ -53,7 +53,7 @@ Document document_of(const Json& object, const std::string& at) {
 
 std::vector<Document> read_id_documents(const std::string& file, const TextInput& input) {
   std::vector<Document> documents;
-  for (auto& ids : read_id_rows(file, input.raw_ids)) {
+  for (auto& ids : read_id_rows(input.files->open(file, true), input.raw_ids)) {
     documents.push_back({.text = {},
                          .ids = std::move(ids),
                          .file = file,
@@ -64,8 +64,27 @@ std::vector<Document> read_id_documents(const std::string& file, const TextInput
 
 enum class Format { lines, txt, ids };
 
+/// Of what has no name to tell: ids when it begins as a .npy or --raw-ids says so, objects when it
+/// begins with one or with an array of them, else text.
+Format format_of_stream(const std::string& file, const TextInput& input) {
+  const InputFile stream = input.files->open(file, true);
+  if (input.raw_ids || is_npy(stream)) return Format::ids;
+  const auto whole = stream.bytes(0, stream.size());
+  std::string_view text(reinterpret_cast<const char*>(whole.get()),
+                        static_cast<size_t>(stream.size()));
+  const auto begins = [&](std::string_view with) {
+    text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+    const bool found = text.starts_with(with);
+    if (found) text.remove_prefix(with.size());
+    return found;
+  };
+  begins("\xEF\xBB\xBF");
+  return begins("{") || (begins("[") && begins("{")) ? Format::lines : Format::txt;
+}
+
 Format format_of(const std::string& file, const TextInput& input) {
   constexpr std::string_view kAccepted = ".jsonl, .txt or .npy";
+  if (is_nameless(file)) return format_of_stream(file, input);
   std::string extension = std::filesystem::path(file).extension().string();
   for (char& c : extension) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -100,9 +119,9 @@ std::vector<Document> documents_of(const std::string& file, const TextInput& inp
     case Format::ids:
       return read_id_documents(file, input);
     case Format::lines:
-      return parse_jsonl(read_text(file), file, input, &bad);
+      return parse_jsonl(input.files->text(file), file, input, &bad);
     default:
-      return parse_txt(read_text(file), file);
+      return parse_txt(input.files->text(file), file);
   }
 }
 
@@ -192,7 +211,7 @@ std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* token
   check_raw_ids({file}, input);
   BadLines left_out;
   const std::vector<int32_t> ids = format_of(file, input) == Format::txt
-                                       ? encode(read_text(file), tokenizer, file)
+                                       ? encode(input.files->text(file), tokenizer, file)
                                        : join(documents_of(file, input, left_out), tokenizer, file);
   if (ids.empty()) fail(file, "at least one token", "none");
   if (bad != nullptr) bad->add(left_out);

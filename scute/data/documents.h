@@ -25,7 +25,8 @@ struct Document {
 /// document); with input.raw_ids also .bin, one document. Error naming file and line on anything
 /// else, on ids below 0, and when there is no document at all; bad lines are counted in `bad`
 /// instead when the input says so. Empty documents are kept. A packed file (.gz, .zst, …) is
-/// refused with the command that unpacks it.
+/// refused with the command that unpacks it. Standard input and other pipes without a name
+/// (InputFiles) may hold any of these: what they begin with tells.
 std::vector<Document> read_documents(const std::vector<std::string>& files,
                                      const TextInput& input = {}, BadLines* bad = nullptr);
 

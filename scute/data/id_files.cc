@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "scute/base/error.h"
-#include "scute/io/file.h"
 #include "scute/io/npy.h"
 
 namespace scute {
@@ -60,8 +59,9 @@ std::vector<int32_t> raw_values(std::string_view bytes, const std::string& file)
   return checked_ids(values.data(), static_cast<int64_t>(values.size()), file);
 }
 
-std::vector<int32_t> read_raw(const std::string& file, RawIds raw) {
-  const std::string bytes = read_text(file);
+std::vector<int32_t> read_raw(const InputFile& input, RawIds raw) {
+  const std::string bytes = input.text();
+  const std::string& file = input.path();
   switch (raw) {
     case RawIds::u16:
       return raw_values<uint16_t>(bytes, file);
@@ -76,14 +76,15 @@ std::vector<int32_t> read_raw(const std::string& file, RawIds raw) {
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> read_id_rows(const std::string& file, std::optional<RawIds> raw) {
-  const bool header = is_npy(file);
+std::vector<std::vector<int32_t>> read_id_rows(const InputFile& input, std::optional<RawIds> raw) {
+  const std::string& file = input.path();
+  const bool header = is_npy(input);
   if (raw && header) fail(file, "ids without a header for --raw-ids", "a .npy file");
-  if (raw) return {read_raw(file, *raw)};
+  if (raw) return {read_raw(input, *raw)};
   if (!header) {
     fail(file, "a .npy file", "no .npy header: np.save it, or --raw-ids u16 (or u32, i32, i64)");
   }
-  const Tensor tensor = read_npy(file);
+  const Tensor tensor = read_npy(input);
   if (tensor.rank() != 1 && tensor.rank() != 2) {
     fail(file, "one or two dimensions", "shape " + to_string(tensor.shape()));
   }

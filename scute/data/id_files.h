@@ -13,7 +13,7 @@ namespace scute {
 /// `raw`, of a file that is nothing but ids: one row. Error naming file, row and position on ids
 /// that are none, on a file without a header when `raw` is empty, and on one with a header when it
 /// is not.
-std::vector<std::vector<int32_t>> read_id_rows(const std::string& file,
+std::vector<std::vector<int32_t>> read_id_rows(const InputFile& input,
                                                std::optional<RawIds> raw = std::nullopt);
 
 }  // namespace scute

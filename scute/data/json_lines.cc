@@ -38,6 +38,7 @@ std::string_view without_mark(std::string_view bytes, std::string_view file) {
 }
 
 bool is_json_name(std::string_view file) {
+  if (is_nameless(file)) return true;
   constexpr std::string_view kEnding = ".json";
   return file.size() >= kEnding.size() &&
          std::ranges::equal(file.substr(file.size() - kEnding.size()), kEnding, [](char a, char b) {

@@ -22,7 +22,7 @@ void for_each_object(std::string_view bytes, std::string_view file,
                      std::span<const std::string_view> wanted, bool may_be_array,
                      const TextInput& input, BadLines& bad, const JsonObjectReader& read);
 
-/// Whether a file's name ends in ".json", in any case: it may hold an array.
+/// Whether a file may hold an array: its name ends in ".json", in any case, or it has none.
 bool is_json_name(std::string_view file);
 
 /// The token ids of an array; Error naming `at` and the position of what is none.

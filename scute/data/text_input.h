@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "scute/io/input.h"
 
 namespace scute {
 
@@ -20,6 +23,8 @@ struct TextInput {
   bool special_tokens = false;                   ///< those that the tokenizer puts around a text
   bool skip_bad_lines = false;                   ///< count them and go on, instead of an Error
   std::optional<RawIds> raw_ids = std::nullopt;  ///< for files without a header
+  /// Where texts and ids are read, and hashed; copies read the same files.
+  std::shared_ptr<InputFiles> files = std::make_shared<InputFiles>();
 
   /// The flags that say so, each with a blank before it; "" for what is usual. Without the
   /// tokenizer, which has a hash of its own.

@@ -18,18 +18,24 @@ constexpr const char* kKey = "collection";
 
 }  // namespace
 
+std::vector<std::string> written_beside(const std::string& log) {
+  const fs::path folder = fs::path(log).parent_path();
+  return {(folder / "statistics").string(), (folder / "items").string()};
+}
+
 /// False when there is none, or none that this scute stored under this key.
 bool KeptStatistics::read_stored(const std::string& path, std::vector<std::string>& warnings) {
   std::error_code unreadable;
   if (!fs::exists(path, unreadable)) return false;
   try {
-    StatisticsSet stored = read_statistics(path);
+    const InputFile input(path);
+    StatisticsSet stored = read_statistics(input);
     const Json* name = stored.meta.find(kKey);
     if (name == nullptr || *name != Json(key)) {
       fail(path, "statistics stored under this name", "others");
     }
     set = std::move(stored);
-    sha256 = hash_file(path);
+    sha256 = input.sha256();
     return true;
   } catch (const Error& error) {
     warnings.push_back(fmt::format("{}; measured again", error.what()));

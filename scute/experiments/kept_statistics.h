@@ -11,6 +11,9 @@
 
 namespace scute {
 
+/// The folders beside a log that experiments write into: what is there is no input of theirs.
+std::vector<std::string> written_beside(const std::string& log);
+
 struct KeptStatistics {
   std::filesystem::path folder;      ///< of the log
   std::string key;                   ///< of the collection: SHA-256

@@ -24,11 +24,10 @@ struct CobraSubjectState {
   CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given);
 
   bool measure(std::vector<std::string>& warnings);
-  void check_pictures() const;
 
   CobraSubjectOptions options;
   RunHow how;
-  InputStamps stamps;  ///< of model and tokenizer
+  InputStamps stamps;  ///< of all that is read
   CobraDescription description;
   std::string model_sha256, tokenizer_sha256, pictures_sha256;
   KeptStatistics kept;  ///< under cobra_collection_key()
@@ -37,7 +36,9 @@ struct CobraSubjectState {
 CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given)
     : options(std::move(options_given)),
       how(std::move(how_given)),
-      stamps({options.model, options.collect.text.input.tokenizer}) {
+      stamps({options.model, options.collect.text.input.tokenizer, options.collect.images,
+              options.collect.text.prompts},
+             written_beside(options.log)) {
   description = describe_cobra(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");
@@ -49,19 +50,12 @@ CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow h
   kept.key = cobra_collection_key(model_sha256, tokenizer_sha256, pictures_sha256, options.collect);
 }
 
-/// A picture that changes while it is read would be recorded under a hash that is not its own.
-void CobraSubjectState::check_pictures() const {
-  if (hash_pictures(options.collect.images) == pictures_sha256) return;
-  fail(options.collect.images, "the same pictures from the beginning to the end",
-       "they were changed");
-}
-
 bool CobraSubjectState::measure(std::vector<std::string>& warnings) {
   const auto pass = [this, &warnings] {
     CobraCollectResult measured =
         collect_cobra(description, options.collect,
                       {.threads = how.threads, .progress = how.progress_of(Step::collect)});
-    check_pictures();
+    stamps.check();
     // A text may be too short for states along the way.
     std::erase_if(measured.silent_sites,
                   [](const std::string& site) { return site.ends_with(":steps"); });
@@ -207,7 +201,7 @@ void CobraTrial::score(const LowBitCobra& low) {
       compare_cobra(low.description, build_cobra(low, setting_.execution, kAll), against,
                     load_cobra(against, setting_.execution, kAll), options);
   out_.not_finite = comparison.not_finite();
-  subject_.check_pictures();
+  subject_.stamps.check();
   for (const std::string& problem : comparison.corrupt) {
     out_.warnings.push_back("passed over " + problem);
   }

@@ -1,15 +1,14 @@
 #include "scute/experiments/run_record_language.h"
 
 #include "scute/experiments/run_record.h"
-#include "scute/io/file.h"
 
 namespace scute {
 
 EvaluationFacts language_facts(const ModelDescription& model, const Scores& scores,
                                const ScoreWork& work, const ScoreOptions& options,
                                const Execution& execution) {
-  const auto hash_of = [](const std::string& file) {
-    return file.empty() ? std::string() : hash_file(file);
+  const auto hash_of = [&](const std::string& file) {
+    return file.empty() ? std::string() : options.input.files->sha256(file);
   };
   const ScoredFiles files{hash_of(options.perplexity), hash_of(options.last_word),
                           hash_tokenizer(model, options.input.tokenizer)};

@@ -17,21 +17,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string hash_or_empty(const std::string& file) { return file.empty() ? "" : hash_file(file); }
-
-ScoredFiles hashes_of(const ScoreOptions& score) {
-  return {hash_or_empty(score.perplexity), hash_or_empty(score.last_word), ""};
-}
-
-std::vector<std::string> hashes_of(const std::vector<std::string>& files) {
-  std::vector<std::string> out;
-  for (const std::string& file : files) out.push_back(hash_file(file));
+/// All that is read, of a subject's model and of what it is measured and scored on.
+std::vector<std::string> inputs_of(const SubjectOptions& options) {
+  std::vector<std::string> out = options.collect.data;
+  out.insert(out.end(), {options.model, options.collect.input.tokenizer, options.score.perplexity,
+                         options.score.last_word});
   return out;
 }
 
-/// A file that changes while it is read would be recorded under a hash that is not its own.
-void check_unchanged(const std::string& file, const std::string& before, const std::string& after) {
-  if (before != after) fail(file, "the same bytes from the beginning to the end", "it was changed");
+ScoredFiles hashes_of(const ScoreOptions& score) {
+  const auto hash = [&](const std::string& file) {
+    return file.empty() ? std::string() : score.input.files->sha256(file);
+  };
+  return {hash(score.perplexity), hash(score.last_word), ""};
 }
 
 }  // namespace
@@ -39,7 +37,7 @@ void check_unchanged(const std::string& file, const std::string& before, const s
 SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
     : options(std::move(options_given)),
       how(std::move(how_given)),
-      stamps({options.model, options.collect.input.tokenizer}) {
+      stamps(inputs_of(options), written_beside(options.log)) {
   description = describe_model(options.model);
   if (description.low_bit) {
     fail(options.model, "a float model to quantize", "one that is quantized already");
@@ -47,10 +45,9 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   kept.folder = fs::path(options.log).parent_path();
   scored_sha256 = hashes_of(options.score);
   work = read_score_work(description, options.score);
-  const ScoredFiles after = hashes_of(options.score);
-  check_unchanged(options.score.perplexity, scored_sha256.perplexity, after.perplexity);
-  check_unchanged(options.score.last_word, scored_sha256.last_word, after.last_word);
-  data_sha256 = hashes_of(options.collect.data);
+  for (const std::string& file : options.collect.data) {
+    data_sha256.push_back(options.collect.input.files->sha256(file));
+  }
   model_sha256 = hash_model(description);
   tokenizer_sha256 = hash_tokenizer(description, options.collect.input.tokenizer);
   scored_sha256.tokenizer = tokenizer_sha256;
@@ -70,12 +67,7 @@ bool SubjectState::measure(std::vector<std::string>& warnings) {
     CollectResult result = collect(description, options.collect,
                                    {.threads = how.threads, .progress = progress(Step::collect)});
     if (result.bad_lines.count > 0) warnings.push_back(result.bad_lines.summary());
-    StatisticsSet measured = std::move(result.statistics);
-    const std::vector<std::string> after = hashes_of(options.collect.data);
-    for (size_t i = 0; i < after.size(); ++i) {
-      check_unchanged(options.collect.data[i], data_sha256[i], after[i]);
-    }
-    return measured;
+    return std::move(result.statistics);
   };
   const bool reused = kept.measure(pass, warnings);
   require_finite(list_sites(description), *kept.set);

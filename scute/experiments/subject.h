@@ -25,7 +25,7 @@ struct SubjectState {
 
   SubjectOptions options;
   RunHow how;
-  InputStamps stamps;  ///< of model and tokenizer
+  InputStamps stamps;  ///< of all that is read
   ModelDescription description;
   std::string model_sha256, tokenizer_sha256;
   std::vector<std::string> data_sha256;  ///< of options.collect.data

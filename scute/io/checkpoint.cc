@@ -58,8 +58,9 @@ const std::pair<std::string, TorchValue>* wrapped(const TorchValue::Dict& dict) 
   return nullptr;
 }
 
-TorchTensors read_torch_tensors(const std::string& path) {
-  const TorchValue root = read_torch(path);
+TorchTensors read_torch_tensors(const InputFile& file) {
+  const std::string& path = file.path();
+  const TorchValue root = read_torch(file);
   const auto* dict = std::get_if<TorchValue::Dict>(&root.value);
   if (dict == nullptr) fail(path, "a dictionary of tensors", "another value");
   TorchTensors out;
@@ -136,7 +137,8 @@ bool holds_checkpoint(const std::string& folder) {
   }
 }
 
-Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key) {
+Checkpoint open_checkpoint(const std::string& folder, InputFiles& files,
+                           std::string_view usual_key) {
   const CheckpointListing listing = list_checkpoint(folder);
   Checkpoint out{Weights(folder), {}};
   if (!listing.remark.empty()) out.remarks.push_back(listing.remark);
@@ -145,9 +147,9 @@ Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key
   for (const std::string& path : listing.files) {
     std::vector<NamedTensor> tensors;
     if (path.ends_with(".safetensors")) {
-      tensors = read_safetensors(path).tensors;
+      tensors = read_safetensors(files.open(path)).tensors;
     } else {
-      TorchTensors read = read_torch_tensors(path);
+      TorchTensors read = read_torch_tensors(files.open(path));
       tensors = std::move(read.tensors);
       key = std::move(read.key);
     }
@@ -167,7 +169,19 @@ Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key
   return out;
 }
 
-Weights read_checkpoint(const std::string& folder) { return open_checkpoint(folder).weights; }
+Checkpoint open_checkpoint(const std::string& folder) {
+  InputFiles files;
+  return open_checkpoint(folder, files);
+}
+
+Weights read_checkpoint(const std::string& folder, InputFiles& files) {
+  return open_checkpoint(folder, files).weights;
+}
+
+Weights read_checkpoint(const std::string& folder) {
+  InputFiles files;
+  return read_checkpoint(folder, files);
+}
 
 std::string wrapper_prefix(std::span<const std::string> names) {
   std::string out;

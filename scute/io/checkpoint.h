@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/io/input.h"
 #include "scute/io/torch_zip.h"
 #include "scute/tensor/weights.h"
 
@@ -31,8 +32,11 @@ struct Checkpoint {
 /// dictionaries in it are flattened, names joined by dots. What wrappers put before every name is
 /// dropped (wrapper_prefix).
 /// `usual_key`: under which the weights are expected, without a remark.
-Checkpoint open_checkpoint(const std::string& folder, std::string_view usual_key = "");
+Checkpoint open_checkpoint(const std::string& folder, InputFiles& files,
+                           std::string_view usual_key = "");
+Checkpoint open_checkpoint(const std::string& folder);
 /// The same without remarks.
+Weights read_checkpoint(const std::string& folder, InputFiles& files);
 Weights read_checkpoint(const std::string& folder);
 
 /// "module.", "_orig_mod.", "model." or several of them: what DataParallel, torch.compile and

@@ -9,10 +9,15 @@
 #include <cerrno>
 #include <filesystem>
 #include <new>
+#include <span>
 #include <system_error>
+#include <utility>
 
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
+#include "scute/base/hash.h"
+#include "scute/io/file.h"
+#include "scute/io/posix.h"
 
 namespace scute {
 namespace {
@@ -23,6 +28,16 @@ constexpr int64_t kSmall = int64_t{64} << 20;
 
 [[noreturn]] void refuse_change(const std::string& path) {
   fail(path, "the same file from beginning to end", "that it was changed while it was read");
+}
+
+/// Bytes read at `offset`, 0 at the end of the file.
+size_t read_at(const Descriptor& file, std::span<std::byte> into, size_t offset,
+               const std::string& path) {
+  for (;;) {
+    const ssize_t count = ::pread(file.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno != EINTR) fail_system(path, "a readable file", errno);
+  }
 }
 
 bool same_state(const struct stat& a, const struct stat& b) {
@@ -40,39 +55,145 @@ std::shared_ptr<const std::byte> read_all(const Descriptor& file, const struct s
       [](std::byte* memory) { ::operator delete(memory, kAlignment); });
   size_t done = 0;
   while (done < size) {
-    const ssize_t count =
-        ::pread(file.get(), out.get() + done, size - done, static_cast<off_t>(done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_system(path, "a readable file", errno);
+    const size_t count = read_at(file, {out.get() + done, size - done}, done, path);
     if (count == 0) refuse_change(path);
-    done += static_cast<size_t>(count);
+    done += count;
   }
   if (!same_state(status_of(file, path), before)) refuse_change(path);
   return out;
 }
 
+/// The bytes of a stream, which comes once.
+std::shared_ptr<const std::byte> kept(std::string text) {
+  const auto owner = std::make_shared<const std::string>(std::move(text));
+  return {owner, reinterpret_cast<const std::byte*>(owner->data())};
+}
+
+/// Whether opening it again would give other bytes than the first time, or none.
+bool is_stream(const std::string& path) {
+  struct stat status {};
+  return is_standard_input(path) ? ::fstat(STDIN_FILENO, &status) == 0 && !S_ISREG(status.st_mode)
+                                 : ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) &&
+                                       !S_ISDIR(status.st_mode);
+}
+
 }  // namespace
 
-InputFile::InputFile(const std::string& path)
-    : path_(path), file_(std::make_shared<const Descriptor>(open_regular(path).first)) {
-  const struct stat status = status_of(*file_, path_);
-  size_ = status.st_size;
-  if (size_ <= kSmall) memory_ = read_all(*file_, status, path_);
-}
+struct InputFile::Opened {
+  explicit Opened(const std::string& name)
+      : path(name),
+        file(open_regular(is_standard_input(name) ? "/dev/stdin" : name).first),
+        before(status_of(file, path)) {}
+  Opened(const std::string& name, std::string stream) : path(name) {
+    before.st_size = static_cast<off_t>(stream.size());
+    stream_bytes = kept(std::move(stream));
+  }
+
+  /// Null of a large file.
+  std::shared_ptr<const std::byte> memory() {
+    if (stream_bytes) return stream_bytes;
+    if (before.st_size > kSmall) {
+      if (!same_state(status_of(file, path), before)) refuse_change(path);
+      return nullptr;
+    }
+    const std::lock_guard lock(mutex);
+    auto out = small.lock();
+    if (!out) small = out = read_all(file, before, path);
+    return out;
+  }
+
+  std::string hash(const std::byte* whole) {
+    const std::lock_guard lock(mutex);
+    if (!sha256.empty()) return sha256;
+    Sha256 hash;
+    const auto size = static_cast<size_t>(before.st_size);
+    if (whole != nullptr) {
+      hash.update(std::span(whole, size));
+    } else {
+      std::vector<std::byte> buffer(size_t{1} << 20);
+      for (size_t done = 0; done < size;) {
+        const size_t count = read_at(
+            file, std::span(buffer).first(std::min(buffer.size(), size - done)), done, path);
+        if (count == 0) refuse_change(path);
+        hash.update(std::span(buffer).first(count));
+        done += count;
+      }
+      if (!same_state(status_of(file, path), before)) refuse_change(path);
+    }
+    return sha256 = hash.hex();
+  }
+
+  std::string path;
+  Descriptor file;
+  struct stat before {};
+  std::mutex mutex;  ///< of what follows
+  std::weak_ptr<const std::byte> small;
+  std::string sha256;
+  std::shared_ptr<const std::byte> stream_bytes;
+};
+
+InputFile::InputFile(const std::string& path) : InputFile(std::make_shared<Opened>(path)) {}
+
+InputFile::InputFile(std::shared_ptr<Opened> opened)
+    : opened_(std::move(opened)), memory_(opened_->memory()) {}
+
+const std::string& InputFile::path() const { return opened_->path; }
+
+int64_t InputFile::size() const { return opened_->before.st_size; }
 
 std::shared_ptr<const std::byte> InputFile::bytes(int64_t offset, int64_t size) const {
-  if (offset < 0 || size < 0 || offset > size_ || size > size_ - offset) {
-    fail(path_, fmt::format("bytes {} to {}", offset, checked_add(offset, size, path_)),
-         fmt::format("{} bytes", size_));
+  const int64_t all = this->size();
+  if (offset < 0 || size < 0 || offset > all || size > all - offset) {
+    fail(path(), fmt::format("bytes {} to {}", offset, checked_add(offset, size, path())),
+         fmt::format("{} bytes", all));
   }
   if (memory_) return {memory_, memory_.get() + offset};
-  if (status_of(*file_, path_).st_size != size_) refuse_change(path_);
-  return map_part(*file_, path_, offset, size);
+  if (status_of(opened_->file, path()).st_size != all) refuse_change(path());
+  return map_part(opened_->file, path(), offset, size);
 }
 
-InputStamps::InputStamps(const std::vector<std::string>& paths) {
+std::string InputFile::text(int64_t limit) const {
+  if (size() > limit) fail(path(), fmt::format("at most {} bytes", limit), "a larger file");
+  const auto whole = bytes(0, size());
+  return {reinterpret_cast<const char*>(whole.get()), static_cast<size_t>(size())};
+}
+
+std::string InputFile::sha256() const { return opened_->hash(memory_.get()); }
+
+InputFile InputFiles::open(const std::string& path, bool streams) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<InputFile::Opened>& found = opened_[path];
+  if (!found && streams && is_stream(path)) {
+    found = std::make_shared<InputFile::Opened>(
+        path, read_text(is_standard_input(path) ? "/dev/stdin" : path));
+  }
+  if (!found) found = std::make_shared<InputFile::Opened>(path);
+  return InputFile(found);
+}
+
+std::string InputFiles::text(const std::string& path, int64_t limit) {
+  return open(path, true).text(limit);
+}
+
+std::string InputFiles::sha256(const std::string& path) { return open(path, true).sha256(); }
+
+bool is_standard_input(std::string_view path) { return path == "-" || path == "/dev/stdin"; }
+
+bool is_nameless(std::string_view path) {
+  return is_standard_input(path) || path.starts_with("/dev/fd/");
+}
+
+InputStamps::InputStamps(const std::vector<std::string>& paths,
+                         const std::vector<std::string>& outputs) {
   for (const std::string& path : paths) {
     if (!path.empty()) add(path);
+  }
+  if (outputs.empty()) return;
+  for (const auto& written : InputStamps(outputs).stamps_) {
+    std::erase_if(stamps_, [&](const auto& stamp) {
+      return stamp.second.device == written.second.device &&
+             stamp.second.inode == written.second.inode;
+    });
   }
 }
 

@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
+
+#include "scute/base/hash.h"
+#include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/testing.h"
@@ -62,6 +67,78 @@ TEST(InputFile, RefusesWhatIsNoFileAtOnce) {
   put(folder / "a", "abc");
   EXPECT_THAT(error_of([&] { const auto beyond = InputFile(folder / "a").bytes(2, 2); }),
               HasSubstr("3 bytes"));
+}
+
+TEST(InputFiles, AreOpenedOnceWhateverHasTheNameLater) {
+  const Folder folder;
+  put(folder / "a", "a");
+  put(folder / "b", "b");
+  // Sparse, and large enough to be mapped part by part.
+  for (const char* name : {"large", "other"}) {
+    put(folder / name, name);
+    fs::resize_file(folder / name, uintmax_t{65} << 20);
+  }
+  const std::string small_hash = hash_file(folder / "a"), large_hash = hash_file(folder / "large");
+  InputFiles files;
+  EXPECT_EQ(first_of(files.open(folder / "a")), 'a');  // and given back
+  EXPECT_EQ(first_of(files.open(folder / "large")), 'l');
+  fs::rename(folder / "b", folder / "a");
+  fs::rename(folder / "other", folder / "large");
+  EXPECT_EQ(files.text(folder / "a"), "a");
+  EXPECT_EQ(files.sha256(folder / "a"), small_hash);
+  EXPECT_EQ(first_of(files.open(folder / "large")), 'l');
+  EXPECT_EQ(files.sha256(folder / "large"), large_hash);
+  EXPECT_EQ(InputFile(folder / "a").sha256(), hash_file(folder / "a"));
+}
+
+TEST(InputFiles, ThatAreChangedInPlaceAreRefused) {
+  const Folder folder;
+  put(folder / "a", "a");
+  put(folder / "large", "x");
+  fs::resize_file(folder / "large", uintmax_t{65} << 20);
+  InputFiles files;
+  for (const char* name : {"a", "large"}) {
+    files.open(folder / name);
+    fs::last_write_time(folder / name, fs::file_time_type::clock::now() - std::chrono::hours(1));
+    EXPECT_THAT(error_of([&] { files.open(folder / name); }),
+                HasSubstr("changed while it was read"));
+  }
+  const InputFile large(folder / "large");
+  fs::last_write_time(folder / "large", fs::file_time_type::clock::now());
+  EXPECT_THAT(error_of([&] { large.sha256(); }), HasSubstr("changed while it was read"));
+}
+
+TEST(InputFiles, KeepWhatComesOnce) {
+  int ends[2] = {};
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], "once", 4), 4);
+  ::close(ends[1]);
+  const std::string name = "/dev/fd/" + std::to_string(ends[0]);
+  InputFiles files;
+  EXPECT_NE(error_of([&] { files.open(name); }), "");  // who wants a stream says so
+  EXPECT_EQ(files.text(name), "once");
+  EXPECT_EQ(files.text(name), "once");
+  EXPECT_EQ(files.sha256(name), sha256("once"));
+  EXPECT_NE(error_of([&] { files.text(name, 3); }), "");
+  ::close(ends[0]);
+  const Folder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { files.text(folder / "pipe"); }), HasSubstr("a named pipe"));
+}
+
+TEST(InputStamps, WhatTheWorkWritesIsNoInput) {
+  const Folder folder;
+  fs::create_directories(folder / "model/out");
+  put(folder / "model/a", "a");
+  put(folder / "model/h.safetensors", "before");
+  put(folder / "model/out/b", "before");
+  const InputStamps stamps({folder / "model"},
+                           {folder / "model/h.safetensors", folder / "model/out", "", "none"});
+  put(folder / "model/h.safetensors", "another");
+  put(folder / "model/out/b", "another");
+  EXPECT_EQ(error_of([&] { stamps.check(); }), "");
+  put(folder / "model/a", "another");
+  EXPECT_THAT(error_of([&] { stamps.check(); }), HasSubstr("model/a"));
 }
 
 TEST(InputStamps, TellWhatChanged) {

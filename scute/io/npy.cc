@@ -278,8 +278,8 @@ Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where) {
   return read_elements(header, stored, bytes.subspan(header.data));
 }
 
-Tensor read_npy(const std::string& path) {
-  const InputFile file(path);
+Tensor read_npy(const InputFile& file) {
+  const std::string& path = file.path();
   const int64_t size = file.size();
   const auto whole = file.bytes(0, size);  // only the header's pages are touched
   const std::span<const std::byte> bytes(whole.get(), static_cast<size_t>(size));
@@ -291,12 +291,15 @@ Tensor read_npy(const std::string& path) {
   return map_tensor(file, static_cast<int64_t>(header.data), stored.dtype, header.shape);
 }
 
-bool is_npy(const std::string& path) {
-  const auto size = static_cast<size_t>(file_size(path));
-  if (size < kNpyMagic.size()) return false;
-  const auto head = map_file(path, 0, static_cast<int64_t>(kNpyMagic.size()));
+Tensor read_npy(const std::string& path) { return read_npy(InputFile(path)); }
+
+bool is_npy(const InputFile& file) {
+  if (std::cmp_less(file.size(), kNpyMagic.size())) return false;
+  const auto head = file.bytes(0, static_cast<int64_t>(kNpyMagic.size()));
   return std::memcmp(head.get(), kNpyMagic.data(), kNpyMagic.size()) == 0;
 }
+
+bool is_npy(const std::string& path) { return is_npy(InputFile(path)); }
 
 std::vector<NamedTensor> read_npz(const std::string& path) {
   const ZipReader zip(path);

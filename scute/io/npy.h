@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/io/input.h"
 #include "scute/io/output.h"
 #include "scute/tensor/tensor.h"
 
@@ -17,8 +18,10 @@ namespace scute {
 /// into C order.
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view where);
 /// Memory-mapped when its data is aligned, as NumPy writes it, in C order and little endian.
+Tensor read_npy(const InputFile& file);
 Tensor read_npy(const std::string& path);
 /// Whether a file begins as a .npy does.
+bool is_npy(const InputFile& file);
 bool is_npy(const std::string& path);
 
 /// Arrays of an .npz, stored or deflated, checksums checked; names without ".npy". Arrays of text

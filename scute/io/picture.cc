@@ -5,7 +5,6 @@
 #include <new>
 
 #include "scute/base/error.h"
-#include "scute/io/file.h"
 #include "scute/io/picture_formats.h"
 
 namespace scute {
@@ -81,10 +80,14 @@ Picture decode_picture(std::span<const std::byte> bytes, std::string_view where,
   }
 }
 
-Picture read_picture(const std::string& path) {
-  file_size(path);  // refuses a pipe, whose other end one would wait for
-  const std::string text = read_text(path, kMostBytes);
-  return decode_picture(std::as_bytes(std::span(text)), path);
+Picture read_picture(const InputFile& file) {
+  if (file.size() > kMostBytes) {
+    fail(file.path(), fmt::format("at most {} bytes", kMostBytes), "a larger file");
+  }
+  const auto whole = file.bytes(0, file.size());
+  return decode_picture({whole.get(), static_cast<size_t>(file.size())}, file.path());
 }
+
+Picture read_picture(const std::string& path) { return read_picture(InputFile(path)); }
 
 }  // namespace scute

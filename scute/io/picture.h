@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/io/input.h"
+
 namespace scute {
 
 /// Pillow's limit, twice its MAX_IMAGE_PIXELS.
@@ -32,6 +34,7 @@ struct Picture {
 Picture decode_picture(std::span<const std::byte> bytes, std::string_view where,
                        int64_t most_pixels = kMostPicturePixels);
 /// The same of a file.
+Picture read_picture(const InputFile& file);
 Picture read_picture(const std::string& path);
 
 }  // namespace scute

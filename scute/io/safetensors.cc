@@ -111,13 +111,12 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, int64_t fil
   return header;
 }
 
-SafetensorsFile read_safetensors(const std::string& path) {
-  const InputFile input(path);
+SafetensorsFile read_safetensors(const InputFile& input) {
   const int64_t size = input.size();
   SafetensorsHeader header;
   {
     const auto whole = input.bytes(0, size);  // only the header's pages are touched
-    header = parse_safetensors({whole.get(), static_cast<size_t>(size)}, size, path);
+    header = parse_safetensors({whole.get(), static_cast<size_t>(size)}, size, input.path());
   }
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
@@ -126,6 +125,10 @@ SafetensorsFile read_safetensors(const std::string& path) {
     file.tensors.push_back({std::move(entry.name), std::move(tensor)});
   }
   return file;
+}
+
+SafetensorsFile read_safetensors(const std::string& path) {
+  return read_safetensors(InputFile(path));
 }
 
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/io/input.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -36,6 +37,7 @@ struct SafetensorsFile {
   std::vector<NamedTensor> tensors;  ///< memory-mapped, one mapping a tensor
   Metadata metadata;
 };
+SafetensorsFile read_safetensors(const InputFile& input);
 SafetensorsFile read_safetensors(const std::string& path);
 
 /// Atomic. Tensors by element size, largest first, else in the given order: without gaps, which the

@@ -87,7 +87,7 @@ void gather(const std::byte* from, const StoredTensor& whole, std::byte* to) {
 
 class TorchReader {
  public:
-  explicit TorchReader(const std::string& path) : zip_(path), prefix_(archive_prefix()) {
+  explicit TorchReader(const InputFile& file) : zip_(file), prefix_(archive_prefix()) {
     check_byte_order();
     // What strides may copy: each storage a few times, whatever the pickle claims; and a little
     // more, for one value spread over a row in a small file.
@@ -216,11 +216,12 @@ class TorchReader {
 };
 
 /// Files of torch.save before 1.6 begin with the pickle of a 10-byte magic number.
-void refuse_old_style(const std::string& path) {
+void refuse_old_style(const InputFile& file) {
   constexpr std::array<unsigned char, 4> kOldStyle = {0x80, 0x02, 0x8a, 0x0a};
-  const int64_t size = file_size(path);
+  const std::string& path = file.path();
+  const int64_t size = file.size();
   if (size < 4) fail(path, "a PyTorch zip checkpoint", fmt::format("{} bytes", size));
-  const auto head = map_file(path, 0, 4);
+  const auto head = file.bytes(0, 4);
   if (std::memcmp(head.get(), kOldStyle.data(), kOldStyle.size()) == 0) {
     fail(path, "a PyTorch zip checkpoint",
          "the old format from before PyTorch 1.6; load and save it again with a newer PyTorch");
@@ -244,9 +245,11 @@ const TorchValue* TorchValue::find(std::string_view key) const {
   return found == dict->end() ? nullptr : &found->second;
 }
 
-TorchValue read_torch(const std::string& path) {
-  refuse_old_style(path);
-  return TorchReader(path).read();
+TorchValue read_torch(const InputFile& file) {
+  refuse_old_style(file);
+  return TorchReader(file).read();
 }
+
+TorchValue read_torch(const std::string& path) { return read_torch(InputFile(path)); }
 
 }  // namespace scute

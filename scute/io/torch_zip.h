@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "scute/io/input.h"
 #include "scute/io/pickle.h"
 #include "scute/tensor/tensor.h"
 
@@ -37,6 +38,7 @@ struct TorchValue {
 /// Tensors are mapped when their storage is stored uncompressed and they are contiguous in it, else
 /// unpacked or copied; any strides, 0 too. Error naming the class when the file holds a pickled
 /// module.
+TorchValue read_torch(const InputFile& file);
 TorchValue read_torch(const std::string& path);
 
 /// Atomic; torch.load(path, weights_only=True) reads it. Opaque values are left out of dictionaries

@@ -236,9 +236,9 @@ uint32_t crc32(Bytes bytes) {
       ::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-ZipReader::ZipReader(const std::string& path) : file_(path) {
+ZipReader::ZipReader(InputFile file) : file_(std::move(file)) {
   const auto whole = file_.bytes(0, file_.size());
-  entries_ = parse_zip({whole.get(), static_cast<size_t>(file_.size())}, path);
+  entries_ = parse_zip({whole.get(), static_cast<size_t>(file_.size())}, path());
 }
 
 const ZipEntry* ZipReader::find(std::string_view name) const {

@@ -37,7 +37,8 @@ uint32_t crc32(std::span<const std::byte> bytes);
 /// An archive on disk.
 class ZipReader {
  public:
-  explicit ZipReader(const std::string& path);
+  explicit ZipReader(InputFile file);
+  explicit ZipReader(const std::string& path) : ZipReader(InputFile(path)) {}
 
   const InputFile& file() const { return file_; }
   const std::string& path() const { return file_.path(); }

@@ -10,12 +10,12 @@
 namespace scute {
 namespace {
 
-Json data_files(const std::vector<std::string>& paths) {
+Json data_files(const std::vector<std::string>& paths, const TextInput& input) {
   Json out = Json::array();
   for (const std::string& path : paths) {
     Json file;
     file["file"] = std::filesystem::path(path).filename().string();
-    file["sha256"] = hash_file(path);
+    file["sha256"] = input.files->sha256(path);
     out.push_back(std::move(file));
   }
   return out;
@@ -62,9 +62,10 @@ void record_input(const TextInput& input, const BadLines& bad, Json& meta) {
   if (bad.count > 0) meta["bad_lines"] = bad.count;
 }
 
-Json data_json(const std::vector<std::string>& files, const Windows& windows) {
+Json data_json(const std::vector<std::string>& files, const Windows& windows,
+               const TextInput& input) {
   Json out;
-  out["files"] = data_files(files);
+  out["files"] = data_files(files, input);
   out["windows"] = window_list(windows.windows);
   return out;
 }

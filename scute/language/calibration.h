@@ -19,7 +19,8 @@ Windows calibration_windows(const ModelDescription& model, const std::vector<std
 void record_input(const TextInput& input, const BadLines& bad, Json& meta);
 
 /// {"files": [{"file", "sha256"}, …], "windows": [[document, first token, tokens], …] ascending}.
-Json data_json(const std::vector<std::string>& files, const Windows& windows);
+Json data_json(const std::vector<std::string>& files, const Windows& windows,
+               const TextInput& input);
 
 /// Whether a low-bit model's recipe names a file of this SHA-256 among those that its ranges or
 /// Hessians were measured on. False without a recipe.json.

@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "scute/base/hash.h"
-#include "scute/io/file.h"
 #include "scute/language/calibration.h"
 
 namespace scute {
@@ -57,7 +56,7 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
       options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
   meta["windows_sha256"] = hash_windows(windows);
   meta["data"] = Json::array();
-  meta["data"].push_back(data_json(options.data, windows));
+  meta["data"].push_back(data_json(options.data, windows, options.input));
   record_input(options.input, windows.bad_lines, meta);
   meta["command"] = canonical_command(model, options);
   return meta;
@@ -74,7 +73,8 @@ std::string collection_key(const std::string& model_sha256, const std::string& t
   key["model"] = model_sha256;
   key["tokenizer"] = tokenizer_sha256;
   key["data"] = Json::array();
-  for (const std::string& file : options.data) key["data"].push_back(hash_file(file));
+  for (const std::string& file : options.data)
+    key["data"].push_back(options.input.files->sha256(file));
   key["samples"] = windows.samples;
   key["seqlen"] = windows.seqlen;
   key["shuffle"] = or_null(windows.shuffle);

@@ -89,7 +89,7 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   out.meta["seed"] =
       options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
   out.meta["windows_sha256"] = hash_windows(windows);
-  out.meta["data"] = data_json(options.data, windows);
+  out.meta["data"] = data_json(options.data, windows, options.input);
   record_input(options.input, windows.bad_lines, out.meta);
   return out;
 }

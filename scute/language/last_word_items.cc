@@ -66,7 +66,7 @@ std::vector<LastWordItem> read_last_word_items(const std::string& file, const To
   std::vector<LastWordItem> items;
   BadLines unasked;
   const auto full = [&] { return most && static_cast<int64_t>(items.size()) >= *most; };
-  for_each_object(read_text(file), file, kItemMembers, is_json_name(file), input,
+  for_each_object(input.files->text(file), file, kItemMembers, is_json_name(file), input,
                   bad == nullptr ? unasked : *bad, [&](const Json& line, const std::string& where) {
                     LastWordItem item = item_of_line(line, tokenizer, where);
                     check(item, vocabulary, where);

@@ -8,7 +8,6 @@
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/io/checkpoint.h"
-#include "scute/io/file.h"
 #include "scute/language/low_bit_check.h"
 
 namespace scute {
@@ -41,7 +40,7 @@ std::string stem_of(const std::vector<std::string>& names) {
 
 /// Mistral's params.json in state-spaces' words. It says nothing of state, heads and taps; the
 /// tensors do.
-Json of_params(const Json& params, const std::string& folder) {
+Json of_params(const Json& params, const std::string& folder, InputFiles& files) {
   const std::string where = folder + "/params.json";
   const auto integer = [&](const char* key) {
     return params.at(key, where).as_int(fmt::format("{}: {}", where, key));
@@ -52,7 +51,7 @@ Json of_params(const Json& params, const std::string& folder) {
          "model.safetensors (the same repository's Hugging Face layout)",
          "neither");
   }
-  Weights weights = read_checkpoint(folder);
+  Weights weights = read_checkpoint(folder, files);
   use_plain_names(weights);
   const Shape heads = weights.at("backbone.layers.0.mixer.dt_bias").shape();
   const Shape conv = weights.at("backbone.layers.0.mixer.conv1d.weight").shape();
@@ -93,14 +92,16 @@ ModelDescription describe_model(const std::string& folder) {
   const std::string name = mistral ? "params.json" : "config.json";
   const std::string file = (root / name).string();
   if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
-  const Json json = Json::parse(read_text(file, kConfigLimit), file);
+  const auto files = std::make_shared<InputFiles>();
+  const Json json = Json::parse(files->text(file, kConfigLimit), file);
   if (const Json* model = json.find("model");
       model != nullptr && model->find("vision_backbone_id")) {
     fail(folder, "a language model's folder (Cobra's own llm/ may be one)",
          "Cobra, a vision-language model, which collect, sites, quantize, eval, generate and bench "
          "know");
   }
-  ModelDescription out = describe_config(mistral ? of_params(json, folder) : json, file);
+  ModelDescription out = describe_config(mistral ? of_params(json, folder, *files) : json, file);
+  out.files = files;
   out.config_file = name;
   if (mistral) {
     out.remarks.push_back(
@@ -109,16 +110,16 @@ ModelDescription describe_model(const std::string& folder) {
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
   if (!out.low_bit) {
-    for (std::string& sentence : language_file_remarks(folder)) {
+    for (std::string& sentence : language_file_remarks(folder, *out.files)) {
       out.remarks.push_back(std::move(sentence));
     }
   }
   return out;
 }
 
-std::vector<std::string> language_file_remarks(const std::string& path) {
+std::vector<std::string> language_file_remarks(const std::string& path, InputFiles& files) {
   try {
-    Checkpoint checkpoint = open_checkpoint(path);
+    Checkpoint checkpoint = open_checkpoint(path, files);
     std::string sentence = use_plain_names(checkpoint.weights);
     if (!sentence.empty()) checkpoint.remarks.push_back(std::move(sentence));
     return checkpoint.remarks;
@@ -150,7 +151,8 @@ std::string use_plain_names(Weights& weights) {
 
 Weights read_weights(const ModelDescription& model) {
   refuse_foreign_method(model);
-  Weights weights = model.embedded ? model.embedded->weights : read_checkpoint(model.path);
+  Weights weights =
+      model.embedded ? model.embedded->weights : read_checkpoint(model.path, *model.files);
   use_plain_names(weights);
   if (model.config.tied_head && weights.contains("lm_head.weight") &&
       weights.contains(kEmbedding)) {
@@ -176,7 +178,7 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model,
                                         const std::string& override_file) {
   const std::string path = tokenizer_path(model, override_file);
   if (path.empty()) return std::nullopt;
-  Tokenizer tokenizer = Tokenizer::parse(read_text(path, kTokenizerLimit), path);
+  Tokenizer tokenizer = Tokenizer::parse(model.files->text(path, kTokenizerLimit), path);
   if (tokenizer.size() > model.config.vocabulary) {
     fail(path,
          fmt::format("at most {} ids, the rows of the model's embedding", model.config.vocabulary),
@@ -202,14 +204,15 @@ std::string hash_model(const ModelDescription& model) {
   for (const std::string& file : checkpoint_files(model.path)) files.push_back(file);
   Sha256 all;
   for (const std::string& file : files) {
-    all.update(fmt::format("{}  {}\n", hash_file(file), fs::path(file).filename().string()));
+    all.update(
+        fmt::format("{}  {}\n", model.files->sha256(file), fs::path(file).filename().string()));
   }
   return all.hex();
 }
 
 std::string hash_tokenizer(const ModelDescription& model, const std::string& override_file) {
   const std::string path = tokenizer_path(model, override_file);
-  return path.empty() ? "" : hash_file(path);
+  return path.empty() ? "" : model.files->sha256(path);
 }
 
 }  // namespace scute

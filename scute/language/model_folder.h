@@ -8,6 +8,7 @@
 
 #include "scute/base/json.h"
 #include "scute/data/text_input.h"
+#include "scute/io/input.h"
 #include "scute/models/language/language_model.h"
 #include "scute/text/tokenizer.h"
 
@@ -34,6 +35,9 @@ struct ModelDescription {
     std::string sha256;
   };
   std::shared_ptr<const Embedded> embedded = nullptr;
+  /// Opens each of the model's files once: config, weights and tokenizer that are read later, and
+  /// the hashes, are of the files that were described.
+  std::shared_ptr<InputFiles> files = std::make_shared<InputFiles>();
 };
 
 /// Reads either config.json dialect. Hugging Face's keys count, and no others, where "model_type"
@@ -48,7 +52,7 @@ ModelDescription describe_config(const Json& config, const std::string& where);
 ModelDescription describe_model(const std::string& folder);
 /// What is unusual about the weight files in the folder `path`, or about that one file, a sentence
 /// each; nothing when there are none or they cannot be read, which whoever loads them says.
-std::vector<std::string> language_file_remarks(const std::string& path);
+std::vector<std::string> language_file_remarks(const std::string& path, InputFiles& files);
 
 /// The checkpoint's tensors under the state-spaces names; a stored copy of a tied head is compared
 /// with the embedding and dropped, an Error when they differ. Error in one line, naming the method,

@@ -21,6 +21,8 @@ struct FolderRules {
   /// Folders and files that are read meanwhile: none is replaced, nor a folder that holds one or
   /// lies in one. Empty names are none.
   std::vector<std::string> sources;
+  /// What else the same work writes, maybe into a source: no change of it.
+  std::vector<std::string> outputs = {};
   /// Also what was edited since scute wrote it; never what scute did not write.
   bool replace = false;
   /// Whether scute wrote a folder like this, as far as names tell: an Error when not.

@@ -97,15 +97,18 @@ void write_statistics(const std::string& path, const StatisticsSet& statistics) 
   }
 }
 
-StatisticsSet read_statistics(const std::string& path) {
-  if (path.ends_with(".pt")) return from_torch(read_torch(path), path);
+StatisticsSet read_statistics(const InputFile& input) {
+  const std::string& path = input.path();
+  if (path.ends_with(".pt")) return from_torch(read_torch(input), path);
   if (!path.ends_with(".safetensors")) {
     fail(path, "a statistics file, .safetensors or .pt, as scute collect writes it",
          "another ending");
   }
-  SafetensorsFile file = read_safetensors(path);
+  SafetensorsFile file = read_safetensors(input);
   return from_tensors(std::move(file.tensors), std::move(file.metadata), path);
 }
+
+StatisticsSet read_statistics(const std::string& path) { return read_statistics(InputFile(path)); }
 
 StatisticsSet merge_statistics(const std::vector<std::string>& paths) {
   if (paths.empty()) fail("merge", "at least one statistics file", "none");

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/io/input.h"
 #include "scute/models/sites.h"
 #include "scute/observe/statistics_file.h"
 
@@ -14,6 +15,7 @@ namespace scute {
 /// tools of this field take every top-level name with "dino" in it for the bucket.
 void write_statistics(const std::string& path, const StatisticsSet& statistics);
 /// Reads either; Error naming file, site and key on anything inconsistent.
+StatisticsSet read_statistics(const InputFile& file);
 StatisticsSet read_statistics(const std::string& path);
 /// Merged in any order they give the same bytes. Error naming the two files that do not belong
 /// together and why.

@@ -215,11 +215,19 @@ RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std
 }
 
 RegressorCheckpoint read_regressor_checkpoint(const std::string& path) {
-  return parse_regressor_checkpoint(read_torch(path), path);
+  const InputFile file(path);
+  RegressorCheckpoint out = parse_regressor_checkpoint(read_torch(file), path);
+  out.file = file;
+  return out;
 }
 
 std::string hash_regressor(const RegressorCheckpoint& checkpoint) {
-  return checkpoint.source_sha256.empty() ? hash_file(checkpoint.path) : checkpoint.source_sha256;
+  return checkpoint.source_sha256.empty() ? hash_checkpoint_file(checkpoint)
+                                          : checkpoint.source_sha256;
+}
+
+std::string hash_checkpoint_file(const RegressorCheckpoint& checkpoint) {
+  return checkpoint.file ? checkpoint.file->sha256() : hash_file(checkpoint.path);
 }
 
 Regressor build_regressor(const RegressorCheckpoint& checkpoint,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scute/decide/plan.h"
+#include "scute/io/input.h"
 #include "scute/io/torch_zip.h"
 #include "scute/models/regressor/regressor.h"
 #include "scute/observe/statistics_file.h"
@@ -55,6 +56,7 @@ struct RegressorTraining {
 
 struct RegressorCheckpoint {
   std::string path;
+  std::optional<InputFile> file;  ///< that it was read from; none of one that was parsed
   RegressorConfig config;
   RegressorQuantization quantization;
   std::vector<RegressorScales> scales;  ///< in the file's order; empty: a float model
@@ -82,6 +84,8 @@ RegressorCheckpoint parse_regressor_checkpoint(const TorchValue& root, const std
 /// SHA-256 of the file whose float weights these are: that of the source where scute wrote the
 /// checkpoint, so that statistics and plans of the float model stay its own; else the file's.
 std::string hash_regressor(const RegressorCheckpoint& checkpoint);
+/// SHA-256 of the file that it was read from.
+std::string hash_checkpoint_file(const RegressorCheckpoint& checkpoint);
 
 /// The float network, whatever the checkpoint says of scales; `rounding`: of some layers.
 Regressor build_regressor(const RegressorCheckpoint& checkpoint,

@@ -166,7 +166,7 @@ RegressorExport make_regressor_export(const RegressorCheckpoint& checkpoint,
   const ShiftRegressor shifts = as_shifts(model);
   const std::vector<SiteVectors> vectors = record_vectors(model, shifts, windows);
   const std::string name = fs::path(checkpoint.path).filename().string();
-  const std::string hash = hash_file(checkpoint.path);
+  const std::string hash = hash_checkpoint_file(checkpoint);
 
   Files files;
   files.add_weights(shifts);
