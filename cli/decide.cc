@@ -74,6 +74,7 @@ bool cuts_sides(const Policy& policy) {
 void DecideRequest::declare(Options& options) {
   options.text("STATS,--stats", statistics, "FILE", "statistics that collect wrote",
                Options::Need::required);
+  options.last_reads();
   rule.declare(options, "auto",
                "; percentile:0.999 names the share too; without it, statistics with buckets "
                "(vision.siglip, vision.dino, llm, projector) are decided by tail, the sites inside "

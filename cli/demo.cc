@@ -24,8 +24,10 @@ struct DemoRequest {
 
   void declare(Options& options) {
     options.text("--model-dir", model_dir, "FOLDER", "one model; without it both bundled ones");
+    options.last_reads();
     options.text("--examples", examples, "FOLDER",
                  "where text/ and the models are; without it examples/ here or near the program");
+    options.last_reads();
     options.text("--out", out, "FOLDER", "where statistics and plans go");
     job.declare(options);
   }

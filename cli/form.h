@@ -6,13 +6,15 @@
 
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
+#include "scute/io/input.h"
 
 namespace scute::cli {
 
 /// `words` with what runs the form and what lists its flags. Request has `void declare(Options&)`,
 /// may have `void prepare(const Arguments&)`, which is called before it with what holds before any
 /// flag, and `void check()`, after it: UsageError on flags that do not go together. The work is
-/// `int run(Request&, const Call&, Output&)`, declared before the form.
+/// `int run(Request&, const Call&, Output&)`, declared before the form; what it read must be the
+/// same afterwards, or it failed.
 template <class Request>
 Form form(Form words) {
   words.run = [](const Call& call, Output& out) {
@@ -22,7 +24,10 @@ Form form(Form words) {
     request.declare(options);
     if (!options.parse(out)) return kDone;
     if constexpr (requires { request.check(); }) request.check();
-    return run(request, call, out);
+    const InputStamps read(options.inputs(), options.outputs());
+    const int code = run(request, call, out);
+    read.check();
+    return code;
   };
   words.flags = [] {
     Request request;

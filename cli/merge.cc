@@ -21,6 +21,7 @@ struct MergeRequest {
   void declare(Options& options) {
     options.texts("STATS", files, "FILE...", "statistics files of one model and one kind",
                   Options::Need::required);
+    options.last_reads();
     options.text("--out", target, "FILE", "a name ending in .safetensors or .pt",
                  Options::Need::required);
     options.force(force);

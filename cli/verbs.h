@@ -31,6 +31,7 @@ struct FlagInfo {
   Takes takes = Takes::one;
   Means means = Means::other;
   bool required = false;
+  bool reads = false;  ///< the value names what is read: a file, a folder, standard input
   std::vector<std::string> conditions = {};  ///< "only with --asymmetric"; the help ends with them
 };
 

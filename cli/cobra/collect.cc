@@ -98,6 +98,7 @@ void CobraCollectRequest::declare(Options& options) {
   options.text(kConfig, config, "FILE",
                "the same options as JSON (\"batches\": 8, …); the environment's SCUTE_PCT_BATCHES "
                "and so on count more, flags most");
+  options.last_reads();
   options.fine(collect.fine);
   options.per_channel(collect.per_channel);
   options.state_every(collect.state_every);

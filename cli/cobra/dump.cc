@@ -29,6 +29,7 @@ struct CobraDumpRequest : DumpRequest {
     options.model(model);
     options.images(images);
     options.text("--image", image, "FILE", "one picture instead of --images");
+    options.last_reads();
     options.integer("--max-pictures", pictures, {.least = 1}, "pictures dumped, the first ones");
     options.prompts(text.prompts, no_random_text, text.length);
     options.integer("--seed", seed, {.least = 0}, "of random ids");

@@ -25,6 +25,7 @@ struct CobraGenerateRequest : GenerateFlags {
     });
     options.text("--image", image, "FILE",
                  "a picture that the text is about (JPEG, PNG, WebP, BMP)");
+    options.last_reads();
     options.note("The text is what a human says; it is wrapped as the model was trained.");
   }
 };

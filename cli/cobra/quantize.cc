@@ -111,6 +111,7 @@ void check_together(const CobraQuantizeRequest& request) {
 void CobraQuantizeRequest::declare(Options& options) {
   options.model(model);
   options.texts("--plan,--overrides", plans, "FILE...", kPlanHelp);
+  options.last_reads();
   declare_statistics(options, statistics);
   rule.declare(options, "tail for buckets, auto inside them");
   declare_formats(options, *this);

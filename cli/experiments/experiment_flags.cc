@@ -56,6 +56,7 @@ void ExperimentFlags::declare_tasks(Options& options) {
   options.texts("--eval-data", eval_data_, "[TASK=]FILE...",
                 "texts to score on: .jsonl of passages for last-word, .txt, .jsonl or .npy for "
                 "perplexity");
+  options.last_reads();
   options.integer("--window", window_, {.least = 2}, "perplexity: tokens the model sees at a time");
   options.integer("--stride", stride_, {.least = 1}, "window",
                   "perplexity: tokens from one window to the next");
@@ -71,6 +72,7 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   CollectOptions& collect = shared.collect;
   options.texts("--data", collect.data, "FILE...",
                 "texts to measure on: .jsonl, .txt or .npy, as collect reads them");
+  options.last_reads();
   declare_windows(options, collect.windows);
   options.integer("--gptq-samples", shared.gptq_samples, {.least = 1},
                   "of these windows, the first that GPTQ's Hessians are measured on");

@@ -47,11 +47,14 @@ void ReportRequest::declare(Options& options) {
       "--stats", statistics, "FILE...",
       "statistics that collect wrote: distributions, heat map, sensitivity; without it those "
       "stored beside the log");
+  options.last_reads();
   options.texts("--plan,--overrides", plans, "FILE...",
                 "plans that decide wrote, or others of (percentile, lo, hi): drawn beside the "
                 "policies' ranges, measured on the statistics");
+  options.last_reads();
   options.text("--checkpoint", checkpoint, "DIR",
                "low-bit model that quantize wrote: its scales and ranges");
+  options.last_reads();
   options.integer("--last", last, {.least = 1, .most = 2000},
                   "so many of the newest experiments; each pair of them is compared");
   options.text("--out", out, "FILE", "page to write (.html)", Options::Need::required);

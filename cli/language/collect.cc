@@ -40,6 +40,7 @@ void CollectRequest::declare(Options& options) {
       ".jsonl (a document a line, \"text\" or \"ids\"), .txt (a document a paragraph block) "
       "or .npy (token ids, a document a row)",
       Options::Need::required);
+  options.last_reads();
   options.statistics_out(out, Options::Need::required);
   options.force(force);
   declare_windows(options, collect.windows, "--shuffle,--seed");

@@ -33,6 +33,7 @@ struct DoctorRequest {
   void declare(Options& options) {
     options.model(model, Options::Need::optional);
     options.texts("--data", data, "FILE...", ".jsonl, .txt or .npy, as for collect");
+    options.last_reads();
     options.compute(compute);
     options.text_input(input);
     options.machine(threads);

@@ -22,7 +22,9 @@ struct LanguageDumpRequest : DumpRequest {
   void declare(Options& options) {
     options.model(model);
     options.text("--ids", ids, "FILE", "token ids as .npy: (L), or (B, L) sequences");
+    options.last_reads();
     options.text("--text", text, "FILE", "any text file, tokenized as one sequence");
+    options.last_reads();
     declare_target(options);
     options.flag("--stepwise", stepwise, "one token at a time from a state");
     declare_machine(options);

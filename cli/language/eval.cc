@@ -39,8 +39,10 @@ void EvalRequest::declare(Options& options) {
   options.model(model);
   options.text("--perplexity", perplexity, "FILE",
                ".txt, .jsonl or .npy, read as one stream of tokens");
+  options.last_reads();
   options.text("--last-word", last_word, "FILE",
                ".jsonl of passages, \"text\" or \"ids\" and \"target\"");
+  options.last_reads();
   options.integer("--window", window, {.least = 2}, "tokens the model sees at a time");
   options.integer("--stride", stride, {.least = 1}, "window", "tokens from one window to the next");
   options.integer("--max-windows", max_windows, {.least = 1}, "all", "windows scored");

@@ -186,6 +186,7 @@ void GenerateFlags::declare(Options& options, const std::string& temperature_wor
   options.custom("--prompt", "TEXT", "", "text to continue; -: what standard input holds",
                  [this](const std::string& given) { prompt = given; });
   options.text("--prompt-file", prompt_file, "FILE", "file with the text to continue");
+  options.last_reads();
   options.integer("--max-tokens,--genlen", how.max_tokens, {.least = 1}, "tokens at most");
   declare_sampling(options, temperature_words);
   options.flag("--ignore-eos", ignore_eos,

@@ -49,12 +49,14 @@ struct QuantizeRequest {
 void gptq_flags(Options& options, QuantizeRequest& request) {
   CalibrationOptions& calibration = request.calibration;
   options.texts("--data", calibration.data, "FILE", "GPTQ: .jsonl, .txt or .npy to calibrate on");
+  options.last_reads();
   options.integer("--samples,--calib-data-num", calibration.windows.samples, {.least = 1},
                   "GPTQ: windows");
   options.integer("--seqlen,--calib-seqlen", calibration.windows.seqlen, {.least = 1},
                   "GPTQ: tokens of a window");
   options.text("--hessians", calibration.hessians, "FILE",
                "GPTQ: Hessians saved before, instead of --data");
+  options.last_reads();
   options.text(
       "--save-hessians", request.save_hessians, "FILE",
       "keep them (.safetensors), so that bits and groups can be decided again without a pass");
@@ -63,6 +65,7 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
 void layer_flags(Options& options, QuantizeRequest& request) {
   options.text("--hybrid-blocks", request.hybrid, "FILE",
                "a JSON list with W8A8, W4A8, W8A16, W4A16 or FP for each layer");
+  options.last_reads();
   options.custom(
       "--search", "BITS", "",
       "find such a list: at most so many bits a weight on average, scales included; needs "

@@ -31,6 +31,7 @@ Mode parse_mode(const std::string& text) {
 
 void FeatureFlags::declare(Options& options) {
   options.text("--feat-root", root, "DIR", "folder of features, json/*.json and npy/*.npy");
+  options.last_reads();
   options.flag("--no-normalize", no_normalize,
                "features as they are stored: normalized already, stats_train.npz is not used");
 }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -11,6 +12,7 @@
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/io/input.h"
 
 namespace scute::cli {
 namespace {
@@ -31,10 +33,23 @@ std::string first_flag(const std::string& names) {
   return names;
 }
 
+/// Whether the value is a file's or folder's name.
+bool names_path(const FlagInfo& flag) {
+  constexpr std::array<std::string_view, 8> kLabels{
+      "FILE", "FILE...", "[TASK=]FILE...", "DIR", "FOLDER", "PATH", "MODEL", "MODEL,..."};
+  return std::ranges::find(kLabels, flag.label) != kLabels.end();
+}
+
 }  // namespace
 
 struct Options::Parser {
   CLI::App app;
+
+  /// As given on the command line.
+  std::vector<std::string> values(const std::string& name) const {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    return option == nullptr ? std::vector<std::string>() : option->results();
+  }
 
   CLI::Option* add(const std::string& names, std::function<void(const std::string&)> read,
                    Need need) {
@@ -262,6 +277,34 @@ bool Options::given(const std::string& flag) const {
   return option != nullptr && option->count() > 0;
 }
 
+std::vector<std::string> Options::paths(bool read) const {
+  std::vector<std::string> out;
+  for (const FlagInfo& flag : flags_) {
+    if (!names_path(flag) || flag.reads != read) continue;
+    const std::vector<std::string> values = parser_->values(flag.names.back());
+    out.insert(out.end(), values.begin(), values.end());
+    if (flag.takes != FlagInfo::Takes::several) continue;
+    for (const std::string& word : words_of(values)) {  // of a list with commas
+      out.push_back(word);
+      out.push_back(word.substr(word.find('=') + 1));  // of TASK=FILE; all of it without one
+    }
+  }
+  return out;
+}
+
+void Options::check_standard_input() const {
+  std::vector<std::string> found;
+  for (const FlagInfo& flag : flags_) {
+    for (const std::string& value : parser_->values(flag.names.back())) {
+      if (is_standard_input(value)) found.push_back(flag.names.front());
+    }
+  }
+  if (found.size() > 1) {
+    throw UsageError(fmt::format("standard input: expected to be read once, found it for {}",
+                                 joined(found, " and ")));
+  }
+}
+
 bool Options::parse(Output& out) {
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
   for (const std::string& argument : call_.arguments) reversed.push_back(with_hyphens(argument));
@@ -285,6 +328,7 @@ bool Options::parse(Output& out) {
         fmt::format("unexpected argument \"{}\" (see {})", app.remaining().front(), where_help()));
   }
   check_conditions();
+  check_standard_input();
   return true;
 }
 

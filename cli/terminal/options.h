@@ -127,6 +127,12 @@ class Options {
   const std::vector<FlagInfo>& flags() const { return flags_; }
   /// What the flag declared last is to the choice of a form.
   void last_means(FlagInfo::Means means) { flags_.back().means = means; }
+  /// The flag declared last names a file or folder that is read and left as it is.
+  void last_reads() { flags_.back().reads = true; }
+
+  /// After parsing: what the flags that read name, and what the others do that name files.
+  std::vector<std::string> inputs() const { return paths(true); }
+  std::vector<std::string> outputs() const { return paths(false); }
 
   /// False when help was asked for and written to `out`. UsageError otherwise, in one line.
   bool parse(Output& out);
@@ -145,6 +151,9 @@ class Options {
   void check_conditions() const;
   void add(const std::string& names, const std::string& label, const std::string& help,
            const std::string& otherwise, Need need, FlagInfo::Takes takes);
+  std::vector<std::string> paths(bool read) const;
+  /// UsageError when several flags want standard input.
+  void check_standard_input() const;
   std::string usage() const;
   std::string help() const;
   /// "scute VERB MODEL --help" of this call.

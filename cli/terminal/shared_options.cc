@@ -9,17 +9,20 @@ namespace scute::cli {
 void Options::model(std::string& value, Need need) {
   text("MODEL,--model,--ckpt", value, "PATH",
        "the model: a folder with config.json and weights, or a regressor's checkpoint, .pt", need);
+  last_reads();
   last_means(FlagInfo::Means::model);
 }
 
 void Options::models(std::vector<std::string>& values) {
   texts("--models", values, "MODEL,...", "float models, all of one kind", Need::required);
+  last_reads();
   last_means(FlagInfo::Means::models);
 }
 
 void Options::against(std::string& value) {
   text("--against", value, "MODEL",
        "a model of the same kind to compare with, item by item, e.g. low-bit against float");
+  last_reads();
   last_means(FlagInfo::Means::reference);
 }
 
@@ -53,6 +56,7 @@ void Options::compute(Compute& value) {
 
 void Options::tokenizer(std::string& value) {
   text("--tokenizer", value, "FILE", "tokenizer.json to use instead of the model's own");
+  last_reads();
 }
 
 void Options::text_input(TextInput& value) {
@@ -75,6 +79,9 @@ void Options::text_input(TextInput& value) {
          });
   custom("--raw-ids", "u16|u32|i32|i64", "", "type of ids in .npy or .bin files without a header",
          [&value](const std::string& given) { value.raw_ids = parse_raw_ids(given, "--raw-ids"); });
+  note(
+      "Of texts and ids, FILE may be standard input: - or /dev/stdin. What it begins with tells "
+      "what it is.");
 }
 
 void Options::machine(int& threads) {
@@ -133,6 +140,7 @@ void Options::state_every(int64_t& value) {
 void Options::images(std::string& value) {
   text("--images", value, "DIR",
        "pictures: .jpg, .jpeg, .png, .webp, .bmp, in it and below, in sorted order");
+  last_reads();
 }
 
 void Options::part(int64_t& skip, std::optional<int64_t>& take) {
@@ -142,16 +150,21 @@ void Options::part(int64_t& skip, std::optional<int64_t>& take) {
           "documents or pieces used at most after skipping; merge adds parts up to the whole");
 }
 
-void Options::plan(std::string& value) { text("--plan,--overrides", value, "FILE", kPlanHelp); }
+void Options::plan(std::string& value) {
+  text("--plan,--overrides", value, "FILE", kPlanHelp);
+  last_reads();
+}
 
 void Options::statistics_in(std::string& value) {
   text("--stats", value, "FILE", "statistics, kept in the checkpoint");
+  last_reads();
 }
 
 void Options::prompts(std::string& value, bool& no_random_text, int64_t& length) {
   text("--prompts", value, "FILE",
        "texts (.txt, .jsonl) or ids (.jsonl, .npy): row i for picture i, or one for all; without "
        "it random ids");
+  last_reads();
   flag("--no-random-text", no_random_text, "without --prompts: no text at all");
   integer("--text-len", length, {1, 1 << 20}, "random ids of a picture");
   not_with({"--no-random-text", "--text-len"}, "--prompts FILE");
