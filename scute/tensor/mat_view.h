@@ -6,7 +6,8 @@
 
 namespace scute {
 
-/// Row-major: element (r, c) is at data[r·stride + c]; stride ≥ cols, in elements.
+/// Row-major: element (r, c) is at data[r·stride + c]; stride ≥ cols, in elements. `data` may be
+/// null when there is no element; every part of such a view is null too.
 template <class T>
 struct MatView {
   T* data = nullptr;
@@ -22,14 +23,16 @@ struct MatView {
     return {data, rows, cols, stride};
   }
 
-  T* row(int64_t r) const { return data + r * stride; }
-  MatView columns(int64_t first, int64_t count) const {
-    return {data + first, rows, count, stride};
-  }
+  T* row(int64_t r) const { return at(r * stride); }
+  MatView columns(int64_t first, int64_t count) const { return {at(first), rows, count, stride}; }
   MatView slice_rows(int64_t first, int64_t count) const {
     return {row(first), count, cols, stride};
   }
   int64_t size() const { return rows * cols; }
+
+ private:
+  // A null pointer must not be moved, not even by what nobody reads.
+  T* at(int64_t offset) const { return data == nullptr ? nullptr : data + offset; }
 };
 
 }  // namespace scute

@@ -122,5 +122,17 @@ TEST(WeightReader, PassesWhenEverythingIsRead) {
   EXPECT_NO_THROW(reader.finish());
 }
 
+TEST(MatView, PartsOfNothingAreNull) {
+  // A null pointer must not be moved: sanitizers say so, and so may a compiler.
+  const MatView<float> nothing(nullptr, 0, 5, 8);
+  EXPECT_EQ(nothing.row(3), nullptr);
+  EXPECT_EQ(nothing.columns(2, 3).data, nullptr);
+  EXPECT_EQ(nothing.slice_rows(1, 0).data, nullptr);
+  std::vector<float> some(16);
+  const MatView<float> two(some.data(), 2, 5, 8);
+  EXPECT_EQ(two.row(1), &some[8]);
+  EXPECT_EQ(two.columns(2, 3).row(1), &some[10]);
+}
+
 }  // namespace
 }  // namespace scute
