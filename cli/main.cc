@@ -1,6 +1,8 @@
 // The scute program: runs a command line, turns what was thrown into words and an exit code.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -84,6 +86,17 @@ void take_general_flags(Arguments& words) {
   }
 }
 
+/// A closed one would be the next file that is opened: read as standard input, or written into. So
+/// each is a device that can neither.
+void fill_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) {
+      [[maybe_unused]] const int filled =
+          ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
 int run_reporting(Arguments arguments) {
   Output out(Output::To::standard_output);
   const bool json = std::ranges::count(arguments, "--json") > 0;
@@ -117,6 +130,7 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   // So does a file that would grow beyond what the shell allows: a full disk then.
   ::signal(SIGXFSZ, SIG_IGN);
+  scute::cli::fill_standard_streams();
   scute::cli::end_on_signals();
   scute::cli::name_lost_inputs();
   return scute::cli::run_reporting({argv + 1, argv + argc});

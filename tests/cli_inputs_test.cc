@@ -165,6 +165,13 @@ TEST_F(StandardInput, IsReadOnceAndByWhoReadsTexts) {
   EXPECT_EQ(statistics.code, 1);
 }
 
+TEST_F(StandardInput, ThatIsClosedIsNoOtherFile) {
+  const Ended ended =
+      shell("scute collect " + kModel + " --data - --out " + path("s.safetensors") + " <&-");
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("found a device"));
+}
+
 /// These verbs answer and write nothing; they wait for standard input while the model is changed.
 TEST_F(StandardInput, WhatChangesMeanwhileIsAnError) {
   fs::copy(kModel, path("model"));
