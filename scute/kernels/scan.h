@@ -17,6 +17,18 @@ struct SelectiveScan {
   MatView<const float> A;      ///< E × N, negative (already −exp(A_log))
   const float* D;              ///< E
   const float* dt_bias;        ///< E
+
+  /// The channels [first, first + count): views, for the same rows of the state and columns of y.
+  /// No bit depends on where channels are cut; multiples of 16 leave no vector half filled.
+  SelectiveScan channels(int64_t first, int64_t count) const {
+    return {.x = x.columns(first, count),
+            .dt = dt.columns(first, count),
+            .B = B,
+            .C = C,
+            .A = A.slice_rows(first, count),
+            .D = D + first,
+            .dt_bias = dt_bias + first};
+  }
 };
 /// state: E × N, read and updated. y: L × E, may be x's or dt's memory.
 void selective_scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) noexcept;
@@ -39,5 +51,9 @@ struct HeadScan {
 };
 /// state: (H·P) × N, read and updated. y: L × (H·P), may be x's memory.
 void head_scan(const HeadScan& in, MatView<float> state, MatView<float> y) noexcept;
+/// The heads [first, first + count) alone: touches their rows of the state and their columns of x
+/// and y only. state and y: those of all heads. The same bits.
+void head_scan(const HeadScan& in, int64_t first, int64_t count, MatView<float> state,
+               MatView<float> y) noexcept;
 
 }  // namespace scute

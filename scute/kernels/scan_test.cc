@@ -228,12 +228,7 @@ TEST_P(Scan, a_channel_does_not_depend_on_its_lane) {
   Values h = all.state, y(20 * 33);
   all.run(0, 20, h, y.data(), 33);
   for (const int64_t first : {1, 5, 16, 32}) {
-    SelectiveScan in = all.from(0, 20);
-    in.x = in.x.columns(first, 33 - first);
-    in.dt = in.dt.columns(first, 33 - first);
-    in.A = in.A.slice_rows(first, 33 - first);
-    in.D += first;
-    in.dt_bias += first;
+    const SelectiveScan in = all.from(0, 20).channels(first, 33 - first);
     Values some_h(all.state.begin() + first * 16, all.state.end()), some_y(20 * 33);
     selective_scan(in, {some_h.data(), 33 - first, 16},
                    {some_y.data() + first, 20, 33 - first, 33});
@@ -241,6 +236,26 @@ TEST_P(Scan, a_channel_does_not_depend_on_its_lane) {
       if (i % 33 >= first) {
         EXPECT_EQ(some_y[static_cast<size_t>(i)], y[static_cast<size_t>(i)]);
       }
+    }
+  }
+}
+
+TEST_P(Scan, heads_may_be_cut_anywhere) {
+  // Widths that leave blocks of four rows unfilled, states that leave vectors so.
+  for (const int64_t width : {1, 4, 6, 64}) {
+    for (const int64_t states : {3, 16, 133}) {
+      const Mamba2 c(37, 6, width, 2, states, width == 6);
+      const int64_t E = c.rows();
+      Values whole_h = c.state, whole_y(static_cast<size_t>(c.L * E));
+      c.run(0, c.L, whole_h, whole_y.data(), E);
+      Values h = c.state, y(whole_y.size(), 77.0f);
+      const HeadScan in = c.from(0, c.L);
+      head_scan(in, 0, 4, {h.data(), E, states}, {y.data(), c.L, E});
+      EXPECT_EQ(y[static_cast<size_t>(4 * width)], 77.0f) << "a head that was not asked for";
+      head_scan(in, 4, 1, {h.data(), E, states}, {y.data(), c.L, E});
+      head_scan(in, 5, 1, {h.data(), E, states}, {y.data(), c.L, E});
+      EXPECT_TRUE(same_bits(h, whole_h)) << width << " " << states;
+      EXPECT_TRUE(same_bits(y, whole_y)) << width << " " << states;
     }
   }
 }

@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "scute/kernels/selective_scan.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "scute/kernels/math-inl.h"
 
@@ -20,6 +21,13 @@ using Floats = hn::ScalableTag<float>;
 constexpr int64_t kTokens = 64;
 constexpr int64_t kStates = 16;
 
+// States kept in registers from token to token: beside them a step needs δ, δ·x, y and five more.
+#if HWY_TARGET <= HWY_AVX3
+constexpr int64_t kInRegisters = 16;  // of 32
+#else
+constexpr int64_t kInRegisters = 8;  // of 16
+#endif
+
 /// One vector of channels: token-wise values of a chunk, and a block of states, transposed.
 struct Tile {
   static constexpr size_t kLanes = hn::MaxLanes(Floats());
@@ -32,35 +40,135 @@ struct Tile {
   HWY_ALIGN float h[kStates * kLanes];
 };
 
+#if HWY_TARGET == HWY_SCALAR
+int64_t load_fours(MatView<const float>, const Tile&, int64_t, int64_t, float*) { return 0; }
+int64_t store_fours(const float*, const Tile&, int64_t, int64_t, MatView<float>) { return 0; }
+#else
+/// Four values from each of the rows 0, 4, 8 … that follow `at`, one block of lanes a row.
+template <class D>
+HWY_INLINE hn::Vec<D> load_blocks(D d, const float* at, int64_t stride) {
+  if constexpr (hn::MaxLanes(d) <= 4) {
+    (void)stride;
+    return hn::LoadU(d, at);
+  } else {
+    const hn::Half<D> half;
+    constexpr auto kRows = static_cast<int64_t>(hn::MaxLanes(half));
+    return hn::Combine(d, load_blocks(half, at + kRows * stride, stride),
+                       load_blocks(half, at, stride));
+  }
+}
+
+template <class D>
+HWY_INLINE void store_blocks(D d, hn::Vec<D> v, float* at, int64_t stride) {
+  if constexpr (hn::MaxLanes(d) <= 4) {
+    (void)stride;
+    hn::StoreU(v, d, at);
+  } else {
+    const hn::Half<D> half;
+    constexpr auto kRows = static_cast<int64_t>(hn::MaxLanes(half));
+    store_blocks(half, hn::LowerHalf(half, v), at, stride);
+    store_blocks(half, hn::UpperHalf(half, v), at + kRows * stride, stride);
+  }
+}
+
+/// Transposes the 4 × 4 values in each block of lanes.
+template <class D>
+HWY_INLINE void transpose_blocks(D d, hn::Vec<D> (&v)[4]) {
+  const auto low02 = hn::InterleaveLower(d, v[0], v[2]), low13 = hn::InterleaveLower(d, v[1], v[3]);
+  const auto up02 = hn::InterleaveUpper(d, v[0], v[2]), up13 = hn::InterleaveUpper(d, v[1], v[3]);
+  v[0] = hn::InterleaveLower(d, low02, low13);
+  v[1] = hn::InterleaveUpper(d, low02, low13);
+  v[2] = hn::InterleaveLower(d, up02, up13);
+  v[3] = hn::InterleaveUpper(d, up02, up13);
+}
+
+/// load_transposed for a whole tile of channels and as many states as fours hold; their number.
+int64_t load_fours(MatView<const float> from, const Tile& tile, int64_t first_state, int64_t states,
+                   float* to) {
+  const Floats d;
+  const size_t lanes = hn::Lanes(d);
+  if (lanes < 4 || tile.count < lanes) return 0;
+  int64_t n = 0;
+  for (; n + 4 <= states; n += 4) {
+    hn::Vec<Floats> v[4];
+    for (int64_t i = 0; i < 4; ++i) {
+      v[i] = load_blocks(d, from.row(tile.first + i) + first_state + n, from.stride);
+    }
+    transpose_blocks(d, v);
+    for (int64_t i = 0; i < 4; ++i) hn::Store(v[i], d, to + static_cast<size_t>(n + i) * lanes);
+  }
+  return n;
+}
+
+int64_t store_fours(const float* from, const Tile& tile, int64_t first_state, int64_t states,
+                    MatView<float> to) {
+  const Floats d;
+  const size_t lanes = hn::Lanes(d);
+  if (lanes < 4 || tile.count < lanes) return 0;
+  int64_t n = 0;
+  for (; n + 4 <= states; n += 4) {
+    hn::Vec<Floats> v[4];
+    for (int64_t i = 0; i < 4; ++i) v[i] = hn::Load(d, from + static_cast<size_t>(n + i) * lanes);
+    transpose_blocks(d, v);
+    for (int64_t i = 0; i < 4; ++i) {
+      store_blocks(d, v[i], to.row(tile.first + i) + first_state + n, to.stride);
+    }
+  }
+  return n;
+}
+#endif
+
 /// to[n·lanes + e] = from[first + e, first_state + n]; lanes without a channel stay zero.
 void load_transposed(MatView<const float> from, const Tile& tile, int64_t first_state,
-                     int64_t states, float factor, float* to) {
+                     int64_t states, float* to) {
   const size_t lanes = hn::Lanes(Floats());
+  const int64_t done = load_fours(from, tile, first_state, states, to);
   for (size_t e = 0; e < tile.count; ++e) {
     const float* row = from.row(tile.first + static_cast<int64_t>(e)) + first_state;
-    for (int64_t n = 0; n < states; ++n) to[static_cast<size_t>(n) * lanes + e] = row[n] * factor;
+    for (int64_t n = done; n < states; ++n) to[static_cast<size_t>(n) * lanes + e] = row[n];
   }
 }
 
 void store_transposed(const float* from, const Tile& tile, int64_t first_state, int64_t states,
                       MatView<float> to) {
   const size_t lanes = hn::Lanes(Floats());
+  const int64_t done = store_fours(from, tile, first_state, states, to);
   for (size_t e = 0; e < tile.count; ++e) {
     float* row = to.row(tile.first + static_cast<int64_t>(e)) + first_state;
-    for (int64_t n = 0; n < states; ++n) row[n] = from[static_cast<size_t>(n) * lanes + e];
+    for (int64_t n = done; n < states; ++n) row[n] = from[static_cast<size_t>(n) * lanes + e];
+  }
+}
+
+/// A block of states, and of A · log2 e.
+void load_states(const SelectiveScan& in, MatView<const float> state, int64_t first_state,
+                 int64_t states, Tile& tile) {
+  constexpr float kLog2E = 1.44269504f;
+  const Floats d;
+  const size_t lanes = hn::Lanes(d), values = static_cast<size_t>(states) * lanes;
+  load_transposed(state, tile, first_state, states, tile.h);
+  load_transposed(in.A, tile, first_state, states, tile.A);
+  for (size_t i = 0; i < values; i += lanes) {
+    hn::Store(hn::Mul(hn::Load(d, tile.A + i), hn::Set(d, kLog2E)), d, tile.A + i);
   }
 }
 
 /// δ, δ·x and the D·x that y starts from. Reads all of x and dt that this tile and chunk need, so
 /// that y may be written over either.
-void prepare(const SelectiveScan& in, int64_t first_token, int64_t tokens, Tile& tile) {
+void prepare(const SelectiveScan& in, int64_t first_token, int64_t tokens, MatView<const float> y,
+             Tile& tile) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
   const auto bias = load_n(d, in.dt_bias + tile.first, tile.count);
   const auto skip = load_n(d, in.D + tile.first, tile.count);
+  // The next tile's part of each row, which no hardware prefetcher finds: rows lie pages apart.
+  const int64_t ahead = HWY_MIN(int64_t{16}, in.x.cols - tile.first - 1);
   for (int64_t t = 0; t < tokens; ++t) {
-    const auto x = load_n(d, in.x.row(first_token + t) + tile.first, tile.count);
-    const auto dt = load_n(d, in.dt.row(first_token + t) + tile.first, tile.count);
+    const float* x_at = in.x.row(first_token + t) + tile.first;
+    const float* dt_at = in.dt.row(first_token + t) + tile.first;
+    hwy::Prefetch(x_at + ahead);
+    hwy::Prefetch(dt_at + ahead);
+    hwy::Prefetch(y.row(first_token + t) + tile.first + ahead);
+    const auto x = load_n(d, x_at, tile.count), dt = load_n(d, dt_at, tile.count);
     const auto delta = softplus(d, hn::Add(dt, bias));
     const size_t at = static_cast<size_t>(t) * lanes;
     hn::Store(delta, d, tile.delta + at);
@@ -69,67 +177,79 @@ void prepare(const SelectiveScan& in, int64_t first_token, int64_t tokens, Tile&
   }
 }
 
-/// The recurrence for one block of states over a chunk of tokens.
-void advance(const SelectiveScan& in, int64_t first_token, int64_t tokens, int64_t first_state,
-             int64_t states, Tile& tile) {
+/// The recurrence of kCount states from `first` of the tile's block on, over a chunk of tokens;
+/// B and C from the block's first state on.
+template <int64_t kCount>
+HWY_NOINLINE void advance(MatView<const float> B, MatView<const float> C, int64_t first,
+                          Tile& tile) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* B = in.B.row(first_token + t) + first_state;
-    const float* C = in.C.row(first_token + t) + first_state;
+  const float* HWY_RESTRICT A = tile.A + static_cast<size_t>(first) * lanes;
+  float* HWY_RESTRICT h_at = tile.h + static_cast<size_t>(first) * lanes;
+  hn::Vec<Floats> h[kCount];
+#pragma GCC unroll 16
+  for (size_t n = 0; n < kCount; ++n) h[n] = hn::Load(d, h_at + n * lanes);
+  for (int64_t t = 0; t < B.rows; ++t) {
+    const float* HWY_RESTRICT b = B.row(t) + first;
+    const float* HWY_RESTRICT c = C.row(t) + first;
     const size_t at = static_cast<size_t>(t) * lanes;
     const auto delta = hn::Load(d, tile.delta + at);
     const auto delta_x = hn::Load(d, tile.delta_x + at);
     auto y = hn::Load(d, tile.y + at);
-    for (int64_t n = 0; n < states; ++n) {
-      float* h_at = tile.h + static_cast<size_t>(n) * lanes;
-      const auto A = hn::Load(d, tile.A + static_cast<size_t>(n) * lanes);
-      const auto decay = exp2_decay(d, hn::Mul(delta, A));
-      const auto h = hn::MulAdd(decay, hn::Load(d, h_at), hn::Mul(delta_x, hn::Set(d, B[n])));
-      hn::Store(h, d, h_at);
-      y = hn::MulAdd(h, hn::Set(d, C[n]), y);
+#pragma GCC unroll 16
+    for (size_t n = 0; n < kCount; ++n) {
+      const auto decay = exp2_decay(d, hn::Mul(delta, hn::Load(d, A + n * lanes)));
+      h[n] = hn::MulAdd(decay, h[n], hn::Mul(delta_x, hn::Set(d, b[n])));
+      y = hn::MulAdd(h[n], hn::Set(d, c[n]), y);
     }
     hn::Store(y, d, tile.y + at);
   }
+#pragma GCC unroll 16
+  for (size_t n = 0; n < kCount; ++n) hn::Store(h[n], d, h_at + n * lanes);
 }
 
-/// All tokens for one tile. With at most kStates states they stay in the tile from the first token
-/// to the last; with more, a block of them is fetched anew for each chunk of tokens.
-void scan_tile(const SelectiveScan& in, MatView<float> state, MatView<float> y, Tile& tile) {
-  constexpr float kLog2E = 1.44269504f;
+/// The same for a whole block of states. y is summed in their order, however they are cut.
+void advance_all(MatView<const float> B, MatView<const float> C, Tile& tile) {
+  int64_t n = 0;
+  for (; n + kInRegisters <= B.cols; n += kInRegisters) advance<kInRegisters>(B, C, n, tile);
+  for (; n + 4 <= B.cols; n += 4) advance<4>(B, C, n, tile);
+  for (; n < B.cols; ++n) advance<1>(B, C, n, tile);
+}
+
+/// A chunk of tokens for one tile.
+void scan_tile(const SelectiveScan& in, int64_t first_token, int64_t tokens, MatView<float> state,
+               MatView<float> y, Tile& tile) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
-  const int64_t length = in.x.rows, all_states = state.cols;
-  const bool resident = all_states <= kStates;
-  for (int64_t t = 0; t < length; t += kTokens) {
-    const int64_t tokens = HWY_MIN(kTokens, length - t);
-    prepare(in, t, tokens, tile);
-    for (int64_t n = 0; n < all_states; n += kStates) {
-      const int64_t states = HWY_MIN(kStates, all_states - n);
-      if (!resident || t == 0) {
-        load_transposed(in.A, tile, n, states, kLog2E, tile.A);
-        load_transposed(state, tile, n, states, 1.0f, tile.h);
-      }
-      advance(in, t, tokens, n, states, tile);
-      if (!resident || t + tokens == length) store_transposed(tile.h, tile, n, states, state);
-    }
-    for (int64_t i = 0; i < tokens; ++i) {
-      const auto row = hn::Load(d, tile.y + static_cast<size_t>(i) * lanes);
-      store_n(row, d, y.row(t + i) + tile.first, tile.count);
-    }
+  prepare(in, first_token, tokens, y, tile);
+  for (int64_t n = 0; n < state.cols; n += kStates) {
+    const int64_t states = HWY_MIN(kStates, state.cols - n);
+    load_states(in, state, n, states, tile);
+    const auto B = in.B.columns(n, states).slice_rows(first_token, tokens);
+    advance_all(B, in.C.columns(n, states).slice_rows(first_token, tokens), tile);
+    store_transposed(tile.h, tile, n, states, state);
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    const auto row = hn::Load(d, tile.y + static_cast<size_t>(t) * lanes);
+    store_n(row, d, y.row(first_token + t) + tile.first, tile.count);
   }
 }
 
+/// Chunk by chunk, so that the rows of x, dt and y of one chunk stay in the second cache level
+/// while all tiles pass over them: half a cache line of each row belongs to a tile of 8 channels.
 void scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
   Tile tile;
   // The last tile may have lanes without a channel: these work on zeros.
   std::memset(tile.A, 0, sizeof tile.A);
   std::memset(tile.h, 0, sizeof tile.h);
-  for (int64_t e = 0; e < in.x.cols; e += lanes) {
-    tile.first = e;
-    tile.count = static_cast<size_t>(HWY_MIN(lanes, in.x.cols - e));
-    scan_tile(in, state, y, tile);
+  for (int64_t t = 0; t < in.x.rows; t += kTokens) {
+    const int64_t tokens = HWY_MIN(kTokens, in.x.rows - t);
+    for (int64_t e = 0; e < in.x.cols; e += lanes) {
+      tile.first = e;
+      tile.count = static_cast<size_t>(HWY_MIN(lanes, in.x.cols - e));
+      scan_tile(in, t, tokens, state, y, tile);
+    }
   }
 }
 
