@@ -18,6 +18,7 @@
 #include "scute/kernels/gram.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/kernels/histogram.h"
+#include "scute/kernels/round.h"
 #include "scute/kernels/scan.h"
 #include "scute/tensor/tensor.h"
 
@@ -153,6 +154,30 @@ void gate_silu_of(benchmark::State& state) {
   count(state, x.size());
 }
 BENCHMARK(gate_silu_of);
+
+/// The argument is the number of rows.
+void to_codes_of(benchmark::State& state) {
+  Tensor x = normal(state.range(0), kInner), codes(DType::i8, {state.range(0), kInner});
+  const float scale = 0.02f;
+  for (auto _ : state) {
+    to_codes(x.matrix<float>(), {&scale, 1, 1}, codes.mutable_matrix<int8_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(to_codes_of)->Arg(1)->Arg(kLength);
+
+/// From the grid onto the grid: the values stay what they are.
+void round_to_grid_of(benchmark::State& state) {
+  Tensor x = normal(state.range(0), kInner);
+  const float scale = 0.02f;
+  for (auto _ : state) {
+    round_to_grid(x.mutable_matrix<float>(), {&scale, 1, 1});
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(round_to_grid_of)->Arg(1)->Arg(kLength);
 
 void causal_conv_silu_of(benchmark::State& state) {
   Tensor x = normal(kLength, kInner), weight = normal(kTaps, kInner), bias = normal(1, kInner);

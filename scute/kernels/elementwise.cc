@@ -17,16 +17,25 @@ namespace {
 
 using Floats = hn::ScalableTag<float>;
 
-/// The largest element; NaN is ignored, −∞ when nothing is left.
+/// The largest element; NaN is ignored, −∞ when nothing is left. Four maxima at a time: one alone
+/// waits for itself.
 float largest(const float* x, size_t n) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
-  auto most = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const auto none = hn::Set(d, -std::numeric_limits<float>::infinity());
+  auto most0 = none, most1 = none, most2 = none, most3 = none;
+  const auto larger = [&](size_t at, auto most) HWY_ATTR {
+    const auto v = hn::LoadU(d, x + at);
+    return hn::IfThenElse(hn::Gt(v, most), v, most);
+  };
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const auto v = hn::LoadU(d, x + i);
-    most = hn::IfThenElse(hn::Gt(v, most), v, most);
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    most0 = larger(i, most0);
+    most1 = larger(i + lanes, most1);
+    most2 = larger(i + 2 * lanes, most2);
+    most3 = larger(i + 3 * lanes, most3);
   }
+  const auto most = hn::Max(hn::Max(most0, most1), hn::Max(most2, most3));
   float result = hn::GetLane(hn::MaxOfLanes(d, most));
   for (; i < n; ++i) result = x[i] > result ? x[i] : result;
   return result;
@@ -100,6 +109,7 @@ void ClampKernel(MatView<float> x, float lo, float hi) {
 }
 
 double LogSumExpKernel(const float* x, int64_t n) {
+  const Floats all;
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> df;  // as many floats as one vector has doubles
   const size_t lanes = hn::Lanes(d), count = static_cast<size_t>(n);
@@ -108,18 +118,22 @@ double LogSumExpKernel(const float* x, int64_t n) {
   // meant to be. A NaN among the elements stays one.
   const float shift = std::isfinite(most) ? most : 0.0f;
   auto sum = hn::Zero(d);
-  const auto offset = hn::Set(df, shift);
   size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto e = exp_any(df, hn::Sub(hn::LoadU(df, x + i), offset));
-    sum = hn::Add(sum, hn::PromoteTo(d, e));
+  // Exponentials of whole vectors, added in the order of half ones.
+  HWY_ALIGN float powers[hn::MaxLanes(all)];
+  for (; i + hn::Lanes(all) <= count; i += hn::Lanes(all)) {
+    hn::Store(exp_any(all, hn::Sub(hn::LoadU(all, x + i), hn::Set(all, shift))), all, powers);
+    for (size_t k = 0; k < hn::Lanes(all); k += lanes) {
+      sum = hn::Add(sum, hn::PromoteTo(d, hn::Load(df, powers + k)));
+    }
   }
-  if (i < count) {
+  for (; i < count; i += lanes) {
     HWY_ALIGN float rest[hn::MaxLanes(df)];
     for (size_t k = 0; k < lanes; ++k) {
       rest[k] = i + k < count ? x[i + k] : -std::numeric_limits<float>::infinity();
     }
-    sum = hn::Add(sum, hn::PromoteTo(d, exp_any(df, hn::Sub(hn::Load(df, rest), offset))));
+    const auto e = exp_any(df, hn::Sub(hn::Load(df, rest), hn::Set(df, shift)));
+    sum = hn::Add(sum, hn::PromoteTo(d, e));
   }
   return static_cast<double>(shift) + std::log(hn::GetLane(hn::SumOfLanes(d, sum)));
 }

@@ -100,6 +100,79 @@ void add_block(const BlockScan& block, ValueScan& out) {
   out.bits_or |= block.any;
 }
 
+/// Whether an eighth or more of n values is +0, by every 16th vector; a guess is enough.
+bool many_zeros(const uint32_t* HWY_RESTRICT bits, size_t n) {
+  const Unsigned d;
+  auto zeros = hn::Zero(d);
+  size_t seen = 0;
+  for (size_t i = 0; i + hn::Lanes(d) <= n; i += 16 * hn::Lanes(d), seen += hn::Lanes(d)) {
+    zeros = hn::Sub(zeros, hn::VecFromMask(d, hn::Eq(hn::LoadU(d, bits + i), hn::Zero(d))));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, zeros)) * 8 > seen;
+}
+
+#if HWY_TARGET == HWY_AVX2
+/// For each mask of 8 lanes the numbers of those that it has.
+struct LaneNumbers {
+  uint8_t of[256][8] = {};
+  constexpr LaneNumbers() {
+    for (uint32_t mask = 0; mask < 256; ++mask) {
+      for (uint32_t lane = 0, at = 0; lane < 8; ++lane) {
+        if ((mask >> lane & 1) != 0) of[mask][at++] = static_cast<uint8_t>(lane);
+      }
+    }
+  }
+};
+
+/// Highway 1.0's Compress copies its table by a call of memmove here: ten times as slow.
+HWY_INLINE size_t compress(hn::Vec<Unsigned> v, hn::Mask<Unsigned> keep, uint32_t* to) {
+  static constexpr LaneNumbers kNumbers;
+  const Unsigned d;
+  uint8_t mask[8];
+  const size_t kept = hn::CountTrue(d, keep);
+  hn::StoreMaskBits(d, keep, mask);
+  const auto lanes =
+      hn::PromoteTo(d, hn::LoadU(hn::Rebind<uint8_t, Unsigned>(), kNumbers.of[*mask]));
+  hn::StoreU(hn::TableLookupLanes(v, hn::IndicesFromVec(d, lanes)), d, to);
+  return kept;
+}
+#else
+HWY_INLINE size_t compress(hn::Vec<Unsigned> v, hn::Mask<Unsigned> keep, uint32_t* to) {
+  hn::StoreU(hn::Compress(v, keep), Unsigned(), to);
+  return hn::CountTrue(Unsigned(), keep);
+}
+#endif
+
+/// Copies all but the +0 among n values, a multiple of the lanes; how many. Writes up to a vector
+/// beyond them.
+size_t without_zeros(const uint32_t* HWY_RESTRICT bits, size_t n, uint32_t* HWY_RESTRICT to) {
+  const Unsigned d;
+  size_t kept = 0;
+  for (size_t i = 0; i < n; i += hn::Lanes(d)) {
+    const auto v = hn::LoadU(d, bits + i);
+    kept += compress(v, hn::Ne(v, hn::Zero(d)), to + kept);
+  }
+  return kept;
+}
+
+// Plain integer code is the fastest here (0.28 ns per value against 0.37 with ids extracted by
+// vector instructions): the increments limit, not the shifts. Two values per load, eight per step;
+// it is in this file part for the three-operand shifts of BMI2. Where every second value is the
+// same an increment waits for the store of the one before, 0.87 ns a value: zeros, the one value
+// that data is full of, are therefore counted apart (half zeros: 0.3 ns).
+void increment(const uint32_t* bits, size_t n, int shift, uint32_t* HWY_RESTRICT table) {
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    uint64_t pairs[4];
+    std::memcpy(pairs, bits + i, sizeof pairs);
+    for (const uint64_t pair : pairs) {
+      ++table[static_cast<uint32_t>(pair) >> shift];
+      ++table[pair >> (32 + shift)];
+    }
+  }
+  for (; i < n; ++i) ++table[bits[i] >> shift];
+}
+
 }  // namespace
 
 ValueScan ScanValuesKernel(const float* x, int64_t n) {
@@ -126,21 +199,25 @@ ValueScan ScanValuesKernel(const float* x, int64_t n) {
   return out;
 }
 
-// Plain integer code is the fastest here (0.28 ns per value against 0.37 with ids extracted by
-// vector instructions): the increments limit, not the shifts. Two values per load, eight per step;
-// it is in this file part for the three-operand shifts of BMI2.
 void CountBucketsKernel(const float* x, int64_t n, int fine, uint32_t* HWY_RESTRICT table) {
+  constexpr size_t kBlock = 4096;  // 16 KB of stack
+  const size_t lanes = hn::Lanes(Unsigned());
   const int shift = 23 - fine;
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    uint64_t pairs[4];
-    std::memcpy(pairs, x + i, sizeof pairs);
-    for (const uint64_t pair : pairs) {
-      ++table[static_cast<uint32_t>(pair) >> shift];
-      ++table[pair >> (32 + shift)];
+  HWY_ALIGN uint32_t others[kBlock + hn::MaxLanes(Unsigned())];
+  size_t i = 0;
+  for (const size_t count = static_cast<size_t>(n); i < count;) {
+    const size_t block = HWY_MIN(kBlock, count - i), whole = block / lanes * lanes;
+    const auto* bits = reinterpret_cast<const uint32_t*>(x + i);
+    if (many_zeros(bits, whole)) {
+      const size_t kept = without_zeros(bits, whole, others);
+      table[0] += static_cast<uint32_t>(whole - kept);
+      increment(others, kept, shift, table);
+      increment(bits + whole, block - whole, shift, table);
+    } else {
+      increment(bits, block, shift, table);
     }
+    i += block;
   }
-  for (; i < n; ++i) ++table[bits_of(x[i]) >> shift];
 }
 
 void ColumnAbsmaxKernel(const float* x, int64_t rows, int64_t cols, int64_t stride,

@@ -49,6 +49,28 @@ TEST_P(Histogram, counts_every_bit_pattern_where_it_belongs) {
   }
 }
 
+TEST_P(Histogram, counts_data_that_is_full_of_zeros) {
+  // Zeros everywhere, in every second place, in runs longer than a block, and hardly any; −0 and
+  // the smallest float are not +0.
+  for (const int64_t n : {1, 31, 1000, 1024, 1025, 5003}) {
+    for (const int64_t run : {1, 7, 2000}) {
+      for (const int64_t part : {1, 2, 9, 40}) {
+        std::vector<float> x = normal_values(n, 1, 3.0);
+        for (int64_t i = 0; i < n; ++i) {
+          const bool zero = i / run % part == 0;
+          const auto at = static_cast<size_t>(i);
+          if (zero) x[at] = i % 5 == 4 ? -0.0f : (i % 11 == 10 ? kTiny : 0.0f);
+        }
+        std::vector<uint32_t> found(static_cast<size_t>(bucket_table_size(8)), 7u);
+        std::vector<uint32_t> expected = found;
+        count_buckets(x.data(), n, 8, found.data());
+        reference::count_buckets(x.data(), n, 8, expected.data());
+        EXPECT_EQ(found, expected) << n << " values, runs of " << run << ", one of " << part;
+      }
+    }
+  }
+}
+
 TEST_P(Histogram, counts_a_million_equal_values) {
   const std::vector<float> x(1000003, -0.0f);
   std::vector<uint32_t> table(static_cast<size_t>(bucket_table_size(8)));

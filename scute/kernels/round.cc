@@ -49,6 +49,7 @@ HWY_INLINE V clamped_quotient(V x, V scale) {
 // Adding 1.5·2^23 rounds |v| < 2^22 to a whole number, halves to even, which is then the low part
 // of the mantissa. Taking it away again never leaves −0.
 constexpr float kMagic = 0x1.8p23f;
+constexpr int32_t kMagicBits = 0x4B400000;
 
 HWY_INLINE V to_code(V x, V scale) {
   const V magic = hn::Set(D(), kMagic);
@@ -87,8 +88,10 @@ HWY_INLINE hn::Vec<Bits> uniform_bits(hn::Vec<Bits> i, uint32_t low, uint32_t hi
 
 void ToCodesKernel(MatView<const float> x, MatView<const float> scales, MatView<int8_t> codes) {
   const auto act = [&](int64_t r, int64_t c, size_t count, V scale) HWY_ATTR {
-    const V code = to_code(load_n(D(), x.row(r) + c, count), scale);
-    store_codes(hn::ConvertTo(Words(), code), codes.row(r) + c, count);
+    const V q = clamped_quotient(load_n(D(), x.row(r) + c, count), scale);
+    // The mantissa itself: a conversion would guard against overflow.
+    const auto bits = hn::BitCast(Words(), hn::Add(q, hn::Set(D(), kMagic)));
+    store_codes(hn::Sub(bits, hn::Set(Words(), kMagicBits)), codes.row(r) + c, count);
   };
   each_run(x.rows, x.cols, scales, act);
 }
