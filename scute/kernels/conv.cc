@@ -14,20 +14,20 @@ namespace {
 
 /// Row t of y. The taps are summed oldest first, wherever their rows come from, so that cutting a
 /// sequence does not change a bit.
-void convolve_row(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+void convolve_row(MatView<const float> x, MatView<const float> weight, const float* bias,
                   MatView<const float> cache, int64_t t, float* y) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t before = taps - 1, cached = HWY_MAX(int64_t{0}, before - t);
+  const int64_t taps = weight.rows, before = taps - 1, cached = HWY_MAX(int64_t{0}, before - t);
   for (int64_t c = 0; c < x.cols; c += lanes) {
     const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
     auto sum = bias == nullptr ? hn::Zero(d) : load_n(d, bias + c, count);
     for (int64_t k = 0; k < cached; ++k) {
-      const auto w = load_n(d, weight + k * x.cols + c, count);
+      const auto w = load_n(d, weight.row(k) + c, count);
       sum = hn::MulAdd(w, load_n(d, cache.row(t + k) + c, count), sum);
     }
     for (int64_t k = cached; k < taps; ++k) {
-      const auto w = load_n(d, weight + k * x.cols + c, count);
+      const auto w = load_n(d, weight.row(k) + c, count);
       sum = hn::MulAdd(w, load_n(d, x.row(t + k - before) + c, count), sum);
     }
     store_n(silu(d, sum), d, y + c, count);
@@ -46,9 +46,9 @@ void update_cache(MatView<const float> x, MatView<float> cache) {
 
 }  // namespace
 
-void CausalConvSiluKernel(MatView<const float> x, const float* weight, const float* bias,
-                          int64_t taps, MatView<float> cache, MatView<float> y) {
-  for (int64_t t = 0; t < x.rows; ++t) convolve_row(x, weight, bias, taps, cache, t, y.row(t));
+void CausalConvSiluKernel(MatView<const float> x, MatView<const float> weight, const float* bias,
+                          MatView<float> cache, MatView<float> y) {
+  for (int64_t t = 0; t < x.rows; ++t) convolve_row(x, weight, bias, cache, t, y.row(t));
   if (x.rows > 0 && x.cols > 0) update_cache(x, cache);
 }
 
@@ -63,7 +63,16 @@ HWY_EXPORT(CausalConvSiluKernel);
 
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<float> cache, MatView<float> y) noexcept {
-  HWY_DYNAMIC_DISPATCH(CausalConvSiluKernel)(x, weight, bias, taps, cache, y);
+  causal_conv_silu(x, weight, bias, taps, 0, x.cols, cache, y);
+}
+
+void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                      int64_t first, int64_t count, MatView<float> cache,
+                      MatView<float> y) noexcept {
+  const MatView<const float> weights(weight, taps, x.cols);
+  HWY_DYNAMIC_DISPATCH(CausalConvSiluKernel)
+  (x.columns(first, count), weights.columns(first, count), bias == nullptr ? bias : bias + first,
+   taps == 1 ? cache : cache.columns(first, count), y.columns(first, count));
 }
 
 }  // namespace scute

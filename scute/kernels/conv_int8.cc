@@ -22,16 +22,16 @@ HWY_INLINE V widened(const int8_t* from, size_t count) {
 }
 
 /// Row t of y.
-void convolve_row(MatView<const int8_t> x, const int8_t* weight, const float* scale,
-                  const float* bias, int64_t taps, int64_t t, float* y) {
+void convolve_row(MatView<const int8_t> x, MatView<const int8_t> weight, const float* scale,
+                  const float* bias, int64_t t, float* y) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t c = 0; c < x.cols; c += lanes) {
     const auto count = static_cast<size_t>(HWY_MIN(lanes, x.cols - c));
     // Floats hold every sum exactly, 64 · 128² = 2^20 at most, and multiply faster than int32.
     V sum = hn::Zero(d);
-    for (int64_t k = 0; k < taps; ++k) {
-      const V w = widened(weight + k * x.cols + c, count);
+    for (int64_t k = 0; k < weight.rows; ++k) {
+      const V w = widened(weight.row(k) + c, count);
       sum = hn::MulAdd(w, widened(x.row(t + k) + c, count), sum);
     }
     const V offset = bias == nullptr ? hn::Zero(d) : load_n(d, bias + c, count);
@@ -42,9 +42,9 @@ void convolve_row(MatView<const int8_t> x, const int8_t* weight, const float* sc
 
 }  // namespace
 
-void CausalConvSiluInt8Kernel(MatView<const int8_t> x, const int8_t* weight, const float* scale,
-                              const float* bias, int64_t taps, MatView<float> y) {
-  for (int64_t t = 0; t < y.rows; ++t) convolve_row(x, weight, scale, bias, taps, t, y.row(t));
+void CausalConvSiluInt8Kernel(MatView<const int8_t> x, MatView<const int8_t> weight,
+                              const float* scale, const float* bias, MatView<float> y) {
+  for (int64_t t = 0; t < y.rows; ++t) convolve_row(x, weight, scale, bias, t, y.row(t));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -58,7 +58,16 @@ HWY_EXPORT(CausalConvSiluInt8Kernel);
 
 void causal_conv_silu_int8(MatView<const int8_t> x, const int8_t* weight, const float* scale,
                            const float* bias, int64_t taps, MatView<float> y) noexcept {
-  HWY_DYNAMIC_DISPATCH(CausalConvSiluInt8Kernel)(x, weight, scale, bias, taps, y);
+  causal_conv_silu_int8(x, weight, scale, bias, taps, 0, x.cols, y);
+}
+
+void causal_conv_silu_int8(MatView<const int8_t> x, const int8_t* weight, const float* scale,
+                           const float* bias, int64_t taps, int64_t first, int64_t count,
+                           MatView<float> y) noexcept {
+  const MatView<const int8_t> weights(weight, taps, x.cols);
+  HWY_DYNAMIC_DISPATCH(CausalConvSiluInt8Kernel)
+  (x.columns(first, count), weights.columns(first, count), scale + first,
+   bias == nullptr ? bias : bias + first, y.columns(first, count));
 }
 
 }  // namespace scute

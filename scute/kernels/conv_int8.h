@@ -12,5 +12,9 @@ namespace scute {
 /// history first; weight: taps × channels; bias may be null; y: L × channels. taps in 1 … 64.
 void causal_conv_silu_int8(MatView<const int8_t> x, const int8_t* weight, const float* scale,
                            const float* bias, int64_t taps, MatView<float> y) noexcept;
+/// The channels [first, first + count) alone, of the views of all: the same bits.
+void causal_conv_silu_int8(MatView<const int8_t> x, const int8_t* weight, const float* scale,
+                           const float* bias, int64_t taps, int64_t first, int64_t count,
+                           MatView<float> y) noexcept;
 
 }  // namespace scute

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "scute/kernels/elementwise.h"
@@ -117,6 +118,16 @@ TEST_P(ConvInt8, may_be_cut_anywhere) {
     causal_conv_silu_int8(parts.x_view().slice_rows(t, rows + 3), parts.weight.data(),
                           parts.scale.data(), parts.bias.data(), 4,
                           parts.y_view().slice_rows(t, rows));
+  }
+  EXPECT_EQ(whole.y, parts.y);
+}
+
+TEST_P(ConvInt8, may_be_split_over_channels) {
+  Case whole(37, 4, 9), parts(37, 4, 9);
+  whole.run();
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 16}, {16, 1}, {17, 20}}) {
+    causal_conv_silu_int8(parts.x_view(), parts.weight.data(), parts.scale.data(),
+                          parts.bias.data(), 4, first, count, parts.y_view());
   }
   EXPECT_EQ(whole.y, parts.y);
 }

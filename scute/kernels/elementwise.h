@@ -29,6 +29,10 @@ void copy_rows(MatView<const float> x, MatView<float> y) noexcept;
 /// x.
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<float> cache, MatView<float> y) noexcept;
+/// The channels [first, first + count) alone, of the views of all: the same bits.
+void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                      int64_t first, int64_t count, MatView<float> cache,
+                      MatView<float> y) noexcept;
 
 /// log Σ exp(x) of a row, in double.
 double log_sum_exp(const float* x, int64_t n) noexcept;

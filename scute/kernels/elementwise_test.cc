@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "scute/kernels/reference.h"
@@ -264,6 +265,19 @@ TEST_P(Elementwise, convolution_may_be_cut_anywhere) {
     EXPECT_TRUE(same_bits(whole.values, parts.values)) << taps;
     EXPECT_TRUE(same_bits(cache_whole, cache_parts)) << taps;
   }
+}
+
+TEST_P(Elementwise, convolution_may_be_split_over_channels) {
+  const Convolution conv(37, 4);
+  Strided x(9, 37, 1), whole(9, 37, 2), parts(9, 37, 2);
+  std::vector<float> cache = normal_values(3 * 37, 3), cache_parts = cache;
+  conv(x.view(), cache, whole.view());
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 16}, {16, 1}, {17, 20}}) {
+    causal_conv_silu(x.view(), conv.weight.data(), conv.bias.data(), 4, first, count,
+                     {cache_parts.data(), 3, 37}, parts.view());
+  }
+  EXPECT_TRUE(same_bits(whole.values, parts.values));
+  EXPECT_TRUE(same_bits(cache, cache_parts));
 }
 
 TEST_P(Elementwise, convolution_without_bias_takes_zeros_and_passes_nan) {

@@ -123,10 +123,11 @@ void FromCodesKernel(MatView<const int8_t> codes, MatView<const float> scales, M
 }
 
 void ToCodesStochasticKernel(MatView<const float> x, MatView<const float> scales, uint32_t low,
-                             uint32_t high, MatView<int8_t> codes) {
+                             uint32_t high, MatView<int8_t> codes, int64_t first_row) {
   const auto lane = hn::Iota(Bits(), 0);  // Highway 1.0 builds it in memory: once, not every time
   const auto act = [&](int64_t r, int64_t c, size_t count, V scale) HWY_ATTR {
-    const auto number = static_cast<uint32_t>(static_cast<uint64_t>(r * x.cols + c));
+    const int64_t element = (first_row + r) * x.cols + c;
+    const auto number = static_cast<uint32_t>(static_cast<uint64_t>(element));
     const auto u = uniform_bits(hn::Add(hn::Set(Bits(), number), lane), low, high);
     const V values = load_n(D(), x.row(r) + c, count);
     store_codes(stochastic_code(values, scale, u), codes.row(r) + c, count);
@@ -166,11 +167,11 @@ void from_codes(MatView<const int8_t> codes, MatView<const float> scales,
 }
 
 void to_codes_stochastic(MatView<const float> x, MatView<const float> scales, uint64_t key,
-                         MatView<int8_t> codes) noexcept {
+                         MatView<int8_t> codes, int64_t first_row) noexcept {
   // Keys may be small or counted up; hashed, they share no bits.
   const uint64_t mixed = Random(key).next();
   HWY_DYNAMIC_DISPATCH(ToCodesStochasticKernel)
-  (x, scales, static_cast<uint32_t>(mixed), static_cast<uint32_t>(mixed >> 32), codes);
+  (x, scales, static_cast<uint32_t>(mixed), static_cast<uint32_t>(mixed >> 32), codes, first_row);
 }
 
 }  // namespace scute

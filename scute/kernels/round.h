@@ -26,8 +26,9 @@ void from_codes(MatView<const int8_t> codes, MatView<const float> scales,
 /// rounding to nearest loses every change below half a step. u is a function of (key, r·cols + c)
 /// alone, the same on every machine: a 32-bit mix of the element's number (modulo 2^32) keyed by
 /// both halves of a hash of `key`, so that keys may be counted up. The floor is of the exact sum.
-/// NaN becomes code 0.
+/// NaN becomes code 0. Rows that are part of a larger matrix count from `first_row`, so that its
+/// bits do not depend on where it is cut.
 void to_codes_stochastic(MatView<const float> x, MatView<const float> scales, uint64_t key,
-                         MatView<int8_t> codes) noexcept;
+                         MatView<int8_t> codes, int64_t first_row = 0) noexcept;
 
 }  // namespace scute

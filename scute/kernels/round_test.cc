@@ -185,6 +185,19 @@ TEST_P(Round, stochastic_codes_equal_the_twin_for_every_shape_of_scales) {
   });
 }
 
+TEST_P(Round, stochastic_codes_may_be_cut_into_rows) {
+  const float scale = 0.5f;
+  const std::vector<float> x = normal_values(10 * 7, 1, 9.0);
+  std::vector<int8_t> whole(70), parts(70);
+  to_codes_stochastic({x.data(), 10, 7}, {&scale, 1, 1}, 5, {whole.data(), 10, 7});
+  for (const int64_t first : {0, 3, 9}) {
+    const int64_t rows = first == 0 ? 3 : (first == 3 ? 6 : 1);
+    to_codes_stochastic({x.data() + first * 7, rows, 7}, {&scale, 1, 1}, 5,
+                        {parts.data() + first * 7, rows, 7}, first);
+  }
+  EXPECT_EQ(whole, parts);
+}
+
 constexpr int64_t kMany = int64_t{1} << 18;
 
 std::vector<int8_t> many_codes(float quotient, uint64_t key) {

@@ -241,8 +241,7 @@ TEST_P(Scan, a_channel_does_not_depend_on_its_lane) {
 }
 
 TEST_P(Scan, heads_may_be_cut_anywhere) {
-  // Widths that leave blocks of four rows unfilled, states that leave vectors so.
-  for (const int64_t width : {1, 4, 6, 64}) {
+  for (const int64_t width : {1, 4, 6, 64}) {  // blocks of four rows filled or not
     for (const int64_t states : {3, 16, 133}) {
       const Mamba2 c(37, 6, width, 2, states, width == 6);
       const int64_t E = c.rows();
@@ -252,10 +251,8 @@ TEST_P(Scan, heads_may_be_cut_anywhere) {
       const HeadScan in = c.from(0, c.L);
       head_scan(in, 0, 4, {h.data(), E, states}, {y.data(), c.L, E});
       EXPECT_EQ(y[static_cast<size_t>(4 * width)], 77.0f) << "a head that was not asked for";
-      head_scan(in, 4, 1, {h.data(), E, states}, {y.data(), c.L, E});
-      head_scan(in, 5, 1, {h.data(), E, states}, {y.data(), c.L, E});
-      EXPECT_TRUE(same_bits(h, whole_h)) << width << " " << states;
-      EXPECT_TRUE(same_bits(y, whole_y)) << width << " " << states;
+      head_scan(in, 4, 2, {h.data(), E, states}, {y.data(), c.L, E});
+      EXPECT_TRUE(same_bits(h, whole_h) && same_bits(y, whole_y)) << width << " " << states;
     }
   }
 }
