@@ -262,19 +262,50 @@ Tensor codes(int64_t rows, int64_t cols, int64_t most) {
   return out;
 }
 
-// in_proj at generation and at one tile of rows, in every weight format.
-void gemm_int8_of(benchmark::State& state) {
-  const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
-  const Tensor x = codes(rows, inputs, 127), scales = normal(1, outputs);
-  Tensor y(DType::f32, {rows, outputs});
-  const GemmInt8 gemm(codes(outputs, inputs, 127));
+std::byte* bytes_of(Tensor& memory) {
+  return reinterpret_cast<std::byte*>(memory.mutable_values<uint8_t>().data());
+}
+/// Prepared rows times all outputs, as floats; the time includes preparing them.
+void time_product(benchmark::State& state, const GemmInt8& gemm) {
+  const int64_t rows = state.range(0), outputs = gemm.outputs();
+  const Tensor x = codes(rows, gemm.inputs(), 127), scales = normal(1, outputs);
+  Tensor inputs(DType::u8, {gemm.input_bytes(rows)}), y(DType::f32, {rows, outputs});
+  std::byte* prepared = bytes_of(inputs);
   for (auto _ : state) {
-    gemm(x.matrix<int8_t>(), scales.values<float>().data(), y.mutable_matrix<float>());
+    gemm.prepare(x.matrix<int8_t>(), 0, rows, prepared);
+    gemm.multiply(prepared, 0, scales.values<float>().data(), y.mutable_matrix<float>());
     benchmark::ClobberMemory();
   }
   state.SetLabel(std::string(gemm.backend()));
-  count(state, rows * outputs * inputs);
+  state.SetBytesProcessed(state.iterations() * gemm.bytes());
+  count(state, rows * outputs * gemm.inputs());
 }
+void gemm_int8_of(benchmark::State& state) {
+  time_product(state, GemmInt8(codes(state.range(1), state.range(2), 127)));
+}
+/// Weights in 4 bits and two levels of scales, in groups of 128.
+void gemm_two_level_of(benchmark::State& state) {
+  const int64_t outputs = state.range(1), inputs = state.range(2);
+  Tensor scales(DType::f32, {outputs, inputs / 128}), channel_scales(DType::f32, {outputs, 1});
+  Random random(1);
+  for (float& scale : scales.mutable_values<float>()) {
+    scale = static_cast<float>(0.5 + 0.5 * random.uniform());
+  }
+  std::ranges::fill(channel_scales.mutable_values<float>(), 8.0f / 127);
+  time_product(state, GemmInt8(codes(outputs, inputs, 7), scales, channel_scales));
+}
+void prompts_and_tokens(benchmark::internal::Benchmark* benchmark) {
+  for (const int64_t rows : {1, 16, 512}) {
+    benchmark->Args({rows, 2 * kInner, kWidth});             // in_proj
+    benchmark->Args({rows, kWidth, kInner});                 // out_proj
+    if (rows == 512) benchmark->Args({rows, 3352, kWidth});  // Mamba-2's in_proj
+    if (rows < 512) benchmark->Args({rows, 50280, kWidth});  // the head: no cache holds it
+  }
+}
+BENCHMARK(gemm_int8_of)->Apply(prompts_and_tokens);
+BENCHMARK(gemm_two_level_of)->Apply(prompts_and_tokens);
+
+// in_proj at generation and at one tile of rows, in the other weight formats.
 void gemm_int4_of(benchmark::State& state) {
   constexpr int64_t kGroup = 128;
   const int64_t rows = state.range(0), outputs = state.range(1), inputs = state.range(2);
@@ -292,7 +323,6 @@ void one_row_and_one_tile(benchmark::internal::Benchmark* benchmark) {
 }
 BENCHMARK_CAPTURE(gemm_of, f32_tile, Compute::f32)->Apply(one_row_and_one_tile);
 BENCHMARK_CAPTURE(gemm_of, bf16_tile, Compute::bf16)->Apply(one_row_and_one_tile);
-BENCHMARK(gemm_int8_of)->Apply(one_row_and_one_tile);
 BENCHMARK(gemm_int4_of)->Apply(one_row_and_one_tile);
 
 // The integer regressor's steps at the sizes of logo_2100: 64 windows of 3 patches, 128 channels.

@@ -1,6 +1,7 @@
 // Exact matrix products of 8-bit codes: weights packed once, sums in int32.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,26 +12,47 @@
 
 namespace scute {
 
-/// y = x · Wᵀ for one W of codes in −128 … 127, every sum exact in int32. By oneDNN where it is
-/// exact (VNNI or AMX: its older paths saturate 16-bit sums), else by our own kernel. Safe to call
-/// from several threads; runs on the calling thread only.
+/// y = x · Wᵀ for one W of codes in −128 … 127, every sum exact in int32. W is kept at a byte a
+/// code, or at half a byte where it is given in 4 bits and two levels of scales. By our own kernel,
+/// or by oneDNN where the machine has AMX. Safe to call from several threads; runs on the calling
+/// thread only.
+///
+/// x is prepared once; then its products may be formed in parts, by several threads at once:
+///   prepare(x, 0, x.rows, inputs);
+///   multiply(inputs, 0, scales, left), multiply(inputs, 32, scales + 32, right)
 class GemmInt8 {
  public:
+  /// Parts of the outputs begin at its multiples.
+  static constexpr int64_t kOutputTile = 32;
+
   GemmInt8() = default;
   /// codes: outputs × inputs, i8. Error for another rank or type, and for more than 131,071 inputs,
   /// whose sums could leave int32.
   explicit GemmInt8(const Tensor& codes);
+  /// Two levels: W[o, k] = saturate(round half to even(codes[o, k] · scales[o, k / group] /
+  /// channel_scales[o])), in floats. codes: outputs × inputs, i8 in −8 … 7; scales: outputs ×
+  /// (inputs / group), f32, of any sign; channel_scales: outputs × 1, f32, > 0. Groups of few
+  /// inputs, for which half a byte saves too little, are kept at a byte a code. Error for another
+  /// shape, type or range.
+  GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales);
 
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
-  /// x: rows × inputs, y: rows × outputs.
-  void operator()(MatView<const int8_t> x, MatView<int32_t> y) const noexcept;
-  /// y[r, o] = float(sum) · scales[o], one float multiplication; float(sum) rounds half to even
+  /// Bytes of `rows` prepared rows.
+  int64_t input_bytes(int64_t rows) const;
+  /// Prepares the rows [first, first + count) of x, rows × inputs; other calls, of other threads
+  /// too, prepare the others. to: input_bytes(x.rows), 64-byte aligned.
+  void prepare(MatView<const int8_t> x, int64_t first, int64_t count, std::byte* to) const noexcept;
+  /// y[r, i] = the sum of row r and output first + i. inputs: y.rows rows, prepared by this object;
+  /// first: a multiple of kOutputTile.
+  void multiply(const std::byte* inputs, int64_t first, MatView<int32_t> y) const noexcept;
+  /// y[r, i] = float(sum) · scales[i], one float multiplication; float(sum) rounds half to even
   /// (exact for |sum| ≤ 2^24).
-  void operator()(MatView<const int8_t> x, const float* scales, MatView<float> y) const noexcept;
-  /// "oneDNN int8", "highway int8".
+  void multiply(const std::byte* inputs, int64_t first, const float* scales,
+                MatView<float> y) const noexcept;
+  /// "oneDNN int8", "avx512-vnni int8", "highway int8"; the latter two also "int4 × int8".
   std::string_view backend() const;
-  /// Bytes of the packed weights.
+  /// Bytes of the packed weights and of what groups are multiplied by.
   int64_t bytes() const;
 
   struct Impl;
@@ -40,8 +62,7 @@ class GemmInt8 {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Compares one product of oneDNN's int8 with our own kernel, at the extremes of the codes: "" or
-/// what is wrong. "" where oneDNN is not used.
+/// Compares one product with plain loops, at the extremes of the codes: "" or what is wrong.
 std::string gemm_int8_self_test();
 
 }  // namespace scute

@@ -9,52 +9,15 @@
 #include <vector>
 
 #include "scute/base/error.h"
-#include "scute/base/random.h"
 #include "scute/base/threads.h"
 #include "scute/kernels/gemm.h"
-#include "scute/kernels/gemm_int8_impl.h"
-#include "scute/kernels/test_targets.h"
+#include "scute/kernels/test_int8.h"
 
 namespace scute {
 namespace {
 
 using testing::Each;
 using testing::HasSubstr;
-using Codes = std::vector<int8_t>;
-using Sums = std::vector<int32_t>;
-using Floats = std::vector<float>;
-
-/// Every code is as likely, but for the two extremes: one place in ten each.
-Codes draw(int64_t n, uint64_t seed) {
-  Random random(seed);
-  Codes codes(static_cast<size_t>(n));
-  for (int8_t& code : codes) {
-    const auto value = static_cast<int>(random.below(256 + 64));
-    code = static_cast<int8_t>(value < 256 ? value - 128 : value % 2 == 0 ? 127 : -128);
-  }
-  return codes;
-}
-
-MatView<const int8_t> view(const Codes& codes, int64_t rows) {
-  return {codes.data(), rows, std::ssize(codes) / rows};
-}
-
-Tensor matrix(const Codes& codes, int64_t rows) {
-  return Tensor::of<int8_t>({rows, std::ssize(codes) / rows}, codes);
-}
-
-/// The sums in 64 bits.
-std::vector<int64_t> expected(MatView<const int8_t> x, MatView<const int8_t> w) {
-  std::vector<int64_t> sums;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    for (int64_t o = 0; o < w.rows; ++o) {
-      int64_t sum = 0;
-      for (int64_t k = 0; k < x.cols; ++k) sum += int64_t{x.row(r)[k]} * w.row(o)[k];
-      sums.push_back(sum);
-    }
-  }
-  return sums;
-}
 
 struct Case {
   int64_t rows, inputs, outputs;
@@ -71,77 +34,70 @@ std::vector<Case> cases() {
   return all;
 }
 
-/// make(codes) gives what multiplies. Sums must be right to the last bit, and the scaled ones one
-/// float multiplication away from them.
-template <class Make>
-void expect_exact(const Make& make) {
+TEST(GemmInt8, IsExact) {
   for (const auto& [rows, inputs, outputs] : cases()) {
     SCOPED_TRACE(testing::Message() << rows << " × " << inputs << " → " << outputs);
     const Codes x = draw(rows * inputs, 1), w = draw(outputs * inputs, 2);
-    const auto kernel = make(matrix(w, outputs));
-    const auto right = expected(view(x, rows), view(w, outputs));
-    Sums sums(right.size(), 12345);
-    kernel(view(x, rows), MatView<int32_t>(sums.data(), rows, outputs));
-    ASSERT_TRUE(std::equal(sums.begin(), sums.end(), right.begin()));
-    const Floats scales = normal_values(outputs, 3);
-    Floats scaled(right.size(), std::nanf(""));
-    kernel(view(x, rows), scales.data(), MatView<float>(scaled.data(), rows, outputs));
-    for (size_t i = 0; i < right.size(); ++i) {
-      const float scale = scales[i % scales.size()];
-      ASSERT_EQ(scaled[i], static_cast<float>(sums[i]) * scale) << i;
-    }
+    expect_exact(GemmInt8(matrix(w, outputs)), view(x, rows), view(w, outputs));
   }
-}
-
-/// A kernel behind the same two calls as GemmInt8.
-struct Highway {
-  std::shared_ptr<const GemmInt8::Impl> impl;
-  void operator()(MatView<const int8_t> x, MatView<int32_t> y) const { impl->multiply(x, y); }
-  void operator()(MatView<const int8_t> x, const float* scales, MatView<float> y) const {
-    impl->multiply_scaled(x, scales, y);
-  }
-};
-
-TEST(GemmInt8, IsExact) {
-  expect_exact([](const Tensor& codes) { return GemmInt8(codes); });
 }
 
 class GemmInt8EachTarget : public EachTarget {};
 SCUTE_EACH_TARGET(GemmInt8EachTarget);
 
-TEST_P(GemmInt8EachTarget, HighwayIsExact) {
-  expect_exact([](const Tensor& codes) { return Highway{make_highway_gemm_int8(codes)}; });
+TEST_P(GemmInt8EachTarget, EveryWayIsExact) {
+  for (const auto& [rows, inputs, outputs] : cases()) {
+    const Codes x = draw(rows * inputs, 1), w = draw(outputs * inputs, 2);
+    for (const Way& way : ways(matrix(w, outputs))) {
+      SCOPED_TRACE(testing::Message()
+                   << way.name << ": " << rows << " × " << inputs << " → " << outputs);
+      expect_exact(way, view(x, rows), view(w, outputs));
+    }
+  }
+}
+
+TEST_P(GemmInt8EachTarget, EveryNumberOfRowsIsExact) {
+  constexpr int64_t kRows = 130, kInputs = 71, kOutputs = 67;
+  const Codes x = draw(kRows * kInputs, 1), w = draw(kOutputs * kInputs, 2);
+  const auto right = expected(view(x, kRows), view(w, kOutputs));
+  for (const Way& way : ways(matrix(w, kOutputs))) {
+    for (int64_t rows = 1; rows <= kRows; ++rows) {
+      Sums sums(static_cast<size_t>(rows * kOutputs));
+      multiply(way, view(x, kRows).slice_rows(0, rows), {sums.data(), rows, kOutputs});
+      ASSERT_TRUE(std::equal(sums.begin(), sums.end(), right.begin())) << way.name << " " << rows;
+    }
+  }
 }
 
 /// x all `left`, weights all `right`.
-template <class Make>
-void expect_constant_product(const Make& make, const Case& size, int8_t left, int8_t right) {
+void expect_constant_product(const Case& size, int8_t left, int8_t right) {
   const auto& [rows, inputs, outputs] = size;
   const Codes x(static_cast<size_t>(rows * inputs), left);
   const Codes w(static_cast<size_t>(outputs * inputs), right);
-  Sums y(static_cast<size_t>(rows * outputs));
-  make(matrix(w, outputs))(view(x, rows), MatView<int32_t>(y.data(), rows, outputs));
-  EXPECT_THAT(y, Each(static_cast<int32_t>(inputs * left * right)));
+  for (const Way& way : ways(matrix(w, outputs))) {
+    SCOPED_TRACE(way.name);
+    Sums y(static_cast<size_t>(rows * outputs));
+    multiply(way, view(x, rows), MatView<int32_t>(y.data(), rows, outputs));
+    EXPECT_THAT(y, Each(static_cast<int32_t>(inputs * left * right)));
+  }
 }
 
-template <class Make>
-void expect_extremes(const Make& make) {
-  // Every size of tile and of block, to 24,774,144; a path that adds pairs of products in 16 bits
+TEST_P(GemmInt8EachTarget, ExtremesNeverSaturate) {
+  // Every size of tile and of block, to 25,165,824; a path that adds pairs of products in 16 bits
   // gives 195,840.
-  expect_constant_product(make, {173, 1536, 33}, 127, 127);
-  expect_constant_product(make, {173, 1536, 33}, -128, 127);
-  expect_constant_product(make, {173, 1536, 33}, 127, -128);
+  for (const int64_t rows : {1, 173}) {
+    for (const int8_t left : {int8_t{-128}, int8_t{127}}) {
+      for (const int8_t right : {int8_t{-128}, int8_t{127}}) {
+        expect_constant_product({rows, 1536, 33}, left, right);
+      }
+    }
+  }
   // 2,147,467,264, the largest sum there is; and the smallest.
-  expect_constant_product(make, {9, 131071, 3}, -128, -128);
-  expect_constant_product(make, {9, 131071, 3}, 127, -128);
-}
-
-TEST(GemmInt8, ExtremesNeverSaturate) {
-  expect_extremes([](const Tensor& codes) { return GemmInt8(codes); });
-}
-
-TEST_P(GemmInt8EachTarget, HighwayExtremesNeverSaturate) {
-  expect_extremes([](const Tensor& codes) { return Highway{make_highway_gemm_int8(codes)}; });
+  for (const int64_t rows : {1, 9}) {
+    expect_constant_product({rows, 131071, 3}, -128, -128);
+    expect_constant_product({rows, 131071, 3}, 127, -128);
+    expect_constant_product({rows, 131071, 3}, -128, 127);
+  }
 }
 
 TEST(GemmInt8, FloatOfALargeSumRoundsHalfToEven) {
@@ -155,50 +111,68 @@ TEST(GemmInt8, FloatOfALargeSumRoundsHalfToEven) {
     Codes all;
     for (int64_t r = 0; r < rows; ++r) all.insert(all.end(), x.begin(), x.end());
     Floats y(static_cast<size_t>(2 * rows));
-    GemmInt8(matrix(w, 2))(view(all, rows), scales.data(), {y.data(), rows, 2});
+    multiply(GemmInt8(matrix(w, 2)), view(all, rows), scales.data(), {y.data(), rows, 2});
     for (size_t i = 0; i < y.size(); ++i) {
       EXPECT_EQ(y[i], i % 2 == 0 ? 16777216.0f : 16777220.0f * 0.5f);
     }
   }
 }
 
-TEST(GemmInt8, StridedViewsGiveTheSameSumsAndLeaveTheRestAlone) {
+TEST_P(GemmInt8EachTarget, StridedViewsGiveTheSameSumsAndLeaveTheRestAlone) {
   constexpr int64_t kRows = 139, kInputs = 23, kOutputs = 35, kWide = 50;
   const Codes wide = draw(kRows * kWide, 5), w = draw(kOutputs * kInputs, 6);
   const auto x = view(wide, kRows).columns(7, kInputs);
   const auto right = expected(x, view(w, kOutputs));
   const Floats scales = normal_values(kOutputs, 3);
-  const GemmInt8 gemm(matrix(w, kOutputs));
-  Sums sums(kRows * kWide, 77);
-  Floats scaled(kRows * kWide, 77.0f);
-  gemm(x, MatView<int32_t>(sums.data(), kRows, kWide).columns(3, kOutputs));
-  gemm(x, scales.data(), MatView<float>(scaled.data(), kRows, kWide).columns(3, kOutputs));
-  for (int64_t i = 0; i < kRows * kWide; ++i) {
-    const auto at = static_cast<size_t>(i);
-    const int64_t r = i / kWide, o = i % kWide - 3;
-    if (o < 0 || o >= kOutputs) {
-      ASSERT_EQ(sums[at], 77) << "row " << r << " output " << o;
-      ASSERT_EQ(scaled[at], 77.0f) << "row " << r << " output " << o;
-      continue;
+  for (const Way& way : ways(matrix(w, kOutputs))) {
+    SCOPED_TRACE(way.name);
+    Sums sums(kRows * kWide, 77);
+    Floats scaled(kRows * kWide, 77.0f);
+    multiply(way, x, MatView<int32_t>(sums.data(), kRows, kWide).columns(3, kOutputs));
+    multiply(way, x, scales.data(),
+             MatView<float>(scaled.data(), kRows, kWide).columns(3, kOutputs));
+    for (int64_t i = 0; i < kRows * kWide; ++i) {
+      const auto at = static_cast<size_t>(i);
+      const int64_t r = i / kWide, o = i % kWide - 3;
+      if (o < 0 || o >= kOutputs) {
+        ASSERT_EQ(sums[at], 77) << "row " << r << " output " << o;
+        ASSERT_EQ(scaled[at], 77.0f) << "row " << r << " output " << o;
+        continue;
+      }
+      const int64_t sum = right[static_cast<size_t>(r * kOutputs + o)];
+      ASSERT_EQ(sums[at], sum) << "row " << r << " output " << o;
+      ASSERT_EQ(scaled[at], static_cast<float>(sum) * scales[static_cast<size_t>(o)]);
     }
-    const int64_t sum = right[static_cast<size_t>(r * kOutputs + o)];
-    ASSERT_EQ(sums[at], sum) << "row " << r << " output " << o;
-    ASSERT_EQ(scaled[at], static_cast<float>(sum) * scales[static_cast<size_t>(o)]);
   }
 }
 
-TEST(GemmInt8, CallsFromTwoThreadsAtOnceGiveTheSumsOfOne) {
+TEST_P(GemmInt8EachTarget, PartsOfTheOutputsAreTheBitsOfTheWhole) {
+  constexpr int64_t kInputs = 96, kOutputs = 555;
+  const Codes w = draw(kOutputs * kInputs, 8);
+  for (const int64_t rows : {1, 7, 141}) {
+    const Codes x = draw(rows * kInputs, 7);
+    for (const Way& way : ways(matrix(w, kOutputs))) {
+      SCOPED_TRACE(testing::Message() << way.name << " " << rows);
+      expect_parts_equal_the_whole(way, view(x, rows), kOutputs);
+    }
+  }
+}
+
+TEST(GemmInt8, PartsFromTwoThreadsAtOnceGiveTheSumsOfOne) {
   constexpr int64_t kRows = 141, kInputs = 96, kOutputs = 80;
   const Codes x = draw(kRows * kInputs, 7), w = draw(kOutputs * kInputs, 8);
   const auto right = expected(view(x, kRows), view(w, kOutputs));
   const GemmInt8 gemm(matrix(w, kOutputs));
-  std::vector<char> same(200);
-  Threads(2).for_each(std::ssize(same), [&](int64_t i, int) {
+  const Prepared prepared(gemm, view(x, kRows));
+  for (int trial = 0; trial < 100; ++trial) {
     Sums y(right.size());
-    gemm(view(x, kRows), {y.data(), kRows, kOutputs});
-    same[static_cast<size_t>(i)] = std::equal(y.begin(), y.end(), right.begin());
-  });
-  EXPECT_THAT(same, Each(1));
+    Threads(2).for_each(3, [&](int64_t part, int) {
+      const int64_t first = 32 * part, count = std::min<int64_t>(32, kOutputs - first);
+      gemm.multiply(prepared.data(), first,
+                    MatView<int32_t>(y.data(), kRows, kOutputs).columns(first, count));
+    });
+    ASSERT_TRUE(std::equal(y.begin(), y.end(), right.begin()));
+  }
 }
 
 TEST(GemmInt8, NoRowsNoOutputsOrNoInputsAreFine) {
@@ -207,18 +181,18 @@ TEST(GemmInt8, NoRowsNoOutputsOrNoInputsAreFine) {
   const float scales[3] = {1, 2, 3};
   const int8_t x[4] = {1, 2, 3, 4};
   const GemmInt8 some(matrix(Codes(12, 1), 3)), none(Tensor(DType::i8, {0, 4}));
-  some({x, 0, 4}, {y, 0, 3});
-  some({x, 0, 4}, scales, {scaled, 0, 3});
-  none({x, 1, 4}, {y, 1, 0});
-  none({x, 1, 4}, scales, {scaled, 1, 0});
+  multiply(some, {x, 0, 4}, {y, 0, 3});
+  multiply(some, {x, 0, 4}, scales, {scaled, 0, 3});
+  multiply(none, {x, 1, 4}, {y, 1, 0});
+  multiply(none, {x, 1, 4}, scales, {scaled, 1, 0});
   EXPECT_THAT(y, Each(9));
   EXPECT_THAT(scaled, Each(9.0f));
   const GemmInt8 empty(Tensor(DType::i8, {3, 0}));
-  empty({nullptr, 2, 0}, {y, 2, 3});
-  empty({nullptr, 2, 0}, scales, {scaled, 2, 3});
+  multiply(empty, {nullptr, 2, 0}, {y, 2, 3});
+  multiply(empty, {nullptr, 2, 0}, scales, {scaled, 2, 3});
   EXPECT_THAT(y, Each(0));
   EXPECT_THAT(scaled, Each(0.0f));
-  GemmInt8()({x, 1, 0}, {y, 1, 0});
+  multiply(GemmInt8(), {x, 1, 0}, {y, 1, 0});
   EXPECT_EQ(GemmInt8().backend(), "none");
   EXPECT_EQ(GemmInt8().bytes(), 0);
 }
@@ -238,13 +212,14 @@ TEST(GemmInt8, RefusesCodesThatAreNoMatrixOrCouldOverflow) {
   EXPECT_EQ(message(Tensor(DType::i8, {1, 131071})), "no error");
 }
 
-TEST(GemmInt8, UsesOneDnnOnlyWithVnniOrBetter) {
+TEST(GemmInt8, UsesOneDnnOnlyWithAmxAndVnniWhereThereIsIt) {
   const GemmInt8 gemm(matrix(Codes(64 * 128, 1), 64));
-  const bool vnni = onednn_target().starts_with("AVX512") && onednn_target() != "AVX512_CORE";
-  EXPECT_EQ(gemm.backend(), vnni ? "oneDNN int8" : "highway int8");
-  // One byte a code; oneDNN keeps some sums per output beside them.
-  EXPECT_GE(gemm.bytes(), 64 * 128);
-  EXPECT_LE(gemm.bytes(), vnni ? 64 * (128 + 16) : 64 * 128);
+  if (onednn_target() == "AVX512_CORE_AMX") {
+    EXPECT_EQ(gemm.backend(), "oneDNN int8");
+  } else {
+    EXPECT_EQ(gemm.backend(), machine_has_vnni() ? "avx512-vnni int8" : "highway int8");
+    EXPECT_EQ(gemm.bytes(), 64 * 128);
+  }
 }
 
 TEST(GemmInt8, SelfTestFindsNothing) { EXPECT_EQ(gemm_int8_self_test(), ""); }

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/kernels/gemm_int8_impl.h"
+#include "scute/kernels/gemm_int8_kernel.h"
 #include "scute/kernels/gemm_onednn_impl.h"
 
 namespace scute {
@@ -30,102 +30,86 @@ Tile make_tile(const dnnl::engine& engine, int64_t rows, const memory::desc& wei
   return {rows, description, dnnl::matmul(description)};
 }
 
+/// Outputs [first, first + cols), by primitives of their own, so that parts of the outputs can be
+/// asked for.
+struct Slice {
+  int64_t first, cols;
+  std::vector<Tile> tiles;
+  memory weights;
+};
+
+/// Outputs of a slice: enough that oneDNN's start of a call, about 2 µs, is small beside a tile's
+/// products; few enough that a part of the outputs that cuts two of them forms little in vain.
+constexpr int64_t kSliceOutputs = 256;
+
 class OneDnnInt8 final : public GemmInt8::Impl {
  public:
-  OneDnnInt8(dnnl::engine engine, std::vector<Tile> tiles, memory weights)
-      : engine_(std::move(engine)), tiles_(std::move(tiles)), weights_(std::move(weights)) {}
+  OneDnnInt8(dnnl::engine engine, std::vector<Slice> slices, int64_t inputs)
+      : engine_(std::move(engine)), slices_(std::move(slices)), inputs_(inputs) {}
 
-  void multiply(MatView<const int8_t> x, MatView<int32_t> y) const noexcept override;
-  void multiply_scaled(MatView<const int8_t> x, const float* scales,
-                       MatView<float> y) const noexcept override;
+  int64_t input_bytes(int64_t rows) const override { return rows * inputs_; }
+  void prepare(MatView<const int8_t> x, int64_t first, int64_t count,
+               std::byte* to) const noexcept override {
+    for (int64_t r = first; r < first + count; ++r) {
+      std::copy_n(x.row(r), x.cols, reinterpret_cast<int8_t*>(to) + r * x.cols);
+    }
+  }
+  void multiply(const std::byte* inputs, int64_t first,
+                const Int8Output& y) const noexcept override;
   std::string_view name() const override { return "oneDNN int8"; }
-  int64_t bytes() const override { return static_cast<int64_t>(weights_.get_desc().get_size()); }
+  int64_t bytes() const override {
+    int64_t total = 0;
+    for (const Slice& slice : slices_) {
+      total += static_cast<int64_t>(slice.weights.get_desc().get_size());
+    }
+    return total;
+  }
 
  private:
-  struct Scratch;
-
-  template <class Body>
-  void for_each_tile(int64_t rows, const Body& body) const;
-  void multiply_tile(const Tile& tile, MatView<const int8_t> x, int32_t* y, Scratch& scratch) const;
+  void multiply_tile(const Slice& slice, const Tile& tile, const std::byte* x, int32_t* sums,
+                     dnnl::stream& stream) const;
 
   dnnl::engine engine_;
-  std::vector<Tile> tiles_;
-  memory weights_;
+  std::vector<Slice> slices_;
+  int64_t inputs_;
 };
 
-/// Per call: the rows of a tile of x side by side, its sums, and the stream they are made in.
-struct OneDnnInt8::Scratch {
-  explicit Scratch(const dnnl::engine& engine) : stream(engine) {}
-
-  template <class T>
-  static T* room(std::unique_ptr<T[]>& memory, int64_t& size, int64_t wanted) {
-    if (size < wanted) {
-      memory = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(wanted));
-      size = wanted;
-    }
-    return memory.get();
-  }
-  int32_t* sums_of(int64_t wanted) { return room(sums, sums_size, wanted); }
-
-  dnnl::stream stream;
-  std::unique_ptr<int8_t[]> x;
-  std::unique_ptr<int32_t[]> sums;
-  int64_t x_size = 0, sums_size = 0;
-};
-
-template <class Body>
-void OneDnnInt8::for_each_tile(int64_t rows, const Body& body) const {
-  const SingleThread single;
-  for (int64_t done = 0; done < rows;) {
-    const Tile& tile = tiles_[next_tile(rows - done, done)];
-    const int64_t first = std::min(done, rows - tile.rows);
-    body(tile, first);
-    done = first + tile.rows;
-  }
-}
-
-/// y: the sums, side by side.
-void OneDnnInt8::multiply_tile(const Tile& tile, MatView<const int8_t> x, int32_t* y,
-                               Scratch& scratch) const {
-  const int8_t* in = x.data;
-  if (x.stride != x.cols) {
-    int8_t* to = Scratch::room(scratch.x, scratch.x_size, x.size());
-    for (int64_t r = 0; r < x.rows; ++r) std::copy_n(x.row(r), x.cols, to + r * x.cols);
-    in = to;
-  }
+/// sums: side by side.
+void OneDnnInt8::multiply_tile(const Slice& slice, const Tile& tile, const std::byte* x,
+                               int32_t* sums, dnnl::stream& stream) const {
   // oneDNN takes one pointer type for what it reads and what it writes.
-  auto* from = const_cast<int8_t*>(in);
+  auto* from = const_cast<std::byte*>(x);
   tile.primitive.execute(
-      scratch.stream, {{DNNL_ARG_SRC, memory(tile.description.src_desc(), engine_, from)},
-                       {DNNL_ARG_WEIGHTS, weights_},
-                       {DNNL_ARG_DST, memory(tile.description.dst_desc(), engine_, y)},
-                       {DNNL_ARG_SCRATCHPAD, memory(tile.description.scratchpad_desc(), engine_)}});
+      stream, {{DNNL_ARG_SRC, memory(tile.description.src_desc(), engine_, from)},
+               {DNNL_ARG_WEIGHTS, slice.weights},
+               {DNNL_ARG_DST, memory(tile.description.dst_desc(), engine_, sums)},
+               {DNNL_ARG_SCRATCHPAD, memory(tile.description.scratchpad_desc(), engine_)}});
 }
 
-void OneDnnInt8::multiply(MatView<const int8_t> x, MatView<int32_t> y) const noexcept {
-  Scratch scratch(engine_);
-  for_each_tile(x.rows, [&](const Tile& tile, int64_t first) {
-    const auto rows = x.slice_rows(first, tile.rows);
-    const auto to = y.slice_rows(first, tile.rows);
-    if (to.stride == to.cols) return multiply_tile(tile, rows, to.data, scratch);
-    int32_t* sums = scratch.sums_of(to.size());
-    multiply_tile(tile, rows, sums, scratch);
-    for (int64_t r = 0; r < to.rows; ++r) std::copy_n(sums + r * to.cols, to.cols, to.row(r));
-  });
+void OneDnnInt8::multiply(const std::byte* inputs, int64_t first,
+                          const Int8Output& y) const noexcept {
+  const SingleThread single;
+  dnnl::stream stream(engine_);
+  const auto sums = std::make_unique_for_overwrite<int32_t[]>(
+      static_cast<size_t>(std::min(kTileRows.front(), y.rows) * kSliceOutputs));
+  const Int8Kernel& kernel = highway_int8_kernel();
+  for (const Slice& slice : slices_) {
+    const int64_t begin = std::max(first, slice.first);
+    const int64_t count = std::min(first + y.cols, slice.first + slice.cols) - begin;
+    if (count <= 0) continue;
+    for (int64_t done = 0; done < y.rows;) {
+      const Tile& tile = slice.tiles[next_tile(y.rows - done, done)];
+      const int64_t row = std::min(done, y.rows - tile.rows);
+      multiply_tile(slice, tile, inputs + row * inputs_, sums.get(), stream);
+      kernel.finish({sums.get() + (begin - slice.first), slice.cols, false, true},
+                    y.part(row, tile.rows, begin - first, count));
+      done = row + tile.rows;
+    }
+  }
 }
 
-void OneDnnInt8::multiply_scaled(MatView<const int8_t> x, const float* scales,
-                                 MatView<float> y) const noexcept {
-  Scratch scratch(engine_);
-  for_each_tile(x.rows, [&](const Tile& tile, int64_t first) {
-    int32_t* sums = scratch.sums_of(tile.rows * y.cols);
-    multiply_tile(tile, x.slice_rows(first, tile.rows), sums, scratch);
-    scale_sums({sums, tile.rows, y.cols}, scales, y.slice_rows(first, tile.rows));
-  });
-}
-
-memory pack(const Tensor& codes, const memory::desc& wanted, const dnnl::engine& engine) {
-  auto* bytes = const_cast<std::byte*>(codes.bytes().data());
+memory pack(const int8_t* codes, const memory::desc& wanted, const dnnl::engine& engine) {
+  auto* bytes = const_cast<int8_t*>(codes);
   memory from({wanted.dims(), wanted.data_type(), memory::format_tag::ba}, engine, bytes);
   memory to(wanted, engine);
   dnnl::stream stream(engine);
@@ -141,6 +125,20 @@ bool exact(const Tile& tile) {
   return std::string_view(tile.description.impl_info_str()).starts_with("brg:");
 }
 
+/// No tiles where one is not exact.
+Slice make_slice(const dnnl::engine& engine, const Tensor& codes, int64_t first) {
+  Slice slice{first, std::min(kSliceOutputs, codes.dim(0) - first), {}, {}};
+  memory::desc layout({codes.dim(1), slice.cols}, memory::data_type::s8, memory::format_tag::any);
+  for (const int64_t rows : kTileRows) {
+    Tile tile = make_tile(engine, rows, layout);
+    if (!exact(tile)) return {first, slice.cols, {}, {}};
+    slice.tiles.push_back(std::move(tile));
+    layout = slice.tiles.front().description.weights_desc();
+  }
+  slice.weights = pack(codes.values<int8_t>().data() + first * codes.dim(1), layout, engine);
+  return slice;
+}
+
 }  // namespace
 
 std::shared_ptr<const GemmInt8::Impl> make_onednn_gemm_int8(const Tensor& codes) {
@@ -148,16 +146,12 @@ std::shared_ptr<const GemmInt8::Impl> make_onednn_gemm_int8(const Tensor& codes)
   const SingleThread single;
   try {
     const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-    memory::desc layout({codes.dim(1), codes.dim(0)}, memory::data_type::s8,
-                        memory::format_tag::any);
-    std::vector<Tile> tiles;
-    for (const int64_t rows : kTileRows) {
-      tiles.push_back(make_tile(engine, rows, layout));
-      if (!exact(tiles.back())) return nullptr;
-      layout = tiles.front().description.weights_desc();
+    std::vector<Slice> slices;
+    for (int64_t first = 0; first < codes.dim(0); first += kSliceOutputs) {
+      slices.push_back(make_slice(engine, codes, first));
+      if (slices.back().tiles.empty()) return nullptr;
     }
-    memory weights = pack(codes, layout, engine);
-    return std::make_shared<OneDnnInt8>(engine, std::move(tiles), std::move(weights));
+    return std::make_shared<OneDnnInt8>(engine, std::move(slices), codes.dim(1));
   } catch (const dnnl::error& problem) {
     // No such kernel on this machine: the fallback does it. Out of memory is not for the fallback.
     if (problem.status == dnnl_out_of_memory) throw std::bad_alloc();

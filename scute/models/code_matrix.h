@@ -36,7 +36,10 @@ class CodeMatrix {
       const auto narrow = run.codes<int8_t>(x.rows, x.cols);
       fixed_narrow(x, narrow);
       const auto sums = run.codes<int32_t>(x.rows, outputs());
-      int8_(narrow, sums);
+      const auto inputs = run.codes<int8_t>(1, int8_.input_bytes(x.rows));
+      auto* prepared = reinterpret_cast<std::byte*>(inputs.data);
+      int8_.prepare(narrow, 0, narrow.rows, prepared);
+      int8_.multiply(prepared, 0, sums);
       use(sums);
     } else {
       const auto sums = run.codes<int64_t>(x.rows, outputs());

@@ -127,8 +127,13 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
     }
     return;
   }
-  const QuantizedWeight eight = as_int8(weight);
   const float input = checked_scales(tensors.input_scale, tensors.name + ".input_scale").front();
+  if (execution.backend == Backend::integer && weight.format.two_level) {
+    form_ = Integer{GemmInt8(weight.codes, weight.scales, weight.channel_scales), input,
+                    to_vector(weight.channel_scales)};
+    return;
+  }
+  const QuantizedWeight eight = as_int8(weight);
   std::vector<float> scales = to_vector(eight.scales);
   if (execution.backend == Backend::integer) {
     form_ = Integer{GemmInt8(eight.codes), input, std::move(scales)};
@@ -154,12 +159,22 @@ void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) cons
     return by_rows([&](auto in, auto out, int64_t) { (*packed)(in, out); });
   }
   if (const auto* integer = std::get_if<Integer>(&form_)) {
-    const auto all = run.codes(x.rows, x.cols);
-    return by_rows([&](auto in, auto out, int64_t first) {
-      const auto codes = all.slice_rows(first, in.rows);
-      to_codes(in, {&integer->input_scale, 1, 1}, codes);
-      integer->product(codes, integer->scales.data(), out);
+    const GemmInt8& product = integer->product;
+    const auto codes = run.codes(x.rows, x.cols);
+    const auto inputs = run.codes(1, product.input_bytes(x.rows));
+    auto* prepared = reinterpret_cast<std::byte*>(inputs.data);
+    run.split_rows(x, [&](int64_t first, int64_t count) {
+      to_codes(x.slice_rows(first, count), {&integer->input_scale, 1, 1},
+               codes.slice_rows(first, count));
+      product.prepare(codes, first, count, prepared);
     });
+    return run.split(
+        outputs_, x.rows * x.cols,
+        [&](int64_t first, int64_t count) {
+          product.multiply(prepared, first, integer->scales.data() + first,
+                           y.columns(first, count));
+        },
+        GemmInt8::kOutputTile);
   }
   const auto& simulated = std::get<Simulated>(form_);
   const auto all = run.matrix(x.rows, x.cols);

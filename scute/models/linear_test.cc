@@ -319,6 +319,24 @@ TEST(LinearTensors, NamesWhatIsMissingMisshapenOrLeft) {
       ThrowsMessage<Error>(HasSubstr("a.weight")));
 }
 
+TEST(Linear, TwoLevelsKeepHalfAByteAWeightAndGiveTheBitsOfTheir8BitCodes) {
+  for (const int64_t group : {128, 384, 64, 32}) {
+    SCOPED_TRACE(group);
+    const QuantizedWeight weight =
+        quantize_nearest(random_matrix(96, 384, 20), WeightFormat::four_bit(384, group, true), "w");
+    const LinearTensors tensors = stored(weight, 0.02f), eight = stored(as_int8(weight), 0.02f);
+    for (const int64_t rows : {1, 5}) {
+      const Tensor x = random_matrix(rows, 384, 21);
+      EXPECT_TRUE(
+          same_bits(product(tensors, integer_backend, x), product(eight, integer_backend, x)));
+    }
+    const auto bytes = static_cast<double>(Linear(tensors, integer_backend).bytes());
+    const auto of_eight = static_cast<double>(Linear(eight, integer_backend).bytes());
+    // A float for each 64 inputs is a sixteenth of a byte each; groups of 32 stay 8-bit codes.
+    EXPECT_LE(bytes, (group >= 128 ? 0.56 : group >= 64 ? 0.57 : 1.0) * of_eight);
+  }
+}
+
 TEST(Linear, AnInputRangeGivesTheBitsOfTheLinearBuiltWithThatScale) {
   const Tensor x = random_matrix(5, 64, 4, 1.5);
   for (const Execution& execution : {integer_backend, simulate_backend}) {
