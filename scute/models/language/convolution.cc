@@ -11,6 +11,9 @@
 namespace scute {
 namespace {
 
+/// Channels of a stretch are a multiple of this: whole vectors of every machine.
+constexpr int64_t kTogether = 64;
+
 /// (channels, 1, taps) as taps × channels.
 template <class T>
 std::vector<T> taps_first(std::span<const T> in, size_t taps) {
@@ -64,16 +67,26 @@ Convolution::Convolution(const ConvolutionTensors& tensors, const std::vector<fl
 void Convolution::operator()(Run& run, MatView<const float> x, MatView<float> cache,
                              MatView<float> y) const {
   const float* bias = bias_.empty() ? nullptr : bias_.data();
+  const auto by_channels = [&](const auto& work) {
+    run.split(x.cols, 8 * taps_ * x.rows, work, kTogether);
+  };
   if (const auto* plain = std::get_if<Float>(&form_)) {
-    return causal_conv_silu(x, plain->weight.data(), bias, taps_, cache, y);
+    return by_channels([&](int64_t first, int64_t count) {
+      causal_conv_silu(x, plain->weight.data(), bias, taps_, first, count, cache, y);
+    });
   }
   const auto& integer = std::get<Integer>(form_);
   const Arena::Scope scope(run.arena());
   const auto codes = run.codes(cache.rows + x.rows, x.cols);
   const MatView<const float> scales(integer.input.data(), 1, x.cols);
   to_codes(cache, scales, codes.slice_rows(0, cache.rows));
-  to_codes(x, scales, codes.slice_rows(cache.rows, x.rows));
-  causal_conv_silu_int8(codes, integer.weight.data(), integer.scales.data(), bias, taps_, y);
+  run.split_rows(x, [&](int64_t first, int64_t count) {
+    to_codes(x.slice_rows(first, count), scales, codes.slice_rows(cache.rows + first, count));
+  });
+  by_channels([&](int64_t first, int64_t count) {
+    causal_conv_silu_int8(codes, integer.weight.data(), integer.scales.data(), bias, taps_, first,
+                          count, y);
+  });
   // The cache holds the last taps − 1 inputs, of itself and x.
   const int64_t kept = std::max<int64_t>(0, cache.rows - x.rows);
   for (int64_t r = 0; r < kept; ++r) {

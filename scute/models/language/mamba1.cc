@@ -149,18 +149,16 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   const auto y = run.matrix(L, E);
   const OpenState h(run, state, state_grid_);
   scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
+    const SelectiveScan all{.x = convolved.slice_rows(t, n),
+                            .dt = dt.slice_rows(t, n),
+                            .B = B.slice_rows(t, n),
+                            .C = C.slice_rows(t, n),
+                            .A = {A_.data(), E, N},
+                            .D = D_.data(),
+                            .dt_bias = dt_bias_.data()};
     const auto scan = [&](int64_t first, int64_t count) {
-      const auto channels = [&](MatView<float> all) {
-        return all.slice_rows(t, n).columns(first, count);
-      };
-      selective_scan({.x = channels(convolved),
-                      .dt = channels(dt),
-                      .B = B.slice_rows(t, n),
-                      .C = C.slice_rows(t, n),
-                      .A = MatView(A_.data(), E, N).slice_rows(first, count),
-                      .D = D_.data() + first,
-                      .dt_bias = dt_bias_.data() + first},
-                     h.values().slice_rows(first, count), channels(y));
+      selective_scan(all.channels(first, count), h.values().slice_rows(first, count),
+                     y.slice_rows(t, n).columns(first, count));
     };
     run.split(E, kStateStep * n * N, scan, kChannelsTogether);
   });

@@ -207,35 +207,25 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
 
   const auto y = run.matrix(L, E);
   const OpenState h(run, state, state_grid_);
-  const int64_t G = config_.groups, N = config_.state;
-  // A stretch of the scan has whole groups, or heads of the only one.
-  const int64_t heads_together = G == 1 ? 1 : config_.heads / G;
   scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
-    const auto scan = [&](int64_t first, int64_t count) {
-      const int64_t P = config_.head_width, groups = G == 1 ? 1 : count / heads_together;
-      const auto of_groups = [&](MatView<float> all) {
-        return all.slice_rows(t, n).columns(G == 1 ? 0 : first / heads_together * N, groups * N);
-      };
-      const auto heads = [&](MatView<float> all) {
-        return all.slice_rows(t, n).columns(first * P, count * P);
-      };
-      head_scan({.x = heads(x),
-                 .dt = dt.slice_rows(t, n).columns(first, count),
-                 .B = of_groups(B),
-                 .C = of_groups(C),
-                 .A = A_.data() + first,
-                 .D = D_.data() + (config_.D_per_channel ? first * P : first),
-                 .D_per_channel = config_.D_per_channel,
-                 .dt_bias = dt_bias_.data() + first,
-                 .heads = count,
-                 .head_width = P,
-                 .groups = groups,
-                 .state_size = N,
-                 .dt_min = config_.dt_min,
-                 .dt_max = config_.dt_max},
-                h.values().slice_rows(first * P, count * P), heads(y));
-    };
-    run.split(config_.heads, kHeadStateStep * n * config_.head_width * N, scan, heads_together);
+    const HeadScan heads{.x = x.slice_rows(t, n),
+                         .dt = dt.slice_rows(t, n),
+                         .B = B.slice_rows(t, n),
+                         .C = C.slice_rows(t, n),
+                         .A = A_.data(),
+                         .D = D_.data(),
+                         .D_per_channel = config_.D_per_channel,
+                         .dt_bias = dt_bias_.data(),
+                         .heads = config_.heads,
+                         .head_width = config_.head_width,
+                         .groups = config_.groups,
+                         .state_size = config_.state,
+                         .dt_min = config_.dt_min,
+                         .dt_max = config_.dt_max};
+    run.split(config_.heads, kHeadStateStep * n * config_.head_width * config_.state,
+              [&](int64_t first, int64_t count) {
+                head_scan(heads, first, count, h.values(), y.slice_rows(t, n));
+              });
   });
   run.pass(sites_.state, h.values());
   h.close({place.sequence, place.position + L});

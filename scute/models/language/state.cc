@@ -55,12 +55,15 @@ OpenState::OpenState(Run& run, LayerState& state, const StateGrid& grid)
 void OpenState::close(const Place& place) const {
   const MatView<int8_t> codes = state_.ssm_codes;
   if (codes.data == nullptr) return;
-  if (grid_.rounding == Scheme::StateRounding::stochastic) {
-    return to_codes_stochastic(values_, grid_.scales.view(), key_of(grid_, place), codes);
-  }
+  const uint64_t key = key_of(grid_, place);
   run_.split_rows(values_, [&](int64_t first, int64_t count) {
-    to_codes(values_.slice_rows(first, count), grid_.scales.rows(first, count),
-             codes.slice_rows(first, count));
+    const auto values = values_.slice_rows(first, count);
+    const auto scales = grid_.scales.rows(first, count);
+    if (grid_.rounding == Scheme::StateRounding::nearest) {
+      to_codes(values, scales, codes.slice_rows(first, count));
+    } else {
+      to_codes_stochastic(values, scales, key, codes.slice_rows(first, count), first);
+    }
   });
 }
 
