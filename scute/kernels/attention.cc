@@ -118,7 +118,9 @@ void divide(float* x, int64_t n, float by) {
 /// y = x · weights, these packed in panels.
 void multiply_panels(MatView<const float> x, const float* panels, MatView<float> y) {
   for (int64_t first = 0; first < y.cols; first += kPanel) {
-    multiply_panel<Start::kZero>(x, panels + first * x.cols, y, first);
+    const auto out = y.columns(first, std::min(kPanel, y.cols - first));
+    const float* none = nullptr;
+    multiply_panel(x, panels + first * x.cols, out, Finish{Into::kFresh}, none);
   }
 }
 

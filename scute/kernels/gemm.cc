@@ -14,14 +14,14 @@ namespace scute {
 namespace {
 
 #ifdef SCUTE_PLAIN
-std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&, Compute) { return nullptr; }
+bool onednn_has_amx() { return false; }
+std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&) { return nullptr; }
 #endif
 
 template <class T>
-void widen(const Tensor& matrix, int64_t row, float* out) {
-  const int64_t cols = matrix.dim(1);
-  const T* from = matrix.values<T>().data() + row * cols;
-  std::transform(from, from + cols, out, [](T x) {
+void widen(const Tensor& matrix, int64_t start, int64_t count, float* out) {
+  const T* from = matrix.values<T>().data() + start;
+  std::transform(from, from + count, out, [](T x) {
     if constexpr (std::is_arithmetic_v<T>) {
       return static_cast<float>(x);
     } else {
@@ -32,16 +32,17 @@ void widen(const Tensor& matrix, int64_t row, float* out) {
 
 }  // namespace
 
-void widen_row(const Tensor& matrix, int64_t row, float* out) {
+void widen_row(const Tensor& matrix, int64_t row, int64_t first, int64_t count, float* out) {
+  const int64_t start = row * matrix.dim(1) + first;
   switch (matrix.dtype()) {
     case DType::f64:
-      return widen<double>(matrix, row, out);
+      return widen<double>(matrix, start, count, out);
     case DType::f32:
-      return widen<float>(matrix, row, out);
+      return widen<float>(matrix, start, count, out);
     case DType::f16:
-      return widen<f16>(matrix, row, out);
+      return widen<f16>(matrix, start, count, out);
     case DType::bf16:
-      return widen<bf16>(matrix, row, out);
+      return widen<bf16>(matrix, start, count, out);
     default:
       fail("Gemm weight", "a float type", name_of(matrix.dtype()));
   }
@@ -52,12 +53,16 @@ Gemm::Gemm(const Tensor& weight, Compute compute) {
   if (!is_float(weight.dtype())) fail("Gemm weight", "a float type", name_of(weight.dtype()));
   outputs_ = weight.dim(0);
   inputs_ = weight.dim(1);
-  if (weight.size() > 0) impl_ = make_onednn_gemm(weight, compute);
+  if (weight.size() > 0 && compute == Compute::bf16 && onednn_has_amx()) {
+    impl_ = make_onednn_gemm(weight);
+  }
   if (impl_ == nullptr) impl_ = make_highway_gemm(weight, compute);
 }
 
-void Gemm::operator()(MatView<const float> x, MatView<float> y) const noexcept {
-  if (impl_ != nullptr && x.rows > 0 && outputs_ > 0) impl_->multiply(x, y);
+void Gemm::operator()(MatView<const float> x, MatView<float> y) const noexcept { outputs(0, x, y); }
+
+void Gemm::outputs(int64_t first, MatView<const float> x, MatView<float> y) const noexcept {
+  if (impl_ != nullptr && x.rows > 0 && y.cols > 0) impl_->multiply(first, x, y);
 }
 
 std::string_view Gemm::backend() const { return impl_ == nullptr ? "none" : impl_->name(); }

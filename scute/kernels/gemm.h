@@ -11,14 +11,19 @@
 
 namespace scute {
 
-/// In what precision products are formed. bf16: both factors rounded to bf16, products summed in
-/// f32.
+/// In what precision products are formed. bf16: both factors rounded to bf16 (to nearest even),
+/// products summed in f32.
 enum class Compute { f32, bf16 };
 
 /// y = x · Wᵀ for one W. The bits of a row of y depend on that row of x and on W alone, never on
-/// how many rows there are. Safe to call from several threads; runs on the calling thread only.
+/// how many rows there are, nor on where outputs are cut. Safe to call from several threads; runs
+/// on the calling thread only, with 128 KB of its stack. Allocates nothing, but for bf16 by oneDNN,
+/// which takes its own memory in each call.
 class Gemm {
  public:
+  /// Outputs may be cut at multiples of this.
+  static constexpr int64_t kOutputTile = 32;
+
   Gemm() = default;
   /// weight: outputs × inputs, any float type (f16 and bf16 are widened exactly; f64 rounded).
   /// Error for another rank or type.
@@ -28,7 +33,9 @@ class Gemm {
   int64_t inputs() const { return inputs_; }
   /// x: rows × inputs, y: rows × outputs, not overlapping.
   void operator()(MatView<const float> x, MatView<float> y) const noexcept;
-  /// "oneDNN f32", "highway bf16", …
+  /// The outputs [first, first + y.cols) alone. first: a multiple of kOutputTile.
+  void outputs(int64_t first, MatView<const float> x, MatView<float> y) const noexcept;
+  /// "highway f32", "highway bf16", "highway bf16 pairs" (AVX512_BF16), "oneDNN bf16" (AMX).
   std::string_view backend() const;
   /// Bytes of the packed weights.
   int64_t bytes() const;
@@ -40,8 +47,8 @@ class Gemm {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Compares one product of oneDNN, f32 and bf16, with our own kernel, and each of its rows with the
-/// same row alone: "" or what is wrong. "" where oneDNN is not used.
+/// Compares one product of oneDNN in bf16 with our own kernel, and each of its rows with the same
+/// row alone: "" or what is wrong. "" where oneDNN is not used.
 std::string gemm_self_test();
 
 /// Names of the instruction set that Highway chose ("AVX3", …) and that oneDNN will use

@@ -15,13 +15,14 @@ struct Gemm::Impl {
   Impl& operator=(const Impl&) = delete;
   virtual ~Impl() = default;
 
-  /// y = x · Wᵀ; at least one row, one input and one output.
-  virtual void multiply(MatView<const float> x, MatView<float> y) const noexcept = 0;
+  /// The outputs [first, first + y.cols) of y = x · Wᵀ; at least one row and one output; first: a
+  /// multiple of Gemm::kOutputTile.
+  virtual void multiply(int64_t first, MatView<const float> x, MatView<float> y) const noexcept = 0;
   virtual std::string_view name() const = 0;
   virtual int64_t bytes() const = 0;
 };
 
-/// Row `row` of a rank-2 float tensor, widened (f64: rounded) to f32: dim(1) values.
-void widen_row(const Tensor& matrix, int64_t row, float* out);
+/// Values [first, first + count) of row `row` of a rank-2 float tensor, widened (f64: rounded).
+void widen_row(const Tensor& matrix, int64_t row, int64_t first, int64_t count, float* out);
 
 }  // namespace scute

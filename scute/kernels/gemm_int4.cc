@@ -16,138 +16,198 @@ namespace scute {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Bytes of one input of a panel: byte j holds the code of output j below that of output j + 16.
-constexpr int64_t kHalf = kPanel / 2;
-/// Inputs widened at a time: 16 KB of floats, half of a first-level cache.
-constexpr int64_t kInputs = 128;
+// Codes of one output in a word: input 8·q + i of code + 8 in bits [4·i, 4·i + 4) of word q.
+constexpr int64_t kWord = 8;
+// Inputs that are added up from zero before their scale is applied: 16 KB of widened floats, half
+// of a first-level cache. A part of what fixes the bits.
+constexpr int64_t kRun = 128;
+// Floats of x that stay in the second-level cache while all panels pass, and rows that share one
+// widening of the codes.
+constexpr int64_t kNear = 131072, kChunk = kNear / kRun;
 
-using DInt = hn::RebindToSigned<D>;
-using DByte = hn::Rebind<int8_t, DInt>;
+using Words = hn::Vec<DBits>;
 
-/// The lower and the upper code of each of a vector of bytes.
-struct Codes {
-  V low, high;
-};
-HWY_INLINE Codes load_codes(const int8_t* w) {
-  const auto both = hn::PromoteTo(DInt(), hn::LoadU(DByte(), w));
-  return {hn::ConvertTo(D(), hn::ShiftRight<28>(hn::ShiftLeft<28>(both))),
-          hn::ConvertTo(D(), hn::ShiftRight<4>(both))};
-}
-
-/// Panels of codes and their scales, 32 for each group of inputs.
+/// Panels of codes, 32 words for each 8 inputs, and their scales, 32 for each group of inputs.
 struct Panels {
-  const int8_t* codes;
+  const uint32_t* codes;
   const float* scales;
   int64_t inputs, group;
 
   Panels from(int64_t panel) const {
-    return {codes + panel * inputs * kHalf, scales + panel * (inputs / group) * kPanel, inputs,
+    const int64_t words = (inputs + kWord - 1) / kWord;
+    return {codes + panel * words * kPanel, scales + panel * (inputs / group) * kPanel, inputs,
             group};
   }
+  const uint32_t* words_at(int64_t input) const { return codes + input / kWord * kPanel; }
+  const float* scales_at(int64_t input) const { return scales + input / group * kPanel; }
+  /// The end of the run that begins at `input`: of its group, or of kRun inputs.
+  int64_t run_end(int64_t input) const {
+    return std::min((input / group + 1) * group, input + kRun);
+  }
 };
 
-/// out[k − first][j] = code · scale for the inputs [first, first + count) of the first panel.
-HWY_INLINE void widen(const Panels& panel, int64_t first, int64_t count, float* HWY_RESTRICT out) {
+/// Code I of each word, exactly.
+template <int I>
+HWY_INLINE V code_at(Words words) {
   const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = first; k < first + count;) {
-    const int64_t group = k / panel.group;
-    const int64_t end = std::min(first + count, (group + 1) * panel.group);
-    const float* scales = panel.scales + group * kPanel;
-    for (int64_t j = 0; j < kHalf; j += lanes) {
-      const V low = hn::LoadU(d, scales + j), high = hn::LoadU(d, scales + kHalf + j);
-      for (int64_t i = k; i < end; ++i) {
-        const Codes codes = load_codes(panel.codes + i * kHalf + j);
-        float* to = out + (i - first) * kPanel + j;
-        hn::StoreU(hn::Mul(codes.low, low), d, to);
-        hn::StoreU(hn::Mul(codes.high, high), d, to + kHalf);
-      }
-    }
-    k = end;
+  const DBits bits;
+#if HWY_TARGET <= HWY_AVX3
+  // The table's lookup minds but the lowest 4 bits of an index.
+  HWY_ALIGN static constexpr float kCodes[16] = {-8, -7, -6, -5, -4, -3, -2, -1,
+                                                 0,  1,  2,  3,  4,  5,  6,  7};
+  (void)bits;
+  return V{_mm512_permutexvar_ps(hn::ShiftRight<4 * I>(words).raw, hn::Load(d, kCodes).raw)};
+#else
+  // Where the code's lowest bit is the unit of 2^(23 − 4·J), the bits of that power and the code
+  // side by side are their sum.
+  constexpr int kPlace = I % 4;
+  constexpr uint32_t kPower = 23 - 4 * kPlace;
+  const auto near = I < 4 ? words : hn::ShiftRight<16>(words);
+  const auto code = hn::And(near, hn::Set(bits, 15u << 4 * kPlace));
+  const auto sum = hn::Or(code, hn::Set(bits, (127 + kPower) << 23));
+  return hn::Sub(hn::BitCast(d, sum), hn::Set(d, static_cast<float>((1u << kPower) + 8)));
+#endif
+}
+
+/// N vectors of words and of the sums of their products.
+template <int64_t N>
+struct Lanes {
+  V sums;
+  Words words;
+  Lanes<N - 1> rest;
+};
+template <>
+struct Lanes<0> {};
+
+template <int64_t N>
+HWY_INLINE Lanes<N> zero_lanes() {
+  if constexpr (N == 0) {
+    return {};
+  } else {
+    return {hn::Zero(D()), hn::Zero(DBits()), zero_lanes<N - 1>()};
   }
 }
 
-/// Panels outside, blocks of inputs inside, then all rows.
-void multiply(MatView<const float> x, const int8_t* codes, const float* scales, int64_t group,
+/// The words at `from`, shifted so that code `first` of each is the lowest.
+template <int64_t N>
+HWY_INLINE void load_words(const uint32_t* from, int first, Lanes<N>& lanes) {
+  if constexpr (N > 0) {
+    lanes.words = hn::LoadU(DBits(), from);
+    if (first > 0) lanes.words = hn::ShiftRightSame(lanes.words, 4 * first);
+    load_words(from + kLanes, first, lanes.rest);
+  }
+}
+
+/// What is done with the codes of one input: their products added up.
+struct Multiplied {
+  const float* x;
+
+  template <int I, int64_t N>
+  HWY_INLINE void take(int64_t input, Lanes<N>& lanes) const {
+    add<I>(hn::Set(D(), x[input]), lanes);
+  }
+  template <int I, int64_t N>
+  static HWY_INLINE void add(V value, Lanes<N>& lanes) {
+    if constexpr (N > 0) {
+      lanes.sums = hn::MulAdd(value, code_at<I>(lanes.words), lanes.sums);
+      add<I>(value, lanes.rest);
+    }
+  }
+};
+
+/// Or they are written as floats, 32 of each input.
+struct Widened {
+  float* to;
+  int64_t first;
+
+  template <int I, int64_t N>
+  HWY_INLINE void take(int64_t input, Lanes<N>& lanes) const {
+    store<I>(to + (input - first) * kPanel, lanes);
+  }
+  template <int I, int64_t N>
+  static HWY_INLINE void store(float* to, const Lanes<N>& lanes) {
+    if constexpr (N > 0) {
+      hn::StoreU(code_at<I>(lanes.words), D(), to);
+      store<I>(to + kLanes, lanes.rest);
+    }
+  }
+};
+
+/// The inputs [from, end) of a panel, in order.
+template <class What>
+HWY_INLINE void each_input(const Panels& panel, int64_t from, int64_t end, const What& what,
+                           Lanes<kPanel / kLanes>& lanes) {
+  for (int64_t k = from; k < end;) {
+    const auto first = static_cast<int>(k % kWord);
+    load_words(panel.words_at(k), first, lanes);
+    if (first > 0 || end - k < kWord) {
+      what.template take<0>(k, lanes);
+      ++k;
+      continue;
+    }
+    what.template take<0>(k, lanes);
+    what.template take<1>(k + 1, lanes);
+    what.template take<2>(k + 2, lanes);
+    what.template take<3>(k + 3, lanes);
+    what.template take<4>(k + 4, lanes);
+    what.template take<5>(k + 5, lanes);
+    what.template take<6>(k + 6, lanes);
+    what.template take<7>(k + 7, lanes);
+    k += kWord;
+  }
+}
+
+/// All rows by the runs [from, end) of one panel. y: its outputs.
+HWY_INLINE void multiply_runs(MatView<const float> x, const Panels& panel, int64_t from,
+                              int64_t end, MatView<float> y) {
+  HWY_ALIGN float weights[kRun * kPanel];
+  for (int64_t k = from; k < end; k = panel.run_end(k)) {
+    const int64_t last = panel.run_end(k);
+    auto lanes = zero_lanes<kPanel / kLanes>();
+    each_input(panel, k, last, Widened{weights, k}, lanes);
+    const Finish finish{k == 0 ? Into::kFresh : Into::kAdded, panel.scales_at(k)};
+    const float* none = nullptr;
+    multiply_panel(x.columns(k, last - k), weights, y, finish, none);
+  }
+}
+
+void multiply(MatView<const float> x, const uint32_t* codes, const float* scales, int64_t group,
               MatView<float> y) {
   const Panels all{codes, scales, x.cols, group};
-  HWY_ALIGN float weights[kInputs * kPanel];
-  for (int64_t first = 0; first < y.cols; first += kPanel) {
-    const Panels panel = all.from(first / kPanel);
-    for (int64_t k = 0; k < x.cols; k += kInputs) {
-      const int64_t count = std::min(kInputs, x.cols - k);
-      widen(panel, k, count, weights);
-      if (k == 0) {
-        multiply_panel<Start::kZero>(x.columns(k, count), weights, y, first);
-      } else {
-        multiply_panel<Start::kSums>(x.columns(k, count), weights, y, first);
+  for (int64_t row = 0; row < x.rows; row += kChunk) {
+    const int64_t rows = std::min(kChunk, x.rows - row);
+    for (int64_t k = 0; k < x.cols;) {
+      int64_t end = all.run_end(k);
+      while (end < x.cols && rows * (all.run_end(end) - k) <= kNear) end = all.run_end(end);
+      for (int64_t first = 0; first < y.cols; first += kPanel) {
+        const auto out = y.slice_rows(row, rows).columns(first, std::min(kPanel, y.cols - first));
+        multiply_runs(x.slice_rows(row, rows), all.from(first / kPanel), k, end, out);
       }
+      k = end;
     }
   }
 }
 
-/// The sums of N pairs of vectors of outputs, and the scales of one group.
 template <int64_t N>
-struct Row {
-  V low[N], high[N], low_scale[N], high_scale[N];
-};
-
-/// Adds the products of the inputs of one group; codes: of its first input, `next` bytes from panel
-/// to panel.
-template <int64_t P, int64_t N>
-HWY_INLINE void add_group(const float* HWY_RESTRICT x, int64_t inputs,
-                          const int8_t* HWY_RESTRICT codes, int64_t next, Row<P * N>& row) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = 0; k < inputs; ++k, codes += kHalf) {
-    const V value = hn::Set(d, x[k]);
-    for (int64_t i = 0; i < P * N; ++i) {
-      const Codes both = load_codes(codes + i / N * next + i % N * lanes);
-      row.low[i] = hn::MulAdd(value, hn::Mul(both.low, row.low_scale[i]), row.low[i]);
-      row.high[i] = hn::MulAdd(value, hn::Mul(both.high, row.high_scale[i]), row.high[i]);
-    }
+HWY_INLINE void finish_lanes(const Lanes<N>& lanes, const float* scales, bool adds, float* y,
+                             int64_t count) {
+  if constexpr (N > 0) {
+    if (count <= 0) return;
+    finish_vector(lanes.sums, scales, adds, y, count);
+    finish_lanes(lanes.rest, scales + kLanes, adds, y + kLanes, count - kLanes);
   }
 }
 
-/// P panels for a single row, widened in registers: the same products in the same order. y: the
-/// `outputs` > 32·(P − 1) that remain.
-template <int64_t P>
-HWY_INLINE void multiply_row_by(const float* x, const Panels& panels, float* y, int64_t outputs) {
-  const D d;
-  constexpr int64_t kLanes = hn::MaxLanes(D()), kVectors = kHalf / kLanes;
-  const int64_t groups = panels.inputs / panels.group;
-  Row<P * kVectors> row;
-  for (int64_t i = 0; i < P * kVectors; ++i) row.low[i] = row.high[i] = hn::Zero(d);
-  for (int64_t g = 0; g < groups; ++g) {
-    for (int64_t i = 0; i < P * kVectors; ++i) {
-      const int64_t panel = i / kVectors, first = i % kVectors * kLanes;
-      const float* scales = panels.scales + (panel * groups + g) * kPanel + first;
-      row.low_scale[i] = hn::LoadU(d, scales);
-      row.high_scale[i] = hn::LoadU(d, scales + kHalf);
-    }
-    add_group<P, kVectors>(x + g * panels.group, panels.group,
-                           panels.codes + g * panels.group * kHalf, panels.inputs * kHalf, row);
-  }
-  for (int64_t i = 0; i < P * kVectors; ++i) {
-    const int64_t first = i / kVectors * kPanel + i % kVectors * kLanes;
-    if (first < outputs) store(row.low[i], y + first, outputs - first);
-    if (first + kHalf < outputs) store(row.high[i], y + first + kHalf, outputs - first - kHalf);
-  }
-}
-
-// Panels that a single row meets at once: with 16 lanes one panel has but two sums, which wait for
-// each other's additions.
-constexpr int64_t kTogether = hn::MaxLanes(D()) >= 16 ? 2 : 1;
-
-void multiply_row(MatView<const float> x, const int8_t* codes, const float* scales, int64_t group,
+/// The same steps in registers, for a single row.
+void multiply_row(MatView<const float> x, const uint32_t* codes, const float* scales, int64_t group,
                   MatView<float> y) {
   const Panels all{codes, scales, x.cols, group};
-  for (int64_t first = 0; first < y.cols; first += kTogether * kPanel) {
-    const Panels panels = all.from(first / kPanel);
-    if (y.cols - first > (kTogether - 1) * kPanel) {
-      multiply_row_by<kTogether>(x.data, panels, y.data + first, y.cols - first);
-    } else {
-      multiply_row_by<1>(x.data, panels, y.data + first, y.cols - first);
+  for (int64_t first = 0; first < y.cols; first += kPanel) {
+    const Panels panel = all.from(first / kPanel);
+    for (int64_t k = 0; k < x.cols; k = panel.run_end(k)) {
+      auto lanes = zero_lanes<kPanel / kLanes>();
+      each_input(panel, k, panel.run_end(k), Multiplied{x.data}, lanes);
+      finish_lanes(lanes, panel.scales_at(k), k > 0, y.data + first, y.cols - first);
     }
   }
 }
@@ -164,9 +224,8 @@ namespace {
 HWY_EXPORT(multiply);
 HWY_EXPORT(multiply_row);
 
-constexpr int64_t kPanel = HWY_STATIC_DISPATCH(kPanel), kHalf = kPanel / 2;
-// Rows that share the widened codes: a multiple of every register block.
-constexpr int64_t kChunk = 120;
+constexpr int64_t kPanel = HWY_STATIC_DISPATCH(kPanel), kWord = HWY_STATIC_DISPATCH(kWord);
+static_assert(kPanel == GemmInt4::kOutputTile);
 
 int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 
@@ -185,20 +244,20 @@ void check(const Tensor& codes, const Tensor& scales, int64_t group) {
   }
 }
 
-/// packed[p][k][j] = codes[32·p + j][k] in the lower, codes[32·p + j + 16][k] in the upper 4 bits;
-/// zero where there is no such output.
+/// packed[p][q][j]: the word of codes[32·p + j][8·q …], zero where there is no such output.
 Tensor pack_codes(const Tensor& codes) {
-  const int64_t outputs = codes.dim(0), inputs = codes.dim(1);
-  Tensor packed(DType::i8, {panels_of(outputs), inputs, kHalf});
-  const auto to = packed.mutable_values<int8_t>();
-  const auto from = codes.values<int8_t>();
+  const int64_t outputs = codes.dim(0), inputs = codes.dim(1), words = (inputs + kWord - 1) / kWord;
+  Tensor packed(DType::i32, {panels_of(outputs), words, kPanel});
+  int32_t* to = packed.mutable_values<int32_t>().data();
   for (int64_t o = 0; o < outputs; ++o) {
-    const int8_t* row = from.data() + o * inputs;
-    int8_t* column = to.data() + o / kPanel * kHalf * inputs + o % kHalf;
-    const int shift = o % kPanel < kHalf ? 0 : 4;
-    for (int64_t k = 0; k < inputs; ++k) {
-      int8_t& both = column[k * kHalf];
-      both = static_cast<int8_t>(both | (row[k] & 15) << shift);
+    const int8_t* row = codes.values<int8_t>().data() + o * inputs;
+    int32_t* column = to + o / kPanel * kPanel * words + o % kPanel;
+    for (int64_t q = 0; q < words; ++q) {
+      uint32_t word = 0;
+      for (int64_t i = 0; i < std::min(kWord, inputs - q * kWord); ++i) {
+        word |= static_cast<uint32_t>(row[q * kWord + i] + 8) << 4 * i;
+      }
+      column[q * kPanel] = static_cast<int32_t>(word);
     }
   }
   return packed;
@@ -233,21 +292,23 @@ GemmInt4::GemmInt4(const Tensor& codes, const Tensor& scales, int64_t group) {
 }
 
 void GemmInt4::operator()(MatView<const float> x, MatView<float> y) const noexcept {
+  outputs(0, x, y);
+}
+
+void GemmInt4::outputs(int64_t first, MatView<const float> x, MatView<float> y) const noexcept {
   if (impl_ == nullptr) return;
   if (inputs_ == 0) {
     for (int64_t r = 0; r < y.rows; ++r) std::fill_n(y.row(r), y.cols, 0.0f);
     return;
   }
-  const int8_t* codes = impl_->codes.values<int8_t>().data();
-  const float* scales = impl_->scales.values<float>().data();
+  const int64_t words = (inputs_ + kWord - 1) / kWord, groups = inputs_ / impl_->group;
+  const int32_t* signed_codes = impl_->codes.values<int32_t>().data() + first * words;
+  const auto* codes = reinterpret_cast<const uint32_t*>(signed_codes);
+  const float* scales = impl_->scales.values<float>().data() + first * groups;
   if (x.rows == 1) {
     HWY_DYNAMIC_DISPATCH(multiply_row)(x, codes, scales, impl_->group, y);
-    return;
-  }
-  for (int64_t row = 0; row < x.rows; row += kChunk) {
-    const int64_t rows = std::min(kChunk, x.rows - row);
-    HWY_DYNAMIC_DISPATCH(multiply)
-    (x.slice_rows(row, rows), codes, scales, impl_->group, y.slice_rows(row, rows));
+  } else {
+    HWY_DYNAMIC_DISPATCH(multiply)(x, codes, scales, impl_->group, y);
   }
 }
 

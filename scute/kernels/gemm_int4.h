@@ -9,12 +9,18 @@
 
 namespace scute {
 
-/// Weights stay packed at half a byte each and are widened a panel at a time, which all rows of x
-/// share. Sums in f32, in the order of the inputs; a row's bits do not depend on how many rows
-/// there are, and equal those of our own f32 Gemm kernel on the widened weights. Safe to call from
-/// several threads; runs on the calling thread only.
+/// Weights stay packed at half a byte each; a panel is widened once for up to 1024 rows, or in
+/// registers for a single one. Codes are multiplied in f32 without their scale: each run of at most
+/// 128 inputs of one group is added up from zero in the order of the inputs, then multiplied by the
+/// scale and added to the runs before. A row's bits do not depend on how many rows there are, nor
+/// on where outputs are cut; the error against exact arithmetic is below (min(group, 128) + runs +
+/// 3)·2^−24·Σ|x|·|w|. Allocates nothing. Safe to call from several threads; runs on the calling
+/// thread only.
 class GemmInt4 {
  public:
+  /// Outputs may be cut at multiples of this.
+  static constexpr int64_t kOutputTile = 32;
+
   GemmInt4() = default;
   /// codes: outputs × inputs, i8 in −8 … 7; scales: outputs × (inputs / group), f32. Error for
   /// another shape or type, a code out of range, or a group that does not divide the inputs.
@@ -24,6 +30,8 @@ class GemmInt4 {
   int64_t inputs() const { return inputs_; }
   /// x: rows × inputs, y: rows × outputs, not overlapping.
   void operator()(MatView<const float> x, MatView<float> y) const noexcept;
+  /// The outputs [first, first + y.cols) alone. first: a multiple of kOutputTile.
+  void outputs(int64_t first, MatView<const float> x, MatView<float> y) const noexcept;
   int64_t bytes() const;
 
   struct Impl;

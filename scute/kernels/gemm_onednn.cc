@@ -27,6 +27,9 @@ bool has(dnnl::cpu_isa wanted) {
   return (bits(dnnl::get_effective_cpu_isa()) & bits(wanted)) == bits(wanted);
 }
 
+// Outputs whose weights are packed together: where a call takes some of them, all are computed.
+constexpr int64_t kSlice = 128;
+
 /// The product of a fixed number of rows.
 struct Tile {
   int64_t rows;
@@ -34,10 +37,12 @@ struct Tile {
   dnnl::matmul primitive;
 };
 
-Tile make_tile(const dnnl::engine& engine, int64_t rows, const memory::desc& weights) {
+/// stride: of the rows of y.
+Tile make_tile(const dnnl::engine& engine, int64_t rows, const memory::desc& weights,
+               int64_t stride) {
   const auto dims = weights.dims();  // inputs × outputs
   const memory::desc x({rows, dims[0]}, weights.data_type(), memory::format_tag::ab);
-  const memory::desc y({rows, dims[1]}, memory::data_type::f32, memory::format_tag::ab);
+  const memory::desc y({rows, dims[1]}, memory::data_type::f32, memory::dims{stride, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);  // else shared between calls
   const dnnl::matmul::primitive_desc description({x, weights, y}, attributes, engine);
@@ -52,113 +57,43 @@ bool rows_independent(const Tile& tile) {
   return std::string_view(tile.description.impl_info_str()).starts_with("brg:");
 }
 
+/// Up to kSlice outputs.
+struct Slice {
+  int64_t first, outputs;
+  const std::vector<Tile>* tiles;
+  memory weights;
+};
+
 class OneDnnGemm final : public Gemm::Impl {
  public:
-  OneDnnGemm(dnnl::engine engine, Compute compute, std::vector<Tile> tiles, memory weights)
-      : engine_(std::move(engine)),
-        compute_(compute),
-        tiles_(std::move(tiles)),
-        weights_(std::move(weights)) {}
+  OneDnnGemm(dnnl::engine engine, const Tensor& rounded);
 
-  void multiply(MatView<const float> x, MatView<float> y) const noexcept override;
-  std::string_view name() const override {
-    return compute_ == Compute::bf16 ? "oneDNN bf16" : "oneDNN f32";
+  bool rows_are_independent() const;
+  void multiply(int64_t first, MatView<const float> x, MatView<float> y) const noexcept override;
+  std::string_view name() const override { return "oneDNN bf16"; }
+  int64_t bytes() const override {
+    int64_t sum = 0;
+    for (const Slice& slice : slices_) {
+      sum += static_cast<int64_t>(slice.weights.get_desc().get_size());
+    }
+    return sum;
   }
-  int64_t bytes() const override { return static_cast<int64_t>(weights_.get_desc().get_size()); }
 
  private:
-  struct Scratch;
-
-  void multiply_tile(const Tile& tile, MatView<const float> x, MatView<float> y, Scratch& scratch,
-                     const dnnl::stream& stream) const;
-  const void* prepared(MatView<const float> x, Scratch& scratch) const;
+  void multiply_slice(const Slice& slice, const Tile& tile, uint16_t* x, float* y,
+                      const dnnl::stream& stream) const;
 
   dnnl::engine engine_;
-  Compute compute_;
-  std::vector<Tile> tiles_;
-  memory weights_;
+  int64_t outputs_;
+  std::vector<Tile> whole_, last_;  // of kSlice outputs, and of what remains
+  std::vector<Slice> slices_;
 };
 
-/// Per call: the rows of a tile of x as the primitive wants them, of y where it writes them, and
-/// its own working memory.
-struct OneDnnGemm::Scratch {
-  template <class T>
-  static T* room(std::unique_ptr<T[]>& memory, int64_t& size, int64_t wanted) {
-    if (size < wanted) {
-      memory = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(wanted));
-      size = wanted;
-    }
-    return memory.get();
-  }
-
-  std::unique_ptr<float[]> x, y;
-  std::unique_ptr<uint16_t[]> rounded;
-  int64_t x_size = 0, y_size = 0, rounded_size = 0;
-};
-
-const void* OneDnnGemm::prepared(MatView<const float> x, Scratch& scratch) const {
-  if (compute_ == Compute::bf16) {
-    uint16_t* to = Scratch::room(scratch.rounded, scratch.rounded_size, x.size());
-    if (x.stride == x.cols) {
-      round_to_bf16(x.data, x.size(), to);
-    } else {
-      for (int64_t r = 0; r < x.rows; ++r) round_to_bf16(x.row(r), x.cols, to + r * x.cols);
-    }
-    return to;
-  }
-  if (x.stride == x.cols) return x.data;
-  float* to = Scratch::room(scratch.x, scratch.x_size, x.size());
-  for (int64_t r = 0; r < x.rows; ++r) std::copy_n(x.row(r), x.cols, to + r * x.cols);
-  return to;
-}
-
-void OneDnnGemm::multiply_tile(const Tile& tile, MatView<const float> x, MatView<float> y,
-                               Scratch& scratch, const dnnl::stream& stream) const {
-  const bool direct = y.stride == y.cols;
-  float* out = direct ? y.data : Scratch::room(scratch.y, scratch.y_size, y.size());
-  // oneDNN takes one pointer type for what it reads and what it writes.
-  auto* in = const_cast<void*>(prepared(x, scratch));
-  tile.primitive.execute(
-      stream, {{DNNL_ARG_SRC, memory(tile.description.src_desc(), engine_, in)},
-               {DNNL_ARG_WEIGHTS, weights_},
-               {DNNL_ARG_DST, memory(tile.description.dst_desc(), engine_, out)},
-               {DNNL_ARG_SCRATCHPAD, memory(tile.description.scratchpad_desc(), engine_)}});
-  if (direct) return;
-  for (int64_t r = 0; r < y.rows; ++r) std::copy_n(out + r * y.cols, y.cols, y.row(r));
-}
-
-void OneDnnGemm::multiply(MatView<const float> x, MatView<float> y) const noexcept {
-  const SingleThread single;
-  const dnnl::stream stream(engine_);
-  Scratch scratch;
-  for (int64_t done = 0; done < x.rows;) {
-    const Tile& tile = tiles_[next_tile(x.rows - done, done)];
-    const int64_t first = std::min(done, x.rows - tile.rows);
-    multiply_tile(tile, x.slice_rows(first, tile.rows), y.slice_rows(first, tile.rows), scratch,
-                  stream);
-    done = first + tile.rows;
-  }
-}
-
-/// The weights in the type that products are formed in, outputs × inputs.
-Tensor converted(const Tensor& weight, Compute compute) {
-  if (compute == Compute::f32) return weight.to_f32();
-  if (weight.dtype() == DType::bf16) return weight;
-  Tensor rounded(DType::bf16, weight.shape());
-  auto* to = reinterpret_cast<uint16_t*>(rounded.mutable_values<bf16>().data());
-  std::vector<float> row(static_cast<size_t>(weight.dim(1)));
-  for (int64_t o = 0; o < weight.dim(0); ++o) {
-    widen_row(weight, o, row.data());
-    round_to_bf16(row.data(), weight.dim(1), to + o * weight.dim(1));
-  }
-  return rounded;
-}
-
-memory pack(const Tensor& weight, Compute compute, const memory::desc& wanted,
+memory pack(const Tensor& rounded, int64_t first, const memory::desc& wanted,
             const dnnl::engine& engine) {
-  const Tensor plain = converted(weight, compute);
-  auto* bytes = const_cast<std::byte*>(plain.bytes().data());
-  memory from({wanted.dims(), wanted.data_type(), memory::format_tag::ba}, engine, bytes);
+  const auto* from_first = rounded.values<bf16>().data() + first * rounded.dim(1);
+  memory from({wanted.dims(), wanted.data_type(), memory::format_tag::ba}, engine,
+              const_cast<bf16*>(from_first));
   memory to(wanted, engine);
   dnnl::stream stream(engine);
   dnnl::reorder(from, to).execute(stream, from, to);
@@ -166,24 +101,96 @@ memory pack(const Tensor& weight, Compute compute, const memory::desc& wanted,
   return to;
 }
 
+OneDnnGemm::OneDnnGemm(dnnl::engine engine, const Tensor& rounded)
+    : engine_(std::move(engine)), outputs_(rounded.dim(0)) {
+  for (int64_t first = 0; first < outputs_; first += kSlice) {
+    const int64_t count = std::min(kSlice, outputs_ - first);
+    std::vector<Tile>& tiles = count == kSlice ? whole_ : last_;
+    if (tiles.empty()) {
+      memory::desc layout({rounded.dim(1), count}, memory::data_type::bf16,
+                          memory::format_tag::any);
+      for (const int64_t rows : kTileRows) {
+        tiles.push_back(make_tile(engine_, rows, layout, outputs_));
+        layout = tiles.front().description.weights_desc();
+      }
+    }
+    slices_.push_back({first, count, &tiles,
+                       pack(rounded, first, tiles.front().description.weights_desc(), engine_)});
+  }
+}
+
+bool OneDnnGemm::rows_are_independent() const {
+  return std::all_of(whole_.begin(), whole_.end(), rows_independent) &&
+         std::all_of(last_.begin(), last_.end(), rows_independent);
+}
+
+void OneDnnGemm::multiply_slice(const Slice& slice, const Tile& tile, uint16_t* x, float* y,
+                                const dnnl::stream& stream) const {
+  tile.primitive.execute(
+      stream, {{DNNL_ARG_SRC, memory(tile.description.src_desc(), engine_, x)},
+               {DNNL_ARG_WEIGHTS, slice.weights},
+               {DNNL_ARG_DST, memory(tile.description.dst_desc(), engine_, y)},
+               {DNNL_ARG_SCRATCHPAD, memory(tile.description.scratchpad_desc(), engine_)}});
+}
+
+void OneDnnGemm::multiply(int64_t first, MatView<const float> x, MatView<float> y) const noexcept {
+  const SingleThread single;
+  const dnnl::stream stream(engine_);
+  const int64_t most = std::min(x.rows, kTileRows.front()), end = first + y.cols;
+  const auto rounded =
+      std::make_unique_for_overwrite<uint16_t[]>(static_cast<size_t>(most * x.cols));
+  std::unique_ptr<float[]> apart;  // of a slice that y holds in part, or in rows of another stride
+  for (int64_t done = 0; done < x.rows;) {
+    const size_t tile = next_tile(x.rows - done, done);
+    const int64_t rows = kTileRows[tile], row = std::min(done, x.rows - rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      round_to_bf16(x.row(row + r), x.cols, rounded.get() + r * x.cols);
+    }
+    for (const Slice& slice : slices_) {
+      const int64_t from = std::max(first, slice.first);
+      const int64_t to = std::min(end, slice.first + slice.outputs);
+      if (from >= to) continue;
+      const Tile& product = (*slice.tiles)[tile];
+      if (y.stride == outputs_ && to - from == slice.outputs) {
+        multiply_slice(slice, product, rounded.get(), y.row(row) + (from - first), stream);
+        continue;
+      }
+      if (apart == nullptr) {
+        apart = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(most * outputs_));
+      }
+      multiply_slice(slice, product, rounded.get(), apart.get(), stream);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::copy_n(apart.get() + r * outputs_ + (from - slice.first), to - from,
+                    y.row(row + r) + (from - first));
+      }
+    }
+    done = row + rows;
+  }
+}
+
+/// The weights in bf16, outputs × inputs.
+Tensor rounded_weights(const Tensor& weight) {
+  if (weight.dtype() == DType::bf16) return weight;
+  Tensor rounded(DType::bf16, weight.shape());
+  auto* to = reinterpret_cast<uint16_t*>(rounded.mutable_values<bf16>().data());
+  std::vector<float> row(static_cast<size_t>(weight.dim(1)));
+  for (int64_t o = 0; o < weight.dim(0); ++o) {
+    widen_row(weight, o, 0, weight.dim(1), row.data());
+    round_to_bf16(row.data(), weight.dim(1), to + o * weight.dim(1));
+  }
+  return rounded;
+}
+
 }  // namespace
 
-std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor& weight, Compute compute) {
+std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor& weight) {
   // bf16 is emulated below AVX512_BF16, slower than our own widening.
-  if (compute == Compute::bf16 && !has(dnnl::cpu_isa::avx512_core_bf16)) return nullptr;
+  if (!has(dnnl::cpu_isa::avx512_core_bf16)) return nullptr;
   const SingleThread single;
   try {
-    const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-    const auto type = compute == Compute::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-    memory::desc layout({weight.dim(1), weight.dim(0)}, type, memory::format_tag::any);
-    std::vector<Tile> tiles;
-    for (const int64_t rows : kTileRows) {
-      tiles.push_back(make_tile(engine, rows, layout));
-      if (!rows_independent(tiles.back())) return nullptr;
-      layout = tiles.front().description.weights_desc();
-    }
-    memory weights = pack(weight, compute, layout, engine);
-    return std::make_shared<OneDnnGemm>(engine, compute, std::move(tiles), std::move(weights));
+    auto made = std::make_shared<OneDnnGemm>(dnnl::engine(dnnl::engine::kind::cpu, 0),
+                                             rounded_weights(weight));
+    return made->rows_are_independent() ? made : nullptr;
   } catch (const dnnl::error& problem) {
     // No such kernel on this machine: the fallback does it. Out of memory is not for the fallback.
     if (problem.status == dnnl_out_of_memory) throw std::bad_alloc();
@@ -201,6 +208,8 @@ size_t next_tile(int64_t left, int64_t done) {
   const auto* tile = std::find_if(kTileRows.begin(), kTileRows.end(), fits);
   return static_cast<size_t>(tile - kTileRows.begin());  // the last one is a single row
 }
+
+bool onednn_has_amx() { return has(dnnl::cpu_isa::avx512_core_amx); }
 
 bool onednn_has_vnni() { return has(dnnl::cpu_isa::avx512_core_vnni); }
 
