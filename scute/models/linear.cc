@@ -144,20 +144,22 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
 
 void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(run.arena());
-  const auto by_rows = [&](const auto& multiply) {
+  const auto in_parts = [&](const auto& product, MatView<const float> in) {
+    if (in.rows > outputs_) {
+      return run.split(
+          in.rows, in.cols * outputs_,
+          [&](int64_t first, int64_t count) {
+            product(in.slice_rows(first, count), y.slice_rows(first, count));
+          },
+          kRowsTogether);
+    }
     run.split(
-        x.rows, x.cols * outputs_,
-        [&](int64_t first, int64_t count) {
-          multiply(x.slice_rows(first, count), y.slice_rows(first, count), first);
-        },
-        kRowsTogether);
+        outputs_, in.rows * in.cols,
+        [&](int64_t first, int64_t count) { product.outputs(first, in, y.columns(first, count)); },
+        product.kOutputTile);
   };
-  if (const auto* plain = std::get_if<Gemm>(&form_)) {
-    return by_rows([&](auto in, auto out, int64_t) { (*plain)(in, out); });
-  }
-  if (const auto* packed = std::get_if<GemmInt4>(&form_)) {
-    return by_rows([&](auto in, auto out, int64_t) { (*packed)(in, out); });
-  }
+  if (const auto* plain = std::get_if<Gemm>(&form_)) return in_parts(*plain, x);
+  if (const auto* packed = std::get_if<GemmInt4>(&form_)) return in_parts(*packed, x);
   if (const auto* integer = std::get_if<Integer>(&form_)) {
     const GemmInt8& product = integer->product;
     const auto codes = run.codes(x.rows, x.cols);
@@ -177,12 +179,14 @@ void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) cons
         GemmInt8::kOutputTile);
   }
   const auto& simulated = std::get<Simulated>(form_);
-  const auto all = run.matrix(x.rows, x.cols);
-  by_rows([&](auto in, auto out, int64_t first) {
-    const auto codes = all.slice_rows(first, in.rows);
-    to_float_codes(in, {&simulated.input_scale, 1, 1}, codes);
-    simulated.product(codes, out);
-    multiply_columns(out, simulated.scales.data());
+  const auto codes = run.matrix(x.rows, x.cols);
+  run.split_rows(x, [&](int64_t first, int64_t count) {
+    to_float_codes(x.slice_rows(first, count), {&simulated.input_scale, 1, 1},
+                   codes.slice_rows(first, count));
+  });
+  in_parts(simulated.product, codes);
+  run.split_rows(y, [&](int64_t first, int64_t count) {
+    multiply_columns(y.slice_rows(first, count), simulated.scales.data());
   });
 }
 

@@ -23,10 +23,10 @@ struct MatView {
     return {data, rows, cols, stride};
   }
 
-  T* row(int64_t r) const { return at(r * stride); }
+  T* row(int64_t r) const { return data + r * stride; }
   MatView columns(int64_t first, int64_t count) const { return {at(first), rows, count, stride}; }
   MatView slice_rows(int64_t first, int64_t count) const {
-    return {row(first), count, cols, stride};
+    return {at(first * stride), count, cols, stride};
   }
   int64_t size() const { return rows * cols; }
 
