@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import report_buckets_page as buckets
+import report_uncertain_page as uncertain
 from browser import BACKSPACE, ENTER, RIGHT, TAB, Browser
 from page_checks import check_widths, run_checks, runner
 
@@ -68,20 +69,6 @@ def write_log(folder):
     path = folder / "log.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in records))
     return path, records
-
-
-def make_uncertain_report(scute, folder):
-    """A page whose scores are one-sided bounds or not finite."""
-    folder = folder / "uncertain"
-    folder.mkdir()
-    records = [record(n, f"tiny-mamba1-of-a-longer-name-{n}", 8, 0, folder) for n in (1, 2, 3)]
-    for one, hits in zip(records, (1, 0, 1)):
-        one["results"]["tasks"]["last_word"] = {"accuracy": hits, "accuracy_stderr": 0, "n": 10,
-                                                "file": "words.jsonl", "sha256": "ef"}
-    records[2]["results"]["not_finite"] = "layer_11.x_proj:input"
-    (folder / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
-    scute("report", "--log", folder / "log.jsonl", "--out", folder / "report.html")
-    return folder / "report.html"
 
 
 def with_hostile_site(source, target):
@@ -300,15 +287,6 @@ def check_dark_mode(page):
     page.color_scheme("light")
 
 
-def check_uncertain_words(page):
-    """Bounds and what is not finite are said; a comparison, the widest part, is shown."""
-    shown = page.run("return document.querySelector('#experiment-table').innerText;")
-    for words in ("(at least ", "(at most ", "not finite"):
-        assert words in shown, (words, shown)
-    page.run("for (const box of [...document.querySelectorAll('#experiment-table input')]"
-             ".slice(0, 3)) box.click();")
-
-
 def check_narrow(page):
     for width in (400, 360, 320):
         page.width(width)
@@ -398,15 +376,15 @@ def main():
                   (check_console,)]
         more = [(check_dark_mode,), *buckets.checks(plan), (check_narrow,), (check_keyboard,),
                 (check_network,), (check_console,)]
-        uncertain = make_uncertain_report(scute, folder)
-        last = [(check_uncertain_words,), (check_narrow,), (check_console,)]
+        of_bounds = uncertain.make_report(scute, folder, record)
+        last = [(uncertain.check_words,), (check_narrow,), (check_console,)]
         page = Browser(folder)
         try:
             page.open(report)
             failed = run_checks(page, checks)
             page.open(of_pictures)
             failed += run_checks(page, more)
-            page.open(uncertain)
+            page.open(of_bounds)
             failed += run_checks(page, last)
         finally:
             page.close()
