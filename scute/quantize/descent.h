@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "scute/base/threads.h"
 #include "scute/quantize/weight.h"
 
 namespace scute {
@@ -12,8 +13,8 @@ namespace scute {
 /// 4-bit scale then its least-squares value, in half precision; up to four rounds, or until nothing
 /// changes. Never raises it. GPTQ decides each code once and knows only the codes before it.
 /// weight: outputs × inputs, f32; hessian: its upper triangle is read. Outputs do not influence
-/// each other.
+/// each other; `team` helps with them.
 void descend(const Tensor& weight, MatView<const double> hessian, double damping,
-             QuantizedWeight& out);
+             QuantizedWeight& out, const Team& team = {});
 
 }  // namespace scute

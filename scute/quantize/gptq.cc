@@ -11,21 +11,19 @@
 #include <vector>
 
 #include "scute/base/error.h"
+#include "scute/kernels/lane_products.h"
 #include "scute/quantize/descent.h"
 #include "scute/quantize/group_scale.h"
+#include "scute/quantize/tiles.h"
 
 namespace scute {
 namespace {
 
-// Outputs are worked on 16 at a time, side by side: one input of a tile is 16 doubles, 8 registers
-// of SSE2. Only element-wise operations, so that no output knows its neighbours.
-constexpr Eigen::Index kLanes = 16;
-using Lanes = Eigen::Array<double, kLanes, 1>;
-using Tile = Eigen::Array<double, kLanes, Eigen::Dynamic>;  ///< outputs × inputs, column-major
-
-// The errors of 128 inputs wait until all are known: 128 · 16 doubles stay in a first cache of
-// 32 KiB while the weights of a tile pass through it once.
+// The errors of 128 inputs wait until all are known: while they pass, 128 · 32 doubles stay in the
+// second cache, and a weight is read and written once for all of them.
 constexpr int64_t kBlock = 128;
+// Of these, 16 wait for the rest of their block.
+constexpr int64_t kStep = 16;
 
 /// Eigen chooses block sizes, and with them the order of sums, by the caches it finds. Fixed ones
 /// make the same bytes on every processor. Called before all else of Eigen that blocks.
@@ -116,13 +114,30 @@ Eigen::MatrixXd inverse_lower(const Eigen::MatrixXd& lower) {
   return out;
 }
 
-/// U of H⁻¹ = Uᵀ·U, upper triangular, as the rows of Uᵀ: feedback[j·n + k] = U[k, j], k ≤ j.
+/// U of H⁻¹ = Uᵀ·U, upper triangular, as the rows of Uᵀ: row(j)[k] = U[k, j], k ≤ j.
 ///
 /// With J the reversal, J·H·J = L·Lᵀ gives H⁻¹ = (J·L⁻¹·J)ᵀ·(J·L⁻¹·J), so U = J·L⁻¹·J: no
 /// inverse of H, and no second factorization.
-struct Feedback {
-  Eigen::MatrixXd factor;
-  const double* row(int64_t j) const { return factor.data() + j * factor.rows(); }
+class Feedback {
+ public:
+  explicit Feedback(const Eigen::MatrixXd& inverse)
+      : stride_(padded_stride(inverse.rows())),
+        values_(static_cast<size_t>(inverse.rows() * stride_)) {
+    // Column-major (n−1−k, n−1−j) is element n²−1 − (j·n + k).
+    const double* last = inverse.data() + inverse.size() - 1;
+    for (int64_t j = 0; j < inverse.rows(); ++j, last -= inverse.rows()) {
+      std::reverse_copy(last - j, last + 1, values_.data() + j * stride_);
+    }
+  }
+  const double* row(int64_t j) const { return values_.data() + j * stride_; }
+  /// What the errors of inputs [begin, end) do to those of [first, last).
+  MatView<const double> block(int64_t first, int64_t last, int64_t begin, int64_t end) const {
+    return {row(first) + begin, last - first, end - begin, stride_};
+  }
+
+ private:
+  int64_t stride_;
+  std::vector<double> values_;
 };
 
 Feedback factorize(const Hessian& hessian, std::string_view where, GptqReport& report) {
@@ -134,88 +149,95 @@ Feedback factorize(const Hessian& hessian, std::string_view where, GptqReport& r
     Eigen::MatrixXd lower = reversed(hessian, share * hessian.mean());
     const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> cholesky(lower);
     if (cholesky.info() != Eigen::Success || !lower.allFinite()) continue;
-    Eigen::MatrixXd inverse = inverse_lower(lower);
-    if (!inverse.allFinite()) continue;
-    // Column-major (n−1−k, n−1−j) is element n²−1 − (j·n + k): reversed, it is what is wanted.
-    std::reverse(inverse.data(), inverse.data() + inverse.size());
-    return {std::move(inverse)};
+    const Eigen::MatrixXd inverse = inverse_lower(lower);
+    if (inverse.allFinite()) return Feedback(inverse);
   }
   fail(where, "a Hessian that damping makes positive definite",
        fmt::format("none with {} times the mean of its diagonal", report.damping));
 }
 
-/// `weights` −= Σ feedback[k] · errors[k], k < count, in the order of k.
-void subtract(const double* feedback, const Tile& errors, int64_t count, double* weights) {
-  Lanes sum = Eigen::Map<const Lanes>(weights);
-  for (int64_t k = 0; k < count; ++k) sum -= feedback[k] * errors.col(k);
-  Eigen::Map<Lanes>{weights} = sum;
-}
-
 /// Outputs `first` … `first + count − 1`, side by side, in double.
-Tile gather(MatView<const float> from, int64_t first, int64_t count) {
-  Tile out = Tile::Zero(kLanes, from.cols);
+OutputTile gather(MatView<const float> from, int64_t first, int64_t count) {
+  OutputTile out(from.cols);
   for (int64_t lane = 0; lane < count; ++lane) {
     const float* row = from.row(first + lane);
-    for (int64_t k = 0; k < from.cols; ++k) out(lane, k) = static_cast<double>(row[k]);
+    for (int64_t k = 0; k < from.cols; ++k) out.row(k)[lane] = static_cast<double>(row[k]);
   }
   return out;
 }
 
-/// Takes tiles of outputs through their inputs, 16 at a time.
+/// Takes a tile of outputs through its inputs.
 class TileRounder {
  public:
-  TileRounder(const Feedback& feedback, QuantizedWeight& out)
+  /// Writes outputs first … first + count − 1 of `out`'s matrices, which others share.
+  TileRounder(const Feedback& feedback, const WeightFormat& format, MatView<int8_t> codes,
+              MatView<float> scales)
       : feedback_(feedback),
-        format_(out.format),
-        inputs_(out.inputs()),
-        group_(format_.group_inputs(inputs_)),
-        codes_(out.codes.mutable_matrix<int8_t>()),
-        scales_(out.scales.mutable_matrix<float>()),
-        errors_(kLanes, kBlock) {}
+        format_(format),
+        inputs_(codes.cols),
+        group_(format.group_inputs(codes.cols)),
+        codes_(codes),
+        scales_(scales),
+        errors_(kBlock) {}
 
-  /// weights: of outputs first … first + count − 1, count ≤ 16.
-  void operator()(Tile weights, int64_t first, int64_t count) {
+  /// weights: of outputs first … first + count − 1.
+  void operator()(OutputTile weights, int64_t first, int64_t count) {
     for (int64_t begin = 0, end = 0; begin < inputs_; begin = end) {
       end = block_end(begin);
-      for (int64_t k = begin; k < end; ++k) {
-        if (k % group_ == 0 && !one_scale()) choose_scales(weights, k, first, count);
-        subtract(feedback_.row(k) + begin, errors_, k - begin, weights.col(k).data());
-        round_input(weights, k, first, count);
-        errors_.col(k - begin) = weights.col(k) / feedback_.row(k)[k];
+      if (begin % group_ == 0 && !one_scale()) choose_scales(weights, begin, first, count);
+      for (int64_t step = begin; step < end; step += kStep) {
+        const int64_t next = std::min(step + kStep, end);
+        for (int64_t k = step; k < next; ++k) {
+          correct(weights, k, k + 1, step, k, begin);
+          round_input(weights.row(k), k, first, count);
+          const double diagonal = feedback_.row(k)[k];
+          double* error = errors_.row(k - begin);
+          for (int64_t lane = 0; lane < kTileOutputs; ++lane) {
+            error[lane] = -(weights.row(k)[lane] / diagonal);
+          }
+        }
+        correct(weights, next, end, step, next, begin);
       }
-      for (int64_t k = end; k < inputs_; ++k) {
-        subtract(feedback_.row(k) + begin, errors_, end - begin, weights.col(k).data());
-      }
+      correct(weights, end, inputs_, begin, end, begin);
     }
   }
 
  private:
+  /// Inputs [first, last) make good the errors of [from, to), in their order. errors_ has those
+  /// from `begin` on, negated.
+  void correct(OutputTile& weights, int64_t first, int64_t last, int64_t from, int64_t to,
+               int64_t begin) {
+    if (first == last || from == to) return;
+    add_lane_products(feedback_.block(first, last, from, to), errors_.rows(from - begin, to - from),
+                      weights.rows(first, last - first));
+  }
+
   /// Blocks never cut a group that fits in one, and end where larger groups end: when a group
-  /// starts, all its weights are corrected by all errors so far.
+  /// starts, a block does, and all its weights are corrected by all errors so far.
   int64_t block_end(int64_t begin) const {
     return std::min(begin + kBlock, (begin / group_ + 1) * group_);
   }
 
   bool one_scale() const { return format_.granularity == WeightFormat::Granularity::per_tensor; }
 
-  void choose_scales(const Tile& weights, int64_t k, int64_t first, int64_t count) {
+  void choose_scales(const OutputTile& weights, int64_t k, int64_t first, int64_t count) {
     std::vector<float> group(static_cast<size_t>(group_));
     for (int64_t lane = 0; lane < count; ++lane) {
       for (int64_t i = 0; i < group_; ++i) {
-        group[static_cast<size_t>(i)] = to_float_range(weights(lane, k + i));
+        group[static_cast<size_t>(i)] = to_float_range(weights.row(k + i)[lane]);
       }
       scales_.row(first + lane)[k / group_] = group_scale(group, format_.bits);
     }
   }
 
   /// Writes the codes of input k and leaves the differences in its place.
-  void round_input(Tile& weights, int64_t k, int64_t first, int64_t count) {
+  void round_input(double* weights, int64_t k, int64_t first, int64_t count) {
     for (int64_t lane = 0; lane < count; ++lane) {
       const float scale = one_scale() ? scales_.row(0)[0] : scales_.row(first + lane)[k / group_];
       const Grid grid = weight_grid(format_.bits, scale);
-      const int32_t code = grid.code(to_float_range(weights(lane, k)));
+      const int32_t code = grid.code(to_float_range(weights[lane]));
       codes_.row(first + lane)[k] = static_cast<int8_t>(code);
-      weights(lane, k) -= static_cast<double>(grid.value(code));
+      weights[lane] -= static_cast<double>(grid.value(code));
     }
   }
 
@@ -229,8 +251,18 @@ class TileRounder {
   int64_t inputs_, group_;
   MatView<int8_t> codes_;
   MatView<float> scales_;
-  Tile errors_;  ///< of the inputs of one block, divided by the diagonal of U
+  OutputTile errors_;  ///< of the inputs of one block, divided by the diagonal of U, negated
 };
+
+void round_all(const Tensor& weight, const Feedback& feedback, const Team& team,
+               QuantizedWeight& out) {
+  const auto codes = out.codes.mutable_matrix<int8_t>();
+  const auto scales = out.scales.mutable_matrix<float>();
+  share_tiles(team, weight.dim(0), [&](int64_t first, int64_t count) {
+    TileRounder round_tile(feedback, out.format, codes, scales);
+    round_tile(gather(weight.matrix<float>(), first, count), first, count);
+  });
+}
 
 /// The weight without its dead inputs.
 Tensor without_dead(const Tensor& weight, const Hessian& hessian) {
@@ -243,35 +275,83 @@ Tensor without_dead(const Tensor& weight, const Hessian& hessian) {
   return out;
 }
 
-/// Per output d of `differences`: d·H·dᵀ from the upper triangle of H, 128 inputs at a time, which
-/// stay in the first cache.
-Lanes weighted_squares(const Tile& differences, const Hessian& hessian) {
-  Lanes squares = Lanes::Zero();
-  for (int64_t begin = 0; begin < hessian.size(); begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, hessian.size());
-    for (int64_t i = 0; i < end; ++i) {
-      const double* row = hessian.row(i);
-      Lanes right = Lanes::Zero();
-      for (int64_t j = std::max(begin, i + 1); j < end; ++j) right += row[j] * differences.col(j);
-      right *= 2;
-      if (i >= begin) right += row[i] * differences.col(i);
-      squares += differences.col(i) * right;
+/// Per output d of `differences`: d·H·dᵀ from the upper triangle of H, 128 inputs at a time, into
+/// `squares`.
+class WeightedSquares {
+ public:
+  WeightedSquares(const OutputTile& differences, const Hessian& hessian)
+      : d_(differences),
+        hessian_(hessian),
+        corner_(static_cast<size_t>(kBlock * kBlock)),
+        right_(kBlock),
+        squares_(1) {
+    const int64_t n = hessian.size();
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      const int64_t end = std::min(begin + kBlock, n);
+      for (int64_t first = 0; first < begin; first += kBlock) {
+        add(first, {hessian.row(first) + begin, kBlock, end - begin, n}, begin, end);
+      }
+      add(begin, corner(begin, end), begin, end);
     }
   }
-  return squares;
-}
+  double operator[](int64_t lane) const { return squares_.row(0)[lane]; }
 
-/// tr(D·H·Dᵀ) for D = weight − rounded, up to a power of two that is the same for all D.
-double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessian& hessian) {
+ private:
+  /// Above the diagonal; zeroes on it and below, which change no sum.
+  MatView<const double> corner(int64_t begin, int64_t end) {
+    std::ranges::fill(corner_, 0.0);
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy(hessian_.row(i) + i + 1, hessian_.row(i) + end,
+                corner_.data() + (i - begin) * kBlock + (i + 1 - begin));
+    }
+    return {corner_.data(), end - begin, end - begin, kBlock};
+  }
+
+  /// The inputs from `first` on with those of [begin, end), of which `factors` is H.
+  void add(int64_t first, MatView<const double> factors, int64_t begin, int64_t end) {
+    const MatView<double> right = right_.rows(0, factors.rows);
+    std::fill_n(right.data, right.size(), 0.0);
+    add_lane_products(factors, d_.rows(begin, end - begin), right);
+    for (int64_t r = 0; r < factors.rows; ++r) {
+      const double* d = d_.row(first + r);
+      const double diagonal = first == begin ? hessian_.row(first + r)[first + r] : 0;
+      double* squares = squares_.row(0);
+      for (int64_t lane = 0; lane < kTileOutputs; ++lane) {
+        const double both = right.row(r)[lane] * 2 + diagonal * d[lane];
+        squares[lane] += d[lane] * both;
+      }
+    }
+  }
+
+  const OutputTile& d_;
+  const Hessian& hessian_;
+  std::vector<double> corner_;
+  OutputTile right_, squares_;
+};
+
+/// tr(D·H·Dᵀ) for D = weight − rounded, up to a power of two that is the same for all D. The sums
+/// of the outputs are added in their order.
+double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessian& hessian,
+                       const Team& team) {
   const auto w = weight.matrix<float>(), q = rounded.matrix<float>();
   const double factor = std::ldexp(1.0, hessian.half_shift());
+  std::vector<double> squares(static_cast<size_t>(w.rows));
+  share_tiles(team, w.rows, [&](int64_t first, int64_t count) {
+    OutputTile differences = gather(w, first, count);
+    for (int64_t lane = 0; lane < count; ++lane) {
+      const float* row = q.row(first + lane);
+      for (int64_t k = 0; k < w.cols; ++k) {
+        double& d = differences.row(k)[lane];
+        d = (d - static_cast<double>(row[k])) * factor;
+      }
+    }
+    const WeightedSquares of_tile(differences, hessian);
+    for (int64_t lane = 0; lane < count; ++lane) {
+      squares[static_cast<size_t>(first + lane)] = of_tile[lane];
+    }
+  });
   double sum = 0;
-  for (int64_t first = 0; first < w.rows; first += kLanes) {
-    const int64_t count = std::min<int64_t>(kLanes, w.rows - first);
-    const Tile differences = (gather(w, first, count) - gather(q, first, count)) * factor;
-    const Lanes squares = weighted_squares(differences, hessian);
-    for (const double square : squares) sum += square;
-  }
+  for (const double square : squares) sum += square;
   return sum;
 }
 
@@ -279,7 +359,7 @@ double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessia
 
 QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessian,
                               const WeightFormat& format, std::string_view where,
-                              GptqReport& report, Descent descent) {
+                              GptqReport& report, Descent descent, const Team& team) {
   fix_block_sizes();
   const Tensor real = finite_weight(weight, where);
   const int64_t outputs = real.dim(0), inputs = real.dim(1);
@@ -292,21 +372,14 @@ QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessia
   if (format.granularity == WeightFormat::Granularity::per_tensor) {
     out.scales.mutable_values<float>()[0] = group_scale(live.values<float>(), format.bits);
   }
-  {
-    const Feedback feedback = factorize(seen, where, report);
-    TileRounder round_tile(feedback, out);
-    for (int64_t first = 0; first < outputs; first += kLanes) {
-      const int64_t count = std::min<int64_t>(kLanes, outputs - first);
-      round_tile(gather(live.matrix<float>(), first, count), first, count);
-    }
-  }
-  if (descent == Descent::on) descend(live, hessian, report.damping, out);
+  round_all(live, factorize(seen, where, report), team, out);
+  if (descent == Descent::on) descend(live, hessian, report.damping, out, team);
   if (format.two_level) add_channel_scales(out);
-  const double all = weighted_square(real, Tensor(DType::f32, real.shape()), seen);
+  const double all = weighted_square(real, Tensor(DType::f32, real.shape()), seen, team);
   if (all > 0) {
-    const Tensor nearest = dequantize(quantize_nearest(real, format, where));
-    report.error = weighted_square(real, dequantize(out), seen) / all;
-    report.error_nearest = weighted_square(real, nearest, seen) / all;
+    const Tensor nearest = dequantize(quantize_nearest(real, format, where, team));
+    report.error = weighted_square(real, dequantize(out), seen, team) / all;
+    report.error_nearest = weighted_square(real, nearest, seen, team) / all;
   }
   return out;
 }

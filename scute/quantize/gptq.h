@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "scute/base/threads.h"
 #include "scute/quantize/weight.h"
 
 namespace scute {
@@ -23,11 +24,14 @@ enum class Descent { off, on };
 /// weight: outputs × inputs; hessian: inputs × inputs, Σ x·xᵀ over the calibration tokens
 /// (a factor does not matter), of which the upper triangle is read. All in double. Scales as
 /// quantize_nearest() chooses them, those of a group from its weights as already corrected.
-/// Whatever the rows are, each is treated alone: the same bytes for any number of threads. Error
+/// Whatever the rows are, each is treated alone: the same bytes for any number of threads. `team`
+/// helps with the outputs; the factorization takes one thread. Of inputs² doubles, four matrices
+/// live at most, the Hessian among them. Error
 /// naming `where` when the Hessian is not finite or has another size; one that is not positive
 /// definite is damped further, and reported.
 QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessian,
                               const WeightFormat& format, std::string_view where,
-                              GptqReport& report, Descent descent = Descent::on);
+                              GptqReport& report, Descent descent = Descent::on,
+                              const Team& team = {});
 
 }  // namespace scute

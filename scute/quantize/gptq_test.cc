@@ -220,6 +220,30 @@ TEST(Gptq, TreatsEachOutputAlone) {
   }
 }
 
+// Three tiles, the last not full, for more threads than tiles too.
+TEST(Gptq, TheSameBytesAndFiguresForAnyNumberOfThreads) {
+  const Tensor weight = random_weight(75, 160, 21);
+  const Square hessian = correlated(160, 8, 0.3, 22);
+  for (const WeightFormat& format :
+       {eight_bit(Granularity::per_channel), eight_bit(Granularity::per_tensor),
+        WeightFormat::four_bit(160, 32, true)}) {
+    GptqReport alone;
+    const QuantizedWeight one = quantize_gptq(weight, hessian.view(), format, "w", alone);
+    const QuantizedWeight nearest = quantize_nearest(weight, format, "w");
+    for (const int count : {2, 5}) {
+      SCOPED_TRACE(testing::Message() << format.bits << " bits, " << count << " threads");
+      const Threads threads(count);
+      GptqReport report;
+      expect_same(
+          quantize_gptq(weight, hessian.view(), format, "w", report, Descent::on, threads.team()),
+          one);
+      EXPECT_EQ(report.error, alone.error);
+      EXPECT_EQ(report.error_nearest, alone.error_nearest);
+      expect_same(quantize_nearest(weight, format, "w", threads.team()), nearest);
+    }
+  }
+}
+
 TEST(Gptq, DeadInputsGetZeroWeightsAndCountForNothing) {
   constexpr int64_t kInputs = 64;
   Tensor weight = random_weight(3, kInputs, 11);

@@ -7,6 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/quantize/group_scale.h"
+#include "scute/quantize/tiles.h"
 
 namespace scute {
 namespace {
@@ -150,7 +151,7 @@ QuantizedWeight as_int8(const QuantizedWeight& weight) {
 }
 
 QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& format,
-                                 std::string_view where) {
+                                 std::string_view where, const Team& team) {
   const Tensor real = finite_weight(weight, where);
   const int64_t outputs = real.dim(0), inputs = real.dim(1);
   format.check(inputs, where);
@@ -161,13 +162,17 @@ QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& forma
   const bool one = format.granularity == Granularity::per_tensor;
   const auto group = static_cast<size_t>(format.group_inputs(inputs));
   if (one) scales[0] = group_scale(all, format.bits);
-  for (size_t i = 0; !one && i < scales.size(); ++i) {
-    scales[i] = group_scale(all.subspan(i * group, group), format.bits);
-  }
-  for (int64_t o = 0; o < outputs; ++o) {
-    const float* of_row = scales.data() + (one ? 0 : o * out.scales.dim(1));
-    round_row(all.data() + o * inputs, of_row, out, codes + o * inputs);
-  }
+  const int64_t per_row = one ? 0 : out.scales.dim(1);
+  share_tiles(team, outputs, [&](int64_t first, int64_t count) {
+    for (int64_t o = first; o < first + count; ++o) {
+      const auto row = all.subspan(static_cast<size_t>(o * inputs), static_cast<size_t>(inputs));
+      float* of_row = scales.data() + o * per_row;
+      for (int64_t g = 0; g < per_row; ++g) {
+        of_row[g] = group_scale(row.subspan(static_cast<size_t>(g) * group, group), format.bits);
+      }
+      round_row(row.data(), of_row, out, codes + o * inputs);
+    }
+  });
   if (format.two_level) add_channel_scales(out);
   return out;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "scute/base/threads.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -54,9 +55,9 @@ QuantizedWeight as_int8(const QuantizedWeight& weight);
 /// 0.6 and 1 times ±max |w| / 7 (and Quamba's max·2/15), with the least squared error of its group.
 /// A negative scale lets a group's largest positive weight have the code −8, where 7 would cut it.
 /// All-zero groups get a tiny positive scale and zero codes. Error naming `where` for NaN or
-/// infinite weights and for formats that do not fit.
+/// infinite weights and for formats that do not fit. `team` helps with the outputs.
 QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& format,
-                                 std::string_view where);
+                                 std::string_view where, const Team& team = {});
 /// The channel scales of a two-level weight from its codes and scales: max |code · scale| / 127
 /// over each output. Rounding and GPTQ both end with it.
 void add_channel_scales(QuantizedWeight& weight);
