@@ -300,7 +300,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     found = search(request, model, plan, seen, grams);
     request.how.hybrid = found->layers;
   }
-  LowBitModel low = quantize(model, plan, seen, grams, request.how);
+  LowBitModel low = quantize(model, plan, seen, grams, request.how, request.job.threads);
   if (found) low.recipe["search"] = found->to_json();
   ProbeComparison check;
   {

@@ -92,9 +92,9 @@ void CobraQuantizeJob::quantize_part(size_t part, Weights weights, std::vector<N
   for (const CobraMatrix& matrix : matrices_) {
     if (matrix.part == part) prepare(matrix, weights, jobs);
   }
-  threads_.for_each(std::ssize(jobs), [&](int64_t i, int) {
+  threads_.for_each(std::ssize(jobs), [&](int64_t i, int worker) {
     Rounding& job = jobs[static_cast<size_t>(i)];
-    job.codes = quantize_nearest(job.weight, job.format, job.matrix->name);
+    job.codes = quantize_nearest(job.weight, job.format, job.matrix->name, threads_.team(worker));
     job.weight = Tensor();  // gives mapped memory back
   });
   for (const Rounding& job : jobs) {

@@ -70,7 +70,8 @@ void CobraQuantizeJob::quantize_language() {
   use_hash(plan->meta, language_);
   std::optional<StatisticsSet> statistics = ranges_.language_statistics();
   if (statistics) use_hash(statistics->meta, language_);
-  out_.language = quantize(language_, *plan, statistics ? &*statistics : nullptr, nullptr, options);
+  out_.language = quantize(language_, *plan, statistics ? &*statistics : nullptr, nullptr, options,
+                           threads_.count());
   out_.description.language = out_.language->description;
   for (const std::string& sentence : out_.language->remarks) {
     if (!sentence.starts_with("model not recorded")) remark("llm: " + sentence);

@@ -99,7 +99,7 @@ LowBitModel SubjectState::quantized(const Setting& setting, const Plan& plan) {
   QuantizeOptions quantize_options = setting.quantize;
   quantize_options.calibration = calibration;
   return quantize(description, plan, kept.set ? &*kept.set : nullptr, grams(setting),
-                  quantize_options);
+                  quantize_options, how.threads);
 }
 
 Scores SubjectState::scores(const LanguageModel& model) const {

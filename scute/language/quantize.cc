@@ -8,9 +8,9 @@ namespace scute {
 
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
-                     const QuantizeOptions& options) {
+                     const QuantizeOptions& options, int threads) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  return QuantizeJob(model, plan, statistics, hessians, options).run();
+  return QuantizeJob(model, plan, statistics, hessians, options, threads).run();
 }
 
 LanguageModel build_model(const LowBitModel& model, const Execution& execution) {

@@ -33,10 +33,11 @@ struct LowBitModel {
 /// grouping and the states' channel scales what they need. `hessians` (may be null): for GPTQ.
 /// Error naming site, tensor or option on everything that does not fit together: a plan of another
 /// model, a site it lacks or the model lacks, bits it was not made for, a group size that does not
-/// divide, statistics with NaN.
+/// divide, statistics with NaN. The same bytes for any number of `threads` (0: all processors);
+/// matrices in work take 4 GiB at most, or one matrix.
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
-                     const QuantizeOptions& options);
+                     const QuantizeOptions& options, int threads = 0);
 
 /// The model that these tensors are.
 LanguageModel build_model(const LowBitModel& model, const Execution& execution);

@@ -15,14 +15,9 @@
 namespace scute {
 namespace {
 
-/// The values in the precision that the float model has.
-Tensor as_type(const Tensor& values, DType type) {
-  return values.rounded_to(type == DType::f64 ? DType::f32 : type);
-}
-
 Tensor ones_like(const Tensor& tensor) {
   const std::vector<float> ones(static_cast<size_t>(tensor.size()), 1.0f);
-  return as_type(Tensor::of<float>(tensor.shape(), ones), tensor.dtype());
+  return stored_as(Tensor::of<float>(tensor.shape(), ones), tensor.dtype());
 }
 
 /// Of the format that was asked for, or of any layer.
@@ -60,12 +55,13 @@ void check_statistics(const StatisticsSet& statistics, const ModelDescription& m
 
 QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
                          const StatisticsSet* statistics, const Hessians* hessians,
-                         const QuantizeOptions& options)
+                         const QuantizeOptions& options, int threads)
     : model_(model),
       config_(model.config),
       options_(options),
       statistics_(statistics),
       hessians_(hessians),
+      threads_(threads),
       weights_(read_weights(model)),
       scales_(plan, model) {
   check_tokenizer(model);
@@ -153,71 +149,27 @@ void QuantizeJob::keep_norm(const std::string& name, const Tensor& norm, bool fo
   keep(name, folded ? ones_like(norm) : norm);
 }
 
-void QuantizeJob::input_matrix(MatrixJob& job, const std::vector<float>& norm) const {
+void QuantizeJob::input_matrix(MatrixJob& job, std::vector<float> norm) const {
   if (!folded_) return;
-  job.edited = true;
-  job.edit.scale_inputs(norm);
-  job.hessian_edit.factors = norm;
-  if (!scheme_.rotated_stream) return;
-  job.edit.rotate_inputs();
-  job.hessian_edit.rotate = true;
+  job.factors = std::move(norm);
+  job.rotate_inputs = scheme_.rotated_stream;
 }
 
-void QuantizeJob::output_matrix(MatrixJob& job, const std::vector<float>& norm) const {
-  if (!norm.empty()) {
-    job.edited = true;
-    job.edit.scale_inputs(norm);
-    job.hessian_edit.factors = norm;
-  }
-  if (scheme_.rotated_out_proj) {
-    job.edited = true;
-    job.edit.rotate_inputs();
-    job.hessian_edit.rotate = true;
-  }
-  if (scheme_.rotated_stream) {
-    job.edited = true;
-    job.edit.rotate_outputs();
-  }
-}
-
-QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, const Tensor& weight) {
-  WeightFormat format;
-  if (job.format.weight_bits == 4) {
-    format = WeightFormat::four_bit(weight.dim(1), options_.group, job.two_level);
-  } else if (options_.per_tensor) {
-    format.granularity = WeightFormat::Granularity::per_tensor;
-  }
-  format.check(weight.dim(1), job.name);
-  if (!options_.gptq || job.hessian_site.empty()) {
-    return quantize_nearest(weight, format, job.name);
-  }
-  const auto found = hessians_->sites.find(job.hessian_site);
-  if (found == hessians_->sites.end()) {
-    fail("Hessians", "one of " + job.hessian_site, "none");
-  }
-  Gram hessian = found->second;
-  if (hessian.size != weight.dim(1)) {
-    fail("Hessians", fmt::format("{} inputs at {}", weight.dim(1), job.hessian_site),
-         fmt::format("{}", hessian.size));
-  }
-  edit_hessian(hessian.view(), job.hessian_edit);
-  const Gram& finished = hessian;
-  return quantize_gptq(weight, finished.view(), format, job.name, out_.gptq[job.name]);
+void QuantizeJob::output_matrix(MatrixJob& job, std::vector<float> norm) const {
+  job.factors = std::move(norm);
+  job.rotate_inputs = scheme_.rotated_out_proj;
+  job.rotate_outputs = scheme_.rotated_stream;
 }
 
 void QuantizeJob::matrix(MatrixJob job) {
-  if (job.format.is_float()) {
-    const Tensor kept = job.edited ? as_type(job.edit.tensor(), job.weight.dtype()) : job.weight;
-    return keep(job.name + ".weight", kept);
+  const bool scaled = !job.format.is_float() && job.format.eight_bit_activations();
+  const std::string name = job.name, site = job.site;
+  if (!job.format.is_float()) {
+    weight_format(job);
+    if (by_gptq(job)) hessian_of(job);
   }
-  store(job.name, rounded(job, job.edit.tensor()));
-  if (job.format.eight_bit_activations()) {
-    scale(job.name + ".input_scale", scales_.scale(job.site));
-  }
-}
-
-void QuantizeJob::store(const std::string& name, const QuantizedWeight& weight) {
-  store_weight(name, weight, out_.tensors);
+  pending_.push_back({std::move(job), out_.tensors.size()});
+  if (scaled && !site.empty()) scale(name + ".input_scale", scales_.scale(site));
 }
 
 void QuantizeJob::convolution(const std::string& name, const Tensor& weight,
@@ -248,7 +200,7 @@ void QuantizeJob::table() {
   job.two_level = tied && options_.head && format.eight_bit_activations();
   if (tied && options_.head) job.hessian_site = "lm_head:input";
   if (quantized) {
-    store(job.name, rounded(job, job.edit.tensor()));
+    matrix(std::move(job));
   } else {
     keep(job.name + ".weight", embedding);
   }
@@ -281,6 +233,7 @@ LowBitModel QuantizeJob::run() {
     layers.push_back(options_.of_layer(i));
   }
   scales_.finish();
+  finish_matrices();
   out_.description = model_;
   out_.description.low_bit = true;
   out_.description.scheme = scheme_;

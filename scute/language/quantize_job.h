@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/base/threads.h"
 #include "scute/language/plan_scales.h"
 #include "scute/language/quantize.h"
 #include "scute/quantize/grouping.h"
@@ -12,25 +13,39 @@
 
 namespace scute {
 
-/// A matrix on its way to its codes.
+/// The values in the precision that the float model has; of f64 f32.
+Tensor stored_as(const Tensor& values, DType type);
+
+/// A matrix on its way to its codes: what is to be done, which needs no memory until it is.
 struct MatrixJob {
   std::string name;  ///< where it is stored, without ".weight"
   Tensor weight;     ///< as in the float model, for its precision
-  MatrixEdit edit;   ///< folded, rotated, permuted
   LayerFormat format;
-  std::string site;               ///< whose range its 8-bit input has
+  std::string site;               ///< whose range its 8-bit input has; empty: no such input
   std::string hessian_site = {};  ///< empty: rounded to nearest
-  HessianEdit hessian_edit = {};
-  bool edited = false;  ///< no longer what the float model has
-  bool two_level;       ///< 4-bit weights get a second scale, for 8-bit inputs
+  bool two_level;                 ///< 4-bit weights get a second scale, for 8-bit inputs
+  /// T·W·P·diag(factors)·Tᵀ, each step as in rotation.h and if it is asked for.
+  std::vector<int32_t> order = {};
+  std::vector<float> factors = {};
+  bool rotate_inputs = false, rotate_outputs = false;
 
   MatrixJob(std::string name_, const Tensor& weight_, const LayerFormat& format_, std::string site_)
       : name(std::move(name_)),
         weight(weight_),
-        edit(weight_),
         format(format_),
         site(std::move(site_)),
         two_level(format_.eight_bit_activations()) {}
+
+  /// No longer what the float model has.
+  bool edited() const {
+    return !order.empty() || !factors.empty() || rotate_inputs || rotate_outputs;
+  }
+  /// As it is to be stored or rounded.
+  Tensor edited_weight() const;
+  /// What its input's Hessian becomes; reads this job's vectors.
+  HessianEdit hessian_edit() const {
+    return {.order = order, .factors = factors, .rotate = rotate_inputs};
+  }
 };
 
 /// Collects the tensors of the checkpoint. What cannot be found in the plan is noted and reported
@@ -38,7 +53,7 @@ struct MatrixJob {
 class QuantizeJob {
  public:
   QuantizeJob(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
-              const Hessians* hessians, const QuantizeOptions& options);
+              const Hessians* hessians, const QuantizeOptions& options, int threads);
   LowBitModel run();
 
  private:
@@ -71,11 +86,26 @@ class QuantizeJob {
   void head(const LayerFormat& format);
 
   /// W·diag(norm)·Tᵀ as far as the scheme says; `norm` is then stored as ones.
-  void input_matrix(MatrixJob& job, const std::vector<float>& norm) const;
+  void input_matrix(MatrixJob& job, std::vector<float> norm) const;
   /// T·W·diag(norm)·Tᵀ for out_proj.
-  void output_matrix(MatrixJob& job, const std::vector<float>& norm) const;
+  void output_matrix(MatrixJob& job, std::vector<float> norm) const;
+  /// Checks it and notes its place; its tensors come with finish_matrices().
   void matrix(MatrixJob job);
-  void store(const std::string& name, const QuantizedWeight& weight);
+  WeightFormat weight_format(const MatrixJob& job) const;
+  bool by_gptq(const MatrixJob& job) const { return options_.gptq && !job.hessian_site.empty(); }
+  const Gram& hessian_of(const MatrixJob& job) const;
+
+  struct Pending {
+    MatrixJob job;
+    size_t place;  ///< in out_.tensors, before which its own belong
+    std::vector<NamedTensor> tensors = {};
+    GptqReport report = {};
+  };
+  /// Several at once, the outputs of each shared by threads that would be idle; then all tensors
+  /// in their order.
+  void finish_matrices();
+  void finish(Pending& pending, const Team& team) const;
+  int64_t bytes_at_work(const MatrixJob& job) const;
   void convolution(const std::string& name, const Tensor& weight, const LayerFormat& format);
   void keep(std::string name, Tensor tensor) {
     out_.tensors.push_back({std::move(name), std::move(tensor)});
@@ -95,7 +125,7 @@ class QuantizeJob {
   Tensor take(const std::string& name) { return weights_.take(name); }
   std::vector<float> take_floats(const std::string& name);
   void keep_norm(const std::string& name, const Tensor& norm, bool folded);
-  QuantizedWeight rounded(const MatrixJob& job, const Tensor& weight);
+  QuantizedWeight rounded(const MatrixJob& job, GptqReport& report, const Team& team) const;
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;
   std::string stored_state_scale() const;
@@ -107,8 +137,10 @@ class QuantizeJob {
   const QuantizeOptions& options_;
   const StatisticsSet* statistics_;
   const Hessians* hessians_;
+  Threads threads_;
   Weights weights_;
   PlanScales scales_;
+  std::vector<Pending> pending_;
   bool folded_ = true;
   Scheme scheme_;
   LowBitModel out_;

@@ -56,13 +56,12 @@ void QuantizeJob::layer(int64_t index) {
 void QuantizeJob::mamba1(int64_t i, const LayerFormat& format) {
   const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
   const Tensor norm = take(block + "norm.weight");
-  const std::vector<float> factors = to_vector(norm);
   keep_norm(block + "norm.weight", norm, folded_);
 
   MatrixJob in(name + "in_proj", take(name + "in_proj.weight"), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, factors);
+  input_matrix(in, to_vector(norm));
   matrix(std::move(in));
 
   convolution(name + "conv1d", take(name + "conv1d.weight"), format);
@@ -200,12 +199,11 @@ void QuantizeJob::mamba2_inputs(int64_t i, const std::string& block, const Mamba
                                 const LayerFormat& format) {
   const std::string name = block + "mixer.in_proj";
   const Tensor norm = take(block + "norm.weight");
-  const std::vector<float> factors = to_vector(norm);  // the job looks at them until it is stored
   keep_norm(block + "norm.weight", norm, folded_);
   MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, factors);
+  input_matrix(in, to_vector(norm));
   matrix(std::move(in));
 }
 
@@ -240,14 +238,8 @@ void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba
   // A rotation mixes all channels, and what its output ranges over depends on their order: rotated
   // weights keep the order in which it was measured, and the model restores it.
   const bool reordered = order.changed && !scheme_.rotated_out_proj;
-  if (reordered) {
-    out.edited = true;
-    out.edit.permute_inputs(channels);
-    out.hessian_edit.order = channels;
-  }
-  std::vector<float> factors;
-  if (folded) factors = to_vector(reordered ? gated : as_measured);
-  output_matrix(out, factors);
+  if (reordered) out.order = channels;
+  output_matrix(out, folded ? to_vector(reordered ? gated : as_measured) : std::vector<float>{});
   matrix(std::move(out));
 }
 

@@ -122,7 +122,7 @@ class FormatSearch {
 
  private:
   LowBitModel quantized() const {
-    return quantize(model_, plan_, statistics_, hessians_, options_);
+    return quantize(model_, plan_, statistics_, hessians_, options_, threads_.count());
   }
 
   /// One kind of activations in the whole list: the scheme says once how a model's are rounded.

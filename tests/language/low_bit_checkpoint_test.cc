@@ -37,8 +37,9 @@ class LowBitFolder : public testing::TestWithParam<const char*> {
   }
   static ModelDescription source() { return describe_model(std::string("examples/") + GetParam()); }
   static LowBitModel low_bit_model(const QuantizeOptions& options = {},
-                                   const Hessians* hessians = nullptr) {
-    return quantize(source(), low_bit::plan_of(statistics()), &statistics(), hessians, options);
+                                   const Hessians* hessians = nullptr, int threads = 2) {
+    return quantize(source(), low_bit::plan_of(statistics()), &statistics(), hessians, options,
+                    threads);
   }
   static bool mamba1() { return source().config.mixer == MixerKind::mamba1; }
 };
@@ -191,8 +192,12 @@ TEST_P(LowBitFolder, GptqGivesTheSameBytesForAnyNumberOfThreadsAndBeatsRounding)
   for (const char* name : {"W4A8", "W8A8", "FP", "FP", "FP", "FP"}) {
     options.hybrid.push_back(LayerFormat::parse(name, ""));
   }
-  const LowBitModel low = low_bit_model(options, &one);
-  EXPECT_TRUE(same_tensors(low, low_bit_model(options, &three)));
+  const LowBitModel low = low_bit_model(options, &one, 1);
+  for (const int threads : {2, 5}) {
+    const LowBitModel other = low_bit_model(options, &three, threads);
+    EXPECT_TRUE(same_tensors(low, other)) << threads;
+    EXPECT_EQ(low.recipe.dump(), other.recipe.dump()) << threads;
+  }
   const size_t per_layer = mamba1() ? 3 : 2;
   EXPECT_EQ(low.gptq.size(), per_layer * 2);
   for (const auto& [name, report] : low.gptq) {

@@ -1,0 +1,114 @@
+// The matrices of a quantization, rounded by all threads once everything is decided.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "scute/base/error.h"
+#include "scute/language/quantize_job.h"
+#include "scute/language/stored_weight.h"
+
+namespace scute {
+namespace {
+
+/// Bytes of matrices at work: beside the float model and the Hessians, what a quantization needs.
+constexpr int64_t kMemoryAtWork = int64_t{4} << 30;
+
+}  // namespace
+
+Tensor stored_as(const Tensor& values, DType type) {
+  return values.rounded_to(type == DType::f64 ? DType::f32 : type);
+}
+
+Tensor MatrixJob::edited_weight() const {
+  if (!edited()) return weight;
+  MatrixEdit edit(weight);
+  if (!order.empty()) edit.permute_inputs(order);
+  if (!factors.empty()) edit.scale_inputs(factors);
+  if (rotate_inputs) edit.rotate_inputs();
+  if (rotate_outputs) edit.rotate_outputs();
+  return edit.tensor();
+}
+
+WeightFormat QuantizeJob::weight_format(const MatrixJob& job) const {
+  WeightFormat format;
+  const int64_t inputs = job.weight.dim(1);
+  if (job.format.weight_bits == 4) {
+    format = WeightFormat::four_bit(inputs, options_.group, job.two_level);
+  } else if (options_.per_tensor) {
+    format.granularity = WeightFormat::Granularity::per_tensor;
+  }
+  format.check(inputs, job.name);
+  return format;
+}
+
+const Gram& QuantizeJob::hessian_of(const MatrixJob& job) const {
+  const auto found = hessians_->sites.find(job.hessian_site);
+  if (found == hessians_->sites.end()) {
+    fail("Hessians", "one of " + job.hessian_site, "none");
+  }
+  if (found->second.size != job.weight.dim(1)) {
+    fail("Hessians", fmt::format("{} inputs at {}", job.weight.dim(1), job.hessian_site),
+         fmt::format("{}", found->second.size));
+  }
+  return found->second;
+}
+
+QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, GptqReport& report,
+                                     const Team& team) const {
+  const Tensor weight = job.edited_weight();
+  const WeightFormat format = weight_format(job);
+  if (!by_gptq(job)) return quantize_nearest(weight, format, job.name, team);
+  Gram hessian = hessian_of(job);
+  edit_hessian(hessian.view(), job.hessian_edit());
+  const Gram& finished = hessian;
+  return quantize_gptq(weight, finished.view(), format, job.name, report, Descent::on, team);
+}
+
+void QuantizeJob::finish(Pending& pending, const Team& team) const {
+  MatrixJob& job = pending.job;
+  if (job.format.is_float()) {
+    const Tensor values = job.edited_weight();
+    pending.tensors.push_back(
+        {job.name + ".weight", job.edited() ? stored_as(values, job.weight.dtype()) : values});
+  } else {
+    store_weight(job.name, rounded(job, pending.report, team), pending.tensors);
+  }
+  job.weight = Tensor();  // gives mapped memory back
+}
+
+/// The weight in double and in float; of GPTQ's inputs × inputs doubles four matrices (gptq.h).
+int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
+  const int64_t inputs = job.weight.dim(1);
+  return 12 * job.weight.size() + (by_gptq(job) ? 4 * 8 * inputs * inputs : 0);
+}
+
+void QuantizeJob::finish_matrices() {
+  const size_t count = pending_.size();
+  for (size_t first = 0, last = 0; first < count; first = last) {
+    int64_t bytes = 0;
+    do {
+      bytes += bytes_at_work(pending_[last++].job);
+    } while (last < count && bytes + bytes_at_work(pending_[last].job) <= kMemoryAtWork);
+    threads_.for_each(static_cast<int64_t>(last - first), [&](int64_t i, int worker) {
+      finish(pending_[first + static_cast<size_t>(i)], threads_.team(worker));
+    });
+  }
+  std::vector<NamedTensor> all;
+  size_t next = 0;
+  const auto move_until = [&](size_t end) {
+    for (; next < end; ++next) all.push_back(std::move(out_.tensors[next]));
+  };
+  for (Pending& pending : pending_) {
+    move_until(pending.place);
+    std::ranges::move(pending.tensors, std::back_inserter(all));
+    if (!pending.job.format.is_float() && by_gptq(pending.job)) {
+      out_.gptq[pending.job.name] = pending.report;
+    }
+  }
+  move_until(out_.tensors.size());
+  out_.tensors = std::move(all);
+  pending_.clear();
+}
+
+}  // namespace scute
