@@ -13,18 +13,46 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 64;
 
-double row_divergence(const float* p_logits, const float* q_logits, int64_t n) {
-  const double p_total = log_sum_exp(p_logits, n), q_total = log_sum_exp(q_logits, n);
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double p = static_cast<double>(p_logits[i]) - p_total;
-    sum += std::exp(p) * (p - (static_cast<double>(q_logits[i]) - q_total));
-  }
-  return sum < 0 ? 0 : sum;  // NaN stays
-}
+/// The reference's distributions over the next token of some rows.
+class ReferenceRows {
+ public:
+  explicit ReferenceRows(int64_t vocabulary) : vocabulary_(vocabulary) {}
 
-double mean_of_sequence(const LanguageModel& model, const LanguageModel& reference, Run& run,
-                        std::span<const int32_t> ids) {
+  void set(MatView<const float> logits) {
+    logits_ = logits;
+    totals_.resize(static_cast<size_t>(logits.rows));
+    shares_.resize(static_cast<size_t>(logits.rows * vocabulary_));
+    for (int64_t r = 0; r < logits.rows; ++r) {
+      totals_[static_cast<size_t>(r)] = log_sum_exp(logits.row(r), vocabulary_);
+      double* shares = shares_.data() + r * vocabulary_;
+      for (int64_t i = 0; i < vocabulary_; ++i) shares[i] = std::exp(log_share(r, i));
+    }
+  }
+
+  /// Of the distribution that these logits are, from row r.
+  double divergence(int64_t r, const float* logits) const {
+    const double total = log_sum_exp(logits, vocabulary_);
+    const double* shares = shares_.data() + r * vocabulary_;
+    double sum = 0;
+    for (int64_t i = 0; i < vocabulary_; ++i) {
+      sum += shares[i] * (log_share(r, i) - (static_cast<double>(logits[i]) - total));
+    }
+    return sum < 0 ? 0 : sum;  // NaN stays
+  }
+
+ private:
+  double log_share(int64_t r, int64_t i) const {
+    return static_cast<double>(logits_.row(r)[i]) - totals_[static_cast<size_t>(r)];
+  }
+
+  int64_t vocabulary_;
+  MatView<const float> logits_;
+  std::vector<double> totals_, shares_;
+};
+
+/// means[m]: of models[m], per token of this sequence.
+void means_of_sequence(std::span<const LanguageModel> models, const LanguageModel& reference,
+                       Run& run, std::span<const int32_t> ids, double* means) {
   const auto length = static_cast<int64_t>(ids.size());
   const Arena::Scope scope(run.arena());
   const auto hidden = [&](const LanguageModel& which) {
@@ -33,17 +61,23 @@ double mean_of_sequence(const LanguageModel& model, const LanguageModel& referen
     which.hidden(run, ids, state, out);
     return out;
   };
-  const auto p_hidden = hidden(reference), q_hidden = hidden(model);
-  const int64_t rows = std::min(kRowsAtOnce, length), V = model.config().vocabulary;
+  const auto p_hidden = hidden(reference);
+  std::vector<MatView<float>> q_hidden;
+  for (const LanguageModel& model : models) q_hidden.push_back(hidden(model));
+  const int64_t rows = std::min(kRowsAtOnce, length), V = reference.config().vocabulary;
   const auto p = run.matrix(rows, V), q = run.matrix(rows, V);
-  double sum = 0;
+  ReferenceRows expected(V);
+  std::fill_n(means, models.size(), 0.0);
   for (int64_t t = 0; t < length; t += kRowsAtOnce) {
     const int64_t n = std::min(kRowsAtOnce, length - t);
     reference.logits(run, p_hidden.slice_rows(t, n), p.slice_rows(0, n));
-    model.logits(run, q_hidden.slice_rows(t, n), q.slice_rows(0, n));
-    for (int64_t r = 0; r < n; ++r) sum += row_divergence(p.row(r), q.row(r), V);
+    expected.set(p.slice_rows(0, n));
+    for (size_t m = 0; m < models.size(); ++m) {
+      models[m].logits(run, q_hidden[m].slice_rows(t, n), q.slice_rows(0, n));
+      for (int64_t r = 0; r < n; ++r) means[m] += expected.divergence(r, q.row(r));
+    }
   }
-  return sum / static_cast<double>(length);
+  for (size_t m = 0; m < models.size(); ++m) means[m] /= static_cast<double>(length);
 }
 
 }  // namespace
@@ -53,25 +87,42 @@ double divergence(std::span<const float> logits, std::span<const float> referenc
     fail("divergence", fmt::format("{} logits, at least one", reference.size()),
          fmt::format("{}", logits.size()));
   }
-  return row_divergence(reference.data(), logits.data(), std::ssize(logits));
+  ReferenceRows expected(std::ssize(reference));
+  expected.set({reference.data(), 1, std::ssize(reference)});
+  return expected.divergence(0, logits.data());
 }
 
 MeanAndError divergence(const LanguageModel& model, const LanguageModel& reference,
                         const std::vector<std::vector<int32_t>>& sequences,
                         const Threads& threads) {
+  return divergences({&model, 1}, reference, sequences, threads).front();
+}
+
+std::vector<MeanAndError> divergences(std::span<const LanguageModel> models,
+                                      const LanguageModel& reference,
+                                      const std::vector<std::vector<int32_t>>& sequences,
+                                      const Threads& threads) {
   if (sequences.empty()) fail("divergence", "at least one sequence", "none");
-  if (model.config().vocabulary != reference.config().vocabulary) {
-    fail("divergence", fmt::format("a vocabulary of {}", reference.config().vocabulary),
-         fmt::format("{}", model.config().vocabulary));
+  for (const LanguageModel& model : models) {
+    if (model.config().vocabulary != reference.config().vocabulary) {
+      fail("divergence", fmt::format("a vocabulary of {}", reference.config().vocabulary),
+           fmt::format("{}", model.config().vocabulary));
+    }
   }
-  std::vector<double> means(sequences.size());
+  std::vector<double> means(sequences.size() * models.size());
   std::vector<Run> runs = Run::of_workers(threads);
   threads.for_each(static_cast<int64_t>(sequences.size()), [&](int64_t i, int worker) {
     const auto at = static_cast<size_t>(i);
-    means[at] =
-        mean_of_sequence(model, reference, runs[static_cast<size_t>(worker)], sequences[at]);
+    means_of_sequence(models, reference, runs[static_cast<size_t>(worker)], sequences[at],
+                      means.data() + at * models.size());
   });
-  return mean_and_error(means);
+  std::vector<MeanAndError> out;
+  for (size_t m = 0; m < models.size(); ++m) {
+    std::vector<double> own;
+    for (size_t i = 0; i < sequences.size(); ++i) own.push_back(means[i * models.size() + m]);
+    out.push_back(mean_and_error(own));
+  }
+  return out;
 }
 
 }  // namespace scute

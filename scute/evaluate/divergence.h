@@ -23,4 +23,12 @@ double divergence(std::span<const float> logits, std::span<const float> referenc
 MeanAndError divergence(const LanguageModel& model, const LanguageModel& reference,
                         const std::vector<std::vector<int32_t>>& sequences, const Threads& threads);
 
+/// The same of several models against one reference, whose states and predictions are computed once
+/// for all of them. A sequence holds one L × D matrix of hidden states for each model, and 64 rows
+/// of logits, a thread.
+std::vector<MeanAndError> divergences(std::span<const LanguageModel> models,
+                                      const LanguageModel& reference,
+                                      const std::vector<std::vector<int32_t>>& sequences,
+                                      const Threads& threads);
+
 }  // namespace scute

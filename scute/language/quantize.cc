@@ -13,12 +13,12 @@ LowBitModel quantize(const ModelDescription& model, const Plan& plan,
   return QuantizeJob(model, plan, statistics, hessians, options, threads).run();
 }
 
-LanguageModel build_model(const LowBitModel& model, const Execution& execution) {
+LanguageModel build_model(const LowBitModel& model, const Execution& execution,
+                          LanguageModel::Head head) {
   Weights weights(model.description.path);
   for (const NamedTensor& item : model.tensors) weights.add(item.name, item.tensor);
   use_plain_names(weights);
-  return {model.description.config, std::move(weights), execution, LanguageModel::Head::packed,
-          model.description.scheme};
+  return {model.description.config, std::move(weights), execution, head, model.description.scheme};
 }
 
 std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t seed) {

@@ -40,7 +40,8 @@ LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const QuantizeOptions& options, int threads = 0);
 
 /// The model that these tensors are.
-LanguageModel build_model(const LowBitModel& model, const Execution& execution);
+LanguageModel build_model(const LowBitModel& model, const Execution& execution,
+                          LanguageModel::Head head = LanguageModel::Head::packed);
 
 /// The logits of 64 seeded random tokens, F32 (64, V): "logits".
 std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t seed);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
@@ -15,19 +16,6 @@ namespace {
 
 bool of_layer(const std::string& tensor, int64_t layer) {
   return tensor.starts_with(fmt::format("backbone.layers.{}.", layer));
-}
-
-/// `base` with one layer's tensors from `other`, which has the same scheme.
-LowBitModel with_layer(const LowBitModel& base, const LowBitModel& other, int64_t layer) {
-  LowBitModel out;
-  out.description = other.description;
-  for (const NamedTensor& item : base.tensors) {
-    if (!of_layer(item.name, layer)) out.tensors.push_back(item);
-  }
-  for (const NamedTensor& item : other.tensors) {
-    if (of_layer(item.name, layer)) out.tensors.push_back(item);
-  }
-  return out;
 }
 
 /// Stored bits of a weight of the first layer's matrices, their scales included; all layers of a
@@ -91,8 +79,12 @@ std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
   return out;
 }
 
-/// The models that one search compares. Each format is quantized once for all layers; a model with
-/// one rounded layer is then put together from tensors, not quantized again.
+/// Candidates that are run before their predictions are compared with the reference's, which are
+/// computed once for all of them: an eighth of a pass for each. Each holds its hidden states.
+constexpr size_t kCandidatesAtOnce = 8;
+
+/// The models that one search compares. Each format is quantized and packed once for all layers; a
+/// model with one rounded layer shares all others with the reference.
 class FormatSearch {
  public:
   FormatSearch(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
@@ -111,12 +103,16 @@ class FormatSearch {
     list_formats();
     quantize_all();
     const int64_t budget = budget_in_units();
-    const LanguageModel reference = build_model(rounded_.back(), Execution{});
-    measure_layers(reference);
+    measure_layers();
     choose(budget);
-    options_.hybrid = out_.layers;
-    const LanguageModel found = build_model(quantized(), Execution{});
-    out_.measured = divergence(found, reference, sequences_, threads_);
+    LanguageModel found = reference();
+    for (size_t f = 0; f < packed_.size(); ++f) {
+      for (int64_t i = 0; i < layers_; ++i) {
+        if (out_.layers[static_cast<size_t>(i)] != out_.formats[f]) continue;
+        found = found.with_layer(packed_[f], i);
+      }
+    }
+    out_.measured = divergence(found, reference(), sequences_, threads_);
     return std::move(out_);
   }
 
@@ -138,8 +134,11 @@ class FormatSearch {
   void quantize_all() {
     for (const LayerFormat& format : out_.formats) {
       options_.hybrid.assign(static_cast<size_t>(layers_), format);
-      rounded_.push_back(quantized());
-      out_.bits.push_back(stored_bits(rounded_.back(), model_.config));
+      const LowBitModel rounded = quantized();
+      const auto head =
+          format.is_float() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
+      packed_.push_back(build_model(rounded, Execution{}, head));
+      out_.bits.push_back(stored_bits(rounded, model_.config));
       // Rounded up, so that the list found never exceeds the budget.
       costs_.push_back(static_cast<int64_t>(std::ceil(kUnit * out_.bits.back())));
     }
@@ -156,23 +155,33 @@ class FormatSearch {
     return budget;
   }
 
+  /// The float model, in the scheme that all formats share.
+  const LanguageModel& reference() const { return packed_.back(); }
+
   /// Of each layer alone in each format, the others floats: L·(F − 1) divergences instead of F^L.
   /// That they add up is an assumption, so the list found is measured too.
-  void measure_layers(const LanguageModel& reference) {
-    out_.divergence.resize(static_cast<size_t>(layers_));
-    const int64_t total = layers_ * static_cast<int64_t>(out_.formats.size() - 1);
-    int64_t done = 0;
-    for (size_t f = 0; f < out_.formats.size(); ++f) {
-      for (int64_t i = 0; i < layers_; ++i) {
-        MeanAndError loss{0, 0};  // floats against floats
-        if (!out_.formats[f].is_float()) {
-          const LowBitModel one = with_layer(rounded_.back(), rounded_[f], i);
-          loss = divergence(build_model(one, Execution{}), reference, sequences_, threads_);
-          if (search_.progress) search_.progress(++done, total);
-        }
-        out_.divergence[static_cast<size_t>(i)].push_back(loss);
+  void measure_layers() {
+    out_.divergence.assign(static_cast<size_t>(layers_), {});
+    std::vector<std::pair<size_t, int64_t>> candidates;  // format, layer
+    for (size_t f = 0; f + 1 < out_.formats.size(); ++f) {
+      for (int64_t i = 0; i < layers_; ++i) candidates.emplace_back(f, i);
+    }
+    for (size_t first = 0; first < candidates.size(); first += kCandidatesAtOnce) {
+      const size_t last = std::min(first + kCandidatesAtOnce, candidates.size());
+      std::vector<LanguageModel> models;
+      for (size_t c = first; c < last; ++c) {
+        const auto& [f, layer] = candidates[c];
+        models.push_back(reference().with_layer(packed_[f], layer));
+      }
+      const auto losses = divergences(models, reference(), sequences_, threads_);
+      for (size_t c = first; c < last; ++c) {
+        out_.divergence[static_cast<size_t>(candidates[c].second)].push_back(losses[c - first]);
+      }
+      if (search_.progress) {
+        search_.progress(static_cast<int64_t>(last), static_cast<int64_t>(candidates.size()));
       }
     }
+    for (auto& of_layer : out_.divergence) of_layer.push_back({0, 0});  // floats against floats
   }
 
   void choose(int64_t budget) {
@@ -198,8 +207,8 @@ class FormatSearch {
   int64_t layers_;
   Threads threads_;
   std::vector<std::vector<int32_t>> sequences_;
-  std::vector<LowBitModel> rounded_;  ///< one for each format; the last is in floats
-  std::vector<int64_t> costs_;        ///< units a weight, one for each format
+  std::vector<LanguageModel> packed_;  ///< one for each format; the last is in floats
+  std::vector<int64_t> costs_;         ///< units a weight, one for each format
   SearchResult out_;
 };
 

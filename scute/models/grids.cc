@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <type_traits>
 
 #include "scute/base/error.h"
 #include "scute/tensor/tensor.h"
@@ -13,6 +14,17 @@ void SiteGrids::set(const Site& site, SiteScales scales) {
   const auto index = static_cast<size_t>(site.index);
   if (index >= scales_.size()) scales_.resize(index + 1);
   scales_[index] = std::move(scales);
+}
+
+void SiteGrids::copy(const Site& site, const SiteGrids& other) {
+  const auto index = static_cast<size_t>(site.index);
+  const auto copy_one = [index](auto& to, const auto& from) {
+    if (index >= from.size() && index >= to.size()) return;
+    if (index >= to.size()) to.resize(index + 1);
+    to[index] = index < from.size() ? from[index] : std::decay_t<decltype(to[index])>{};
+  };
+  copy_one(scales_, other.scales_);
+  copy_one(clips_, other.clips_);
 }
 
 void SiteGrids::set_clip(const Site& site, float lo, float hi) {

@@ -53,6 +53,9 @@ class SiteGrids {
     return index < scales_.size() && !scales_[index].empty() ? &scales_[index] : nullptr;
   }
 
+  /// Grid and clip of that site as `other` has them, none where it has none.
+  void copy(const Site& site, const SiteGrids& other);
+
   /// The last one given counts. Error naming the site unless lo < hi, both finite.
   void set_clip(const Site& site, float lo, float hi);
   /// Null when the site has none.

@@ -6,6 +6,7 @@
 
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
+#include "scute/language/calibration.h"
 #include "scute/language/search.h"
 #include "tests/language/test_low_bit_models.h"
 
@@ -89,7 +90,40 @@ TEST_F(Search, BesideFloatActivationsThereAreFourAndEightBits) {
 }
 
 TEST_F(Search, TheSameListForAnyNumberOfThreads) {
-  EXPECT_EQ(search(14, 1).to_json().dump(), search(14, 3).to_json().dump());
+  const std::string alone = search(14, 1).to_json().dump();
+  for (const int threads : {2, 5}) EXPECT_EQ(search(14, threads).to_json().dump(), alone);
+}
+
+// Put together from packed layers and run several at once: the same numbers as one by one.
+TEST_F(Search, CandidatesAreTheModelsThatTheirListsQuantizeTo) {
+  const SearchResult found = search(14);
+  const auto quantized = [&](std::vector<LayerFormat> layers) {
+    QuantizeOptions options;
+    options.hybrid = std::move(layers);
+    return build_model(quantize(model_, plan_, &statistics_, nullptr, options), Execution{});
+  };
+  CalibrationOptions calibration;
+  calibration.windows.samples = 4;
+  const Windows windows =
+      calibration_windows(model_, {folder_.path("ids.npy")}, calibration.windows, {});
+  std::vector<std::vector<int32_t>> sequences;
+  for (const Window& window : windows.windows) sequences.push_back(window.ids);
+  const std::vector<LayerFormat> floats(4, LayerFormat::parse("FP", ""));
+  const LanguageModel reference = quantized(floats);
+  const auto expect_loss = [&](const std::vector<LayerFormat>& layers, const MeanAndError& loss) {
+    const auto one = divergence(quantized(layers), reference, sequences, Threads(1));
+    EXPECT_EQ(one.mean, loss.mean);
+    EXPECT_EQ(one.standard_error, loss.standard_error);
+  };
+  for (size_t layer = 0; layer < 4; ++layer) {
+    for (size_t f = 0; f < 2; ++f) {
+      std::vector<LayerFormat> layers = floats;
+      layers[layer] = found.formats[f];
+      expect_loss(layers, found.divergence[layer][f]);
+    }
+  }
+  expect_loss(found.layers, found.measured);
+  EXPECT_THROW(reference.with_layer(low_bit::plain(model_), 0), Error);  // of another scheme
 }
 
 TEST_F(Search, FewerBitsAreFurtherFromTheFloatModel) {

@@ -37,6 +37,7 @@ struct MambaConfig {
   /// Error naming `where` and the first number that makes no sense (below 1, absurdly large, or not
   /// dividing what it must divide).
   void check(std::string_view where) const;
+  bool operator==(const MambaConfig&) const = default;
 };
 
 }  // namespace scute

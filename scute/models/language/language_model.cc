@@ -165,6 +165,22 @@ void LanguageModel::build(Weights weights, const Execution& execution, Head head
   if (head == Head::packed) head_ = Linear(head_tensors, execution);
 }
 
+LanguageModel LanguageModel::with_layer(const LanguageModel& other, int64_t layer) const {
+  const std::string prefix = fmt::format("layer_{}.", layer);
+  if (config_ != other.config_ || scheme_ != other.scheme_) {
+    fail(prefix, "a layer of a model of the same config and scheme", "another");
+  }
+  LanguageModel out = *this;
+  const auto at = static_cast<size_t>(layer);
+  out.blocks_.at(at) = other.blocks_.at(at);
+  for (const Site& site : sites_.list.sites()) {
+    if (site.name.starts_with(prefix)) out.grids_.copy(site, other.grids_);
+  }
+  out.eight_bit_.erase(prefix);
+  if (other.eight_bit_.contains(prefix)) out.eight_bit_.insert(prefix);
+  return out;
+}
+
 void check_language_weights(const MambaConfig& config, Weights weights) {
   read_tensors(config, weights);
 }

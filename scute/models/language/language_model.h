@@ -60,6 +60,10 @@ class LanguageModel {
   LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution, Head head,
                 const Scheme& scheme, LanguageModelSites sites);
 
+  /// This model with one layer as `other` has it, grids and ranges of its sites included. Packed
+  /// weights are shared, not copied. Error unless both have the same config and scheme.
+  LanguageModel with_layer(const LanguageModel& other, int64_t layer) const;
+
   const MambaConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }
   /// `sequence` numbers the sequences of a job: what stochastic rounding is keyed by.
