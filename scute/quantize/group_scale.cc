@@ -3,43 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
 #include "scute/base/error.h"
+#include "scute/kernels/rounding_error.h"
 
 namespace scute {
 namespace {
 
-/// Σ (w − code · scale)² over 4-bit codes, which are Grid::code's.
-double squared_error(std::span<const float> weights, float scale) {
-  const auto term = [scale](float w) {
-    const float code = std::min(std::max(w / scale, -8.0f), 7.0f);
-    const float whole = (code + 0x1.8p23f) - 0x1.8p23f;  // nearest, halves to even
-    const double difference = w - whole * scale;
-    return difference * difference;
-  };
-  // Eight sums side by side, so that the loop can run in vectors without changing any result.
-  std::array<double, 8> sums{};
-  const size_t whole_vectors = weights.size() / sums.size() * sums.size();
-  for (size_t i = 0; i < whole_vectors; i += sums.size()) {
-    for (size_t lane = 0; lane < sums.size(); ++lane) sums[lane] += term(weights[i + lane]);
-  }
-  double sum = 0;
-  for (const double s : sums) sum += s;
-  for (size_t i = whole_vectors; i < weights.size(); ++i) sum += term(weights[i]);
-  return sum;
-}
-
 float four_bit_scale(std::span<const float> weights, double most) {
   constexpr int kSteps = 20;
   float best = half_scale(most / 7);
-  double least = squared_error(weights, best);
+  double least = squared_rounding_error(weights, best);
   const auto try_scale = [&](double wanted) {
     const float scale = half_scale(wanted);
     if (scale == best) return;
-    const double error = squared_error(weights, scale);
+    const double error = squared_rounding_error(weights, scale);
     if (error < least) {
       least = error;
       best = scale;
