@@ -65,18 +65,22 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   const Threads threads(how.threads);
   std::atomic<int64_t> done{0};
   for (const std::vector<Site>& sites : passes) {
-    std::vector<std::unique_ptr<GramObserver>> sums;
-    for (int64_t i = 0; i < kSums; ++i) sums.push_back(std::make_unique<GramObserver>(sites));
-    threads.for_each(std::min(kSums, count), [&](int64_t first, int worker) {
-      Run run(sums[static_cast<size_t>(first)].get(), 0);
+    std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(std::min(kSums, count)));
+    threads.for_each(std::ssize(sums), [&](int64_t first, int worker) {
+      auto& sum = sums[static_cast<size_t>(first)];
+      sum = std::make_unique<GramObserver>(sites);  // zeroing 1 GB, too, by all threads
+      Run run(sum.get(), 0);
       run.use(threads.team(worker));
       for (int64_t w = first; w < count; w += kSums) {
         forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
         if (how.progress) how.progress(done.fetch_add(1) + 1, total);
       }
     });
-    for (size_t i = 1; i < sums.size(); ++i) sums.front()->add(*sums[i]);
-    out.sites.merge(sums.front()->finish());
+    for (size_t i = 1; i < sums.size(); ++i) {
+      sums.front()->add(*sums[i], threads);
+      sums[i] = nullptr;  // gives its memory back
+    }
+    out.sites.merge(sums.front()->finish(threads));
   }
   int64_t tokens = 0;
   for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/base/threads.h"
 #include "scute/tensor/tap.h"
 
 namespace scute {
@@ -29,12 +30,14 @@ class GramObserver : public Tap {
   explicit GramObserver(const std::vector<Site>& sites);
   bool wants(const Site& site) const override { return grams_.contains(site.name); }
   void see(const Site& site, MatView<const float> values) override;
-  /// Adds the sums of an observer of the same sites.
-  void add(const GramObserver& other);
+  /// Adds the sums of an observer of the same sites, several sites at once.
+  void add(const GramObserver& other, const Threads& threads = Threads(1));
   /// The sums, lower triangles filled in.
-  std::map<std::string, Gram> finish();
+  std::map<std::string, Gram> finish(const Threads& threads = Threads(1));
 
  private:
+  std::vector<Gram*> all();
+
   std::map<std::string, Gram> grams_;
 };
 
