@@ -200,6 +200,23 @@ int64_t Linear::bytes() const {
   return std::visit(Count{}, form_);
 }
 
+void Linear::add_work(int64_t rows, ModelWork& work) const {
+  const auto add = [&](ProductType type, const auto& product) {
+    work.add(type, rows * product.inputs() * product.outputs());
+  };
+  struct Count {
+    const decltype(add)& to;
+    void operator()(const Gemm& product) const {
+      const bool bf16 = product.backend().find("bf16") != std::string_view::npos;
+      to(bf16 ? ProductType::bf16 : ProductType::f32, product);
+    }
+    void operator()(const GemmInt4& product) const { to(ProductType::f32, product); }
+    void operator()(const Integer& form) const { to(ProductType::int8, form.product); }
+    void operator()(const Simulated& form) const { (*this)(form.product); }
+  };
+  std::visit(Count{add}, form_);
+}
+
 template <class Product>
 void Linear::EightBit<Product>::set_input_scale(float input) {
   input_scale = input;

@@ -10,6 +10,7 @@
 #include "scute/kernels/gemm.h"
 #include "scute/kernels/gemm_int4.h"
 #include "scute/kernels/gemm_int8.h"
+#include "scute/models/model_work.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
 #include "scute/quantize/weight.h"
@@ -59,6 +60,8 @@ class Linear {
   /// the grid stay as they are).
   void operator()(Run& run, MatView<const float> x, MatView<float> y) const;
   int64_t bytes() const;
+  /// Adds the multiply-adds of `rows` rows.
+  void add_work(int64_t rows, ModelWork& work) const;
   /// The grid of the input; 0 without one.
   float input_scale() const;
   /// Gives 8-bit inputs the grid that keeps [lo, hi], scale max(|lo|, |hi|) / 127: from now on this

@@ -316,6 +316,20 @@ ModelSize LanguageModel::size() const {
   return out;
 }
 
+ModelWork LanguageModel::work_of_blocks() const {
+  ModelWork out;
+  for (const Block& block : blocks_) {
+    std::visit([&](const auto& mixer) { mixer.add_work(out); }, block.mixer);
+  }
+  return out;
+}
+
+ModelWork LanguageModel::work_of_head() const {
+  ModelWork out;
+  head_.add_work(1, out);
+  return out;
+}
+
 void forward(const LanguageModel& model, Run& run, std::span<const int32_t> ids) {
   const Arena::Scope scope(run.arena());
   const auto hidden = run.matrix(static_cast<int64_t>(ids.size()), model.config().width);

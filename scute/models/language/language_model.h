@@ -83,6 +83,9 @@ class LanguageModel {
 
   bool has_head() const { return head_.outputs() > 0; }
   ModelSize size() const;
+  /// Of a token through all blocks, or through the head.
+  ModelWork work_of_blocks() const;
+  ModelWork work_of_head() const;
 
   /// Keeps what passes this site within [lo, hi] from now on. Error naming the site unless lo < hi,
   /// where nothing that passes there is used, and where the checkpoint has 8-bit activations: their

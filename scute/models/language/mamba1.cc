@@ -182,4 +182,13 @@ void Mamba1Mixer::add_size(ModelSize& size) const {
   size.scan += static_cast<int64_t>((A_.size() + D_.size() + dt_bias_.size()) * sizeof(float));
 }
 
+void Mamba1Mixer::add_work(ModelWork& work) const {
+  for (const Linear* product : {&in_proj_, &x_proj_, &dt_proj_, &out_proj_}) {
+    product->add_work(1, work);
+  }
+  const int64_t E = config_.inner, N = config_.state;
+  work.f32 += E * config_.taps + 2 * E * N;
+  work.exps += E * N + 3 * E;  // decays; softplus of dt; SiLU of x and of z
+}
+
 }  // namespace scute

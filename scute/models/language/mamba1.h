@@ -8,6 +8,7 @@
 #include "scute/models/language/state.h"
 #include "scute/models/linear.h"
 #include "scute/models/model_size.h"
+#include "scute/models/model_work.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
 #include "scute/models/sites.h"
@@ -52,6 +53,9 @@ class Mamba1Mixer {
   LayerState new_state() const;
   /// Adds its own.
   void add_size(ModelSize& size) const;
+  /// Adds that of a token: 2 multiply-adds an element of the state, one that updates it and one
+  /// that reads it.
+  void add_work(ModelWork& work) const;
 
  private:
   void set_grids(const Raw& raw, SiteGrids& grids);

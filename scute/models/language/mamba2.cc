@@ -281,4 +281,11 @@ void Mamba2Mixer::add_size(ModelSize& size) const {
   size.norms += static_cast<int64_t>(norm_.size() * sizeof(float));
 }
 
+void Mamba2Mixer::add_work(ModelWork& work) const {
+  for (const Linear* product : {&in_proj_, &out_proj_}) product->add_work(1, work);
+  const int64_t E = config_.inner, H = config_.heads, channels = config_.conv_channels();
+  work.f32 += channels * config_.taps + 2 * E * config_.state;
+  work.exps += 2 * H + channels + E;  // decays and softplus of dt; SiLU of xBC and of z
+}
+
 }  // namespace scute

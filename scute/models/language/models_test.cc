@@ -253,6 +253,26 @@ TEST(LanguageModel, ThreadsInsideASequenceChangeNoBit) {
   }
 }
 
+TEST(LanguageModel, CountsTheWorkOfAToken) {
+  const MambaConfig c = small(MixerKind::mamba1);
+  const LanguageModel one(c, random_tensors(c), Compute::f32);
+  const int64_t D = c.width, E = c.inner, N = c.state, R = c.dt_rank;
+  const int64_t linear = D * 2 * E + E * (R + 2 * N) + R * E + E * D;
+  EXPECT_EQ(one.work_of_blocks().f32, c.layers * (linear + E * c.taps + 2 * E * N));
+  EXPECT_EQ(one.work_of_blocks().exps, c.layers * (E * N + 3 * E));
+  EXPECT_EQ(one.work_of_head().f32, D * c.vocabulary);
+  const LanguageModel halves(c, random_tensors(c), Compute::bf16);
+  EXPECT_EQ(halves.work_of_blocks().bf16, c.layers * linear);
+
+  const MambaConfig d = small(MixerKind::mamba2);
+  const LanguageModel two(d, random_tensors(d), Compute::f32);
+  const int64_t channels = d.inner + 2 * d.groups * d.state;
+  const int64_t products = d.width * (d.inner + channels + d.heads) + d.inner * d.width;
+  EXPECT_EQ(two.work_of_blocks().f32,
+            d.layers * (products + channels * d.taps + 2 * d.inner * d.state));
+  EXPECT_EQ(two.work_of_blocks().int8 + two.work_of_blocks().bf16, 0);
+}
+
 TEST(Config, RefusesNumbersThatMakeNoSense) {
   MambaConfig config = small(MixerKind::mamba2);
   EXPECT_NO_THROW(config.check("f"));

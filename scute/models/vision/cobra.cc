@@ -151,6 +151,13 @@ void CobraModel::set_range(std::string_view name, float lo, float hi) {
   ranges_.insert_or_assign(site->name, std::pair(lo, hi));
 }
 
+ModelWork CobraModel::work_of_picture() const {
+  ModelWork out;
+  for (const VisionTower& tower : towers_) tower.add_work(out);
+  projector_.add_work(out);
+  return out;
+}
+
 ModelSize CobraModel::size() const {
   ModelSize out = parts_ == Parts::vision ? ModelSize{} : language_.size();
   for (const VisionTower& tower : towers_) tower.add_size(out);

@@ -84,6 +84,8 @@ class CobraModel {
   /// What set_range() has set, by the sites' own names.
   const std::map<std::string, std::pair<float, float>>& ranges() const { return ranges_; }
   ModelSize size() const;
+  /// Of a picture through towers and projector.
+  ModelWork work_of_picture() const;
 
  private:
   CobraConfig config_;

@@ -213,4 +213,10 @@ void Projector::add_size(ModelSize& size) const {
   size.convolution += static_cast<int64_t>((peg_weight_.size() + peg_bias_.size()) * sizeof(float));
 }
 
+void Projector::add_work(ModelWork& work) const {
+  for (const Layer& layer : layers_) {
+    layer.product.add_work(config_.grid * config_.grid, work);
+  }
+}
+
 }  // namespace scute

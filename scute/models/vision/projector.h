@@ -8,6 +8,7 @@
 
 #include "scute/models/linear.h"
 #include "scute/models/model_size.h"
+#include "scute/models/model_work.h"
 #include "scute/models/sites.h"
 
 namespace scute {
@@ -49,6 +50,8 @@ class Projector {
   /// site has a grid.
   void operator()(Run& run, MatView<float> features, MatView<float> out) const;
   void add_size(ModelSize& size) const;
+  /// Adds that of the products of a picture.
+  void add_work(ModelWork& work) const;
   /// Linear::set_input_range of the product whose input the site is, if it is one's.
   void set_input_range(const Site& site, float lo, float hi);
 

@@ -303,4 +303,18 @@ void VisionTower::add_size(ModelSize& size) const {
   }
 }
 
+void VisionTower::add_work(ModelWork& work) const {
+  const int64_t tokens = config_.tokens(), patches = config_.patches();
+  patch_embed_.product.add_work(patches, work);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    const int64_t rows = i + 1 == blocks_.size() ? patches : tokens;
+    block.qkv.product.add_work(tokens, work);
+    work.f32 += 2 * rows * tokens * config_.width;
+    for (const Affine* layer : {&block.proj, &block.fc1, &block.fc2}) {
+      layer->product.add_work(rows, work);
+    }
+  }
+}
+
 }  // namespace scute

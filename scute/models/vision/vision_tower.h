@@ -9,6 +9,7 @@
 
 #include "scute/models/linear.h"
 #include "scute/models/model_size.h"
+#include "scute/models/model_work.h"
 #include "scute/models/sites.h"
 
 namespace scute {
@@ -64,6 +65,8 @@ class VisionTower {
   /// pixels: 3 × image² (a channel a row), out: patches × D, row-major over the grid.
   void operator()(Run& run, MatView<const float> pixels, MatView<float> out) const;
   void add_size(ModelSize& size) const;
+  /// Adds that of a picture: products, and attention's two of tokens² a column.
+  void add_work(ModelWork& work) const;
   /// Linear::set_input_range of the product whose input the site is, if it is one's.
   void set_input_range(const Site& site, float lo, float hi);
 
