@@ -11,6 +11,7 @@
 
 #include "cli/described.h"
 #include "cli/form.h"
+#include "cli/roofline.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
@@ -38,7 +39,7 @@ struct CobraBenchRequest {
   std::optional<std::string> random;
   Execution execution;
   int64_t pictures = 4, batches = 1, text = 16;
-  bool int8 = false;
+  bool int8 = false, roofline = false;
   Job job;
 
   void declare(Options& options);
@@ -58,6 +59,7 @@ void CobraBenchRequest::declare(Options& options) {
   options.flag("--int8", int8, "of random weights: all products in 8 bits (W8A8)");
   options.compute(execution.compute);
   options.backend(execution.backend);
+  declare_roofline(options, roofline);
   job.declare(options);
   options.only_with({"--int8"}, "--random SIZE (a folder is measured in its own formats)",
                     [this] { return random.has_value(); });
@@ -204,7 +206,10 @@ struct CobraSpeed {
   int64_t tokens = 0;                              ///< read by the language model
   PictureWork work;
   std::map<std::string, double> parts;
+  Work vision_work, language_work;
+  std::optional<Roofline> roofline;
 
+  const Roofline* limits() const { return roofline ? &*roofline : nullptr; }
   double seconds() const { return towers + projector; }
   double tokens_rate() const { return static_cast<double>(tokens) / language; }
   /// Pictures a second through all parts.
@@ -281,6 +286,9 @@ Json as_json(const CobraSpeed& r, const CobraBenchRequest& request) {
   out["peak_bytes_after_loading"] = r.loading_peak;
   out["bytes_beyond_weights"] = r.beyond();
   for (const auto& [part, seconds] : r.parts) out["processor_seconds"][part] = seconds;
+  add_work(out["vision"], {r.vision_work}, r.seconds(), r.limits());
+  if (r.language > 0) add_work(out["llm"], {r.language_work}, r.language, r.limits());
+  if (r.roofline) out["roofline"] = as_json(*r.roofline);
   return out;
 }
 
@@ -304,6 +312,10 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
   out +=
       fmt::format("work       {} GFLOP a picture, {} GFLOP a second\n",
                   significant((r.work.towers + r.work.projector) / 1e9), significant(r.gflops()));
+  out += fmt::format("vision     {}\n", work_text({r.vision_work}, r.seconds(), r.limits(), 11));
+  if (r.language > 0) {
+    out += fmt::format("llm        {}\n", work_text({r.language_work}, r.language, r.limits(), 11));
+  }
   out += fmt::format("memory     weights {}, peak {}: {} beyond; peak after building {}\n",
                      bytes_text(r.weights), bytes_text(r.peak), bytes_text(r.beyond()),
                      bytes_text(r.loading_peak));
@@ -311,7 +323,8 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
   for (const auto& [part, seconds] : r.parts) {
     table.add({part, fmt::format("{:.1f} %", 100 * seconds / r.processor()), fixed(seconds, 3)});
   }
-  return out + "\n" + table.text();
+  out += "\n" + table.text();
+  return r.roofline ? out + "\n" + as_text(*r.roofline) : out;
 }
 
 CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
@@ -328,9 +341,21 @@ CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
           CobraModel::Parts::vision};
 }
 
+int64_t language_bytes(const CobraModel& model) {
+  const ModelSize size = model.language().size();
+  return size.total() - size.embedding;
+}
+
+int64_t vision_bytes(const CobraModel& model) {
+  return model.size().total() - model.language().size().total();
+}
+
 int run(CobraBenchRequest& request, const Call& call, Output& out) {
   const CobraModel model = make_model(request, call);
   CobraSpeed report;
+  if (request.roofline) {
+    report.roofline = measure_roofline(request.job.threads, request.job.quiet);
+  }
   report.weights = model.size().total();
   report.loading_peak = peak_memory();
   report.work = picture_work(model.config());
@@ -344,6 +369,8 @@ int run(CobraBenchRequest& request, const Call& call, Output& out) {
   report.language = passes.language();
   report.tokens = report.pictures * (model.picture_tokens() + request.text);
   report.parts = passes.parts();
+  report.vision_work = {model.work_of_picture() * report.pictures, vision_bytes(model)};
+  report.language_work = {model.language().work_of_blocks() * report.tokens, language_bytes(model)};
   report.peak = peak_memory();
   request.job.answer(
       out, [&] { return as_json(report, request); }, [&] { return as_text(report, request); });

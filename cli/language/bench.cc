@@ -9,6 +9,7 @@
 #include "cli/form.h"
 #include "cli/language/bench_latency.h"
 #include "cli/language/forward.h"
+#include "cli/roofline.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
@@ -39,9 +40,12 @@ struct BenchRequest {
   int fine = 8;
   Job job;
   LatencyRequest latency;
+  bool roofline = false;
 
   void declare(Options& options);
   std::string size() const { return random.value_or(kSize); }
+  /// The machine alone.
+  bool no_model() const { return roofline && model.empty() && !random && !latency.asked(); }
   void check() const;
 };
 
@@ -55,13 +59,19 @@ void BenchRequest::declare(Options& options) {
   options.text("--sites", sites, "GLOB", "sites observed; without it all but lm_head:output");
   options.fine(fine);
   latency.add_to(options);
+  declare_roofline(options, roofline);
   options.compute(execution.compute);
   options.backend(execution.backend);
   job.declare(options);
   options.not_with({"--samples", "--seqlen", "--sites", "--fine"},
-                   "--size, --ttft, --tpot or --ttlt", [this] { return latency.asked(); });
+                   "--size, --ttft, --tpot, --ttlt, --pp or --tg",
+                   [this] { return latency.asked(); });
+  options.not_with(
+      {"--samples", "--seqlen", "--sites", "--fine", "--repeat", "--compute", "--backend"},
+      "--roofline without a model", [this] { return no_model(); });
   options.only_with({"--repeat"}, "a figure that is timed",
                     [this] { return latency.timed() || !latency.asked(); });
+  options.note("--roofline without MODEL, --random and a figure measures the machine alone.");
   options.note(fmt::format("Sizes: {}", joined(named_sizes(), ", ")));
 }
 
@@ -219,6 +229,13 @@ struct Report {
   KernelTimes kernels;
   double decide_seconds = 0;
   int64_t sites = 0, bytes_per_site = 0, weights = 0, peak = 0, loading_peak = 0;
+  Work work;  ///< of a pass
+  std::optional<Roofline> roofline;
+
+  const Roofline* limits() const { return roofline ? &*roofline : nullptr; }
+  double pass_seconds(const BenchRequest& request) const {
+    return static_cast<double>(request.samples * request.seqlen) / speeds.plain;
+  }
 };
 
 Json as_json(const Report& r, const BenchRequest& request) {
@@ -245,6 +262,8 @@ Json as_json(const Report& r, const BenchRequest& request) {
   out["peak_bytes"] = r.peak;
   out["peak_bytes_after_loading"] = r.loading_peak;
   out["decide_200_sites_20_percentiles_seconds"] = r.decide_seconds;
+  add_work(out["forward"], {r.work}, r.pass_seconds(request), r.limits());
+  if (r.roofline) out["roofline"] = as_json(*r.roofline);
   return out;
 }
 
@@ -258,6 +277,8 @@ std::string as_text(const Report& r, const BenchRequest& request) {
       "forward     {} tokens a second without head and without tap ({} by processor time)\n",
       grouped(static_cast<int64_t>(r.speeds.plain)),
       grouped(static_cast<int64_t>(r.speeds.undisturbed)));
+  out +=
+      fmt::format("work        {}\n", work_text({r.work}, r.pass_seconds(request), r.limits(), 12));
   out += fmt::format("observed    {} tokens a second with {} observed: {:+.1f} % processor time\n",
                      grouped(static_cast<int64_t>(r.speeds.observed)), count_of(r.sites, "site"),
                      100 * r.speeds.cost);
@@ -269,6 +290,7 @@ std::string as_text(const Report& r, const BenchRequest& request) {
                      bytes_text(r.peak), bytes_text(r.weights), bytes_text(r.loading_peak));
   out += fmt::format("decide      200 sites x 20 percentiles in {}\n",
                      duration_text(r.decide_seconds));
+  if (r.roofline) out += "\n" + as_text(*r.roofline);
   return out;
 }
 
@@ -286,9 +308,24 @@ LanguageModel make_model(const BenchRequest& request, const Call& call) {
   return {config, random_weights(config, 42), request.execution, head};
 }
 
+Json roofline_alone(const Roofline& roofline) {
+  Json out;
+  out["roofline"] = as_json(roofline);
+  return out;
+}
+
 int run(BenchRequest& request, const Call& call, Output& out) {
-  const LanguageModel model = make_model(request, call);
   Report report;
+  if (request.roofline) {
+    report.roofline = measure_roofline(request.job.threads, request.job.quiet);
+  }
+  if (request.no_model()) {
+    request.job.answer(
+        out, [&] { return roofline_alone(*report.roofline); },
+        [&] { return as_text(*report.roofline); });
+    return kDone;
+  }
+  const LanguageModel model = make_model(request, call);
   report.model = request.model.empty() ? "random " + request.size() : request.model;
   if (request.latency.asked()) {
     bench_latency(model,
@@ -298,7 +335,8 @@ int run(BenchRequest& request, const Call& call, Output& out) {
                    .threads = request.job.threads,
                    .repeat = request.repeat,
                    .quiet = request.job.quiet,
-                   .json = request.job.json},
+                   .json = request.job.json,
+                   .roofline = report.limits()},
                   out);
     return kDone;
   }
@@ -306,6 +344,9 @@ int run(BenchRequest& request, const Call& call, Output& out) {
   report.onednn = onednn_target();
   report.weights = model.size().total();
   report.loading_peak = peak_memory();
+  report.work = {
+      model.work_of_blocks() * (request.samples * request.seqlen),
+      report.weights - model.size().embedding + request.samples * model.new_state().bytes()};
 
   const Passes passes(model, request);
   report.threads = passes.threads();
@@ -329,7 +370,9 @@ Form language_bench_form() {
   return form<BenchRequest>(
       {.kind = ModelKind::language,
        .example = "scute bench --random mamba-130m --samples 2 --repeat 1\n"
-                  "scute bench --random mamba-130m --size --ttft --tpot --ttlt --gen-len 32",
+                  "scute bench --random mamba-130m --size --ttft --tpot --ttlt --gen-len 32\n"
+                  "scute bench --random mamba-130m -p 512 -n 128 --repeat 5 --roofline\n"
+                  "scute bench --roofline",
        .sizes = named_sizes});
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "cli/language/forward.h"
@@ -24,6 +25,29 @@ constexpr int64_t kWarmUpSteps = 8;
 struct Spread {
   double median = 0, least = 0, most = 0;
 };
+
+/// As llama-bench says it: over the rates of the runs, with n − 1.
+struct MeanRate {
+  double mean = 0;
+  std::optional<double> deviation;  ///< none of one run
+};
+
+MeanRate mean_rate(int64_t tokens, const std::vector<double>& seconds) {
+  MeanRate out;
+  std::vector<double> rates;
+  for (const double one : seconds) rates.push_back(static_cast<double>(tokens) / one);
+  const auto n = static_cast<double>(rates.size());
+  for (const double rate : rates) out.mean += rate / n;
+  double squares = 0;
+  for (const double rate : rates) squares += (rate - out.mean) * (rate - out.mean);
+  if (rates.size() > 1) out.deviation = std::sqrt(squares / (n - 1));
+  return out;
+}
+
+/// Never with an exponent.
+std::string rate_text(double rate) {
+  return rate < 1000 ? fixed(rate, rate < 10 ? 3 : 1) : grouped(std::llround(rate));
+}
 
 Spread spread_of(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
@@ -71,10 +95,7 @@ class Latency {
         gen_len_(setting.request.gen_len.value_or(kGenLen)),
         batch_(setting.request.batch.value_or(1)),
         threads_(setting.threads) {
-    for (int64_t i = 0; i < batch_; ++i) {
-      prompts_.push_back(
-          random_ids(prompt_len_, model.config().vocabulary, static_cast<uint64_t>(i)));
-    }
+    prompts_ = prompts_of(prompt_len_);
   }
 
   int64_t prompt_len() const { return prompt_len_; }
@@ -82,8 +103,19 @@ class Latency {
   int64_t batch() const { return batch_; }
   int64_t threads() const { return threads_.count(); }
 
-  Spread ttft() const { return generations("ttft", 1); }
-  Spread ttlt() const { return generations("ttlt", gen_len_); }
+  Spread ttft() const { return spread_of(generations("ttft", prompts_, 1)); }
+  Spread ttlt() const { return spread_of(generations("ttlt", prompts_, gen_len_)); }
+  /// Seconds of each run: a prompt of so many tokens from a zero state; so many steps from one.
+  std::vector<double> pp(int64_t tokens) const { return generations("pp", prompts_of(tokens), 1); }
+  std::vector<double> tg(int64_t tokens) const { return generations("tg", prompts_of(1), tokens); }
+
+  /// Of all sequences at once.
+  Work prefill_work(int64_t tokens) const {
+    return {(model_.work_of_blocks() * tokens + model_.work_of_head()) * batch_, bytes_read()};
+  }
+  Work step_work(int64_t times) const {
+    return {(model_.work_of_blocks() + model_.work_of_head()) * batch_, bytes_read(), times};
+  }
   Spread tpot() const {
     std::vector<std::unique_ptr<Sequence>> sequences(prompts_.size());
     Progress progress("tpot", "runs", setting_.quiet);
@@ -111,11 +143,25 @@ class Latency {
       work(static_cast<size_t>(i), threads_.team(worker));
     });
   }
+  using Prompts = std::vector<std::vector<int32_t>>;
+  Prompts prompts_of(int64_t tokens) const {
+    Prompts out;
+    for (int64_t i = 0; i < batch_; ++i) {
+      out.push_back(random_ids(tokens, model_.config().vocabulary, static_cast<uint64_t>(i)));
+    }
+    return out;
+  }
+  /// Weights once, of the embedding only the rows of the tokens (nothing beside the rest), and the
+  /// state of every sequence.
+  int64_t bytes_read() const {
+    const ModelSize size = model_.size();
+    return size.total() - size.embedding + batch_ * model_.new_state().bytes();
+  }
   /// Generations of `tokens` tokens, as `scute generate --greedy` makes them; one is not timed.
-  Spread generations(const char* title, int64_t tokens) const {
+  std::vector<double> generations(const char* title, const Prompts& prompts, int64_t tokens) const {
     const auto all = [&] {
       for_each_sequence([&](size_t i, const Team& team) {
-        generate(model_, prompts_[i],
+        generate(model_, prompts[i],
                  {.sampling = {.temperature = 0}, .max_tokens = tokens, .team = team});
       });
     };
@@ -126,14 +172,14 @@ class Latency {
       progress.update(r + 1, setting_.repeat + 1);
       seconds.push_back(seconds_of(all));
     }
-    return spread_of(std::move(seconds));
+    return seconds;
   }
 
   const LanguageModel& model_;
   const LatencySetting& setting_;
   int64_t prompt_len_, gen_len_, batch_;
   Threads threads_;
-  std::vector<std::vector<int32_t>> prompts_;
+  Prompts prompts_;
 };
 
 /// Bytes by kind. The sum over kinds of weights is what the model holds.
@@ -195,15 +241,42 @@ class LatencyAnswer {
         bytes_text(sizes.convolution_state), bytes_text(sizes.recurrent_state), definition);
   }
 
-  void add_time(const char* name, const Spread& time, const std::string& definition) {
+  void add_time(const char* name, const Spread& time, const std::vector<Work>& work,
+                const std::string& definition) {
     Json& json = json_[name];
     json["median_ms"] = time.median * 1e3;
     json["least_ms"] = time.least * 1e3;
     json["most_ms"] = time.most * 1e3;
     json["definition"] = definition;
-    text_ += fmt::format("{:<8} {} ms, median of {} from {} to {}\n         {}\n", name,
-                         significant(time.median * 1e3), setting_.repeat,
-                         significant(time.least * 1e3), significant(time.most * 1e3), definition);
+    add_work(json, work, time.median, setting_.roofline);
+    text_ += fmt::format("{:<8} {} ms, median of {} from {} to {}\n         {}\n         {}\n",
+                         name, significant(time.median * 1e3), setting_.repeat,
+                         significant(time.least * 1e3), significant(time.most * 1e3), definition,
+                         work_text(work, time.median, setting_.roofline, 9));
+  }
+
+  /// `kind` is "pp" or "tg", `tokens` of all sequences together, `length` of one.
+  void add_rate(const char* kind, int64_t length, int64_t tokens, const MeanRate& rate,
+                const std::vector<Work>& work, const std::string& definition) {
+    const std::string name = fmt::format("{}{}", kind, length);
+    const double seconds = static_cast<double>(tokens) / rate.mean;
+    Json& json = json_[kind];
+    json["name"] = name;
+    json["tokens"] = length;
+    json["tokens_per_second"] = rate.mean;
+    json["standard_deviation"] = rate.deviation ? Json(*rate.deviation) : Json();
+    json["definition"] = definition;
+    add_work(json, work, seconds, setting_.roofline);
+    const std::string spread =
+        rate.deviation ? fmt::format(" ± {}", rate_text(*rate.deviation)) : "";
+    text_ += fmt::format("{:<8} {}{} tokens a second, mean of {}\n         {}\n         {}\n", name,
+                         rate_text(rate.mean), spread, count_of(setting_.repeat, "run"), definition,
+                         work_text(work, seconds, setting_.roofline, 9));
+  }
+
+  void add_roofline(const Roofline& roofline) {
+    json_["roofline"] = as_json(roofline);
+    text_ += "\n" + as_text(roofline);
   }
 
   void write(Output& out) const {
@@ -220,6 +293,26 @@ class LatencyAnswer {
   std::string text_;
 };
 
+void add_rates(const Latency& latency, const LatencyRequest& request, const std::string& each,
+               LatencyAnswer& answer) {
+  if (request.pp) {
+    const int64_t length = *request.pp, tokens = length * latency.batch();
+    answer.add_rate("pp", length, tokens, mean_rate(tokens, latency.pp(length)),
+                    {latency.prefill_work(length)},
+                    fmt::format("a prompt of {} random tokens from a zero state, logits of the "
+                                "last alone{}; 1 warm-up",
+                                length, each));
+  }
+  if (request.tg) {
+    const int64_t length = *request.tg, tokens = length * latency.batch();
+    answer.add_rate("tg", length, tokens, mean_rate(tokens, latency.tg(length)),
+                    {latency.step_work(length)},
+                    fmt::format("{} steps of one token from a zero state, head and choice "
+                                "included{}; 1 warm-up",
+                                length, each));
+  }
+}
+
 }  // namespace
 
 void LatencyRequest::add_to(Options& options) {
@@ -231,13 +324,20 @@ void LatencyRequest::add_to(Options& options) {
                "time per output token: one step after --prompt-len tokens, median of --gen-len");
   options.flag("--ttlt", ttlt,
                "time to last token: a prefill and --gen-len tokens from the state it left");
+  options.integer("-p,--pp", pp, {.least = 1}, "",
+                  "tokens a second of a prompt of so many tokens, mean and deviation: pp512 is -p "
+                  "512");
+  options.integer("-n,--tg", tg, {.least = 1}, "",
+                  "tokens a second of so many single steps from a zero state: tg128 is -n 128");
   options.integer("--prompt-len", prompt_len, {.least = 1}, fmt::format("{}", kPromptLen),
                   "random tokens before the first that is generated");
   options.integer("--gen-len", gen_len, {.least = 1}, fmt::format("{}", kGenLen),
                   "tokens generated, always the likeliest");
   options.integer("--batch,--batch-size", batch, {1, 4096}, "1",
                   "sequences at once; times are those of all of them");
-  options.only_with({"--prompt-len", "--batch"}, "--ttft, --tpot or --ttlt",
+  options.only_with({"--prompt-len"}, "--ttft, --tpot or --ttlt",
+                    [this] { return ttft || tpot || ttlt; });
+  options.only_with({"--batch"}, "--ttft, --tpot, --ttlt, --pp or --tg",
                     [this] { return timed(); });
   options.only_with({"--gen-len"}, "--tpot or --ttlt", [this] { return tpot || ttlt; });
 }
@@ -249,23 +349,27 @@ void bench_latency(const LanguageModel& model, const LatencySetting& setting, Ou
   LatencyAnswer answer(setting, latency);
   if (request.size) answer.add_size(sizes_of(model));
   if (request.ttft) {
-    answer.add_time("ttft", latency.ttft(),
+    answer.add_time("ttft", latency.ttft(), {latency.prefill_work(latency.prompt_len())},
                     fmt::format("from a zero state through {} random tokens to the first chosen "
                                 "one, logits of the last alone{}; 1 warm-up",
                                 latency.prompt_len(), each));
   }
   if (request.tpot) {
-    answer.add_time("tpot", latency.tpot(),
+    answer.add_time("tpot", latency.tpot(), {latency.step_work(1)},
                     fmt::format("a step of one token after {} tokens, head and choice included{}; "
                                 "the median over {} steps; {} steps warm-up",
                                 latency.prompt_len(), each, latency.gen_len(), kWarmUpSteps));
   }
   if (request.ttlt) {
-    answer.add_time("ttlt", latency.ttlt(),
-                    fmt::format("from a zero state through {} random tokens and {} greedy ones in "
-                                "the same state{}; 1 warm-up",
-                                latency.prompt_len(), latency.gen_len(), each));
+    answer.add_time(
+        "ttlt", latency.ttlt(),
+        {latency.prefill_work(latency.prompt_len()), latency.step_work(latency.gen_len() - 1)},
+        fmt::format("from a zero state through {} random tokens and {} greedy ones in "
+                    "the same state{}; 1 warm-up",
+                    latency.prompt_len(), latency.gen_len(), each));
   }
+  add_rates(latency, request, each, answer);
+  if (setting.roofline != nullptr) answer.add_roofline(*setting.roofline);
   answer.write(out);
 }
 

@@ -1,9 +1,11 @@
-// scute bench --size --ttft --tpot --ttlt: the four figures by which low-bit Mambas are compared.
+// scute bench --size --ttft --tpot --ttlt --pp --tg: the figures by which low-bit models are
+// compared.
 #pragma once
 
 #include <optional>
 #include <string>
 
+#include "cli/roofline.h"
 #include "cli/terminal/options.h"
 #include "scute/models/language/language_model.h"
 
@@ -13,9 +15,10 @@ namespace scute::cli {
 struct LatencyRequest {
   bool size = false, ttft = false, tpot = false, ttlt = false;
   std::optional<int64_t> prompt_len, gen_len, batch;
+  std::optional<int64_t> pp, tg;  ///< tokens
 
   void add_to(Options& options);
-  bool timed() const { return ttft || tpot || ttlt; }
+  bool timed() const { return ttft || tpot || ttlt || pp || tg; }
   bool asked() const { return size || timed(); }
 };
 
@@ -25,6 +28,7 @@ struct LatencySetting {
   int threads = 0;
   int64_t repeat = 3;
   bool quiet = false, json = false;
+  const Roofline* roofline = nullptr;  ///< measured in the same run, or null
 };
 
 /// Measures and writes what was asked for. `model` has its head.

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "cli/described.h"
 #include "cli/form.h"
+#include "cli/roofline.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
@@ -20,7 +22,7 @@ struct RegressorBenchRequest {
   std::string model;
   int64_t frames = 2000, stride = 1, repeat = 5;
   int threads = 0;
-  bool quiet = false, json = false;
+  bool quiet = false, json = false, roofline = false;
 
   void declare(Options& options) {
     options.model(model);
@@ -31,6 +33,7 @@ struct RegressorBenchRequest {
                     "frames from one window to the next; windows share the frames they overlap in");
     options.integer("--repeat,--repeats", repeat, {.least = 1},
                     "timed passes of each figure; the medians are shown");
+    declare_roofline(options, roofline);
     options.machine(threads);
     options.quiet(quiet);
     options.json(json);
@@ -42,6 +45,7 @@ struct RegressorSpeed {
   std::string network;
   double windows_per_second = 0, one_window_seconds = 0;
   int64_t bytes = 0;
+  Work work = {};  ///< of all windows; nothing where products are not of a type that is limited
 };
 
 double median_of(std::vector<double> values) {
@@ -53,7 +57,8 @@ double median_of(std::vector<double> values) {
 class RegressorPasses {
  public:
   RegressorPasses(const RegressorConfig& config, const RegressorBenchRequest& request)
-      : repeat_(request.repeat),
+      : config_(config),
+        repeat_(request.repeat),
         threads_(request.threads),
         frames_(DType::f32, {config.window + request.frames, config.features}),
         one_{config.window} {
@@ -65,6 +70,27 @@ class RegressorPasses {
   }
 
   int64_t windows() const { return std::ssize(ends_); }
+  /// Of all windows in floats: frames are projected and patches embedded once (predict.h).
+  ModelWork float_work(const RegressorCheckpoint& checkpoint) const {
+    std::set<int64_t> frames, patches;
+    for (const int64_t end : ends_) {
+      for (int64_t i = 0; i < config_.window; ++i) frames.insert(end - config_.window + i);
+      for (int64_t i = 0; i < config_.patches(); ++i) {
+        patches.insert(end - config_.window + i * config_.stride);
+      }
+    }
+    const RegressorTensors tensors(config_, checkpoint.weights);
+    ModelWork out;
+    for (const RegressorProduct& product : regressor_products(config_, tensors)) {
+      const bool block = product.layer.starts_with("blocks.");
+      const int64_t rows = product.layer == "proj"              ? std::ssize(frames)
+                           : product.layer == "patch_embedding" ? std::ssize(patches)
+                           : block                              ? windows() * config_.patches()
+                                                                : windows();
+      out.add(ProductType::f32, rows * product.weight.size());
+    }
+    return out;
+  }
   int threads() const { return threads_.count(); }
 
   RegressorSpeed speed(std::string name, const AnyRegressor& any, Progress& progress) {
@@ -89,6 +115,7 @@ class RegressorPasses {
   }
 
  private:
+  RegressorConfig config_;
   int64_t repeat_, done_ = 0;
   Threads threads_;
   Tensor frames_;
@@ -96,7 +123,7 @@ class RegressorPasses {
 };
 
 std::string as_text(const RegressorBenchRequest& request, const RegressorPasses& passes,
-                    const std::vector<RegressorSpeed>& speeds) {
+                    const std::vector<RegressorSpeed>& speeds, const Roofline* roofline) {
   std::string out =
       fmt::format("model       {}, {} of random frames at every {}, {}\n", request.model,
                   count_of(passes.windows(), "window"), count_of(request.stride, "frame"),
@@ -109,11 +136,18 @@ std::string as_text(const RegressorBenchRequest& request, const RegressorPasses&
     table.add({speed.network, grouped(static_cast<int64_t>(speed.windows_per_second)),
                significant(speed.one_window_seconds * 1e3, 3) + " ms", bytes_text(speed.bytes)});
   }
-  return out + table.text();
+  out += table.text();
+  for (const RegressorSpeed& speed : speeds) {
+    if (speed.work.products.multiply_adds() == 0) continue;
+    const double seconds = static_cast<double>(passes.windows()) / speed.windows_per_second;
+    out += fmt::format("\n{}, all windows: {}\n", speed.network,
+                       work_text({speed.work}, seconds, roofline, 2));
+  }
+  return roofline == nullptr ? out : out + "\n" + as_text(*roofline);
 }
 
 Json as_json(const RegressorBenchRequest& request, const RegressorPasses& passes,
-             const std::vector<RegressorSpeed>& speeds) {
+             const std::vector<RegressorSpeed>& speeds, const Roofline* roofline) {
   Json out;
   out["model"] = request.model;
   out["windows"] = passes.windows();
@@ -130,8 +164,13 @@ Json as_json(const RegressorBenchRequest& request, const RegressorPasses& passes
     one["windows_per_second"] = speed.windows_per_second;
     one["one_window_seconds"] = speed.one_window_seconds;
     one["weight_bytes"] = speed.bytes;
+    if (speed.work.products.multiply_adds() > 0) {
+      const double seconds = static_cast<double>(passes.windows()) / speed.windows_per_second;
+      add_work(one["work"], {speed.work}, seconds, roofline);
+    }
     out["networks"].push_back(std::move(one));
   }
+  if (roofline != nullptr) out["roofline"] = as_json(*roofline);
   return out;
 }
 
@@ -139,18 +178,22 @@ int run(RegressorBenchRequest& request, const Call&, Output& out) {
   const RegressorCheckpoint checkpoint = described_regressor(request.model, request.quiet);
   RegressorPasses passes(checkpoint.config, request);
   std::vector<RegressorSpeed> speeds;
+  std::optional<Roofline> roofline;
+  if (request.roofline) roofline = measure_roofline(request.threads, request.quiet);
+  const Roofline* limits = roofline ? &*roofline : nullptr;
   {
     Progress progress("bench", "passes", request.quiet);
     speeds.push_back(passes.speed("floats", build_regressor(checkpoint), progress));
+    speeds.back().work = {passes.float_work(checkpoint), speeds.back().bytes};
     if (checkpoint.formats || !checkpoint.scales.empty()) {
       const char* name = checkpoint.formats ? "integers, as stored" : "rounded, as stored";
       speeds.push_back(passes.speed(name, build_stored_regressor(checkpoint), progress));
     }
   }
   if (request.json) {
-    out.write_json(as_json(request, passes, speeds));
+    out.write_json(as_json(request, passes, speeds, limits));
   } else {
-    out.write(as_text(request, passes, speeds));
+    out.write(as_text(request, passes, speeds, limits));
   }
   return kDone;
 }

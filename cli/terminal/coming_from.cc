@@ -18,7 +18,8 @@ constexpr ProgramElsewhere kPrograms[] = {{"pct_collect", "collect", true, Model
                                           {"pct_apply", "decide", false},
                                           {"main.py", "", true, ModelKind::language},
                                           {"view_percentile_logs.py", "log", false},
-                                          {"eval.py", "", true, ModelKind::regressor}};
+                                          {"eval.py", "", true, ModelKind::regressor},
+                                          {"llama-bench", "bench", true, ModelKind::language}};
 
 }  // namespace
 
@@ -278,6 +279,20 @@ const std::vector<FlagElsewhere>& flags_elsewhere() {
       {"eval.py", "--device", "the same; cpu is what there is",
        "scute eval tests/golden/regressor/slim.pt --feat_root tests/golden/regressor_features "
        "--device cpu"},
+      {"llama-bench", "-m", "MODEL, the first word", "scute bench examples/tiny-mamba1 -p 32 -n 8"},
+      {"llama-bench", "-p", "the same, or --pp N", "scute bench examples/tiny-mamba1 -p 32 -n 8"},
+      {"llama-bench", "-n", "the same, or --tg N", "scute bench examples/tiny-mamba1 -p 32 -n 8"},
+      {"llama-bench", "-t", "--threads N",
+       "scute bench examples/tiny-mamba1 -p 32 -n 8 --threads 2"},
+      {"llama-bench", "-r", "--repeat N", "scute bench examples/tiny-mamba1 -p 32 -n 8 --repeat 5"},
+      {"llama-bench", "-o", "--json", "scute bench examples/tiny-mamba1 -p 32 -n 8 --json"},
+      {"llama-bench", "-b",
+       "nothing: a prompt is one pass, however long; --batch N is N sequences at once",
+       "scute bench examples/tiny-mamba1 -p 32 --batch 2"},
+      {"llama-bench", "-ngl", "nothing: everything is computed on the processor",
+       "scute bench examples/tiny-mamba1 -p 32 -n 8"},
+      {"llama-bench", "-fa", "nothing: these models have no attention",
+       "scute bench examples/tiny-mamba1 -p 32 -n 8"},
   };
   return table;
 }

@@ -1,6 +1,8 @@
 #include "cli/terminal/machine.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -54,6 +56,17 @@ int64_t disk_free(const std::string& folder) {
   std::error_code error;
   const auto space = std::filesystem::space(folder, error);
   return error ? -1 : static_cast<int64_t>(space.available);
+}
+
+int64_t last_level_cache() {
+  // First what the kernel says ("32768K"): a guest's cpuid, which sysconf asks, may be its host's.
+  for (const char* index : {"3", "2"}) {
+    const auto kibibytes =
+        number_in(fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/size", index).c_str());
+    if (kibibytes) return *kibibytes * 1024;
+  }
+  const int64_t third = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return third > 0 ? third : std::max<int64_t>(0, sysconf(_SC_LEVEL2_CACHE_SIZE));
 }
 
 std::string processor_name() {

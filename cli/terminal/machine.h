@@ -27,6 +27,8 @@ Memory memory_of_machine();
 int64_t peak_memory();
 /// Free bytes of the disk that holds `folder`; −1 when unknown.
 int64_t disk_free(const std::string& folder);
+/// Bytes of the third-level cache, or of the second where there is none; 0: unknown.
+int64_t last_level_cache();
 /// "Intel(R) Xeon(R) …", or "unknown processor".
 std::string processor_name();
 /// What a record says of it: {"processor", "threads", "instruction_set"}. threads: 0 is all.

@@ -109,6 +109,17 @@ TEST(RandomCobra, CountsWhatAPictureCosts) {
   EXPECT_EQ(picture_work(c).projector, 2.0 * 1 * 2 * 64);
 }
 
+TEST(RandomCobra, AModelCountsTheSameByTypeOfProduct) {
+  const PictureWork expected = picture_work(named_vision_config(kTiny));
+  const double all = expected.towers + expected.projector;
+  const ModelWork floats = model_of(RandomForm::bf16, 42).work_of_picture();
+  EXPECT_EQ(2.0 * static_cast<double>(floats.f32), all);
+  EXPECT_EQ(floats.bf16 + floats.int8, 0);
+  const ModelWork codes = model_of(RandomForm::int8, 42).work_of_picture();
+  EXPECT_EQ(2.0 * static_cast<double>(codes.f32 + codes.int8), all);
+  EXPECT_GT(codes.int8, codes.f32);  // attention stays in floats
+}
+
 TEST(RandomCobra, TheRealModelCostsMoreThanATeraflop) {
   // 303.7 and 428.2 million parameters less last block, pooling and positions, twice for each of
   // 734 and 729 tokens, and attention: 1.12e12; the projector's 47.8 million matrices: 7e10.

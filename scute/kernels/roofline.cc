@@ -241,8 +241,8 @@ double run_int8(int64_t steps) { return run_pairs(steps); }
 double run_bf16(int64_t steps) { return run_floats(steps); }
 #if SCUTE_ROOFLINE_REGISTERS
 PeakLoop loop_int8() { return loop_of("16-bit pairs, 128 bits", pairs_a_step()); }
-PeakLoop loop_bf16() { return loop_of("multiply and add, 128 bits, widened", floats_a_step()); }
-PeakLoop loop_f32() { return loop_of("multiply and add, 128 bits", floats_a_step()); }
+PeakLoop loop_bf16() { return loop_of("mulps addps, 128 bits, widened", floats_a_step()); }
+PeakLoop loop_f32() { return loop_of("mulps addps, 128 bits", floats_a_step()); }
 #else
 PeakLoop loop_int8() { return loop_of(kBits, pairs_a_step()); }
 PeakLoop loop_bf16() { return loop_of(kBits, floats_a_step()); }

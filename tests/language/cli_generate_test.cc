@@ -331,6 +331,60 @@ TEST(Bench, ShowsOnlyTheFiguresAskedForWithTheirDefinition) {
   }
 }
 
+TEST(Bench, RatesAreTheFieldsAndHaveTheirWork) {
+  const Json answer = answer_of(
+      scute_program({"bench", "--random", "mamba-tiny", "-p", "64", "-n", "16", "--batch", "2",
+                     "--repeat", "3", "--ttft", "--prompt-len", "64", "--json", "-q"}));
+  EXPECT_EQ(answer.at("pp", "").at("name", "").as_string(""), "pp64");
+  EXPECT_EQ(answer.at("tg", "").at("name", "").as_string(""), "tg16");
+  for (const char* name : {"pp", "tg"}) {
+    EXPECT_GT(number(answer, name, "tokens_per_second"), 0) << name;
+    EXPECT_GE(number(answer, name, "standard_deviation"), 0) << name;
+    EXPECT_EQ(answer.at(name, "").find("limit"), nullptr) << name;  // only with --roofline
+  }
+  // A prompt of the same length is the same work, whichever figure it gives; weights are read once,
+  // and at each step.
+  const auto of = [&](const char* name, const char* key) {
+    return answer.at(name, "").at(key, "").as_int("");
+  };
+  EXPECT_EQ(of("pp", "bytes_read"), of("ttft", "bytes_read"));
+  EXPECT_EQ(of("tg", "bytes_read"), 16 * of("pp", "bytes_read"));
+  const auto products = [&](const char* name) {
+    return answer.at(name, "").at("multiply_adds", "").at("f32", "").as_int("");
+  };
+  EXPECT_EQ(products("pp"), products("ttft"));
+  EXPECT_GT(products("pp"), 2 * products("tg"));  // 64 tokens and a head against 16 and 16
+  const Ended text = scute_program({"bench", "--random", "mamba-tiny", "-p", "8", "--repeat", "1"});
+  EXPECT_THAT(text.out, HasSubstr("\npp8 "));
+  EXPECT_THAT(text.out, Not(HasSubstr("±")));  // of one run there is no deviation
+}
+
+TEST(Bench, RooflineNeedsNoModelAndGivesSharesOfOne) {
+  const Json alone = answer_of(scute_program({"bench", "--roofline", "--json", "-q"}));
+  const Json& roofline = alone.at("roofline", "");
+  for (const char* limit : {"f32 products", "bf16 products", "int8 products", "reading", "exp"}) {
+    EXPECT_GT(roofline.at("limits", "").at(limit, "").as_double(""), 0) << limit;
+  }
+  for (const Json& rate : roofline.at("rates", "").as_array("")) {
+    const auto of = [&](const char* key) { return rate.at(key, "").as_double(""); };
+    EXPECT_LE(of("least"), of("median"));
+    EXPECT_LE(of("median"), of("most"));
+  }
+  EXPECT_GT(roofline.at("read_bytes", "").as_int(""),
+            roofline.at("last_cache_bytes", "").as_int(""));
+  const Json beside = answer_of(scute_program(
+      {"bench", kModel, "--roofline", "--ttft", "--prompt-len", "64", "--json", "-q"}));
+  const Json& limit = beside.at("ttft", "").at("limit", "");
+  const double ratio = limit.at("ms", "").as_double("") / number(beside, "ttft", "median_ms");
+  EXPECT_NEAR(limit.at("share", "").as_double(""), ratio, 1e-9);
+  const double rate =
+      beside.at("roofline", "").at("limits", "").at("f32 products", "").as_double("");
+  const auto work =
+      static_cast<double>(beside.at("ttft", "").at("multiply_adds", "").at("f32", "").as_int(""));
+  EXPECT_NEAR(limit.at("ms", "").as_double(""), work / rate / 1e6, 1e-6);
+  expect_usage({"bench", "--roofline", "--samples", "2"}, "--roofline without a model");
+}
+
 TEST(Bench, LengthsWithoutTheirFigureAreWrongUsage) {
   expect_usage({"bench", "--random", "mamba-tiny", "--gen-len", "3"}, "--tpot or --ttlt");
   expect_usage({"bench", "--random", "mamba-tiny", "--ttft", "--gen-len", "3"}, "--gen-len");
