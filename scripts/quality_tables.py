@@ -17,6 +17,8 @@ RANDOM_MODELS = {
                     "residual_in_fp32": True, "fused_add_norm": True,
                     "pad_vocab_size_multiple": 8, "tie_embeddings": True}, 50280),
 }
+_FIRST, _VOCABULARY = RANDOM_MODELS["mamba-130m"]
+RANDOM_MODELS["mamba2-130m"] = ({**_FIRST, "ssm_cfg": {"layer": "Mamba2"}}, _VOCABULARY)
 SEED = 20240702
 
 
@@ -112,23 +114,23 @@ class Table:
         return "\n".join(lines)
 
 
-def _markers(letter):
-    return (f"<!-- table {letter}: written by scripts/quality.py -->",
+def _markers(letter, script):
+    return (f"<!-- table {letter}: written by {script} -->",
             f"<!-- end of table {letter} -->")
 
 
-def check_places(document, letters):
+def check_places(document, letters, script="scripts/quality.py"):
     """ValueError unless the document has a place for each of these tables."""
     text = document.read_text(encoding="utf-8")
-    for begin, end in map(_markers, letters):
+    for begin, end in (_markers(letter, script) for letter in letters):
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise ValueError(f"{document}: expected '{begin}' and '{end}' once each, in this order")
 
 
-def write_between(document, letter, text):
+def write_between(document, letter, text, script="scripts/quality.py"):
     """Replaces what is between the two markers of a table."""
-    check_places(document, [letter])
-    begin, end = _markers(letter)
+    check_places(document, [letter], script)
+    begin, end = _markers(letter, script)
     old = document.read_text(encoding="utf-8")
     head, tail = old.split(begin)[0], old.split(end)[1]
     document.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
