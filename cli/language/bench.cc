@@ -371,7 +371,7 @@ Form language_bench_form() {
       {.kind = ModelKind::language,
        .example = "scute bench --random mamba-130m --samples 2 --repeat 1\n"
                   "scute bench --random mamba-130m --size --ttft --tpot --ttlt --gen-len 32\n"
-                  "scute bench --random mamba-130m -p 512 -n 128 --repeat 5 --roofline\n"
+                  "scute bench --random mamba-130m --pp 512 --tg 128 --repeat 5 --roofline\n"
                   "scute bench --roofline",
        .sizes = named_sizes});
 }
