@@ -171,7 +171,8 @@ constexpr PeakLoop loop_of(std::string_view instruction, int64_t a_step) {
 }
 
 #if HWY_TARGET == HWY_AVX3
-#define SCUTE_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+// With all that the inlined functions of this instruction set are compiled for.
+#define SCUTE_VNNI __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
 template <size_t... C>
 SCUTE_VNNI double quads(std::index_sequence<C...>, int64_t steps) {
   __m512i sums[sizeof...(C)] = {((void)C, _mm512_setzero_si512())...};
@@ -184,7 +185,7 @@ SCUTE_VNNI double quads(std::index_sequence<C...>, int64_t steps) {
   for (const __m512i& sum : sums) out += _mm512_reduce_add_epi32(sum);
   return out;
 }
-#define SCUTE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define SCUTE_BF16 __attribute__((target(HWY_TARGET_STR ",avx512bf16")))
 template <size_t... C>
 SCUTE_BF16 double halves(std::index_sequence<C...>, int64_t steps) {
   __m512 sums[sizeof...(C)] = {((void)C, _mm512_setzero_ps())...};
@@ -213,7 +214,7 @@ PeakLoop loop_bf16() {
 }
 PeakLoop loop_f32() { return loop_of("vfmadd, 512 bits", floats_a_step()); }
 #elif HWY_TARGET == HWY_AVX2
-#define SCUTE_AVXVNNI __attribute__((target("avx2,avxvnni")))
+#define SCUTE_AVXVNNI __attribute__((target(HWY_TARGET_STR ",avxvnni")))
 template <size_t... C>
 SCUTE_AVXVNNI double quads(std::index_sequence<C...>, int64_t steps) {
   __m256i sums[sizeof...(C)] = {((void)C, _mm256_setzero_si256())...};
