@@ -207,8 +207,9 @@ EditStep step_of(const Json& json, const std::string& where) {
     out.documents.emplace(file, changes);
   }
   for (const auto& [name, one] : json.at("tensors", where).as_object(where)) {
-    const auto text = [&](const char* key) {
-      return one.at(key, where + ": " + name).as_string(where + ": " + name);
+    const std::string tensor = where + ": " + name;
+    const auto text = [&tensor, &change = one](const char* key) {
+      return change.at(key, tensor).as_string(tensor);
     };
     out.tensors.push_back({name, text("site"), text("folder"), text("name"), one});
     check_inside(out.tensors.back().folder, where);
