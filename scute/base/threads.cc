@@ -37,6 +37,7 @@ struct Region {
   void (*call)(const void* what, int64_t index, int worker) noexcept;
   const void* what;
   std::atomic<int64_t> next{0};
+  std::atomic<int> inside{0};  ///< threads that help with it
 
   bool unfinished() const noexcept { return next.load(std::memory_order_relaxed) < count; }
   void work(int worker) noexcept {
@@ -47,7 +48,13 @@ struct Region {
 /// Where one thread offers a region to the others.
 struct alignas(64) Offer {
   std::atomic<Region*> region{nullptr};
-  std::atomic<int> helpers{0};
+  std::atomic<int> entering{0};  ///< threads that may have read `region` and are not inside yet
+
+  /// Nobody new comes in, and who is inside has been counted.
+  void close() noexcept {
+    region = nullptr;
+    while (entering != 0) pause();
+  }
 };
 
 }  // namespace
@@ -75,17 +82,17 @@ class Threads::Pool {
   void run_outer(Region& region) {
     if (!offer(outer_, region)) return region.work(0);
     region.work(0);
-    // Nobody new may come in; who is in finishes its index, and is helped inside it meanwhile.
-    outer_.region = nullptr;
+    // Who is inside finishes its index, and is helped inside it meanwhile.
+    outer_.close();
     const auto help = [&] { return help_inside(0); };
-    while (outer_.helpers != 0) help_or_wait(help, [&] { return outer_.helpers == 0; });
+    while (region.inside != 0) help_or_wait(help, [&] { return region.inside == 0; });
   }
   void run_inner(Region& region, int worker) {
     Offer& mine = inner_[static_cast<size_t>(worker)];
     if (!offer(mine, region)) return region.work(worker);
     region.work(worker);
-    mine.region = nullptr;
-    for (int i = 0; mine.helpers != 0; ++i) i < 4096 ? pause() : std::this_thread::yield();
+    mine.close();
+    for (int i = 0; region.inside != 0; ++i) i < 4096 ? pause() : std::this_thread::yield();
   }
 
  private:
@@ -115,16 +122,18 @@ class Threads::Pool {
   }
   bool help_at(Offer& at, int worker) noexcept {
     if (at.region.load(std::memory_order_relaxed) == nullptr) return false;
-    ++at.helpers;  // from here on what `region` holds stays alive
+    ++at.entering;  // from here on what `region` holds stays alive
     Region* region = at.region;
     const bool found = region != nullptr && region->unfinished();
-    if (found) {
-      --idle_;
-      region->work(worker);
-      ++idle_;
-    }
-    if (--at.helpers == 0 && at.region == nullptr) wake();
-    return found;
+    if (found) ++region->inside;
+    --at.entering;
+    if (!found) return false;
+    --idle_;
+    region->work(worker);
+    ++idle_;
+    // The last one out may be waited for; then the region is gone.
+    if (--region->inside == 0 && at.region != region) wake();
+    return true;
   }
 
   /// Until something was helped or done() holds; may return sooner.

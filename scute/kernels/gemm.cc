@@ -6,17 +6,10 @@
 #include "scute/base/error.h"
 #include "scute/kernels/gemm_highway.h"
 #include "scute/kernels/gemm_impl.h"
-#ifndef SCUTE_PLAIN
 #include "scute/kernels/gemm_onednn.h"
-#endif
 
 namespace scute {
 namespace {
-
-#ifdef SCUTE_PLAIN
-bool onednn_has_amx() { return false; }
-std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&) { return nullptr; }
-#endif
 
 template <class T>
 void widen(const Tensor& matrix, int64_t start, int64_t count, float* out) {
@@ -69,6 +62,8 @@ std::string_view Gemm::backend() const { return impl_ == nullptr ? "none" : impl
 int64_t Gemm::bytes() const { return impl_ == nullptr ? 0 : impl_->bytes(); }
 
 #ifdef SCUTE_PLAIN
+bool onednn_has_amx() { return false; }
+std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&) { return nullptr; }
 std::string gemm_self_test() { return ""; }
 std::string_view onednn_target() { return "none"; }
 #endif

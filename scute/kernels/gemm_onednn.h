@@ -1,4 +1,4 @@
-// Matrix products by oneDNN. Absent when SCUTE_PLAIN is defined.
+// Matrix products by oneDNN; none where SCUTE_PLAIN is defined.
 #pragma once
 
 #include <memory>
