@@ -320,6 +320,7 @@ const Json& Json::at(std::string_view key, std::string_view where) const {
 
 Json& Json::operator[](std::string_view key) {
   if (is_null()) value_ = Object{};
+  if (!is_object()) fail(fmt::format("the key \"{}\"", key), "an object", kind_of(*this));
   auto& members = std::get<Object>(value_);
   for (auto& [name, member] : members) {
     if (name == key) return member;
@@ -329,6 +330,7 @@ Json& Json::operator[](std::string_view key) {
 
 void Json::push_back(Json value) {
   if (is_null()) value_ = Array{};
+  if (!is_array()) fail("a list that grows", "an array", kind_of(*this));
   std::get<Array>(value_).push_back(std::move(value));
 }
 

@@ -69,9 +69,9 @@ class Json {
   const Json* find(std::string_view key) const;
   /// The member of an object; Error naming `where` and the key when absent.
   const Json& at(std::string_view key, std::string_view where) const;
-  /// The member of an object (this becomes one if null), added when absent.
+  /// The member of an object (this becomes one if null; else Error), added when absent.
   Json& operator[](std::string_view key);
-  /// Appends to an array (this becomes one if null).
+  /// Appends to an array (this becomes one if null; else Error).
   void push_back(Json value);
   /// Adds a member without looking whether the key is there already.
   void append_member(std::string key, Json value);

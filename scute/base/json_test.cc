@@ -86,6 +86,16 @@ TEST(Json, GettersNameWhatTheyFound) {
   EXPECT_EQ(Json(2.0).dump(), "2.0");
 }
 
+TEST(Json, AMemberIsSetInObjectsAlone) {
+  Json text("t"), list = Json::array();
+  EXPECT_THROW(text["key"], Error);
+  EXPECT_THROW(list["key"], Error);
+  EXPECT_THROW(text.push_back(1), Error);
+  Json nothing;
+  nothing["key"].push_back(1);
+  EXPECT_EQ(nothing.dump(), R"({"key":[1]})");
+}
+
 TEST(Json, DoublesReadBackTheSame) {
   for (const double x : {0.1, 1.0 / 3, 1e22, 5e-324, 1.7976931348623157e308, -0.0}) {
     EXPECT_EQ(Json::parse(Json(x).dump(), "f").as_double("f"), x);

@@ -153,8 +153,10 @@ void visit_scalars(const Json& object,
 
 Json settings_of(const LogEntry& entry) {
   Json out = entry.config.is_object() ? entry.config : Json::object();
-  const auto add_hash = [&out](std::string_view key, const std::string& hash) {
-    if (!hash.empty()) out["sha256"][key] = hash.substr(0, kShortHash);
+  // Not into out["sha256"]: a config may have that key too, with any value.
+  Json sha256;
+  const auto add_hash = [&sha256](std::string_view key, const std::string& hash) {
+    if (!hash.empty()) sha256[key] = hash.substr(0, kShortHash);
   };
   for (const char* key : {"model", "tokenizer", "windows", "statistics"}) {
     add_hash(key, text_field(entry.hashes, {key}));
@@ -165,8 +167,9 @@ Json settings_of(const LogEntry& entry) {
     for (const Json& file : files->as_array("")) {
       data += (data.empty() ? "" : " ") + text_field(file, {"sha256"}).substr(0, kShortHash);
     }
-    if (!data.empty()) out["sha256"]["data"] = data;
+    if (!data.empty()) sha256["data"] = data;
   }
+  if (!sha256.is_null()) out["sha256"] = std::move(sha256);
   if (Json tasks = protocol_of_tasks(entry); !tasks.as_object("").empty()) {
     out["tasks"] = std::move(tasks);
   }

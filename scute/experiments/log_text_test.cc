@@ -67,5 +67,13 @@ TEST(SettingsOf, HashesAndProtocolStandBesideTheConfiguration) {
   EXPECT_EQ(settings_of(LogEntry()).dump(), "{}");
 }
 
+TEST(SettingsOf, AConfigurationWithAKeyOfThatName) {
+  LogEntry entry;
+  entry.config = Json::parse(R"({"sha256": "mine", "tasks": 3})", "");
+  EXPECT_EQ(settings_of(entry).dump(), R"({"sha256":"mine","tasks":3})");
+  entry.hashes = Json::parse(R"({"model": "0123456789abcdef"})", "");
+  EXPECT_EQ(settings_of(entry).dump(), R"({"sha256":{"model":"0123456789ab"},"tasks":3})");
+}
+
 }  // namespace
 }  // namespace scute
