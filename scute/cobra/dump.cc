@@ -40,12 +40,12 @@ std::vector<NamedTensor> dump_cobra(const CobraModel& model,
   Tensor logits(DType::f32, {batch, length, language.config().vocabulary});
   const auto logit_rows = logits.mutable_matrix<float>();
 
-  const Threads team(threads);
-  team.for_each(batch, [&](int64_t b, int worker) {
+  const Threads pool(threads);
+  pool.for_each(batch, [&](int64_t b, int worker) {
     const DumpedPicture& one = pictures[static_cast<size_t>(b)];
     SiteKeeper keeper(kept, b);
     Run run(&keeper);
-    run.use(team.team(worker));
+    run.use(pool.team(worker));
     const auto picture = run.matrix(vectors, model.width());
     model.picture(run, pixel_views(one.pixels), picture);
     State state = language.new_state();

@@ -40,11 +40,11 @@ std::vector<NamedTensor> dump(const LanguageModel& model, const Tensor& given,
   const auto logit_rows = logits.mutable_matrix<float>();
   const auto all_ids = ids.values<int32_t>();
 
-  const Threads team(threads);
-  team.for_each(batch, [&](int64_t b, int worker) {
+  const Threads pool(threads);
+  pool.for_each(batch, [&](int64_t b, int worker) {
     SiteKeeper keeper(kept, b);
     Run run(&keeper);
-    run.use(team.team(worker));
+    run.use(pool.team(worker));
     State state = model.new_state();
     const auto hidden = run.matrix(length, model.config().width);
     const int64_t step = stepwise ? 1 : length;

@@ -180,14 +180,13 @@ void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) cons
   }
   const auto& simulated = std::get<Simulated>(form_);
   const auto codes = run.matrix(x.rows, x.cols);
-  run.split_rows(x, [&](int64_t first, int64_t count) {
-    to_float_codes(x.slice_rows(first, count), {&simulated.input_scale, 1, 1},
-                   codes.slice_rows(first, count));
-  });
+  run.on_rows(
+      [&](auto in, auto to) {
+        to_float_codes(in, {&simulated.input_scale, 1, 1}, to);
+      },
+      x, codes);
   in_parts(simulated.product, codes);
-  run.split_rows(y, [&](int64_t first, int64_t count) {
-    multiply_columns(y.slice_rows(first, count), simulated.scales.data());
-  });
+  run.on_rows([&](auto rows) { multiply_columns(rows, simulated.scales.data()); }, y);
 }
 
 int64_t Linear::bytes() const {

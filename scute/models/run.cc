@@ -44,20 +44,22 @@ void Run::pass_rotated(const Site& site, MatView<const float> x) {
   const Arena::Scope scope(arena_);
   const MatView<float> rotated = matrix(x.rows, x.cols);
   // A few rows at a time stay in the first-level cache between copy and transform.
-  constexpr int64_t kRows = 4;
-  split_rows(x, [&](int64_t first, int64_t count) {
-    for (int64_t r = first; r < first + count; r += kRows) {
-      const auto piece = rotated.slice_rows(r, std::min(kRows, first + count - r));
-      copy_rows(x.slice_rows(r, piece.rows), piece);
-      hadamard_rows(piece);
-    }
-  });
+  static constexpr int64_t kRows = 4;
+  on_rows(
+      [](MatView<const float> from, MatView<float> to) {
+        for (int64_t r = 0; r < from.rows; r += kRows) {
+          const auto piece = to.slice_rows(r, std::min(kRows, from.rows - r));
+          copy_rows(from.slice_rows(r, piece.rows), piece);
+          hadamard_rows(piece);
+        }
+      },
+      x, rotated);
   tap_->see(site, rotated);
 }
 
 void Run::rotate_and_pass(const Site& site, MatView<float> x) {
   if (!wants(site)) return;
-  split_rows(x, [&](int64_t first, int64_t count) { hadamard_rows(x.slice_rows(first, count)); });
+  on_rows([](auto rows) { hadamard_rows(rows); }, x);
   tap_->see(site, x);
 }
 

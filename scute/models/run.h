@@ -56,6 +56,13 @@ class Run {
   void split_rows(MatView<const float> x, const Work& work) const {
     split(x.rows, 8 * x.cols, work);
   }
+  /// The same for a step that takes whole rows: work(rows of x, the same rows of each of `more`).
+  template <class Work, class T, class... More>
+  void on_rows(const Work& work, MatView<T> x, MatView<More>... more) const {
+    split_rows(x, [&](int64_t first, int64_t count) {
+      work(x.slice_rows(first, count), more.slice_rows(first, count)...);
+    });
+  }
 
   int64_t state_every() const { return state_every_; }
   Arena& arena() { return arena_; }

@@ -197,10 +197,8 @@ State LanguageModel::new_state(int64_t sequence) const {
 
 void LanguageModel::norm(Run& run, MatView<const float> residual, const float* weight,
                          MatView<float> out) const {
-  run.split_rows(residual, [&](int64_t first, int64_t count) {
-    rms_norm(residual.slice_rows(first, count), weight, config_.width, config_.norm_eps,
-             out.slice_rows(first, count));
-  });
+  run.on_rows([&](auto in, auto to) { rms_norm(in, weight, config_.width, config_.norm_eps, to); },
+              residual, out);
 }
 
 void LanguageModel::norm_and_pass(Run& run, MatView<const float> residual,
@@ -225,10 +223,12 @@ void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
   }
   norm(run, residual, nullptr, out);
   run.pass(sites_.head_input.rotated, out);
-  run.split_rows(out, [&](int64_t first, int64_t count) {
-    inverse_hadamard_rows(out.slice_rows(first, count));
-    multiply_columns(out.slice_rows(first, count), norm_f_.data());
-  });
+  run.on_rows(
+      [&](auto rows) {
+        inverse_hadamard_rows(rows);
+        multiply_columns(rows, norm_f_.data());
+      },
+      out);
   run.pass(sites_.head_input.plain, out);
 }
 
@@ -268,9 +268,7 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
     norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
     std::visit([&](const auto& mixer) { mixer(run, normed, state.layers[i], state.place, mixed); },
                block.mixer);
-    run.split_rows(mixed, [&](int64_t first, int64_t count) {
-      add_into(residual.slice_rows(first, count), mixed.slice_rows(first, count));
-    });
+    run.on_rows(add_into, residual, mixed);
   }
   state.place.position += L;
   norm_for_head(run, residual, out);

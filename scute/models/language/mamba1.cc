@@ -165,11 +165,12 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.state, h.values());
   h.close({place.sequence, place.position + L});
 
-  run.split_rows(y, [&](int64_t first, int64_t count) {
-    const auto rows = y.slice_rows(first, count);
-    gate_silu(rows, z.slice_rows(first, count), rows);
-    if (rotated_out_proj_) hadamard_rows(rows);
-  });
+  run.on_rows(
+      [&](auto rows, auto gates) {
+        gate_silu(rows, gates, rows);
+        if (rotated_out_proj_) hadamard_rows(rows);
+      },
+      y, z);
   if (!rotated_out_proj_) run.pass_rotated(sites_.out_proj_input.rotated, y);
   run.pass(rotated_out_proj_ ? sites_.out_proj_input.rotated : sites_.out_proj_input.plain, y);
   out_proj_(run, y, out);

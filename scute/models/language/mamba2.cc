@@ -232,20 +232,15 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.ssd_out, y);
 
   // The gate comes before the norm in every released model.
-  run.split_rows(y, [&](int64_t first, int64_t count) {
-    const auto rows = y.slice_rows(first, count);
-    gate_silu(rows, z.slice_rows(first, count), rows);
-  });
+  run.on_rows([](auto rows, auto gates) { gate_silu(rows, gates, rows); }, y, z);
   out_proj_(run, out_proj_input(run, y), out);
   run.pass(sites_.out_proj_output, out);
 }
 
 void Mamba2Mixer::norm(Run& run, MatView<const float> y, const float* weight,
                        MatView<float> out) const {
-  run.split_rows(y, [&](int64_t first, int64_t count) {
-    rms_norm(y.slice_rows(first, count), weight, config_.inner / config_.groups, config_.norm_eps,
-             out.slice_rows(first, count));
-  });
+  const int64_t group = config_.inner / config_.groups;
+  run.on_rows([&](auto in, auto to) { rms_norm(in, weight, group, config_.norm_eps, to); }, y, out);
 }
 
 MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y) const {
@@ -258,8 +253,7 @@ MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y) const {
       scatter_columns(y, order_, restored);
       y = restored;
     }
-    run.split_rows(
-        y, [&](int64_t first, int64_t count) { hadamard_rows(y.slice_rows(first, count)); });
+    run.on_rows([](auto rows) { hadamard_rows(rows); }, y);
     run.pass(sites.rotated, y);
     return y;
   }

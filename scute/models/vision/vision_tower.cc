@@ -177,8 +177,7 @@ VisionTower::VisionTower(const VisionConfig& config, Weights weights, const Exec
 
 void VisionTower::Affine::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
   product(run, x, y);
-  run.split_rows(
-      y, [&](int64_t first, int64_t count) { add_row(y.slice_rows(first, count), bias.data()); });
+  run.on_rows([&](auto rows) { add_row(rows, bias.data()); }, y);
 }
 
 int64_t VisionTower::Affine::bytes() const {
@@ -217,17 +216,16 @@ void VisionTower::block(Run& run, size_t index, MatView<float> x) const {
 
 void VisionTower::norm(Run& run, MatView<const float> x, const Norm& how,
                        MatView<float> out) const {
-  run.split_rows(x, [&](int64_t first, int64_t count) {
-    layer_norm(x.slice_rows(first, count), how.weight.data(), how.bias.data(), config_.norm_eps,
-               out.slice_rows(first, count));
-  });
+  run.on_rows(
+      [&](auto in, auto to) {
+        layer_norm(in, how.weight.data(), how.bias.data(), config_.norm_eps, to);
+      },
+      x, out);
 }
 
 void VisionTower::add(Run& run, MatView<const float> x, const std::vector<float>& factors,
                       MatView<float> to) const {
-  run.split_rows(x, [&](int64_t first, int64_t count) {
-    add_scaled(to.slice_rows(first, count), x.slice_rows(first, count), or_null(factors));
-  });
+  run.on_rows([&](auto sum, auto more) { add_scaled(sum, more, or_null(factors)); }, to, x);
 }
 
 void VisionTower::attend(Run& run, size_t index, MatView<const float> x,
@@ -266,8 +264,7 @@ void VisionTower::feed_forward(Run& run, size_t index, MatView<float> rows) cons
   run.pass(sites_.blocks[index].fc1, normed);
   const auto hidden = run.matrix(rows.rows, config_.hidden);
   block.fc1(run, normed, hidden);
-  run.split_rows(hidden,
-                 [&](int64_t first, int64_t count) { gelu(hidden.slice_rows(first, count)); });
+  run.on_rows(gelu, hidden);
   run.pass(sites_.blocks[index].fc2, hidden);
   block.fc2(run, hidden, normed);
   add(run, normed, block.scale2, rows);
