@@ -25,6 +25,12 @@ constexpr int64_t kRun = 128;
 // widening of the codes.
 constexpr int64_t kNear = 131072, kChunk = kNear / kRun;
 
+// Vectors of a panel that are held at once: with their words half of 16 registers. Vectors of 4
+// take several passes over a panel's codes: all 8 in one took Clang 14 four minutes to compile
+// with sanitizers, pairs take 26 s with all else in this file.
+constexpr int64_t kHeld = std::min<int64_t>(kPanel / kLanes, kLanes >= 8 ? 4 : 2);
+constexpr int64_t kHeldOutputs = kHeld * kLanes;
+
 using Words = hn::Vec<DBits>;
 
 /// Panels of codes, 32 words for each 8 inputs, and their scales, 32 for each group of inputs.
@@ -133,13 +139,13 @@ struct Widened {
   }
 };
 
-/// The inputs [from, end) of a panel, in order.
+/// The inputs [from, end) of a panel, in order, of its outputs from `output` on.
 template <class What>
-HWY_INLINE void each_input(const Panels& panel, int64_t from, int64_t end, const What& what,
-                           Lanes<kPanel / kLanes>& lanes) {
+HWY_INLINE void each_input(const Panels& panel, int64_t output, int64_t from, int64_t end,
+                           const What& what, Lanes<kHeld>& lanes) {
   for (int64_t k = from; k < end;) {
     const auto first = static_cast<int>(k % kWord);
-    load_words(panel.words_at(k), first, lanes);
+    load_words(panel.words_at(k) + output, first, lanes);
     if (first > 0 || end - k < kWord) {
       what.template take<0>(k, lanes);
       ++k;
@@ -163,8 +169,10 @@ HWY_INLINE void multiply_runs(MatView<const float> x, const Panels& panel, int64
   HWY_ALIGN float weights[kRun * kPanel];
   for (int64_t k = from; k < end; k = panel.run_end(k)) {
     const int64_t last = panel.run_end(k);
-    auto lanes = zero_lanes<kPanel / kLanes>();
-    each_input(panel, k, last, Widened{weights, k}, lanes);
+    for (int64_t output = 0; output < kPanel; output += kHeldOutputs) {
+      auto lanes = zero_lanes<kHeld>();
+      each_input(panel, output, k, last, Widened{weights + output, k}, lanes);
+    }
     const Finish finish{k == 0 ? Into::kFresh : Into::kAdded, panel.scales_at(k)};
     const float* none = nullptr;
     multiply_panel(x.columns(k, last - k), weights, y, finish, none);
@@ -202,12 +210,13 @@ HWY_INLINE void finish_lanes(const Lanes<N>& lanes, const float* scales, bool ad
 void multiply_row(MatView<const float> x, const uint32_t* codes, const float* scales, int64_t group,
                   MatView<float> y) {
   const Panels all{codes, scales, x.cols, group};
-  for (int64_t first = 0; first < y.cols; first += kPanel) {
+  for (int64_t first = 0; first < y.cols; first += kHeldOutputs) {
     const Panels panel = all.from(first / kPanel);
+    const int64_t output = first % kPanel;
     for (int64_t k = 0; k < x.cols; k = panel.run_end(k)) {
-      auto lanes = zero_lanes<kPanel / kLanes>();
-      each_input(panel, k, panel.run_end(k), Multiplied{x.data}, lanes);
-      finish_lanes(lanes, panel.scales_at(k), k > 0, y.data + first, y.cols - first);
+      auto lanes = zero_lanes<kHeld>();
+      each_input(panel, output, k, panel.run_end(k), Multiplied{x.data}, lanes);
+      finish_lanes(lanes, panel.scales_at(k) + output, k > 0, y.data + first, y.cols - first);
     }
   }
 }
