@@ -43,7 +43,10 @@ class UndoneFolder {
   void take_back() {
     const EditStep step = remove_step(out_.documents.at(kRecipe), history());
     for (const auto& [name, changes] : step.documents) {
-      take_back_changes(document(name), changes, folder_ + "/" + name);
+      Json& now = document(name);
+      // scales never removes a file, so that one that is missing was not left by an edit.
+      if (now.is_null()) fail(folder_ + "/" + name, "the file that the edit changed", "none");
+      take_back_changes(now, changes, folder_ + "/" + name);
     }
     for (const EditedTensor& edited : step.tensors) restore(edited);
     append_undone(step, history(), out_.ranges);
@@ -60,7 +63,7 @@ class UndoneFolder {
     return out_.documents[name] = stored_document(folder_, name);
   }
   void restore(const EditedTensor& edited) {
-    const std::string path = (fs::path(folder_) / edited.folder).string();
+    const std::string path = edited.folder.empty() ? folder_ : folder_ + "/" + edited.folder;
     if (!parts_.contains(edited.folder)) parts_.emplace(edited.folder, read_checkpoint(path));
     std::map<std::string, Tensor>& changed = out_.tensors[edited.folder];
     const auto found = changed.find(edited.name);

@@ -121,6 +121,18 @@ TEST_P(UndoScales, WhatAnotherToolChangedSinceIsRefused) {
                                          HasSubstr("expected what the edit left there, 6"))));
 }
 
+TEST_P(UndoScales, AFileThatIsNotThereIsNotMade) {
+  edit({"layer_0.z_act:input=6"});
+  Json recipe = Json::parse(read_text(low() + "/recipe.json"), "");
+  Json step = recipe.at("undo", "").as_array("").front();
+  step["documents"]["another.json"] = Json::parse(R"({"": {"before": {}, "after": null}})", "");
+  recipe["undo"] = Json::Array{step};
+  write_file(low() + "/recipe.json", recipe.dump(2) + "\n");
+  EXPECT_THAT([&] { undo(1); },
+              ThrowsMessage<Error>(HasSubstr("another.json: expected the file that the edit")));
+  EXPECT_FALSE(std::filesystem::exists(low() + "/another.json"));
+}
+
 TEST_P(UndoScales, WhatThereIsNotIsSaid) {
   const auto expect = [&](int64_t count, const char* hint) {
     EXPECT_THAT([&] { undo(count); },
