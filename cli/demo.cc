@@ -175,7 +175,7 @@ std::string table_of(const std::vector<Found>& all) {
     return fmt::format("{} % ± {} %", fixed(100 * number(w, "accuracy"), 1),
                        fixed(100 * number(w, "standard_error"), 1));
   });
-  row("perplexity in 8 bits, W8A8, × float", [](const Found& f) {
+  row("W8A8 perplexity, × float", [](const Found& f) {
     const Json& a = f.low_bit.at("against", "demo");
     return fmt::format("{} ± {}", fixed(number(a, "ratio"), 4),
                        fixed(number(a, "standard_error_ratio"), 4));
@@ -189,7 +189,7 @@ std::string table_of(const std::vector<Found>& all) {
   row("range taken off by auto, mean", [](const Found& f) {
     return fixed(100 * number(f.automatic, "mean_range_reduction"), 1) + " %";
   });
-  row("quamba below min-max, worst site",
+  row("quamba below min-max, at most",
       [&](const Found& f) { return decibels(f.quamba, "worst_loss_db"); });
   row("  which is", [](const Found& f) {
     const std::string site = f.quamba.at("worst_loss_site", "demo").as_string("demo");

@@ -72,6 +72,9 @@ int report(int code, std::string text, bool json) {
 void take_general_flags(Arguments& words) {
   for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
     constexpr std::string_view kFlag = "--color";
+    if (words[i].starts_with("--wide=")) {
+      throw UsageError("--wide: expected no value, found \"" + words[i].substr(7) + "\"");
+    }
     if (words[i] == "--wide") {
       choose_width(true);
     } else if (words[i] == kFlag) {

@@ -136,6 +136,7 @@ TEST(Width, WideIsForEveryVerb) {
   EXPECT_EQ(shell("scute --wide --version").out, shell("scute --version").out);
   EXPECT_EQ(shell(line + " --json --wide").out, shell(line + " --json").out);
   EXPECT_THAT(shell("scute --help").out, HasSubstr("--wide"));
+  EXPECT_THAT(shell(line + " --wide=3").err, HasSubstr("--wide: expected no value, found \"3\""));
   const Ended terminal = shell("script -qec '" + line + "' /dev/null");
   std::string shown = terminal.out;
   std::erase(shown, '\r');
