@@ -10,6 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/test_npy.h"
+#include "scute/io/testing.h"
 #include "scute/text/testing.h"
 
 namespace scute {
@@ -22,15 +23,7 @@ using Ids = std::vector<int32_t>;
 /// A folder that is removed with its files at the end of the test.
 class Documents : public ::testing::Test {
  protected:
-  Documents()
-      : folder_(std::filesystem::path(::testing::TempDir()) /
-                ("scute_documents_" +
-                 std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()))) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~Documents() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string path(const std::string& name) const { return folder_ / name; }
   std::string write(const std::string& name, std::string_view text) const {
     write_file(path(name), text);
     return path(name);
@@ -42,7 +35,7 @@ class Documents : public ::testing::Test {
   }
 
  private:
-  std::filesystem::path folder_;
+  testing::Folder folder_;
 };
 
 template <class Call>

@@ -8,6 +8,7 @@
 #include "scute/data/documents.h"
 #include "scute/io/file.h"
 #include "scute/io/test_npy.h"
+#include "scute/io/testing.h"
 
 namespace scute {
 namespace {
@@ -50,7 +51,8 @@ TEST(Nameless, WhatItBeginsWithTellsTheFormat) {
 }
 
 TEST(Nameless, HoldsIdsToo) {
-  const std::string file = ::testing::TempDir() + "/scute_nameless.npy";
+  const testing::Folder folder;
+  const std::string file = folder / "ids.npy";
   const std::vector<int32_t> ids{3, 1, 2};
   write_npy(file, Tensor::of(Shape{3}, std::span<const int32_t>(ids)));
   const Pipe array(read_text(file));

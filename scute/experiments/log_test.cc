@@ -11,6 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/experiments/line_scanner.h"
 #include "scute/io/file.h"
+#include "scute/io/testing.h"
 
 namespace scute {
 namespace {
@@ -20,15 +21,15 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-std::string log_of(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "/" +
-                           ::testing::UnitTest::GetInstance()->current_test_info()->name() +
-                           ".jsonl";
-  std::ofstream(path, std::ios::binary) << text;
-  return path;
-}
-
-ExperimentLog read(const std::string& text) { return read_log(log_of(text)); }
+/// A log in a folder of the test's own.
+class Log : public ::testing::Test {
+ protected:
+  ExperimentLog read(const std::string& text) const {
+    write_file(folder_ / "log.jsonl", text);
+    return read_log(folder_ / "log.jsonl");
+  }
+  const testing::Folder folder_;
+};
 
 LogEntry entry_with(const std::string& config, const std::string& command = "") {
   LogEntry entry;
@@ -37,7 +38,7 @@ LogEntry entry_with(const std::string& config, const std::string& command = "") 
   return entry;
 }
 
-TEST(Log, ReadsWhatAListingNeedsAndLeavesTheRestToRecord) {
+TEST_F(Log, ReadsWhatAListingNeedsAndLeavesTheRestToRecord) {
   const std::string line =
       R"({"timestamp":"2026-01-02 03:04:05","command":"scute run M","config":{"model":"M"},)"
       R"("activation_stats":{"a \" } ]":[{"x":"{"}]},"results":{"accuracy":0.5},"id":"0123abcd"})";
@@ -55,7 +56,7 @@ TEST(Log, ReadsWhatAListingNeedsAndLeavesTheRestToRecord) {
   EXPECT_EQ(entry.record(log.path).dump(), line);
 }
 
-TEST(Log, BrokenLinesAreSkippedWithTheirNumberAndReasonAndKeepNoPlace) {
+TEST_F(Log, BrokenLinesAreSkippedWithTheirNumberAndReasonAndKeepNoPlace) {
   const ExperimentLog log = read(
       "{\"id\":\"a\"}\n"
       "{\"id\":\"b\",\"config\":{\"model\":\"torn\n"
@@ -80,7 +81,7 @@ TEST(Log, BrokenLinesAreSkippedWithTheirNumberAndReasonAndKeepNoPlace) {
                   ::testing::AllOf(HasSubstr("line 10:"), HasSubstr("torn"))));
 }
 
-TEST(Log, EveryPrefixOfALineIsTornButNothingElseIsLost) {
+TEST_F(Log, EveryPrefixOfALineIsTornButNothingElseIsLost) {
   const std::string line =
       R"({"id":"a","config":{"model":"\\\"é","x":[1,{"y":null}]},"n":-1.5e3,"t":true})";
   for (size_t cut = 1; cut < line.size(); ++cut) {
@@ -91,13 +92,13 @@ TEST(Log, EveryPrefixOfALineIsTornButNothingElseIsLost) {
   }
 }
 
-TEST(Log, DeepNestingIsRefusedNotFollowed) {
+TEST_F(Log, DeepNestingIsRefusedNotFollowed) {
   const ExperimentLog log = read("{\"x\":" + std::string(100'000, '[') + "\n{\"id\":\"a\"}\n");
   EXPECT_THAT(log.remarks, ElementsAre(HasSubstr("deeper than 128")));
   EXPECT_THAT(log.entries, SizeIs(1));
 }
 
-TEST(Log, LogsOfOtherToolsRead) {
+TEST_F(Log, LogsOfOtherToolsRead) {
   const ExperimentLog log = read(
       R"({"timestamp": "2025-11-24 08:56:07", "command": "main.py m", "config": {"model": "m", )"
       R"("percentile_alpha": null}, "activation_stats": {"layer_0.x_proj:input": )"
@@ -122,7 +123,7 @@ TEST(Log, LogsOfOtherToolsRead) {
                              .as_double("")));
 }
 
-TEST(Log, ARecordWhoseSkippedPartIsNoJsonSaysWhere) {
+TEST_F(Log, ARecordWhoseSkippedPartIsNoJsonSaysWhere) {
   const ExperimentLog log = read("{\"activation_stats\":{\"a\" 1}}\n");
   ASSERT_THAT(log.entries, SizeIs(1));
   try {
@@ -133,7 +134,7 @@ TEST(Log, ARecordWhoseSkippedPartIsNoJsonSaysWhere) {
   }
 }
 
-TEST(Log, FindsByNumberFromTheEndAndById) {
+TEST_F(Log, FindsByNumberFromTheEndAndById) {
   const ExperimentLog log = read(
       "{\"id\":\"aaaa11112222\"}\n{\"id\":\"aaaa33334444\"}\n{\"id\":\"123456789012\"}\n"
       "{\"id\":\"aaaa11112222\"}\n");
@@ -154,10 +155,8 @@ TEST(Log, FindsByNumberFromTheEndAndById) {
   }
 }
 
-TEST(Log, AppendMakesTheFolderAndEndsATornLine) {
-  const std::string folder = ::testing::TempDir() + "/append_makes";
-  std::filesystem::remove_all(folder);
-  const std::string path = folder + "/deep/log.jsonl";
+TEST_F(Log, AppendMakesTheFolderAndEndsATornLine) {
+  const std::string folder = folder_ / "made", path = folder + "/deep/log.jsonl";
   Json record;
   record["command"] = "line\nbreak \x01";
   append_record(path, record);
@@ -172,16 +171,14 @@ TEST(Log, AppendMakesTheFolderAndEndsATornLine) {
   EXPECT_THROW(read_log(path), Error);
 }
 
-TEST(Log, APipeIsRefusedInsteadOfWaitedFor) {
-  const std::string path = ::testing::TempDir() + "/log_pipe";
-  std::filesystem::remove(path);
+TEST_F(Log, APipeIsRefusedInsteadOfWaitedFor) {
+  const std::string path = folder_ / "log.jsonl";
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   EXPECT_THROW(read_log(path), Error);
   EXPECT_THROW(append_record(path, Json::object()), Error);
-  std::filesystem::remove(path);
 }
 
-TEST(Log, KeyTermsMatchFieldsAtAnyDepthByValue) {
+TEST_F(Log, KeyTermsMatchFieldsAtAnyDepthByValue) {
   const LogEntry entry = entry_with(
       R"({"model":"models/Mamba-370m","percentile_alpha":1.0,"group_heads":true,"w_bits":8,)"
       R"("policy":"quamba","gptq":null,"more":[{"inner":{"damp":0.01}}]})",

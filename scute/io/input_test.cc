@@ -29,15 +29,19 @@ char first_of(const InputFile& file, int64_t offset = 0) {
   return static_cast<char>(file.bytes(offset, 1).get()[0]);
 }
 
-TEST(InputFile, IsTheFileThatWasOpenedWhateverHasItsNameLater) {
-  const Folder folder;
+/// "a" and "b"; "large" and "other", sparse, and large enough to be mapped part by part.
+void put_small_and_large(const Folder& folder) {
   put(folder / "a", "a");
   put(folder / "b", "b");
-  // Sparse, and large enough to be mapped part by part.
   for (const char* name : {"large", "other"}) {
     put(folder / name, name);
     fs::resize_file(folder / name, uintmax_t{65} << 20);
   }
+}
+
+TEST(InputFile, IsTheFileThatWasOpenedWhateverHasItsNameLater) {
+  const Folder folder;
+  put_small_and_large(folder);
   const InputFile small(folder / "a"), large(folder / "large");
   fs::rename(folder / "b", folder / "a");
   fs::rename(folder / "other", folder / "large");
@@ -71,13 +75,7 @@ TEST(InputFile, RefusesWhatIsNoFileAtOnce) {
 
 TEST(InputFiles, AreOpenedOnceWhateverHasTheNameLater) {
   const Folder folder;
-  put(folder / "a", "a");
-  put(folder / "b", "b");
-  // Sparse, and large enough to be mapped part by part.
-  for (const char* name : {"large", "other"}) {
-    put(folder / name, name);
-    fs::resize_file(folder / name, uintmax_t{65} << 20);
-  }
+  put_small_and_large(folder);
   const std::string small_hash = hash_file(folder / "a"), large_hash = hash_file(folder / "large");
   InputFiles files;
   EXPECT_EQ(first_of(files.open(folder / "a")), 'a');  // and given back

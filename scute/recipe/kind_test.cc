@@ -7,29 +7,21 @@
 #include <fstream>
 
 #include "scute/base/error.h"
+#include "scute/io/testing.h"
 
 namespace scute {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// A folder for one test, removed at the end.
-class Kind : public testing::Test {
+class Kind : public ::testing::Test {
  protected:
-  Kind()
-      : folder_(fs::temp_directory_path() /
-                ("scute_kind_" +
-                 std::string(testing::UnitTest::GetInstance()->current_test_info()->name()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~Kind() override { fs::remove_all(folder_); }
-
   std::string path(const std::string& name = "") const {
-    return name.empty() ? folder_.string() : (folder_ / name).string();
+    return name.empty() ? folder_.path() : folder_ / name;
   }
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(path(name)) << text;
@@ -44,7 +36,7 @@ class Kind : public testing::Test {
   }
 
  private:
-  fs::path folder_;
+  testing::Folder folder_;
 };
 
 TEST_F(Kind, LanguageModelsByAnyOfTheirKeys) {

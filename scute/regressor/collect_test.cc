@@ -6,14 +6,15 @@
 #include <filesystem>
 
 #include "scute/base/error.h"
+#include "scute/io/testing.h"
 #include "scute/recipe/statistics_io.h"
 #include "scute/regressor/predict.h"
 
 namespace scute {
 namespace {
 
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 const std::string kModels = "tests/golden/regressor/";
 constexpr const char* kFeatures = "tests/golden/regressor_features";
@@ -173,11 +174,10 @@ TEST(CollectRegressor, SaysWhereItsNumbersComeFrom) {
   EXPECT_EQ(data.at("files", "").as_array("").front().at("file", "").as_string(""),
             "json/Grid1.json");
   EXPECT_EQ(result.statistics.sites.size(), 2U);
-  const std::string file =
-      (std::filesystem::path(testing::TempDir()) / "collected_regressor.safetensors").string();
+  const testing::Folder folder;
+  const std::string file = folder / "collected.safetensors";
   write_statistics(file, result.statistics);
   EXPECT_EQ(read_statistics(file).sites, result.statistics.sites);
-  std::filesystem::remove(file);
 }
 
 TEST(CollectRegressor, SaysWhatCannotBeMeasured) {
