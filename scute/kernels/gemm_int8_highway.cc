@@ -17,9 +17,9 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// 16 registers: 12 sums, 2 weights, 1 input and 1 product; 32: 24 sums and 4 weights. More rows
-// would need more registers, fewer would load more weights for each product.
-constexpr int64_t kBlockRows = 6;
+// 16 registers: 8 sums, 4 weights, 2 inputs and 2 factors. More rows would need more registers,
+// fewer would load more weights for each product.
+constexpr int64_t kBlockRows = 4;
 
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
@@ -54,7 +54,9 @@ void finish(const Int8Sums& from, const Int8Output& y) {
   }
 }
 
-constexpr int64_t kCodeBytes = 1;
+constexpr int64_t kCodeBytes = 1, kSliceOutputs = kInt8Panel, kSliceQuads = 0;
+constexpr decltype(Int8Kernel::start) kStart = nullptr;
+constexpr decltype(Int8Kernel::load_slice) kLoadSlice = nullptr;
 
 #else
 
@@ -70,11 +72,13 @@ constexpr int64_t kCodeBytes = 2;
 constexpr int64_t kLanes = hn::MaxLanes(D());
 /// Bytes of the weights that one vector of sums meets at once.
 constexpr int64_t kVectorBytes = 2 * kLanes;
-/// Vectors of sums of a panel.
+/// Vectors of sums of a panel, and of one row that is alone: as many as registers allow, so that it
+/// reads the weights in their order.
 constexpr int64_t kPanelVectors = kInt8Panel * kInt8Quad / kVectorBytes;
-constexpr int64_t kBlockVectors = kLanes >= 16 ? 4 : 2;
-/// Of one row: as many as registers allow, so that it reads the weights in their order.
 constexpr int64_t kRowVectors = std::min<int64_t>(kPanelVectors, 8);
+/// A slice has two vectors of sums, and their outputs' starts before the weights.
+constexpr int64_t kSliceOutputs = kLanes, kSliceStart = 64;
+constexpr int64_t kSliceQuads = kInt8SliceBytes / (kSliceOutputs * kInt8Quad * kCodeBytes);
 
 HWY_INLINE Wide load_codes(const int8_t* w) {
   return hn::PromoteTo(DWide(), hn::LoadU(DCodes(), w));
@@ -114,50 +118,105 @@ HWY_INLINE V join_pairs(V low, V high) {
   return hn::ConcatEven(d, added(high), added(low));
 }
 
-/// R rows by N vectors of sums, from vector `first` of the panel on. GCC 12 keeps arrays of vectors
-/// in registers only where all loops over them are unrolled.
-template <int64_t R, int64_t N>
-HWY_INLINE void multiply_vectors(const Int8Rows& rows, int64_t first, int32_t* HWY_RESTRICT sums) {
+/// One row that is alone and kRowVectors vectors of sums, from vector `first` of the panel on. GCC
+/// 12 keeps arrays of vectors in registers only where all loops over them are unrolled.
+HWY_INLINE void multiply_vectors(const Int8Rows& row, int64_t first, int32_t* HWY_RESTRICT sums) {
   const D d;
-  const auto* HWY_RESTRICT x = reinterpret_cast<const int16_t*>(rows.x);
-  const int8_t* HWY_RESTRICT w = rows.w + first * kVectorBytes;
-  V pairs[R][N];
+  const auto* HWY_RESTRICT x = reinterpret_cast<const int16_t*>(row.x);
+  const int8_t* HWY_RESTRICT w = row.w + first * kVectorBytes;
+  V pairs[kRowVectors];
 #pragma GCC unroll 16
-  for (int64_t r = 0; r < R; ++r) {
+  for (int64_t n = 0; n < kRowVectors; ++n) pairs[n] = hn::Zero(d);
+  for (int64_t q = row.quads; q > 0; --q, x += kInt8Quad, w += kInt8Panel * kInt8Quad) {
+    const Wide quad = broadcast_quad(x);
 #pragma GCC unroll 16
-    for (int64_t n = 0; n < N; ++n) pairs[r][n] = hn::Zero(d);
-  }
-  for (int64_t q = rows.quads; q > 0; --q, x += R * kInt8Quad, w += kInt8Panel * kInt8Quad) {
-    Wide weights[N];
-#pragma GCC unroll 16
-    for (int64_t n = 0; n < N; ++n) weights[n] = load_codes(w + n * kVectorBytes);
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < R; ++r) {
-      const Wide quad = broadcast_quad(x + r * kInt8Quad);
-#pragma GCC unroll 16
-      for (int64_t n = 0; n < N; ++n) add_pairs(quad, weights[n], pairs[r][n]);
+    for (int64_t n = 0; n < kRowVectors; ++n) {
+      add_pairs(quad, load_codes(w + n * kVectorBytes), pairs[n]);
     }
   }
+  const V start = hn::Set(d, row.start == nullptr ? 0 : row.start[0]);
 #pragma GCC unroll 16
-  for (int64_t r = 0; r < R; ++r) {
-    const V start = hn::Set(d, rows.start == nullptr ? 0 : rows.start[r]);
-#pragma GCC unroll 16
-    for (int64_t n = 0; n < N; n += 2) {
-      const V all = hn::Add(start, join_pairs(pairs[r][n], pairs[r][n + 1]));
-      hn::StoreU(all, d, sums + r * kInt8Panel + (first + n) / 2 * kLanes);
-    }
+  for (int64_t n = 0; n < kRowVectors; n += 2) {
+    const V all = hn::Add(start, join_pairs(pairs[n], pairs[n + 1]));
+    hn::StoreU(all, d, sums + (first + n) / 2 * kLanes);
   }
 }
 
+HWY_NOINLINE void multiply_alone(const Int8Rows& row, int32_t* sums) {
+  for (int64_t n = 0; n < kPanelVectors; n += kRowVectors) multiply_vectors(row, n, sums);
+}
+
+// Several rows are multiplied by Winograd's identity, two quads x, x' and w, w' at a time:
+//   Σ x·w + Σ x'·w' = Σ (x + w')·(x' + w) − Σ x·x' − Σ w·w'
+// Factors take 9 bits; sums wrap, so that all is exact modulo 2^32, and the sums wanted fit.
+// One vpmaddwd with two vpaddw before it does what two would, as many instructions in all, but half
+// as many multiplications: 2 of the 4 vector units of Zen 4 multiply, 2 · 16 multiply-adds a cycle,
+// and the vpaddd that land on these two leave 24 of them to a block by plain vpmaddwd (its loads
+// included) and 31 to this one. vpmaddubsw would need as many instructions, one to move signs.
+
+/// The weights of a slice: where the sums of its outputs start, then for every two quads the
+/// vectors of the first and those of the second.
+void load_slice(const int8_t* w, int64_t quads, std::byte* to) {
+  const D d;
+  auto* out = reinterpret_cast<int16_t*>(to + kSliceStart);
+  V low = hn::Zero(d), high = low;
+  constexpr int64_t kQuadBytes = kInt8Panel * kInt8Quad;
+  for (int64_t q = 0; q < quads; q += 2, w += 2 * kQuadBytes, out += 8 * kLanes) {
+    const Wide first = load_codes(w), second = load_codes(w + kVectorBytes);
+    const Wide next_first = load_codes(w + kQuadBytes);
+    const Wide next_second = load_codes(w + kQuadBytes + kVectorBytes);
+    hn::Store(first, DWide(), out);
+    hn::Store(second, DWide(), out + 2 * kLanes);
+    hn::Store(next_first, DWide(), out + 4 * kLanes);
+    hn::Store(next_second, DWide(), out + 6 * kLanes);
+    add_pairs(first, next_first, low);
+    add_pairs(second, next_second, high);
+  }
+  hn::Store(hn::Neg(join_pairs(low, high)), d, reinterpret_cast<int32_t*>(to));
+}
+
+/// −Σ x·x'. Of at most 131071 inputs; twice that fits.
+int32_t start_of(const int8_t* x, int64_t count, bool alone) {
+  if (alone) return 0;
+  V twice = hn::Zero(D());
+  for (int64_t k = 0; k < count; k += 2 * kLanes) {
+    const Wide codes = load_codes(x + k);
+    add_pairs(codes, hn::BitCast(DWide(), hn::Shuffle01(hn::BitCast(DQuad(), codes))), twice);
+  }
+  return -hn::GetLane(hn::SumOfLanes(D(), twice)) / 2;
+}
+
 template <int64_t R>
-HWY_NOINLINE void multiply_rows(const Int8Rows& rows, int32_t* sums) {
-  constexpr int64_t kVectors = R == 1 ? kRowVectors : kBlockVectors;
-  for (int64_t n = 0; n < kPanelVectors; n += kVectors) {
-    multiply_vectors<R, kVectors>(rows, n, sums);
+HWY_NOINLINE void multiply_rows(const Int8Rows& rows, int32_t* HWY_RESTRICT sums) {
+  const D d;
+  const DWide dw;
+  const auto* HWY_RESTRICT x = reinterpret_cast<const int16_t*>(rows.x);
+  const auto* HWY_RESTRICT w = reinterpret_cast<const int16_t*>(rows.slice + kSliceStart);
+  V pairs[R][2];
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < R; ++r) pairs[r][0] = pairs[r][1] = hn::Zero(d);
+  for (int64_t q = rows.quads; q > 0; q -= 2, x += 2 * R * kInt8Quad, w += 8 * kLanes) {
+    const Wide first = hn::Load(dw, w), second = hn::Load(dw, w + 2 * kLanes);
+    const Wide next_first = hn::Load(dw, w + 4 * kLanes);
+    const Wide next_second = hn::Load(dw, w + 6 * kLanes);
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < R; ++r) {
+      const Wide quad = broadcast_quad(x + r * kInt8Quad);
+      const Wide next = broadcast_quad(x + (R + r) * kInt8Quad);
+      add_pairs(hn::Add(next, first), hn::Add(quad, next_first), pairs[r][0]);
+      add_pairs(hn::Add(next, second), hn::Add(quad, next_second), pairs[r][1]);
+    }
+  }
+  const V outputs = hn::Load(d, reinterpret_cast<const int32_t*>(rows.slice));
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < R; ++r) {
+    const V start = hn::Add(outputs, hn::Set(d, rows.start == nullptr ? 0 : rows.start[r]));
+    hn::StoreU(hn::Add(start, join_pairs(pairs[r][0], pairs[r][1])), d, sums + r * kSliceOutputs);
   }
 }
 
 void multiply(const Int8Rows& rows, int32_t* sums) {
+  if (rows.alone) return multiply_alone(rows, sums);
   switch (rows.rows) {
     case 1:
       return multiply_rows<1>(rows, sums);
@@ -165,14 +224,13 @@ void multiply(const Int8Rows& rows, int32_t* sums) {
       return multiply_rows<2>(rows, sums);
     case 3:
       return multiply_rows<3>(rows, sums);
-    case 4:
-      return multiply_rows<4>(rows, sums);
-    case 5:
-      return multiply_rows<5>(rows, sums);
     default:
       return multiply_rows<kBlockRows>(rows, sums);
   }
 }
+
+constexpr auto* kStart = &start_of;
+constexpr auto* kLoadSlice = &load_slice;
 
 void prepare(const int8_t* x, int64_t count, int64_t rows, std::byte* to) {
   HWY_ALIGN int16_t wide[2 * kLanes];
@@ -182,6 +240,11 @@ void prepare(const int8_t* x, int64_t count, int64_t rows, std::byte* to) {
       std::memcpy(to, wide + q, kInt8Quad * kCodeBytes);
     }
   }
+}
+
+/// Modulo 2^32: the sums of some inputs alone may not fit.
+HWY_INLINE int32_t wrapped_sum(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
 void finish_row(const Int8Sums& from, const int32_t* sums, const float* scales, int64_t cols,
@@ -198,7 +261,7 @@ void finish_row(const Int8Sums& from, const int32_t* sums, const float* scales, 
     hn::StoreU(sum, d, y + o);
   }
   for (; o < cols; ++o) {
-    const int32_t sum = sums[o] + (from.resumes ? y[o] : 0);
+    const int32_t sum = from.resumes ? wrapped_sum(sums[o], y[o]) : sums[o];
     y[o] = scales == nullptr ? sum : std::bit_cast<int32_t>(static_cast<float>(sum) * scales[o]);
   }
 }
@@ -219,6 +282,10 @@ const Int8Kernel* kernel() {
                                       .code_bytes = kCodeBytes,
                                       .flip = 0,
                                       .prepare = &prepare,
+                                      .start = kStart,
+                                      .load_slice = kLoadSlice,
+                                      .slice_outputs = kSliceOutputs,
+                                      .slice_quads = kSliceQuads,
                                       .multiply = &multiply,
                                       .finish = &finish,
                                       .widen = &widen,

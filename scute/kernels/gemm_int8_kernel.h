@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "scute/kernels/gemm_int8_impl.h"
@@ -22,13 +23,19 @@ inline constexpr int64_t kInt8Block = 64;
 /// At most so many rows at once.
 inline constexpr int64_t kInt8MostRows = 12;
 
+/// Bytes of a slice of a panel at most: three quarters of a first-level cache.
+inline constexpr int64_t kInt8SliceBytes = 24 * 1024;
+
 /// Some rows of prepared inputs and one panel. The rows lie as they are read, x[k / 4][row][k % 4].
 struct Int8Rows {
   const std::byte* x;
   int64_t rows;          ///< 1 … Int8Kernel::rows
   const int32_t* start;  ///< what the sums of each row start from; null: 0
   const int8_t* w;
+  const std::byte* slice;  ///< what load_slice() made of w, unless alone
   int64_t quads;
+  bool alone;                         ///< the only row there is, and prepared as such
+  std::span<const int8_t> next = {};  ///< of later slices, to be asked for meanwhile
 };
 
 /// Sums of some rows and at most a panel, on their way to y.
@@ -63,7 +70,14 @@ struct Int8Kernel {
 
   /// `count` codes, a multiple of 64, as they are multiplied: quads of one of `rows` rows.
   void (*prepare)(const int8_t* x, int64_t count, int64_t rows, std::byte* to);
-  /// sums[r][o], 32 outputs a row.
+  /// What they add to the start of their row's sums; null: 0.
+  int32_t (*start)(const int8_t* x, int64_t count, bool alone);
+  /// The first of `slice_outputs` outputs at w, an even number of quads of a panel, as several rows
+  /// are multiplied by them; null: as they lie.
+  void (*load_slice)(const int8_t* w, int64_t quads, std::byte* to);
+  int64_t slice_outputs;
+  int64_t slice_quads;  ///< at most
+  /// sums[r][o], 32 outputs a row, or those of a slice.
   void (*multiply)(const Int8Rows& rows, int32_t* sums);
   /// Writes sums of y.rows × y.cols to y.
   void (*finish)(const Int8Sums& sums, const Int8Output& y);

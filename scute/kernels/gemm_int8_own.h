@@ -42,7 +42,12 @@ class OwnInt8 : public GemmInt8::Impl {
   virtual bool multiply_row(const Int8Rows&, int64_t, const Int8Output&) const { return false; }
   virtual bool has_row_kernel() const { return false; }
   /// All rows and the `quads` of a panel from w on, of which first_quad is the first.
-  void multiply_part(Int8Rows rows, int64_t first_quad, const Int8Output& y, bool ends) const;
+  void multiply_part(const Int8Rows& rows, int64_t first_quad, const Int8Output& y,
+                     bool ends) const;
+  /// Whether a panel is multiplied in slices, rather than as it lies.
+  bool slices(const Int8Rows& rows) const;
+  /// Of the quads of a panel, as many as multiply_part() takes: parts of about the same size.
+  int64_t quads_together(const Int8Rows& rows, int64_t quads) const;
 
   const Int8Kernel& kernel() const { return kernel_; }
   int64_t blocks() const { return blocks_; }
@@ -51,8 +56,9 @@ class OwnInt8 : public GemmInt8::Impl {
  private:
   static int64_t starts(int64_t rows) { return int8_round_up(rows * 4, 64); }
   int64_t row_bytes() const { return blocks_ * kInt8Block * kernel_.code_bytes; }
-  void prepare_row(const int8_t* x, int64_t rows, bool alone, std::byte* to) const;
+  int32_t prepare_row(const int8_t* x, int64_t rows, bool alone, std::byte* to) const;
   int64_t rows_together(int64_t rows) const;
+  void multiply_blocks(Int8Rows rows, int64_t first_quad, const Int8Output& y, bool ends) const;
 
   Int8Kernel kernel_;
   int64_t inputs_, group_, blocks_;

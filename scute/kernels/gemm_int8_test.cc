@@ -24,7 +24,7 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  std::vector<Case> all{{3, 5120, 35}, {131, 768, 48}};
+  std::vector<Case> all{{3, 5120, 35}, {131, 768, 48}, {51, 3100, 67}};
   for (const int64_t outputs : {1, 3, 16, 17, 31, 32, 33, 64, 65, 80}) {
     for (const int64_t inputs : {1, 2, 3, 4, 5, 31, 48, 65}) all.push_back({13, inputs, outputs});
   }

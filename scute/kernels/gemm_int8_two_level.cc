@@ -13,6 +13,7 @@ namespace {
 /// cache.
 constexpr int64_t kWidenedBlocks = 12;
 constexpr int64_t kLineBytes = 64;
+static_assert(kWidenedBlocks * kInt8Block * 16 * 2 <= kInt8SliceBytes, "a slice of 16 outputs");
 
 float saturated(float q) { return std::nearbyint(std::clamp(q, -128.0f, 127.0f)); }
 float eight_bit_code(int code, float scale, float channel_scale) {

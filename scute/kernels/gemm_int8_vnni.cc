@@ -97,6 +97,12 @@ void prepare_vnni(const int8_t* x, int64_t count, int64_t rows, std::byte* to) {
     std::memcpy(to, x + k, kInt8Quad);
   }
 }
+/// What the 128 added to each weight comes to.
+SCUTE_VNNI int32_t start_vnni(const int8_t* x, int64_t count, bool) {
+  int32_t sum = 0;  // at most 131071 · 128 < 2^24
+  for (int64_t k = 0; k < count; ++k) sum += x[k];
+  return -128 * sum;
+}
 void prepare_row_vnni(const int8_t* x, int64_t count, std::byte* to) {
   std::memcpy(to, x, static_cast<size_t>(count));
 }
@@ -174,6 +180,8 @@ Int8Kernel vnni_int8_kernel() {
   kernel.code_bytes = 1;
   kernel.flip = 128;
   kernel.prepare = &prepare_vnni;
+  kernel.start = &start_vnni;
+  kernel.load_slice = nullptr;
   kernel.multiply = &multiply_vnni;
   kernel.multiply_row = &multiply_row_vnni;
   kernel.prepare_row = &prepare_row_vnni;
