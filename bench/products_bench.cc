@@ -120,6 +120,7 @@ void gemm_int4_of(benchmark::State& state) {
     gemm(x.matrix<float>(), y.mutable_matrix<float>());
     benchmark::ClobberMemory();
   }
+  state.SetBytesProcessed(state.iterations() * gemm.bytes());
   count(state, rows * outputs * inputs);
 }
 void one_row_and_one_tile(benchmark::internal::Benchmark* benchmark) {
@@ -127,7 +128,7 @@ void one_row_and_one_tile(benchmark::internal::Benchmark* benchmark) {
 }
 BENCHMARK_CAPTURE(gemm_of, f32_tile, Compute::f32)->Apply(one_row_and_one_tile);
 BENCHMARK_CAPTURE(gemm_of, bf16_tile, Compute::bf16)->Apply(one_row_and_one_tile);
-BENCHMARK(gemm_int4_of)->Apply(one_row_and_one_tile);
+BENCHMARK(gemm_int4_of)->Apply(one_row_and_one_tile)->Args({1, 50280, kWidth});
 
 }  // namespace
 }  // namespace scute

@@ -144,22 +144,21 @@ template <class What>
 HWY_INLINE void each_input(const Panels& panel, int64_t output, int64_t from, int64_t end,
                            const What& what, Lanes<kHeld>& lanes) {
   for (int64_t k = from; k < end;) {
-    const auto first = static_cast<int>(k % kWord);
-    load_words(panel.words_at(k) + output, first, lanes);
-    if (first > 0 || end - k < kWord) {
+    for (; k % kWord == 0 && end - k >= kWord; k += kWord) {
+      load_words(panel.words_at(k) + output, 0, lanes);
       what.template take<0>(k, lanes);
-      ++k;
-      continue;
+      what.template take<1>(k + 1, lanes);
+      what.template take<2>(k + 2, lanes);
+      what.template take<3>(k + 3, lanes);
+      what.template take<4>(k + 4, lanes);
+      what.template take<5>(k + 5, lanes);
+      what.template take<6>(k + 6, lanes);
+      what.template take<7>(k + 7, lanes);
     }
+    if (k == end) break;
+    load_words(panel.words_at(k) + output, static_cast<int>(k % kWord), lanes);
     what.template take<0>(k, lanes);
-    what.template take<1>(k + 1, lanes);
-    what.template take<2>(k + 2, lanes);
-    what.template take<3>(k + 3, lanes);
-    what.template take<4>(k + 4, lanes);
-    what.template take<5>(k + 5, lanes);
-    what.template take<6>(k + 6, lanes);
-    what.template take<7>(k + 7, lanes);
-    k += kWord;
+    ++k;
   }
 }
 
