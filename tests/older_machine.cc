@@ -1,0 +1,37 @@
+// Part of test programs of models: they run as on a machine with AVX2 only when oneDNN is told to
+// (ONEDNN_MAX_CPU_ISA=AVX2, as test.sh does). The library itself reads no environment.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string_view>
+
+#include "hwy/targets.h"
+#include "scute/kernels/gemm_int8.h"
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+namespace {
+
+bool wants_avx2() {
+  const char* most = std::getenv("ONEDNN_MAX_CPU_ISA");
+  return most != nullptr && std::string_view(most) == "AVX2";
+}
+
+/// Before any kernel is chosen. Of Highway's instruction sets the better have the lower bits.
+const bool kAvx2Only = [] {
+  if (wants_avx2()) hwy::SetSupportedTargetsForTest(hwy::SupportedTargets() & -HWY_AVX2);
+  return wants_avx2();
+}();
+
+TEST(OlderMachine, HasTheKernelsOfAvx2WhereTheyAreAskedFor) {
+  const GemmInt8 gemm(Tensor(DType::i8, {32, 64}));
+  if (kAvx2Only) {
+    EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX2 - 1), 0);
+    EXPECT_EQ(gemm.backend(), "highway int8");
+  } else {
+    EXPECT_NE(gemm.backend(), "none");
+  }
+}
+
+}  // namespace
+}  // namespace scute
