@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "scute/kernels/lane_changes.h"
 #include "scute/kernels/lane_products.h"
 #include "scute/quantize/group_scale.h"
 #include "scute/quantize/tiles.h"
@@ -14,16 +15,17 @@ namespace {
 
 constexpr int kRounds = 4;
 // Inputs whose changes wait for most gradients: 64 · 32 doubles are half of a small first cache,
-// and what does not wait is 4 to 8 % of the work.
+// and what does not wait is 4 to 8 % of the work. As many as lane_changes.h takes.
 constexpr int64_t kBlock = 64;
 
 /// The whole symmetric matrix with its damping, times a power of two that keeps squares in range;
 /// rows and columns of dead inputs are zero.
 struct Metric {
   int64_t n, stride;
+  double damping = 0;  ///< what was added to the diagonal
   std::vector<double> values;
 
-  Metric(MatView<const double> upper, double damping)
+  Metric(MatView<const double> upper, double share)
       : n(upper.rows), stride(padded_stride(n)), values(static_cast<size_t>(n * stride)) {
     double largest = 0, sum = 0;
     int64_t live = 0;
@@ -37,8 +39,9 @@ struct Metric {
       sum += at(i, i);
       live += at(i, i) != 0 ? 1 : 0;
     }
-    for (int64_t i = 0; i < n && live > 0; ++i) {
-      if (at(i, i) != 0) at(i, i) += damping * sum / static_cast<double>(live);
+    if (live > 0) damping = share * sum / static_cast<double>(live);
+    for (int64_t i = 0; i < n; ++i) {
+      if (at(i, i) != 0) at(i, i) += damping;
     }
   }
   double& at(int64_t i, int64_t j) { return values[static_cast<size_t>(i * stride + j)]; }
@@ -50,7 +53,8 @@ struct Metric {
 
 /// Outputs side by side on their way down. Each goes alone through its inputs in their order; an
 /// input's change reaches the gradients of its block at once and all others when the block ends,
-/// for each in the order of the inputs.
+/// for each in the order of the inputs. Of 4-bit codes H·codes is kept for every group: a new scale
+/// changes the gradients by a multiple of that, and each round else would cost a whole product.
 class DescentTile {
  public:
   DescentTile(const Metric& metric, const WeightFormat& format, int64_t first, int64_t count,
@@ -65,8 +69,8 @@ class DescentTile {
         codes_(metric.n),
         scales_(static_cast<size_t>(metric.n / group_ * kTileOutputs), 1.0f),
         gradient_(metric.n),
-        changes_(std::max(group_, kBlock)),
-        sums_(group_) {
+        changes_(kBlock),
+        products_(bits_ == 4 ? metric.n / group_ * metric.n : 0) {
     for (int64_t lane = 0; lane < count; ++lane) {
       const int8_t* row = codes.row(first + lane);
       for (int64_t k = 0; k < metric.n; ++k) codes_.row(k)[lane] = row[k];
@@ -76,7 +80,8 @@ class DescentTile {
     }
   }
 
-  void run(MatView<const float> weights) {
+  /// Writes codes and scales, and of each output d·H·dᵀ into `squares`.
+  void run(MatView<const float> weights, double* squares) {
     start(weights);
     for (int round = 0; round < kRounds; ++round) {
       const bool codes_changed = improve_codes();
@@ -91,13 +96,24 @@ class DescentTile {
       for (int64_t g = 0; g < metric_.n / group_; ++g) {
         to_scales_.row(first_ + lane)[g] = scales_of(g)[lane];
       }
+      squares[first_ + lane] = square(weights.row(first_ + lane), lane);
     }
   }
 
  private:
   float* scales_of(int64_t group) { return scales_.data() + group * kTileOutputs; }
+  const float* scales_of(int64_t group) const { return scales_.data() + group * kTileOutputs; }
+  /// H·codes of one group, inputs × lanes.
+  MatView<double> products_of(int64_t group) {
+    return products_.rows(group * metric_.n, metric_.n);
+  }
   static double value(double code, float scale) {
     return static_cast<double>(static_cast<float>(code) * scale);
+  }
+
+  double difference(const float* weights, int64_t k, int64_t lane) const {
+    return static_cast<double>(weights[k]) -
+           value(codes_.row(k)[lane], scales_of(k / group_)[lane]);
   }
 
   /// The gradients of W − Q.
@@ -107,38 +123,74 @@ class DescentTile {
       for (int64_t lane = 0; lane < count_; ++lane) {
         const float* row = weights.row(first_ + lane);
         for (int64_t k = begin; k < end; ++k) {
-          changes_.row(k - begin)[lane] =
-              static_cast<double>(row[k]) - value(codes_.row(k)[lane], scales_of(k / group_)[lane]);
+          changes_.row(k - begin)[lane] = difference(row, k, lane);
         }
       }
-      spread(0, metric_.n, begin, end, begin);
+      add_lane_products(metric_.block(0, metric_.n, begin, end), changes_.rows(0, end - begin),
+                        gradient_.rows(0, metric_.n));
+    }
+    for (int64_t g = 0; bits_ == 4 && g < metric_.n / group_; ++g) {
+      add_lane_products(metric_.block(0, metric_.n, g * group_, (g + 1) * group_),
+                        codes_.rows(g * group_, group_), products_of(g));
     }
   }
 
-  /// The differences at inputs [from, to) grew by changes_, whose first row is input `begin`: to
-  /// the gradients of [first, last).
-  void spread(int64_t first, int64_t last, int64_t from, int64_t to, int64_t begin) {
-    if (first == last) return;
-    add_lane_products(metric_.block(first, last, from, to), changes_.rows(from - begin, to - from),
-                      gradient_.rows(first, last - first));
+  /// d·H·dᵀ without the damping, from the gradient.
+  double square(const float* weights, int64_t lane) const {
+    double out = 0;
+    for (int64_t k = 0; k < metric_.n; ++k) {
+      const double d = difference(weights, k, lane);
+      out += d * (gradient_.row(k)[lane] - metric_.damping * d);
+    }
+    return out;
   }
 
   bool improve_codes() {
     bool changed = false;
-    for (int64_t begin = 0; begin < metric_.n; begin += kBlock) {
-      const int64_t end = std::min(begin + kBlock, metric_.n);
+    for (int64_t begin = 0, end = 0; begin < metric_.n; begin = end) {
+      end = std::min(begin + kBlock, (begin / group_ + 1) * group_);
+      const MatView<double> inside = gradient_.rows(begin, end - begin);
       bool any = false;
       for (int64_t k = begin; k < end; ++k) {
         if (!improve_input(k, changes_.row(k - begin))) continue;
         any = true;
-        spread(begin, end, k, k + 1, begin);
+        add_lane_products(metric_.block(begin, end, k, k + 1), changes_.rows(k - begin, 1), inside);
       }
-      if (!any) continue;
-      changed = true;
-      spread(0, begin, begin, end, begin);
-      spread(end, metric_.n, begin, end, begin);
+      if (any) spread_codes(begin, end);
+      changed = changed || any;
     }
     return changed;
+  }
+
+  /// What changed in the block [begin, end), to all gradients but its own, and to the products.
+  void spread_codes(int64_t begin, int64_t end) {
+    const MatView<double> changes = changes_.rows(0, end - begin);
+    const auto rows_outside = [&](const auto& add) {
+      add(0, begin);
+      add(end, metric_.n);
+    };
+    if (bits_ != 4) {
+      return rows_outside([&](int64_t first, int64_t last) {
+        add_lane_changes(metric_.block(first, last, begin, end), changes,
+                         gradient_.rows(first, last - first));
+      });
+    }
+    // Once, as changes of codes: value = code · scale is exact, of 4 and 11 bits.
+    const float* scales = scales_of(begin / group_);
+    std::array<double, kTileOutputs> fall{};
+    for (size_t lane = 0; lane < fall.size(); ++lane)
+      fall[lane] = -static_cast<double>(scales[lane]);
+    for (int64_t k = 0; k < changes.rows; ++k) {
+      for (size_t lane = 0; lane < fall.size(); ++lane) changes.row(k)[lane] /= fall[lane];
+    }
+    const MatView<double> products = products_of(begin / group_);
+    rows_outside([&](int64_t first, int64_t last) {
+      add_lane_changes(metric_.block(first, last, begin, end), changes,
+                       products.slice_rows(first, last - first), fall.data(),
+                       gradient_.rows(first, last - first));
+    });
+    add_lane_changes(metric_.block(begin, end, begin, end), changes,
+                     products.slice_rows(begin, end - begin));
   }
 
   /// The codes of input k, and what its differences grow by.
@@ -168,46 +220,31 @@ class DescentTile {
 
   bool improve_scales() {
     bool changed = false;
-    for (int64_t g = 0; g < metric_.n / group_; ++g) {
-      const int64_t first = g * group_, last = first + group_;
-      if (!improve_scale(g)) continue;
-      changed = true;
-      spread(0, metric_.n, first, last, first);
-    }
+    for (int64_t g = 0; g < metric_.n / group_; ++g) changed = improve_scale(g) || changed;
     return changed;
   }
 
-  /// The scales of one group, and what the differences of its inputs grow by.
+  /// The scales of one group, and what the gradients grow by.
   bool improve_scale(int64_t g) {
-    const int64_t first = g * group_, last = first + group_;
-    const MatView<double> sums = sums_.rows(0, group_);
-    std::fill_n(sums.data, sums.size(), 0.0);
-    add_lane_products(metric_.block(first, last, first, last), codes_.rows(first, group_), sums);
-    std::array<double, kTileOutputs> slope{}, curvature{}, better{};
-    for (int64_t k = first; k < last; ++k) {
+    const MatView<const double> products = products_of(g);
+    std::array<double, kTileOutputs> slope{}, curvature{}, fall{};
+    for (int64_t k = g * group_; k < (g + 1) * group_; ++k) {
       for (size_t lane = 0; lane < slope.size(); ++lane) {
         slope[lane] += codes_.row(k)[lane] * gradient_.row(k)[lane];
-        curvature[lane] += codes_.row(k)[lane] * sums.row(k - first)[lane];
+        curvature[lane] += codes_.row(k)[lane] * products.row(k)[lane];
       }
     }
     bool changed = false;
+    float* scales = scales_of(g);
     for (size_t lane = 0; lane < slope.size(); ++lane) {
-      const double scale = static_cast<double>(scales_of(g)[lane]);
-      better[lane] = better_scale(scale, slope[lane], curvature[lane]);
-      changed = changed || better[lane] != scale;
+      const double scale = static_cast<double>(scales[lane]);
+      const double better = better_scale(scale, slope[lane], curvature[lane]);
+      fall[lane] = scale - better;
+      scales[lane] = static_cast<float>(better);
+      changed = changed || fall[lane] != 0;
     }
-    if (!changed) return false;
-    for (int64_t k = first; k < last; ++k) {
-      for (size_t lane = 0; lane < slope.size(); ++lane) {
-        const double code = codes_.row(k)[lane];
-        changes_.row(k - first)[lane] =
-            value(code, scales_of(g)[lane]) - value(code, static_cast<float>(better[lane]));
-      }
-    }
-    for (size_t lane = 0; lane < slope.size(); ++lane) {
-      scales_of(g)[lane] = static_cast<float>(better[lane]);
-    }
-    return true;
+    if (changed) add_scaled_lanes(products, fall.data(), gradient_.rows(0, metric_.n));
+    return changed;
   }
 
   static double better_scale(double scale, double slope, double curvature) {
@@ -225,21 +262,26 @@ class DescentTile {
   OutputTile codes_;           ///< whole numbers; of lanes beyond count_ zero, like all else there
   std::vector<float> scales_;  ///< groups × kTileOutputs
   OutputTile gradient_;        ///< (W − Q)·H
-  OutputTile changes_, sums_;
+  OutputTile changes_;         ///< of the differences, of one block
+  OutputTile products_;        ///< groups · inputs: H·codes; empty for 8 bits
 };
 
 }  // namespace
 
-void descend(const Tensor& weight, MatView<const double> hessian, double damping,
-             QuantizedWeight& out, const Team& team) {
-  if (out.format.granularity == WeightFormat::Granularity::per_tensor) return;
+std::optional<double> descend(const Tensor& weight, MatView<const double> hessian, double damping,
+                              QuantizedWeight& out, const Team& team) {
+  if (out.format.granularity == WeightFormat::Granularity::per_tensor) return std::nullopt;
   const Metric metric(hessian, damping);
   const auto weights = weight.matrix<float>();
   const auto codes = out.codes.mutable_matrix<int8_t>();
   const auto scales = out.scales.mutable_matrix<float>();
+  std::vector<double> squares(static_cast<size_t>(weights.rows));
   share_tiles(team, weights.rows, [&](int64_t first, int64_t count) {
-    DescentTile(metric, out.format, first, count, codes, scales).run(weights);
+    DescentTile(metric, out.format, first, count, codes, scales).run(weights, squares.data());
   });
+  double sum = 0;
+  for (const double square : squares) sum += square;
+  return sum;
 }
 
 }  // namespace scute

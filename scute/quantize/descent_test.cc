@@ -97,6 +97,34 @@ TEST(Descent, NeverRaisesTheObjectiveOfAnyOutput) {
   }
 }
 
+// The gradients that every step keeps up say the same as the whole matrices.
+TEST(Descent, KnowsWhatIsLeft) {
+  const Tensor weight = random_weight(37, 96, 31);
+  const Square hessian = correlated(96, 8, 32);
+  double largest = 0;
+  for (int64_t i = 0; i < 96; ++i) largest = std::max(largest, hessian.at(i, i));
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  for (const WeightFormat& format : formats(96)) {
+    QuantizedWeight rounded = quantize_nearest(weight, format, "w");
+    const auto left = descend(weight, hessian.view(), kDamping, rounded);
+    ASSERT_TRUE(left.has_value());
+    const Tensor real = dequantize(rounded);
+    double sum = 0;
+    for (int64_t o = 0; o < 37; ++o) {
+      const float *w = weight.matrix<float>().row(o), *q = real.matrix<float>().row(o);
+      for (int64_t i = 0; i < 96; ++i) {
+        for (int64_t j = 0; j < 96; ++j) {
+          sum += static_cast<double>(w[i] - q[i]) * hessian.at(i, j) *
+                 static_cast<double>(w[j] - q[j]);
+        }
+      }
+    }
+    // 37 · 96² products in double, and differences in f32: 2^-24 of each at most.
+    EXPECT_NEAR(*left, std::ldexp(sum, -exponent), 1e-5 * *left);
+  }
+}
+
 TEST(Descent, ImprovesWhatGptqLeaves) {
   const Tensor weight = random_weight(16, 64, 3);
   const Square hessian = correlated(64, 6, 4);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,8 @@ class Hessian {
   /// Values times 2 to this power have squares, weighted by row(), that neither over- nor
   /// underflow.
   int half_shift() const { return -exponent_ / 2; }
+  /// What squares of such values with row() lack of squares with at().
+  int rest_shift() const { return -exponent_ - 2 * half_shift(); }
 
  private:
   void check(int64_t inputs, std::string_view where) const {
@@ -329,8 +332,8 @@ class WeightedSquares {
   OutputTile right_, squares_;
 };
 
-/// tr(D·H·Dᵀ) for D = weight − rounded, up to a power of two that is the same for all D. The sums
-/// of the outputs are added in their order.
+/// tr(D·H·Dᵀ) for D = weight − rounded, H scaled as Hessian::at() gives it. The sums of the outputs
+/// are added in their order.
 double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessian& hessian,
                        const Team& team) {
   const auto w = weight.matrix<float>(), q = rounded.matrix<float>();
@@ -352,7 +355,7 @@ double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessia
   });
   double sum = 0;
   for (const double square : squares) sum += square;
-  return sum;
+  return std::ldexp(sum, hessian.rest_shift());
 }
 
 }  // namespace
@@ -373,14 +376,18 @@ QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessia
     out.scales.mutable_values<float>()[0] = group_scale(live.values<float>(), format.bits);
   }
   round_all(live, factorize(seen, where, report), team, out);
-  if (descent == Descent::on) descend(live, hessian, report.damping, out, team);
+  const std::optional<double> seen_by_descent =
+      descent == Descent::on ? descend(live, hessian, report.damping, out, team) : std::nullopt;
   if (format.two_level) add_channel_scales(out);
   const double all = weighted_square(real, Tensor(DType::f32, real.shape()), seen, team);
-  if (all > 0) {
-    const Tensor nearest = dequantize(quantize_nearest(real, format, where, team));
-    report.error = weighted_square(real, dequantize(out), seen, team) / all;
-    report.error_nearest = weighted_square(real, nearest, seen, team) / all;
-  }
+  if (!(all > 0)) return out;
+  // The descent knows what is left of the weights that it saw, in the codes of the first level.
+  const bool known = seen_by_descent && !format.two_level && report.dead == 0;
+  const double left =
+      known ? seen_by_descent.value_or(0) : weighted_square(real, dequantize(out), seen, team);
+  const Tensor nearest = dequantize(quantize_nearest(real, format, where, team));
+  report.error = left / all;
+  report.error_nearest = weighted_square(real, nearest, seen, team) / all;
   return out;
 }
 
