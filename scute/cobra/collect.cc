@@ -61,6 +61,7 @@ class Pass {
       const Parts parts = !needs_.blocks ? Parts::vision
                           : needs_.head  ? Parts::all
                                          : Parts::vision_and_language;
+      hash_cobra_beside(description);
       model_.emplace(load_cobra(description, compute, parts));
     }
     if (needs_.text && !needs_.blocks) table_.emplace(load_cobra_embedding(description));

@@ -188,7 +188,10 @@ Embedding load_cobra_embedding(const CobraDescription& model) {
   return Embedding(table);
 }
 
-std::string hash_cobra(const CobraDescription& model) {
+namespace {
+
+/// What hash_cobra() is made of, in its order.
+std::vector<fs::path> hashed_files(const CobraDescription& model) {
   std::vector<fs::path> files;
   const fs::path root(model.path);
   const auto add = [&](const fs::path& file) {
@@ -208,8 +211,21 @@ std::string hash_cobra(const CobraDescription& model) {
   add_weights(root / "projector");
   add_weights(root / "llm");
   std::ranges::sort(files);
+  return files;
+}
+
+}  // namespace
+
+void hash_cobra_beside(const CobraDescription& model) {
+  std::vector<std::string> files;
+  for (const fs::path& file : hashed_files(model)) files.push_back(file.string());
+  model.files->hash_beside(files);
+}
+
+std::string hash_cobra(const CobraDescription& model) {
+  const fs::path root(model.path);
   Sha256 all;
-  for (const fs::path& file : files) {
+  for (const fs::path& file : hashed_files(model)) {
     all.update(fmt::format("{}  {}\n", model.files->sha256(file.string()),
                            fs::relative(file, root).string()));
   }

@@ -61,6 +61,9 @@ Embedding load_cobra_embedding(const CobraDescription& model);
 
 /// SHA-256 over all config and weight files (names in the folder and contents, in sorted order).
 std::string hash_cobra(const CobraDescription& model);
+/// Begins with it on a thread of its own (InputFiles::hash_beside): for work that asks for it
+/// later.
+void hash_cobra_beside(const CobraDescription& model);
 
 /// A picture as each tower sees it, F32 [3, image, image].
 std::vector<Tensor> tower_pixels(const CobraDescription& model, const Picture& picture);

@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <deque>
 #include <filesystem>
 #include <new>
 #include <span>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "scute/base/checked.h"
@@ -102,9 +105,13 @@ struct InputFile::Opened {
     return out;
   }
 
-  std::string hash(const std::byte* whole) {
+  /// Empty when `stop` came first.
+  std::string hash(const std::byte* whole, const std::atomic<bool>* stop = nullptr) {
     const std::lock_guard lock(mutex);
-    if (!sha256.empty()) return sha256;
+    if (!sha256.empty()) {
+      if (!stream_bytes && !same_state(status_of(file, path), before)) refuse_change(path);
+      return sha256;
+    }
     Sha256 hash;
     const auto size = static_cast<size_t>(before.st_size);
     if (whole != nullptr) {
@@ -112,6 +119,7 @@ struct InputFile::Opened {
     } else {
       std::vector<std::byte> buffer(size_t{1} << 20);
       for (size_t done = 0; done < size;) {
+        if (stop != nullptr && *stop) return "";
         const size_t count = read_at(
             file, std::span(buffer).first(std::min(buffer.size(), size - done)), done, path);
         if (count == 0) refuse_change(path);
@@ -131,6 +139,60 @@ struct InputFile::Opened {
   std::string sha256;
   std::shared_ptr<const std::byte> stream_bytes;
 };
+
+/// One thread that hashes files in turn, until it is told to stop.
+class InputFiles::Hashing {
+ public:
+  explicit Hashing(InputFiles& files) : files_(files) {}
+  Hashing(const Hashing&) = delete;
+  Hashing& operator=(const Hashing&) = delete;
+  ~Hashing() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+  void add(const std::vector<std::string>& paths) {
+    const std::lock_guard lock(mutex_);
+    waiting_.insert(waiting_.end(), paths.begin(), paths.end());
+    if (running_ || waiting_.empty()) return;
+    if (thread_.joinable()) thread_.join();  // it has said that it is done
+    running_ = true;
+    thread_ = std::thread([this] { run(); });
+  }
+
+ private:
+  void run() noexcept {
+    for (;;) {
+      std::string path;
+      {
+        const std::lock_guard lock(mutex_);
+        running_ = !waiting_.empty() && !stop_;
+        if (!running_) return;
+        path = std::move(waiting_.front());
+        waiting_.pop_front();
+      }
+      try {
+        const InputFile file = files_.open(path);
+        file.opened_->hash(file.memory_.get(), &stop_);
+      } catch (...) {
+        // Whoever asks for the hash meets the same error.
+      }
+    }
+  }
+
+  InputFiles& files_;
+  std::atomic<bool> stop_{false};
+  std::mutex mutex_;  ///< of what follows
+  std::deque<std::string> waiting_;
+  bool running_ = false;
+  std::thread thread_;
+};
+
+InputFiles::InputFiles() : hashing_(std::make_unique<Hashing>(*this)) {}
+
+InputFiles::~InputFiles() { hashing_.reset(); }
+
+void InputFiles::hash_beside(const std::vector<std::string>& paths) { hashing_->add(paths); }
 
 InputFile::InputFile(const std::string& path) : InputFile(std::make_shared<Opened>(path)) {}
 

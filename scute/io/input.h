@@ -28,7 +28,7 @@ class InputFile {
   /// All of it, copied. Error when it is larger than `limit` bytes.
   std::string text(int64_t limit = int64_t{1} << 32) const;
   /// SHA-256 of the bytes that the others give, computed once. Error when it was changed since it
-  /// was opened.
+  /// was opened, also after the hash was computed.
   std::string sha256() const;
 
  private:
@@ -53,9 +53,21 @@ class InputFiles {
   std::string text(const std::string& path, int64_t limit = int64_t{1} << 32);
   /// Of a file, of a stream too.
   std::string sha256(const std::string& path);
+  /// Computes these files' sha256() on a thread beside the work, one after the other; who asks for
+  /// one waits for it, and is told what was wrong with it. Returns at once.
+  void hash_beside(const std::vector<std::string>& paths);
+
+  InputFiles();
+  InputFiles(const InputFiles&) = delete;
+  InputFiles& operator=(const InputFiles&) = delete;
+  /// Ends what hash_beside() began.
+  ~InputFiles();
 
  private:
+  class Hashing;
+
   std::mutex mutex_;
+  std::unique_ptr<Hashing> hashing_;
   std::map<std::string, std::shared_ptr<InputFile::Opened>> opened_;
 };
 

@@ -106,6 +106,49 @@ TEST(InputFiles, ThatAreChangedInPlaceAreRefused) {
   EXPECT_THAT(error_of([&] { large.sha256(); }), HasSubstr("changed while it was read"));
 }
 
+TEST(InputFiles, HashBesideTheWork) {
+  const Folder folder;
+  put_small_and_large(folder);
+  InputFiles files, plain;
+  files.hash_beside({folder / "a", folder / "none", folder / "large"});
+  files.hash_beside({folder / "b"});
+  for (const char* name : {"large", "b", "a"}) {
+    EXPECT_EQ(files.sha256(folder / name), plain.sha256(folder / name));
+  }
+  EXPECT_NE(error_of([&] { files.sha256(folder / "none"); }), "");
+  files.hash_beside({});
+  files.hash_beside({folder / "other"});
+  EXPECT_EQ(files.sha256(folder / "other"), plain.sha256(folder / "other"));
+}
+
+// What was hashed early may be changed before all of it was read.
+TEST(InputFiles, WhatChangesAfterItsHashIsRefusedToo) {
+  const Folder folder;
+  put_small_and_large(folder);
+  for (const char* name : {"a", "large"}) {
+    const InputFile file(folder / name);
+    file.sha256();
+    EXPECT_EQ(file.sha256().size(), 64u);
+    fs::last_write_time(folder / name, fs::file_time_type::clock::now() - std::chrono::hours(1));
+    EXPECT_THAT(error_of([&] { file.sha256(); }), HasSubstr("changed while it was read"));
+  }
+}
+
+// 256 GiB of holes would take minutes.
+TEST(InputFiles, HashingEndsWithTheWork) {
+  const Folder folder;
+  put(folder / "huge", "x");
+  std::error_code unable;
+  fs::resize_file(folder / "huge", uintmax_t{256} << 30, unable);
+  if (unable) GTEST_SKIP() << "SKIPPED: no sparse file of 256 GiB here";
+  const auto start = std::chrono::steady_clock::now();
+  {
+    InputFiles files;
+    files.hash_beside({folder / "huge"});
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+}
+
 TEST(InputFiles, KeepWhatComesOnce) {
   int ends[2] = {};
   ASSERT_EQ(::pipe(ends), 0);

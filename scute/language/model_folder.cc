@@ -38,6 +38,13 @@ std::string stem_of(const std::vector<std::string>& names) {
   return kBackbone;
 }
 
+/// What hash_model() is made of.
+std::vector<std::string> hashed_files(const ModelDescription& model) {
+  std::vector<std::string> out{(fs::path(model.path) / model.config_file).string()};
+  for (std::string& file : checkpoint_files(model.path)) out.push_back(std::move(file));
+  return out;
+}
+
 /// Mistral's params.json in state-spaces' words. It says nothing of state, heads and taps; the
 /// tensors do.
 Json of_params(const Json& params, const std::string& folder, InputFiles& files) {
@@ -200,14 +207,16 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model, const Tex
 
 std::string hash_model(const ModelDescription& model) {
   if (model.embedded) return model.embedded->sha256;
-  std::vector<std::string> files{(fs::path(model.path) / model.config_file).string()};
-  for (const std::string& file : checkpoint_files(model.path)) files.push_back(file);
   Sha256 all;
-  for (const std::string& file : files) {
+  for (const std::string& file : hashed_files(model)) {
     all.update(
         fmt::format("{}  {}\n", model.files->sha256(file), fs::path(file).filename().string()));
   }
   return all.hex();
+}
+
+void hash_model_beside(const ModelDescription& model) {
+  if (!model.embedded) model.files->hash_beside(hashed_files(model));
 }
 
 std::string hash_tokenizer(const ModelDescription& model, const std::string& override_file) {

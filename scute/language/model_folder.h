@@ -78,6 +78,9 @@ std::optional<Tokenizer> load_tokenizer(const ModelDescription& model, const Tex
 /// SHA-256 over config.json and the weight files (names and contents, in reading order): equal for
 /// equal models wherever they are stored.
 std::string hash_model(const ModelDescription& model);
+/// Begins with it on a thread of its own (InputFiles::hash_beside): for work that asks for it
+/// later.
+void hash_model_beside(const ModelDescription& model);
 /// SHA-256 of tokenizer.json (or `override_file`); "" when there is none.
 std::string hash_tokenizer(const ModelDescription& model, const std::string& override_file = "");
 

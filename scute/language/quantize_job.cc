@@ -64,6 +64,7 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
       threads_(threads),
       weights_(read_weights(model)),
       scales_(plan, model) {
+  hash_model_beside(model);
   check_tokenizer(model);
   check_language_weights(config_, weights_);
   if (options.gptq && hessians == nullptr) {
