@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <exception>
 #include <numeric>
 #include <span>
 
@@ -53,6 +54,58 @@ std::vector<int32_t> ids_of(const Document& document, const Tokenizer* tokenizer
   return ids;
 }
 
+/// The ids of documents in their order, made by several threads: never of one that is not asked
+/// for.
+class DocumentIds {
+ public:
+  DocumentIds(const std::vector<Document>& documents, std::vector<int64_t> order,
+              const Tokenizer* tokenizer, int64_t vocabulary, const Threads& threads)
+      : documents_(documents),
+        order_(std::move(order)),
+        tokenizer_(tokenizer),
+        vocabulary_(vocabulary),
+        threads_(threads) {}
+
+  int64_t size() const { return std::ssize(order_); }
+  int64_t index(int64_t place) const { return order_[static_cast<size_t>(place)]; }
+  /// `surely`: how many, this one included, are asked for whatever they hold.
+  std::vector<int32_t> at(int64_t place, int64_t surely) {
+    if (place >= first_ + std::ssize(made_)) make(place, surely);
+    Made& found = made_[static_cast<size_t>(place - first_)];
+    if (found.error) std::rethrow_exception(found.error);
+    return std::move(found.ids);
+  }
+
+ private:
+  struct Made {
+    std::vector<int32_t> ids;
+    std::exception_ptr error;
+  };
+
+  void make(int64_t place, int64_t surely) {
+    const int64_t most = int64_t{4} * threads_.count();
+    first_ = place;
+    made_.assign(static_cast<size_t>(std::min({most, surely, size() - place})), {});
+    threads_.for_each(std::ssize(made_), [&](int64_t i, int) {
+      Made& one = made_[static_cast<size_t>(i)];
+      try {
+        one.ids =
+            ids_of(documents_[static_cast<size_t>(index(place + i))], tokenizer_, vocabulary_);
+      } catch (...) {
+        one.error = std::current_exception();  // that of the first document counts
+      }
+    });
+  }
+
+  const std::vector<Document>& documents_;
+  std::vector<int64_t> order_;
+  const Tokenizer* tokenizer_;
+  int64_t vocabulary_;
+  const Threads& threads_;
+  int64_t first_ = 0;
+  std::vector<Made> made_;  ///< from `first_` on
+};
+
 template <class T>
 void append_little_endian(T value, std::string& bytes) {
   for (size_t i = 0; i < sizeof(T); ++i) bytes += static_cast<char>((value >> (8 * i)) & 0xFF);
@@ -61,21 +114,20 @@ void append_little_endian(T value, std::string& bytes) {
 }  // namespace
 
 Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tokenizer,
-                    const WindowOptions& options, int64_t vocabulary) {
+                    const WindowOptions& options, int64_t vocabulary, const Threads& threads) {
   require_valid(options);
   Windows result;
   result.documents = static_cast<int64_t>(documents.size());
-  const auto is_full = [&] {
-    return static_cast<int64_t>(result.windows.size()) >= options.samples;
-  };
-  for (const int64_t index : chosen(result.documents, options)) {
-    if (is_full()) break;
-    const std::vector<int32_t> ids =
-        ids_of(documents[static_cast<size_t>(index)], tokenizer, vocabulary);
+  const auto room = [&] { return options.samples - std::ssize(result.windows); };
+  const int64_t each = options.windows_per_document;
+  DocumentIds all(documents, chosen(result.documents, options), tokenizer, vocabulary, threads);
+  for (int64_t place = 0; place < all.size() && room() > 0; ++place) {
+    const int64_t index = all.index(place);
+    const std::vector<int32_t> ids = all.at(place, (room() - 1) / each + 1);
     if (ids.empty()) ++result.empty_documents;
     const auto size = static_cast<int64_t>(ids.size());
     int64_t start = 0;
-    for (int64_t i = 0; i < options.windows_per_document && start < size && !is_full(); ++i) {
+    for (int64_t i = 0; i < each && start < size && room() > 0; ++i) {
       const int64_t length = std::min(options.seqlen, size - start);
       const auto begin = ids.begin() + start;
       result.windows.push_back({{begin, begin + length}, index, start});

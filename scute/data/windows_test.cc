@@ -211,6 +211,42 @@ TEST(Windows, TextIsTokenized) {
   EXPECT_THROW(cut_windows(documents, &tokenizer, in_file_order(1, 9), 256), Error);
 }
 
+TEST(Windows, TheSameForAnyNumberOfThreads) {
+  std::vector<Document> documents = numbered(60, 10);
+  for (const size_t empty : {2u, 11u, 12u, 30u}) documents[empty].ids->clear();
+  for (const int64_t samples : {1, 7, 40, 500}) {
+    for (const int64_t each : {1, 3}) {
+      WindowOptions options = in_file_order(samples, 4);
+      options.windows_per_document = each;
+      const Windows alone = cut(documents, options);
+      for (const int count : {2, 7}) {
+        const Windows many = cut_windows(documents, nullptr, options, kVocabulary, Threads(count));
+        EXPECT_EQ(hash_windows(many), hash_windows(alone));
+        EXPECT_EQ(order_of(many), order_of(alone));
+        EXPECT_EQ(many.empty_documents, alone.empty_documents);
+        EXPECT_EQ(many.short_documents, alone.short_documents);
+      }
+    }
+  }
+}
+
+// Two documents are wrong; also with several at work the first is named, and none that no window
+// is needed of.
+TEST(Windows, TheFirstWrongDocumentIsNamedWhoeverFindsIt) {
+  std::vector<Document> documents = numbered(40, 10);
+  (*documents[9].ids)[3] = -1;
+  (*documents[10].ids)[0] = -1;
+  const Threads threads(4);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THAT(
+        [&] { cut_windows(documents, nullptr, in_file_order(20, 10), kVocabulary, threads); },
+        ::testing::ThrowsMessage<Error>(HasSubstr("document 9")));
+    EXPECT_EQ(
+        cut_windows(documents, nullptr, in_file_order(9, 10), kVocabulary, threads).windows.size(),
+        9u);
+  }
+}
+
 TEST(WindowHash, IsSha256OfLengthsAndIds) {
   Windows windows;
   windows.windows = {{{1, 258}, 0, 0}};

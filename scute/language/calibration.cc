@@ -36,7 +36,8 @@ Json window_list(const std::vector<Window>& windows) {
 }  // namespace
 
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
-                            const WindowOptions& options, const TextInput& input) {
+                            const WindowOptions& options, const TextInput& input,
+                            const Threads& threads) {
   BadLines bad;
   const std::vector<Document> documents = read_documents(files, input, &bad);
   const bool needs_tokenizer =
@@ -51,8 +52,8 @@ Windows calibration_windows(const ModelDescription& model, const std::vector<std
   if (input.special_tokens && !needs_tokenizer) {
     fail("--special-tokens on", "a text to put them around", "token ids alone");
   }
-  Windows out =
-      cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options, model.config.vocabulary);
+  Windows out = cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options,
+                            model.config.vocabulary, threads);
   out.bad_lines = std::move(bad);
   return out;
 }

@@ -12,7 +12,8 @@ namespace scute {
 /// Documents of `files` cut into windows. Error when text needs a tokenizer and there is none, and
 /// when special tokens are wanted and there is no text.
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
-                            const WindowOptions& options, const TextInput& input);
+                            const WindowOptions& options, const TextInput& input,
+                            const Threads& threads = Threads(1));
 
 /// "special_tokens": true and "bad_lines": how many, where they are not what is usual (absent: no
 /// token was added, no line left out).

@@ -94,7 +94,9 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
-  Windows windows = calibration_windows(description, options.data, options.windows, options.input);
+  Windows windows = calibration_windows(description, options.data, options.windows, options.input,
+                                        Threads(control.threads));
+  hash_model_beside(description);
   const LanguageModel model =
       load_model(description, options.compute,
                  with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);

@@ -54,15 +54,16 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
 
 Hessians measure_hessians(const ModelDescription& description, const CalibrationOptions& options,
                           const HessianRun& how) {
+  const Threads threads(how.threads);
   const Windows windows =
-      calibration_windows(description, options.data, options.windows, options.input);
+      calibration_windows(description, options.data, options.windows, options.input, threads);
   const auto count = static_cast<int64_t>(windows.windows.size());
+  hash_model_beside(description);
   const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
   const auto passes = passes_of(hessian_sites(model.sites()));
   const int64_t total = count * static_cast<int64_t>(passes.size());
 
   Hessians out;
-  const Threads threads(how.threads);
   std::atomic<int64_t> done{0};
   for (const std::vector<Site>& sites : passes) {
     std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(std::min(kSums, count)));

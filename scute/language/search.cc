@@ -72,9 +72,11 @@ std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
 }
 
 std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
-                                               const CalibrationOptions& options) {
+                                               const CalibrationOptions& options,
+                                               const Threads& threads) {
   std::vector<std::vector<int32_t>> out;
-  const Windows windows = calibration_windows(model, options.data, options.windows, options.input);
+  const Windows windows =
+      calibration_windows(model, options.data, options.windows, options.input, threads);
   for (const Window& window : windows.windows) out.push_back(window.ids);
   return out;
 }
@@ -97,7 +99,7 @@ class FormatSearch {
         search_(search),
         layers_(model.config.layers),
         threads_(search.threads),
-        sequences_(sequences_of(model, search.calibration)) {}
+        sequences_(sequences_of(model, search.calibration, threads_)) {}
 
   SearchResult run() {
     list_formats();
