@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
@@ -85,6 +86,21 @@ std::set<std::string> eight_bit_layers(const Weights& weights) {
   return out;
 }
 
+/// Layers with a tensor that no float checkpoint has: their scales are checked with the others.
+std::set<int64_t> low_bit_layers(const Weights& weights) {
+  constexpr std::string_view kLayers = "backbone.layers.";
+  std::set<int64_t> out;
+  for (const std::string& name : weights.names()) {
+    const auto ends = [&](const char* ending) { return name.ends_with(ending); };
+    const bool plain = ends(".weight") || ends("bias") || ends(".A_log") || ends(".D");
+    if (plain || !name.starts_with(kLayers)) continue;
+    int64_t layer = -1;
+    std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
+    out.insert(layer);
+  }
+  return out;
+}
+
 /// Whether the site shows a rotated copy of what passes another one.
 bool is_twin(const Site& site, const SiteList& list) {
   constexpr std::string_view kSuffix = "@rotated";
@@ -142,27 +158,40 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   build(std::move(weights), execution, head);
 }
 
+template <class Raw>
+void LanguageModel::add_block(int64_t layer, const Tensor& norm, const Raw& raw,
+                              const Execution& execution, bool low_bit) {
+  const auto& sites = std::get<SitesOf<Raw>>(sites_.blocks[static_cast<size_t>(layer)].mixer);
+  const auto pack = [=, config = config_, scheme = scheme_](SiteGrids& grids) {
+    return LanguageBlock{to_vector(norm),
+                         MixerOf<Raw>(raw, config, scheme, layer, execution, sites, grids)};
+  };
+  if (low_bit) return blocks_.add(pack(grids_));
+  blocks_.add([pack] {
+    SiteGrids none;
+    return pack(none);
+  });
+}
+
 void LanguageModel::build(Weights weights, const Execution& execution, Head head) {
-  const MambaConfig& config = config_;
   eight_bit_ = eight_bit_layers(weights);
+  const std::set<int64_t> low_bit = low_bit_layers(weights);
   // First every tensor is found and checked, then layer after layer is packed, which gives the
   // mapped memory of its checkpoint tensors back.
-  auto [table, norms, raw, norm_f, head_tensors] = read_tensors(config, weights);
-  if (table.eight_bit_input()) {
+  LanguageTensors tensors = read_tensors(config_, weights);
+  if (tensors.table.eight_bit_input()) {
     fail("backbone.embedding.input_scale", "no such tensor: ids are not rounded", "one");
   }
-  embedding_ = Embedding(table);
-  norm_f_ = to_vector(norm_f);
-  blocks_.reserve(raw.size());
-  for (size_t i = 0; i < raw.size(); ++i) {
-    const auto pack = [&](auto tensors) -> std::variant<Mamba1Mixer, Mamba2Mixer> {
-      using Mixer = MixerOf<decltype(tensors)>;
-      return Mixer(tensors, config, scheme_, static_cast<int64_t>(i), execution,
-                   std::get<SitesOf<decltype(tensors)>>(sites_.blocks[i].mixer), grids_);
+  embedding_ = Embedding(tensors.table);
+  norm_f_ = to_vector(tensors.norm_f);
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const auto add = [&](auto raw) {
+      add_block(i, tensors.norms[at], raw, execution, low_bit.contains(i));
     };
-    blocks_.push_back({to_vector(norms[i]), std::visit(pack, std::move(raw[i]))});
+    std::visit(add, std::move(tensors.mixers[at]));
   }
-  if (head == Head::packed) head_ = Linear(head_tensors, execution);
+  if (head == Head::packed) head_ = Linear(tensors.head, execution);
 }
 
 LanguageModel LanguageModel::with_layer(const LanguageModel& other, int64_t layer) const {
@@ -171,8 +200,7 @@ LanguageModel LanguageModel::with_layer(const LanguageModel& other, int64_t laye
     fail(prefix, "a layer of a model of the same config and scheme", "another");
   }
   LanguageModel out = *this;
-  const auto at = static_cast<size_t>(layer);
-  out.blocks_.at(at) = other.blocks_.at(at);
+  out.blocks_.share(layer, other.blocks_);
   for (const Site& site : sites_.list.sites()) {
     if (site.name.starts_with(prefix)) out.grids_.copy(site, other.grids_);
   }
@@ -188,9 +216,14 @@ void check_language_weights(const MambaConfig& config, Weights weights) {
 State LanguageModel::new_state(int64_t sequence) const {
   State state;
   state.place.sequence = sequence;
-  for (const Block& block : blocks_) {
+  for (int64_t i = 0; i < blocks_.size(); ++i) {
+    const LanguageBlock* block = blocks_.peek(i);
+    // What is packed later is float.
     state.layers.push_back(
-        std::visit([](const auto& mixer) { return mixer.new_state(); }, block.mixer));
+        block == nullptr
+            ? LayerState{config_.taps, config_.conv_channels(), config_.inner, config_.state,
+                         LayerState::Form::floats}
+            : std::visit([](const auto& mixer) { return mixer.new_state(); }, block->mixer));
   }
   return state;
 }
@@ -263,8 +296,8 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
   const auto normed = run.matrix(L, config_.width);
   const auto mixed = run.matrix(L, config_.width);
   enter(run, prefix, ids, residual);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const Block& block = blocks_[i];
+  for (size_t i = 0; i < state.layers.size(); ++i) {
+    const LanguageBlock& block = blocks_.at(static_cast<int64_t>(i), run);
     norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
     std::visit([&](const auto& mixer) { mixer(run, normed, state.layers[i], state.place, mixed); },
                block.mixer);
@@ -306,7 +339,8 @@ ModelSize LanguageModel::size() const {
   out.embedding = embedding_.bytes();
   out.head = head_.bytes();
   size_t norms = norm_f_.size();
-  for (const Block& block : blocks_) {
+  for (int64_t i = 0; i < blocks_.size(); ++i) {
+    const LanguageBlock& block = blocks_.at(i);
     norms += block.norm.size();
     std::visit([&](const auto& mixer) { mixer.add_size(out); }, block.mixer);
   }
@@ -316,8 +350,8 @@ ModelSize LanguageModel::size() const {
 
 ModelWork LanguageModel::work_of_blocks() const {
   ModelWork out;
-  for (const Block& block : blocks_) {
-    std::visit([&](const auto& mixer) { mixer.add_work(out); }, block.mixer);
+  for (int64_t i = 0; i < blocks_.size(); ++i) {
+    std::visit([&](const auto& mixer) { mixer.add_work(out); }, blocks_.at(i).mixer);
   }
   return out;
 }

@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "scute/models/embedding.h"
-#include "scute/models/language/mamba1.h"
-#include "scute/models/language/mamba2.h"
+#include "scute/models/language/blocks.h"
 
 namespace scute {
 
@@ -52,7 +51,8 @@ class LanguageModel {
   /// Reads every tensor of `weights` under the state-spaces names (recipe renames other dialects),
   /// float or low-bit in any mixture; Error naming all that are missing, misshapen or left over, or
   /// the one whose scales make no sense. Weights are packed layer by layer and their checkpoint
-  /// memory given back. Without a packed head logits() may not be called.
+  /// memory given back, low-bit layers here and float ones when a pass first comes to them. Without
+  /// a packed head logits() may not be called.
   LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                 Head head = Head::packed, const Scheme& scheme = {});
   /// The same inside a larger model, which numbers its sites: LanguageModelSites of this config and
@@ -93,11 +93,10 @@ class LanguageModel {
   void set_range(const Site& site, float lo, float hi);
 
  private:
-  struct Block {
-    std::vector<float> norm;
-    std::variant<Mamba1Mixer, Mamba2Mixer> mixer;
-  };
   void build(Weights weights, const Execution& execution, Head head);
+  template <class Raw>
+  void add_block(int64_t layer, const Tensor& norm, const Raw& raw, const Execution& execution,
+                 bool low_bit);
   /// The vectors that enter the first block.
   void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
              MatView<float> residual) const;
@@ -116,7 +115,7 @@ class LanguageModel {
   LanguageModelSites sites_;
   SiteGrids grids_;
   Embedding embedding_;
-  std::vector<Block> blocks_;
+  LanguageBlocks blocks_;
   std::vector<float> norm_f_;
   Linear head_;
   std::set<std::string> eight_bit_;  ///< "layer_3.": layers with scales of their activations
