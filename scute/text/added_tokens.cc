@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "scute/text/later_characters.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
@@ -45,7 +46,9 @@ size_t space_begin(std::string_view text, size_t end, size_t floor) {
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens)
     : tokens_(std::move(tokens)),
       // What Rust's regular expressions mean by \w (UTS 18, annex C).
-      word_character_(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])") {
+      word_character_(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control})" +
+                      later_characters("L") + later_characters("M") + later_characters("Nd") +
+                      "]") {
   std::sort(tokens_.begin(), tokens_.end(), [](const AddedToken& a, const AddedToken& b) {
     return std::tie(a.content, a.id) < std::tie(b.content, b.id);
   });

@@ -15,9 +15,6 @@
 namespace scute {
 namespace {
 
-constexpr size_t kCachedWords = 65536;
-constexpr size_t kCachedBytes = 32;
-
 uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
@@ -31,23 +28,6 @@ void refuse_text(const Json& model, std::string_view key, const std::string& whe
 }
 
 }  // namespace
-
-bool WordCache::find(std::string_view word, std::vector<int32_t>& ids) const {
-  if (word.size() > kCachedBytes) return false;
-  const auto found = spans_.find(word);
-  if (found == spans_.end()) return false;
-  const auto begin = ids_.begin() + found->second.begin;
-  ids.insert(ids.end(), begin, begin + found->second.count);
-  return true;
-}
-
-void WordCache::add(std::string_view word, const std::vector<int32_t>& ids, size_t from) {
-  if (word.size() > kCachedBytes || spans_.size() >= kCachedWords) return;
-  // At most one id a byte: 65,536 words of 32 bytes stay far below 2^32.
-  const Span span{static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(ids.size() - from)};
-  ids_.insert(ids_.end(), ids.begin() + static_cast<std::ptrdiff_t>(from), ids.end());
-  spans_.emplace(word, span);
-}
 
 Bpe Bpe::parse(const Json& model, std::string_view where) {
   Bpe bpe{std::string(where)};
@@ -66,8 +46,7 @@ Bpe Bpe::parse(const Json& model, std::string_view where) {
 
 void Bpe::read_vocabulary(const Json& vocabulary) {
   const auto& entries = vocabulary.as_object(where_ + ": model.vocab");
-  ids_.reserve(entries.size());
-  bytes_.reserve(entries.size());
+  vocabulary_.reserve(entries.size());
   for (const auto& [token, value] : entries) {
     const bool fits =
         value.is_int() && std::in_range<int32_t>(value.as_int(where_)) && value.as_int(where_) >= 0;
@@ -76,16 +55,14 @@ void Bpe::read_vocabulary(const Json& vocabulary) {
            value.dump());
     }
     const auto id = static_cast<int32_t>(value.as_int(where_));
-    if (!bytes_.emplace(id, bytes_of_token(token).value_or(token)).second) {
+    if (!vocabulary_.add(token, id)) {
       fail(where_ + ": model.vocab[" + Json(token).dump() + "]", "an id of its own",
            std::to_string(id) + ", which another token has");
     }
-    tokens_.emplace(id, &ids_.emplace(token, id).first->first);
-    size_ = std::max(size_, int64_t{id} + 1);
   }
   for (int byte = 0; byte < 256; ++byte) {
     byte_ids_[static_cast<size_t>(byte)] =
-        id_of(token_of_byte(static_cast<uint8_t>(byte))).value_or(-1);
+        vocabulary_.id_of(token_of_byte(static_cast<uint8_t>(byte))).value_or(-1);
   }
 }
 
@@ -105,7 +82,7 @@ std::pair<std::string, std::string> Bpe::read_merge(const Json& merge,
 }
 
 int32_t Bpe::require_token(const std::string& token, const std::string& at) const {
-  const auto id = id_of(token);
+  const auto id = vocabulary_.id_of(token);
   if (!id) fail(at, "tokens of the vocabulary", Json(token).dump());
   return *id;
 }
@@ -126,30 +103,15 @@ void Bpe::read_merges(const Json& merges) {
 
 void Bpe::read_unknown(const Json& model) {
   if (const Json* token = present(model, "unk_token")) {
-    unknown_ = id_of(token->as_string(where_ + ": model.unk_token"));
+    unknown_ = vocabulary_.id_of(token->as_string(where_ + ": model.unk_token"));
   }
   fuse_unknown_ = flag(model, "fuse_unk", false, where_ + ": model");
   byte_fallback_ = flag(model, "byte_fallback", false, where_ + ": model");
   knows_bytes_ = !byte_fallback_ || std::ranges::find(byte_ids_, -1) == byte_ids_.end();
   for (size_t byte = 0; byte < fallback_ids_.size(); ++byte) {
-    fallback_ids_[byte] = byte_fallback_ ? id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1) : -1;
+    fallback_ids_[byte] =
+        byte_fallback_ ? vocabulary_.id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1) : -1;
   }
-}
-
-std::optional<int32_t> Bpe::id_of(const std::string& token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-const std::string* Bpe::bytes_of(int32_t id) const {
-  const auto found = bytes_.find(id);
-  return found == bytes_.end() ? nullptr : &found->second;
-}
-
-const std::string* Bpe::token_of(int32_t id) const {
-  const auto found = tokens_.find(id);
-  return found == tokens_.end() ? nullptr : found->second;
 }
 
 const Bpe::Merge* Bpe::find_merge(int32_t left, int32_t right) const {
@@ -219,7 +181,7 @@ Bpe::Symbols Bpe::symbols_of_characters(std::string_view word) const {
   for (size_t at = 0; at < word.size();) {
     const std::string_view character = word.substr(at, read_code_point(word, at).bytes);
     at += character.size();
-    if (const auto id = id_of(std::string(character))) {
+    if (const auto id = vocabulary_.id_of(std::string(character))) {
       write_unknown();
       symbols.push(*id);
     } else if (!(byte_fallback_ && add_bytes(character, symbols)) && unknown_) {
@@ -279,7 +241,7 @@ void Bpe::encode(std::string_view word, WordCache& cache, std::vector<int32_t>& 
   if (word.empty() || cache.find(word, ids)) return;
   const size_t from = ids.size();
   std::optional<int32_t> whole;
-  if (ignore_merges_) whole = id_of(token_of_bytes(word));
+  if (ignore_merges_) whole = vocabulary_.id_of(token_of_bytes(word));
   if (whole) {
     ids.push_back(*whole);
   } else {
@@ -293,7 +255,7 @@ void Bpe::encode_characters(std::string_view word, WordCache& cache,
   if (word.empty() || cache.find(word, ids)) return;
   const size_t from = ids.size();
   std::optional<int32_t> whole;
-  if (ignore_merges_) whole = id_of(std::string(word));
+  if (ignore_merges_) whole = vocabulary_.id_of(std::string(word));
   if (whole) {
     ids.push_back(*whole);
   } else {

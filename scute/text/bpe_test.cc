@@ -194,7 +194,7 @@ TEST(Bpe, RefusesBadIds) {
     return model;
   };
   EXPECT_EQ(refusal(with_id(int64_t{2147483647})), "accepted");
-  EXPECT_EQ(Bpe::parse(with_id(int64_t{2147483647}), "t").size(), int64_t{1} << 31);
+  EXPECT_EQ(Bpe::parse(with_id(int64_t{2147483647}), "t").vocabulary().size(), int64_t{1} << 31);
   for (const Json& bad : {Json(-1), Json(int64_t{1} << 31), Json(1.5), Json("7"), Json()}) {
     EXPECT_THAT(refusal(with_id(bad)),
                 HasSubstr(R"(model.vocab["new"]: expected an id from 0 to)"));

@@ -8,28 +8,44 @@
 #include <vector>
 
 #include "scute/base/error.h"
+#include "scute/text/later_characters.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
 namespace {
 
 bool is_ascii(char byte) { return static_cast<unsigned char>(byte) < 0x80; }
-/// U+0300 is the first code point that normalization changes or that changes its neighbours; its
-/// lead byte is 0xCC. Continuation bytes are below 0xC0.
-bool may_need_work(char byte) { return static_cast<unsigned char>(byte) >= 0xCC; }
+bool composes(NormalForm form) { return form == NormalForm::nfc || form == NormalForm::nfkc; }
+bool is_compatible(NormalForm form) { return form == NormalForm::nfkc || form == NormalForm::nfkd; }
+
+/// The least lead byte of a character that the form changes or that changes its neighbours; those
+/// of continuation bytes are below. U+00A0 is the first of the compatible ones, U+00C0 the first
+/// that is decomposed, and U+0300 that joins what stands before.
+unsigned char first_lead_byte(NormalForm form) {
+  if (is_compatible(form)) return 0xC2;
+  return form == NormalForm::nfd ? 0xC3 : 0xCC;
+}
 
 int combining_class(int32_t code_point) {
+  if (is_normalized_later(static_cast<char32_t>(code_point))) return 0;
   return utf8proc_get_property(code_point)->combining_class;
 }
 
-void append_decomposed(char32_t code_point, std::vector<int32_t>& out) {
-  // The longest canonical decomposition has 4 code points.
-  utf8proc_int32_t parts[8];
+/// The longest decomposition, of U+FDFA, has 18 code points.
+constexpr int kLongest = 18;
+
+void append_decomposed(char32_t code_point, NormalForm form, std::vector<int32_t>& out) {
+  if (is_normalized_later(code_point)) {
+    out.push_back(static_cast<int32_t>(code_point));
+    return;
+  }
+  utf8proc_int32_t parts[kLongest];
   int boundary = 0;
-  const auto count = utf8proc_decompose_char(
-      static_cast<int32_t>(code_point), parts, 8,
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE), &boundary);
-  if (count < 0 || count > 8) fail("text", "Unicode text", utf8proc_errmsg(count));
+  const int options =
+      UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (is_compatible(form) ? UTF8PROC_COMPAT : 0);
+  const auto count = utf8proc_decompose_char(static_cast<int32_t>(code_point), parts, kLongest,
+                                             static_cast<utf8proc_option_t>(options), &boundary);
+  if (count < 0 || count > kLongest) fail("text", "Unicode text", utf8proc_errmsg(count));
   out.insert(out.end(), parts, parts + count);
 }
 
@@ -56,30 +72,41 @@ void append_composed(std::span<int32_t> points, std::string& out) {
   }
 }
 
-/// utf8proc 2.8 takes U+11A7, one before the first Hangul final, for a final and drops it after a
-/// syllable. It composes with nothing, so the text is cut there and it never sees one.
-constexpr int32_t kNoFinal = 0x11A7;
+/// What composes with nothing, but utf8proc thinks otherwise: the text is cut there and it never
+/// sees one. utf8proc 2.8 takes U+11A7, one before the first Hangul final, for a final and drops it
+/// after a syllable.
+bool is_alone(int32_t point) {
+  return point == 0x11A7 || is_normalized_later(static_cast<char32_t>(point));
+}
 
-void append_nfc(std::string_view text, std::vector<int32_t>& points, std::string& out) {
+void append_normal(std::string_view text, NormalForm form, std::vector<int32_t>& points,
+                   std::string& out) {
   points.clear();
   for (size_t at = 0; at < text.size();) {
     const CodePoint next = read_code_point(text, at);
-    append_decomposed(next.value, points);
+    append_decomposed(next.value, form, points);
     at += next.bytes;
   }
   order_marks(points);
+  if (!composes(form)) {
+    for (const int32_t point : points) append_utf8(static_cast<char32_t>(point), out);
+    return;
+  }
   for (auto begin = points.begin();;) {
-    const auto end = std::find(begin, points.end(), kNoFinal);
+    const auto end = std::find_if(begin, points.end(), is_alone);
     append_composed({begin, end}, out);
     if (end == points.end()) return;
-    append_utf8(kNoFinal, out);
+    append_utf8(static_cast<char32_t>(*end), out);
     begin = end + 1;
   }
 }
 
 }  // namespace
 
-std::string_view nfc(std::string_view text, std::string& storage) {
+std::string_view normal_form(std::string_view text, NormalForm form, std::string& storage) {
+  const auto may_need_work = [least = first_lead_byte(form)](char byte) {
+    return static_cast<unsigned char>(byte) >= least;
+  };
   const auto first = std::find_if(text.begin(), text.end(), may_need_work);
   if (first == text.end()) return text;
   storage.clear();
@@ -94,11 +121,24 @@ std::string_view nfc(std::string_view text, std::string& storage) {
     while (begin != done && !is_ascii(*begin)) --begin;
     const auto end = std::find_if(suspect, text.end(), is_ascii);
     storage.append(done, begin);
-    append_nfc({begin, end}, points, storage);
+    append_normal({begin, end}, form, points, storage);
     done = end;
   }
   storage.append(done, text.end());
   return storage;
+}
+
+void append_small_letters(char32_t code_point, std::string& out) {
+  constexpr char32_t kCapitalWithDot = 0x130;  // İ: i and a dot above
+  if (code_point == kCapitalWithDot) {
+    out += "i\xCC\x87";
+    return;
+  }
+  const char32_t later = later_small_letter(code_point);
+  append_utf8(later != code_point
+                  ? later
+                  : static_cast<char32_t>(utf8proc_tolower(static_cast<int32_t>(code_point))),
+              out);
 }
 
 int columns_of_character(char32_t code_point) {

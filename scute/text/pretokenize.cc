@@ -11,6 +11,7 @@
 #include "scute/text/byte_alphabet.h"
 #include "scute/text/expression.h"
 #include "scute/text/json_member.h"
+#include "scute/text/later_characters.h"
 #include "scute/text/metaspace.h"
 #include "scute/text/split.h"
 
@@ -22,13 +23,15 @@ constexpr size_t kMostSteps = 64;
 
 /// GPT-2's expression, 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 /// with two changes that keep its meaning:
-/// - \s is written out as Unicode's White_Space, which the original means by it; PCRE2's \s also
-///   holds U+180E.
+/// - \s, \p{L} and \p{N} hold what the library means by them (expression.h).
 /// - Repeats that are never shortened say so (++), so that no word can exhaust the stack.
 std::string word_expression() {
-  const std::string spaces(white_space_class());
-  return R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}++| ?\p{N}++| ?[^)" + spaces + R"(\p{L}\p{N}]++|[)" +
-         spaces + "]+(?![^" + spaces + "])|[" + spaces + "]++";
+  const std::string letters = later_characters("L"), numbers = later_characters("N");
+  return fmt::format(
+      // Two sets in turn: one set of both costs a quarter of the speed.
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?(?:\p{{L}}++|[{0}]++)++| ?(?:\p{{N}}++|[{1}]++)++)"
+      R"(| ?[^{2}\p{{L}}{0}\p{{N}}{1}]++|[{2}]+(?![^{2}])|[{2}]++)",
+      letters, numbers, white_space_class());
 }
 
 struct ByteLevelStep {
@@ -65,22 +68,26 @@ MatchSplitter split_step(const Json& node, const std::string& at) {
 
 MatchSplitter digits_step(const Json& node, const std::string& at) {
   const bool alone = node.at("individual_digits", at).as_bool(at + ".individual_digits");
-  return {Pattern(R"(\p{N})"), alone ? MatchFate::isolated : MatchFate::contiguous, false};
+  // Its digits are those of Rust, not those of its regular expressions.
+  return {Pattern(fmt::format(R"([\p{{N}}{}{}])", later_characters("N"), later_numbers())),
+          alone ? MatchFate::isolated : MatchFate::contiguous, false};
 }
 
 /// What the library takes for punctuation: Unicode 8's, and those signs of ASCII that Unicode calls
 /// symbols.
-constexpr std::string_view kPunctuation =
-    R"((?![\x{61d}\x{9fd}\x{a76}\x{c77}\x{c84}\x{1b7d}\x{1b7e}\x{2e43}-\x{2e4f}\x{2e52}-\x{2e5d})"
-    R"(\x{10ead}\x{10f55}-\x{10f59}\x{10f86}-\x{10f89}\x{1144b}-\x{1144f}\x{1145a}\x{1145b}\x{1145d})"
-    R"(\x{11660}-\x{1166c}\x{116b9}\x{1183b}\x{11944}-\x{11946}\x{119e2}\x{11a3f}-\x{11a46})"
-    R"(\x{11a9a}-\x{11a9c}\x{11a9e}-\x{11aa2}\x{11c41}-\x{11c45}\x{11c70}\x{11c71}\x{11ef7}\x{11ef8})"
-    R"(\x{11fff}\x{12ff1}\x{12ff2}\x{16e97}-\x{16e9a}\x{16fe2}\x{1e95e}\x{1e95f}])"
-    R"()[\p{P}$+<=>^`|~\x{166d}\x{111c9}])";
+std::string punctuation_expression() {
+  return R"((?![\x{61d}\x{9fd}\x{a76}\x{c77}\x{c84}\x{1b7d}\x{1b7e}\x{2e43}-\x{2e4f})"
+         R"(\x{2e52}-\x{2e5d}\x{10ead}\x{10f55}-\x{10f59}\x{10f86}-\x{10f89})"
+         R"(\x{1144b}-\x{1144f}\x{1145a}\x{1145b}\x{1145d}\x{11660}-\x{1166c}\x{116b9}\x{1183b})"
+         R"(\x{11944}-\x{11946}\x{119e2}\x{11a3f}-\x{11a46}\x{11a9a}-\x{11a9c}\x{11a9e}-\x{11aa2})"
+         R"(\x{11c41}-\x{11c45}\x{11c70}\x{11c71}\x{11ef7}\x{11ef8}\x{11fff}\x{12ff1}\x{12ff2})"
+         R"(\x{16e97}-\x{16e9a}\x{16fe2}\x{1e95e}\x{1e95f})" +
+         later_characters("P") + R"(])[\p{P}$+<=>^`|~\x{166d}\x{111c9}])";
+}
 
 MatchSplitter punctuation_step(const Json& node, const std::string& at) {
   const Json* behavior = present(node, "behavior");
-  return {Pattern(kPunctuation),
+  return {Pattern(punctuation_expression()),
           behavior == nullptr ? MatchFate::isolated : parse_match_fate(*behavior, at + ".behavior"),
           false};
 }

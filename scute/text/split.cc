@@ -1,5 +1,7 @@
 #include "scute/text/split.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <utility>
 
@@ -71,9 +73,20 @@ MatchFate parse_match_fate(const Json& name, std::string_view at) {
   fail(at, "Isolated, Removed, Contiguous, MergedWithPrevious or MergedWithNext", word);
 }
 
+/// For a message in one line.
+std::string shortened(std::string_view expression) {
+  constexpr size_t kLongest = 60;
+  if (expression.size() <= kLongest) return std::string(expression);
+  size_t end = kLongest;
+  while (end > 0 && (static_cast<unsigned char>(expression[end]) & 0xC0) == 0x80) --end;
+  return std::string(expression.substr(0, end)) + "…";
+}
+
 std::optional<Pattern> read_pattern(const Json& node, const std::string& at) {
   if (const Json* expression = node.find("Regex")) {
-    return Pattern(perl_expression(expression->as_string(at + ".Regex"), at));
+    const std::string& written = expression->as_string(at + ".Regex");
+    return Pattern(perl_expression(written, at),
+                   fmt::format("{}.Regex {}", at, Json(shortened(written)).dump()));
   }
   const Json& text = node.is_string() ? node : node.at("String", at);
   const std::string& literal = text.as_string(at + ".String");

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <variant>
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
@@ -15,17 +16,37 @@
 #include "scute/text/normalizer.h"
 #include "scute/text/pretokenize.h"
 #include "scute/text/special_tokens.h"
+#include "scute/text/unigram.h"
 #include "scute/text/utf8.h"
 
 namespace scute {
 namespace {
 
-/// Files written before the library had other models than BPE leave the type of the model out.
-void require_bpe(const Json& model, const std::string& where) {
-  const Json* type = present(model, "type");
-  if (type == nullptr) return;
+using TokenModel = std::variant<Bpe, Unigram>;
+
+TokenModel read_model(const Json& model, const std::string& where) {
+  // Files written before the library had other models than BPE leave the type out.
+  const Json* given = present(model, "type");
   const std::string at = where + ": model";
-  if (type->as_string(at + ".type") != "BPE") fail(at, "BPE", type->as_string(at));
+  const std::string type = given == nullptr ? "BPE" : given->as_string(at + ".type");
+  if (type == "Unigram") return Unigram::parse(model, where);
+  if (type != "BPE") fail(at, "BPE or Unigram", type);
+  return Bpe::parse(model, where);
+}
+
+/// A tokenizer of another tool is named, not read as bad JSON.
+void refuse_other_formats(std::string_view file, const std::string& where) {
+  // SentencePiece's protocol buffer begins with its first piece: tag 1, length, tag 1, length.
+  const bool pieces = file.size() > 4 && file[0] == '\n' && file[2] == '\n';
+  if (pieces) {
+    fail(where, "a tokenizer.json",
+         "a SentencePiece model (tokenizer.model): transformers' "
+         "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) writes the other");
+  }
+}
+
+const Vocabulary& vocabulary_of(const TokenModel& model) {
+  return std::visit([](const auto& one) -> const Vocabulary& { return one.vocabulary(); }, model);
 }
 
 AddedToken read_added_token(const Json& entry, const std::string& at) {
@@ -44,17 +65,17 @@ AddedToken read_added_token(const Json& entry, const std::string& at) {
 /// added tokens together.
 class AddedTokenList {
  public:
-  explicit AddedTokenList(const Bpe& bpe) : bpe_(bpe) {}
+  explicit AddedTokenList(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}
 
   void add(AddedToken token, const std::string& at) {
     const auto same_text = by_text_.find(token.content);
-    auto known_id = bpe_.id_of(token.content);
+    auto known_id = vocabulary_.id_of(token.content);
     if (!known_id && same_text != by_text_.end()) known_id = tokens_[same_text->second].id;
     if (known_id && *known_id != token.id) {
       fail(at, "id " + std::to_string(*known_id) + ", which this text has elsewhere in the file",
            std::to_string(token.id));
     }
-    if (!known_id && (bpe_.bytes_of(token.id) != nullptr || by_id_.contains(token.id))) {
+    if (!known_id && (vocabulary_.bytes_of(token.id) != nullptr || by_id_.contains(token.id))) {
       fail(at, "an id of its own", std::to_string(token.id) + ", which another token has");
     }
     if (same_text != by_text_.end()) {  // the same token again: the later flags hold
@@ -68,15 +89,15 @@ class AddedTokenList {
   std::vector<AddedToken> take() { return std::move(tokens_); }
 
  private:
-  const Bpe& bpe_;
+  const Vocabulary& vocabulary_;
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, size_t> by_text_;
   std::unordered_set<int32_t> by_id_;
 };
 
-std::vector<AddedToken> read_added_tokens(const Json& root, const Bpe& bpe,
+std::vector<AddedToken> read_added_tokens(const Json& root, const Vocabulary& vocabulary,
                                           const std::string& where) {
-  AddedTokenList tokens(bpe);
+  AddedTokenList tokens(vocabulary);
   const Json* list = present(root, "added_tokens");
   if (list == nullptr) return {};
   size_t index = 0;
@@ -97,7 +118,7 @@ AddedTokens matcher_of(const std::vector<AddedToken>& tokens, bool normalized,
   for (AddedToken token : tokens) {
     if (token.normalized != normalized) continue;
     std::string storage;
-    if (normalized) token.content = std::string(normalizer.apply(token.content, storage));
+    if (normalized) token.content = std::string(normalizer.apply(token.content, storage).text);
     if (token.content.empty()) continue;
     chosen.push_back(std::move(token));
   }
@@ -112,7 +133,7 @@ struct Tokenizer::Impl {
   PreTokenizer pretokenizer;
   SpecialTokens special;
   Decoder decoder;
-  Bpe bpe;
+  TokenModel model;
   AddedTokens raw, normalized;
   std::unordered_map<int32_t, std::string> added_text;  ///< of tokens outside the vocabulary
   int64_t size;
@@ -132,12 +153,17 @@ struct Tokenizer::Impl {
 void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, Caches& caches,
                                   std::vector<int32_t>& ids) const {
   pretokenizer.split(text, at_start, [&](std::string_view word, PreTokenizer::Unit unit) {
-    if (unit == PreTokenizer::Unit::characters) {
-      bpe.encode_characters(word, caches.characters, ids);
-    } else if (bpe.knows_bytes()) {
-      bpe.encode(word, caches.bytes, ids);
+    const auto* bpe = std::get_if<Bpe>(&model);
+    if (unit == PreTokenizer::Unit::bytes && bpe != nullptr && bpe->knows_bytes()) {
+      return bpe->encode(word, caches.bytes, ids);
+    }
+    const bool bytes = unit == PreTokenizer::Unit::bytes;
+    const std::string written = bytes ? token_of_bytes(word) : "";
+    const std::string_view characters = bytes ? written : word;
+    if (bpe != nullptr) {
+      bpe->encode_characters(characters, caches.characters, ids);
     } else {
-      bpe.encode_characters(token_of_bytes(word), caches.characters, ids);
+      std::get<Unigram>(model).encode(characters, caches.characters, ids);
     }
   });
 }
@@ -146,12 +172,13 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, Caches& 
 void Tokenizer::Impl::encode_raw(std::string_view text, bool at_start, Caches& caches,
                                  std::vector<int32_t>& ids) const {
   std::string storage;
-  const std::string_view normal = normalizer.apply(text, storage);
-  for (const TextPiece& piece : normalized.split(normal)) {
+  const NormalText normal = normalizer.apply(text, storage);
+  for (const TextPiece& piece : normalized.split(normal.text)) {
     if (piece.id) {
       ids.push_back(*piece.id);
     } else {
-      encode_text(piece.text, at_start && piece.text.data() == normal.data(), caches, ids);
+      const bool first = at_start && normal.from_start && piece.text.data() == normal.text.data();
+      encode_text(piece.text, first, caches, ids);
     }
   }
 }
@@ -171,21 +198,20 @@ void Tokenizer::Impl::encode(std::string_view text, std::vector<int32_t>& ids) c
 
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
   const std::string file(where);
+  refuse_other_formats(json, file);
   const Json root = Json::parse(json, where);
   Normalizer normalizer(present(root, "normalizer"), file + ": normalizer");
   PreTokenizer pretokenizer(present(root, "pre_tokenizer"), file + ": pre_tokenizer");
   SpecialTokens special =
       SpecialTokens::parse(present(root, "post_processor"), file + ": post_processor");
   Decoder decoder(present(root, "decoder"), file + ": decoder");
-  const Json& model = root.at("model", where);
-  require_bpe(model, file);
-
-  Bpe bpe = Bpe::parse(model, where);
-  const std::vector<AddedToken> added = read_added_tokens(root, bpe, file);
+  TokenModel model = read_model(root.at("model", where), file);
+  const Vocabulary& vocabulary = vocabulary_of(model);
+  const std::vector<AddedToken> added = read_added_tokens(root, vocabulary, file);
   std::unordered_map<int32_t, std::string> added_text;
-  int64_t size = bpe.size();
+  int64_t size = vocabulary.size();
   for (const AddedToken& token : added) {
-    if (bpe.bytes_of(token.id) == nullptr) added_text.emplace(token.id, token.content);
+    if (vocabulary.bytes_of(token.id) == nullptr) added_text.emplace(token.id, token.content);
     size = std::max(size, int64_t{token.id} + 1);
   }
   AddedTokens raw = matcher_of(added, false, normalizer);
@@ -195,7 +221,7 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
                                                .pretokenizer = std::move(pretokenizer),
                                                .special = std::move(special),
                                                .decoder = std::move(decoder),
-                                               .bpe = std::move(bpe),
+                                               .model = std::move(model),
                                                .raw = std::move(raw),
                                                .normalized = std::move(normalized),
                                                .added_text = std::move(added_text),
@@ -227,10 +253,11 @@ std::vector<int32_t> Tokenizer::encode_beginning(std::string_view text) const {
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool continued) const {
   const bool plain = impl_->decoder.plain();
+  const Vocabulary& vocabulary = vocabulary_of(impl_->model);
   std::vector<std::string> tokens;
   std::string text;
   for (const int32_t id : ids) {
-    const std::string* token = plain ? impl_->bpe.bytes_of(id) : impl_->bpe.token_of(id);
+    const std::string* token = plain ? vocabulary.bytes_of(id) : vocabulary.token_of(id);
     const auto added = impl_->added_text.find(id);
     if (token == nullptr && added == impl_->added_text.end()) {
       fail(impl_->where, "ids of its vocabulary (size " + std::to_string(impl_->size) + ")",

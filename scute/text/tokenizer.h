@@ -1,4 +1,4 @@
-// Byte-level BPE as tokenizer.json describes it: text to ids and back, equal to the Hugging Face
+// A tokenizer as tokenizer.json describes it: text to ids and back, equal to the Hugging Face
 // library's ids.
 #pragma once
 
@@ -12,7 +12,7 @@ namespace scute {
 
 class Tokenizer {
  public:
-  /// `json` is the text of a tokenizer.json: model BPE; normalizers, pre-tokenizers,
+  /// `json` is the text of a tokenizer.json: model BPE or Unigram; normalizers, pre-tokenizers,
   /// post-processors and decoders as normalizer.h, pretokenize.h, special_tokens.h and decoder.h
   /// list them; added tokens with their strip flags. Anything else is refused by name; `where` is
   /// the file named in errors. "truncation" and "padding" are not read: windows are cut elsewhere.

@@ -18,6 +18,7 @@ namespace scute {
 namespace {
 
 using testing::added_token;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::small_tokenizer;
@@ -50,7 +51,7 @@ std::string read(const std::string& path) {
 
 std::string normal(std::string_view text) {
   std::string storage;
-  return std::string(nfc(text, storage));
+  return std::string(normal_form(text, NormalForm::nfc, storage));
 }
 
 struct GoldenFiles {
@@ -94,6 +95,12 @@ INSTANTIATE_TEST_SUITE_P(Files, GoldenTokenizer,
                                            GoldenFiles{
                                                "../shared/models/tiny-mamba1/tokenizer.json",
                                                "../shared/golden/tokenizer/tiny_ids.json"}));
+
+TEST(Tokenizer, ASentencePieceModelIsNamed) {
+  EXPECT_THAT([] { Tokenizer::parse("\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02", "tokenizer.model"); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("tokenizer.model: expected a tokenizer.json"),
+                                         HasSubstr("SentencePiece"))));
+}
 
 TEST(Tokenizer, MergesStayInsideWords) {
   const Tokenizer tokenizer = make(small_tokenizer({{"a", "b"}, {"Ġ", "a"}, {"b", "Ġ"}}));
@@ -177,10 +184,10 @@ TEST(Tokenizer, RefusesOtherKindsByName) {
     return root;
   };
   EXPECT_EQ(refusal(with_type("post_processor", "ByteLevel")), "accepted");
-  EXPECT_EQ(
-      refusal(with_type("normalizer", "NFKC")),
-      "tokenizer.json: normalizer: expected NFC, Prepend, Replace or a Sequence of them, found "
-      "NFKC");
+  EXPECT_EQ(refusal(with_type("normalizer", "StripAccents")),
+            "tokenizer.json: normalizer: expected NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, "
+            "Replace or a Sequence of them, found "
+            "StripAccents");
   EXPECT_EQ(refusal(with_type("pre_tokenizer", "Whitespace")),
             "tokenizer.json: pre_tokenizer: expected ByteLevel, Split, Digits, Punctuation, "
             "Metaspace or a Sequence of them, found Whitespace");
@@ -188,8 +195,8 @@ TEST(Tokenizer, RefusesOtherKindsByName) {
       refusal(with_type("post_processor", "BertProcessing")),
       HasSubstr("expected ByteLevel, TemplateProcessing or a Sequence of them, found Bert"));
   EXPECT_THAT(refusal(with_type("decoder", "WordPiece")), HasSubstr("WordPiece"));
-  EXPECT_EQ(refusal(with_type("model", "Unigram")),
-            "tokenizer.json: model: expected BPE, found Unigram");
+  EXPECT_EQ(refusal(with_type("model", "WordPiece")),
+            "tokenizer.json: model: expected BPE or Unigram, found WordPiece");
 }
 
 TEST(Tokenizer, RefusesTextThatIsNoTokenizer) {

@@ -53,7 +53,7 @@ scute::Tokenizer make_tokenizer() {
 /// mark keeps it apart; normalizing both sides makes them comparable.
 std::string normal(std::string_view text) {
   std::string storage;
-  return std::string(scute::nfc(text, storage));
+  return std::string(scute::normal_form(text, scute::NormalForm::nfc, storage));
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+// Which text is which id.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace scute {
+
+class Vocabulary {
+ public:
+  Vocabulary() = default;
+  Vocabulary(Vocabulary&&) = default;  // not copied: tokens_ points into ids_
+  Vocabulary& operator=(Vocabulary&&) = default;
+
+  void reserve(size_t entries);
+  /// False, and nothing added, when another entry has the id. Of one text with two ids the later
+  /// id is found.
+  bool add(const std::string& token, int32_t id);
+
+  std::optional<int32_t> id_of(const std::string& token) const;
+  /// The bytes an id stands for, or null when no entry has it. An entry that is not written in the
+  /// byte alphabet stands for itself.
+  const std::string* bytes_of(int32_t id) const;
+  /// An id's entry as it is written, or null.
+  const std::string* token_of(int32_t id) const;
+  /// Largest id + 1; 0 when empty.
+  int64_t size() const { return size_; }
+
+ private:
+  std::unordered_map<std::string, int32_t> ids_;
+  std::unordered_map<int32_t, std::string> bytes_;
+  std::unordered_map<int32_t, const std::string*> tokens_;  ///< into the keys of ids_
+  int64_t size_ = 0;
+};
+
+}  // namespace scute
