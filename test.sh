@@ -3,7 +3,7 @@
 #   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
 #   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer,
-#                     a build file by file
+#                     a build file by file, 10,000 random strings for each kind of tokenizer
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
@@ -258,6 +258,14 @@ threads() {
       tests/models_golden_test "scute/base/base_test --gtest_filter=Threads*"
 }
 
+# Ids as the tokenizers package makes them today: the stored ones, and those of random strings.
+tokenizers() {
+  local python=build/python/bin/python
+  scripts/setup_debian.sh --all && rm -rf build/tokenizers &&
+    $python scripts/make_tokenizers.py --check && $python scripts/make_tokenizers.py --random build/tokenizers &&
+    run_tests build "scute/text/text_test --gtest_filter=TokenizerKinds.*" && rm -rf build/tokenizers
+}
+
 # The kernels' tests try every instruction set themselves; those of models have the kernels that such a
 # machine would choose (tests/older_machine.cc).
 older_machine() {
@@ -288,7 +296,10 @@ if [ $extent != fast ]; then
   stage "threads under the thread sanitizer" threads
 fi
 
-if [ $extent = all ]; then stage "every file by itself, with Clang" file_by_file; fi
+if [ $extent = all ]; then
+  stage "tokenizers, compared with the tokenizers package" tokenizers
+  stage "every file by itself, with Clang" file_by_file
+fi
 
 printf '\nstages: %d passed, %d failed\n' $passed ${#failed[@]}
 time=$(clock $((SECONDS - began)))

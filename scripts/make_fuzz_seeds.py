@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 
 from checkpoint_files import BF16, write_safetensors
+from tokenizer_kinds import kinds
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
@@ -242,6 +243,8 @@ def main():
     put("fuzz_torch_zip", "stored", torch_archive(zipfile.ZIP_STORED))
     put("fuzz_torch_zip", "deflated", torch_archive(zipfile.ZIP_DEFLATED))
     put("fuzz_tokenizer_json", "small", small_tokenizer())
+    for name, kind in kinds().items():
+        put("fuzz_tokenizer_json", name, json.dumps(kind, ensure_ascii=False).encode())
     text = "Hello, world: it's 1 234\u00e9 e\u0301 \U0001f600\n\n  x".encode()
     put("fuzz_encode", "text", text)
     put("fuzz_documents", "jsonl", b'{"text": "a b"}\r\n\n{"ids": [1, 2, 3]}\n')
