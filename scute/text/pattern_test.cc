@@ -51,9 +51,10 @@ TEST(BoundedPatterns, RunawayExpressionsAreNamedQuickly) {
            {"[ab]+c|(?:\\w+\\s?)*!", "?!"},  //
        }) {
     const Tokenizer tokenizer = Tokenizer::parse(with_split(expression).dump(), "f");
+    const std::string text = run + end;
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_THAT(
-        expression_problem([&] { tokenizer.encode(run + end); }),
+        expression_problem([&] { tokenizer.encode(text); }),
         AllOf(HasSubstr("f: pre_tokenizer.pattern.Regex " + Json(expression).dump() + ": expected"),
               HasSubstr("at most 200 steps a byte of text"), HasSubstr("found more on a text of")))
         << expression;
