@@ -76,6 +76,7 @@ Rows sweep_cobra();
 Rows dump_language();
 Rows dump_cobra();
 Rows generate(const char* model_and_prompt, const char* low, FlagRow greedy);
+Rows generate_language();
 Rows generate_cobra();
 Rows bench_language();
 Rows bench_cobra();

@@ -58,6 +58,13 @@ Rows generate(const char* model_and_prompt, const char* low, FlagRow greedy) {
           {"--json", ""}};
 }
 
+Rows generate_language() {
+  Rows out = generate("=WORDS --max-tokens 8", "=LOWWORDS --prompt The~sea --max-tokens 4",
+                      {"--greedy", ""});
+  append(out, {{"--chat", "", refuse}});
+  return out;
+}
+
 Rows generate_cobra() {
   Rows out = generate("=COBRA --max-tokens 8", "=LOWCOBRA --prompt The~sea --max-tokens 4",
                       {"--greedy", "", hide, "a Cobra does so without it"});
@@ -215,9 +222,7 @@ const std::vector<FormRows>& flag_rows() {
        {{"--json", ""}}},
       {{"dump", kLanguage, "LANGUAGE --ids MADE/ids.npy --out OUT/d.safetensors"}, dump_language()},
       {{"dump", kCobra, "COBRA --images PICTURES --out OUT/d.safetensors"}, dump_cobra()},
-      {{"generate", kLanguage, "WORDS --prompt The~sea --max-tokens 8"},
-       generate("=WORDS --max-tokens 8", "=LOWWORDS --prompt The~sea --max-tokens 4",
-                {"--greedy", ""})},
+      {{"generate", kLanguage, "WORDS --prompt The~sea --max-tokens 8"}, generate_language()},
       {{"generate", kCobra, "COBRA --prompt The~sea --max-tokens 8"}, generate_cobra()},
       {{"bench", kLanguage, "LANGUAGE --samples 1 --seqlen 8"}, bench_language()},
       {{"bench", kCobra, "COBRA --pictures 1"}, bench_cobra()},

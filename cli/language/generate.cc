@@ -32,7 +32,9 @@ std::vector<int32_t> stop_ids(const GenerateFlags& request, const ModelDescripti
   if (request.ignore_eos) return {};
   std::vector<int32_t> own = end_tokens(description);
   if (!own.empty()) return own;
-  const auto ids = tokenizer.encode(kEndOfText);
+  auto ids = tokenizer.encode_beginning(kEndOfText);
+  const auto before = tokenizer.encode_beginning("");
+  ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(before.size()));
   const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
   return known ? ids : std::vector<int32_t>{};
 }
@@ -126,6 +128,7 @@ Json as_json(const GenerateFlags& request, const Beginning& begin, const Generat
   options["repetition_penalty"] = sampling.repetition_penalty;
   options["seed"] = request.seed;
   options["ignore_eos"] = request.ignore_eos;
+  if (request.special_tokens) options["special_tokens"] = true;
   options["compute"] = compute_name(request.execution);
   return out;
 }
@@ -152,7 +155,7 @@ void say_how_it_went(const GenerateFlags& request, const Beginning& begin,
 Beginning read_beginning(const GenerateFlags& request, const Tokenizer& tokenizer) {
   Beginning out;
   out.text = request.message();
-  out.ids = tokenizer.encode(out.text);
+  out.ids = tokenizer.encode_beginning(out.text);
   if (out.ids.empty()) {
     fail(request.prompt ? "--prompt" : request.prompt_file,
          "text of at least one token to continue",
@@ -162,8 +165,20 @@ Beginning read_beginning(const GenerateFlags& request, const Tokenizer& tokenize
 }
 
 struct GenerateRequest : GenerateFlags {
+  bool chat = false;
+
   void declare(Options& options) {
     GenerateFlags::declare(options, "1", [] { return 1.0; });
+    options.special_tokens(special_tokens, "that begin a text before the prompt");
+    options.flag("--chat", chat, "refused: write the turns of a chat into the prompt");
+  }
+  void check() {
+    GenerateFlags::check();
+    if (!chat) return;
+    throw UsageError(
+        "--chat: expected a prompt as the model reads it: a chat template (chat_template of "
+        "tokenizer_config.json) is a program, and scute runs none. Write the turns with their "
+        "tokens as the template would, into --prompt or --prompt-file");
   }
 };
 
@@ -253,7 +268,8 @@ std::string GenerateFlags::message() const {
 }
 
 Tokenizer GenerateFlags::read_tokenizer(const ModelDescription& description) const {
-  auto out = load_tokenizer(description, tokenizer);
+  const TextInput input{.tokenizer = tokenizer, .special_tokens = special_tokens};
+  auto out = load_tokenizer(description, input);
   if (!out) fail(description.path, "a tokenizer.json (or --tokenizer FILE)", "none");
   return std::move(*out);
 }

@@ -22,6 +22,7 @@ struct GenerateFlags {
   int64_t seed = 0;
   Execution execution;
   bool greedy = false, ignore_eos = false;
+  bool special_tokens = false;  ///< those that begin a text; a Cobra's prompt has its own
   Job job;
 
   /// `temperature_otherwise`: the temperature when none was given, asked after parsing;

@@ -80,6 +80,8 @@ class Options {
   void compute(Compute& value);
   void backend(Backend& value);
   void tokenizer(std::string& value);
+  /// --special-tokens; `where` they are put, as the help says it.
+  void special_tokens(bool& value, const std::string& where);
   /// --tokenizer, --special-tokens, --bad-lines, --raw-ids: how files become token ids.
   void text_input(TextInput& value);
   /// --threads and --device.

@@ -59,22 +59,31 @@ void Options::tokenizer(std::string& value) {
   last_reads();
 }
 
+namespace {
+
+/// One of two words; true for the second.
+bool one_of(const std::string& flag, const std::string& given, const char* first,
+            const char* second) {
+  if (given == first || given == second) return given == second;
+  throw UsageError(fmt::format("{}: expected {} or {}, found \"{}\"", flag, first, second, given));
+}
+
+}  // namespace
+
+void Options::special_tokens(bool& value, const std::string& where) {
+  custom("--special-tokens", "on|off", "off",
+         "put the tokenizer's special tokens (<s>, ...) " + where,
+         [&value](const std::string& given) {
+           value = one_of("--special-tokens", given, "off", "on");
+         });
+}
+
 void Options::text_input(TextInput& value) {
   tokenizer(value.tokenizer);
-  const auto one_of = [](const std::string& flag, const std::string& given, const char* first,
-                         const char* second) {
-    if (given == first || given == second) return given == second;
-    throw UsageError(
-        fmt::format("{}: expected {} or {}, found \"{}\"", flag, first, second, given));
-  };
-  custom("--special-tokens", "on|off", "off",
-         "put the tokenizer's special tokens (<s>, ...) around each text",
-         [&value, one_of](const std::string& given) {
-           value.special_tokens = one_of("--special-tokens", given, "off", "on");
-         });
+  special_tokens(value.special_tokens, "around each text");
   custom("--bad-lines", "refuse|skip", "refuse",
          "of .jsonl and .json: stop at a line that cannot be read, or count it and go on",
-         [&value, one_of](const std::string& given) {
+         [&value](const std::string& given) {
            value.skip_bad_lines = one_of("--bad-lines", given, "refuse", "skip");
          });
   custom("--raw-ids", "u16|u32|i32|i64", "", "type of ids in .npy or .bin files without a header",
