@@ -63,6 +63,16 @@ TEST(BoundedPatterns, RunawayExpressionsAreNamedQuickly) {
   }
 }
 
+TEST(BoundedPatterns, TheSquareOfALengthIsTooMuch) {
+  // From each letter to the end and back: PCRE2's own limit is one of each match and counts no
+  // repeats of one character. 1.8e9 steps, were they taken.
+  const Tokenizer tokenizer = Tokenizer::parse(with_split("a(\\w+)(?=!)").dump(), "f");
+  const std::string text = std::string(60000, 'a') + "?!";
+  EXPECT_THAT(expression_problem([&] { tokenizer.encode(text); }),
+              HasSubstr("found more on a text of 60002 bytes"));
+  EXPECT_NO_THROW(tokenizer.encode(std::string(90, 'a') + "?!"));
+}
+
 TEST(BoundedPatterns, ANormalizersExpressionIsBoundedToo) {
   Json root = testing::small_tokenizer({});
   root["normalizer"] =
