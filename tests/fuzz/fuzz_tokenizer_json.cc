@@ -1,4 +1,5 @@
-// Any bytes as a tokenizer.json: refused with an Error, or a tokenizer that encodes and decodes.
+// Any bytes as a tokenizer.json: refused with an Error, or a tokenizer that encodes and decodes,
+// whatever its expressions are.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -10,8 +11,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const auto tokenizer =
         scute::Tokenizer::parse({reinterpret_cast<const char*>(data), size}, "fuzz");
-    for (const std::string_view text :
-         {"It's  a\tte\xCC\x81st 12\n<|endoftext|> \xFF", "", "   "}) {
+    for (const std::string_view text : {"It's  a\tte\xCC\x81st 12\n<|endoftext|> \xFF", "", "   ",
+                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                                        "aaaaaaaaaaaaaaaaaaaaaaaa\u00C5!"}) {
       try {
         tokenizer.decode(tokenizer.encode(text));
       } catch (const scute::Error&) {  // a byte outside the vocabulary
