@@ -6,6 +6,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "hwy/highway.h"
+#include "scute/kernels/coded_rows-inl.h"
 #include "scute/kernels/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,7 +18,7 @@ using Floats = hn::ScalableTag<float>;
 
 // Tokens worked on together: 32 rather than 16, because the loop over them ends in a misprediction
 // (4 % on Zen 4). B and C of 32 tokens and 128 states are 32 KB, and are read once for four rows.
-constexpr int64_t kTokens = 32;
+constexpr int64_t kTokens = kCodedTokens;
 
 // Rows of a head's state worked on together: one transposition sums the lanes of four, and their x
 // and y lie side by side.
@@ -57,8 +58,8 @@ void prepare(const HeadScan& in, int64_t head, Chunk& chunk) {
 }
 
 /// The recurrence of kVectors vectors of states, from `first` on, of rows [row, row + kCount) of a
-/// block of rows whose states begin at `state`.
-template <int64_t kCount, size_t kVectors>
+/// block of rows whose states begin at `state`. kFresh: they are the first of a row, and start y.
+template <int64_t kCount, size_t kVectors, bool kFresh>
 HWY_INLINE void advance(Chunk& chunk, int64_t row, size_t first, MatView<float> state) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
@@ -80,7 +81,7 @@ HWY_INLINE void advance(Chunk& chunk, int64_t row, size_t first, MatView<float> 
     hn::Vec<Floats> y[kCount], delta_x[kCount];
 #pragma GCC unroll 4
     for (int64_t r = 0; r < kCount; ++r) {
-      y[r] = hn::Load(d, y_at + static_cast<size_t>(r) * lanes);
+      y[r] = kFresh ? hn::Zero(d) : hn::Load(d, y_at + static_cast<size_t>(r) * lanes);
       delta_x[r] = hn::Set(d, fed_at[r]);
     }
 #pragma GCC unroll 4
@@ -119,7 +120,7 @@ void advance_rest(Chunk& chunk, int64_t row, size_t first, size_t count, MatView
     float* y_at = chunk.y + static_cast<size_t>(t * kRows + row) * lanes;
     const auto fed = hn::Mul(hn::Set(d, chunk.delta_x[t * kRows + row]), B);
     h = hn::MulAdd(hn::Set(d, chunk.decay[t]), h, fed);
-    hn::Store(hn::MulAdd(h, C, hn::Load(d, y_at)), d, y_at);
+    hn::Store(hn::MulAdd(h, C, first == 0 ? hn::Zero(d) : hn::Load(d, y_at)), d, y_at);
   }
   store_n(h, d, state.row(row) + first, count);
 }
@@ -131,10 +132,17 @@ void scan_rows(Chunk& chunk, int64_t row, size_t states, MatView<float> state) {
   const size_t lanes = hn::Lanes(Floats());
   constexpr auto kVectors = static_cast<size_t>(kVectorsHeld);
   size_t n = 0;
-  for (; n + kVectors * lanes <= states; n += kVectors * lanes) {
-    advance<kCount, kVectors>(chunk, row, n, state);
+  if (kVectors * lanes <= states) {
+    advance<kCount, kVectors, true>(chunk, row, 0, state);
+    n = kVectors * lanes;
+  } else if (lanes <= states) {
+    advance<kCount, 1, true>(chunk, row, 0, state);
+    n = lanes;
   }
-  for (; n + lanes <= states; n += lanes) advance<kCount, 1>(chunk, row, n, state);
+  for (; n + kVectors * lanes <= states; n += kVectors * lanes) {
+    advance<kCount, kVectors, false>(chunk, row, n, state);
+  }
+  for (; n + lanes <= states; n += lanes) advance<kCount, 1, false>(chunk, row, n, state);
   if (n == states) return;
   for (int64_t r = row; r < row + kCount; ++r) advance_rest(chunk, r, n, states - n, state);
 }
@@ -170,23 +178,10 @@ HWY_INLINE void sum_lanes(const float* from, float* sums) {
 }
 #endif
 
-/// `count` ≤ kRows rows of the state from channel p on, over the chunk. D: theirs.
-void scan_block(const HeadScan& in, int64_t p, int64_t count, const float* D, MatView<float> state,
-                MatView<float> y, Chunk& chunk) {
+/// y of a block of at most kRows rows, those of channel p on, from the sums over states in chunk.y.
+void finish_block(const HeadScan& in, int64_t p, int64_t count, const float* D, MatView<float> y,
+                  const Chunk& chunk) {
   const size_t lanes = hn::Lanes(Floats());
-  const auto used = static_cast<size_t>(chunk.tokens * kRows);
-  std::memset(chunk.y, 0, used * lanes * sizeof(float));
-  for (int64_t t = 0; t < chunk.tokens; ++t) {
-    const float* x = in.x.row(chunk.first + t) + p;
-    for (int64_t r = 0; r < count; ++r) chunk.delta_x[t * kRows + r] = chunk.delta[t] * x[r];
-  }
-  const auto states = static_cast<size_t>(in.state_size);
-  const MatView<float> rows = state.slice_rows(p, count);
-  int64_t row = 0;
-  for (; row + kRowsHeld <= count; row += kRowsHeld) {
-    scan_rows<kRowsHeld>(chunk, row, states, rows);
-  }
-  for (; row < count; ++row) scan_rows<1>(chunk, row, states, rows);
   for (int64_t t = 0; t < chunk.tokens; ++t) {
     HWY_ALIGN float sums[kRows];
     sum_lanes(chunk.y + static_cast<size_t>(t * kRows) * lanes, sums);
@@ -196,22 +191,92 @@ void scan_block(const HeadScan& in, int64_t p, int64_t count, const float* D, Ma
   }
 }
 
-void scan_chunk(const HeadScan& in, int64_t head, MatView<float> state, MatView<float> y,
-                Chunk& chunk) {
+/// The recurrence of a block of `rows`.
+void scan_block(Chunk& chunk, MatView<float> rows) {
+  // Rows that are not there are summed too.
+  if (rows.rows < kRows || rows.cols == 0) std::memset(chunk.y, 0, sizeof chunk.y);
+  const auto states = static_cast<size_t>(rows.cols);
+  int64_t row = 0;
+  for (; row + kRowsHeld <= rows.rows; row += kRowsHeld) {
+    scan_rows<kRowsHeld>(chunk, row, states, rows);
+  }
+  for (; row < rows.rows; ++row) scan_rows<1>(chunk, row, states, rows);
+}
+
+/// scan_block of one token and kRows rows of codes from channel p on: each vector is opened,
+/// advanced and rounded without leaving the registers, in two thirds of the time.
+template <bool kScaleAStates>
+void step_codes(Chunk& chunk, int64_t p, CodedRows<kRows>& rows) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const CodedState& state = rows.state();
+  const auto decay = hn::Set(d, chunk.decay[0]);
+  hn::Vec<Floats> y[kRows], delta_x[kRows], scale[kRows];
+  const float* scales[kRows];
+#pragma GCC unroll 4
+  for (int64_t r = 0; r < kRows; ++r) {
+    y[r] = hn::Zero(d);
+    delta_x[r] = hn::Set(d, chunk.delta_x[r]);
+    scales[r] = state.scales.row(state.scales.rows == 1 ? 0 : p + r);
+    scale[r] = hn::Set(d, scales[r][0]);
+  }
+  int8_t* const codes = state.codes.row(p);
+  const int64_t stride = state.codes.stride, states = state.codes.cols;
+  rounding::UniformBits uniform = rows.uniform();
+  for (int64_t n = 0; n < states; n += lanes) {
+    const auto b = hn::LoadU(d, chunk.B.data + n), c = hn::LoadU(d, chunk.C.data + n);
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < kRows; ++r) {
+      if constexpr (kScaleAStates) scale[r] = hn::LoadU(d, scales[r] + n);
+      int8_t* at = codes + r * stride + n;
+      const auto count = static_cast<size_t>(lanes);
+      auto h = rounding::opened(at, count, scale[r]);
+      h = hn::MulAdd(decay, h, hn::Mul(delta_x[r], b));
+      y[r] = hn::MulAdd(h, c, y[r]);
+      const auto number = static_cast<uint32_t>(static_cast<uint64_t>((p + r) * states + n));
+      rounding::store_codes(rounding::stochastic_code(h, scale[r], uniform.of(number)), at, count);
+    }
+  }
+  rows.uniform() = uniform;
+#pragma GCC unroll 4
+  for (int64_t r = 0; r < kRows; ++r) {
+    hn::Store(y[r], d, chunk.y + static_cast<size_t>(r * lanes));
+  }
+}
+
+void scan_opened(Chunk& chunk, int64_t p, int64_t count, FloatRows& rows) {
+  scan_block(chunk, rows.open(p, count));
+}
+void scan_opened(Chunk& chunk, int64_t p, int64_t count, CodedRows<kRows>& rows) {
+  const CodedState& state = rows.state();
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
+  const bool whole = count == kRows && state.codes.cols % lanes == 0;
+  if (chunk.tokens > 1 || !whole || !state.key) {
+    scan_block(chunk, rows.open(p, count));
+    return rows.close();
+  }
+  state.scales.cols == 1 ? step_codes<false>(chunk, p, rows) : step_codes<true>(chunk, p, rows);
+}
+
+template <class Rows>
+void scan_chunk(const HeadScan& in, int64_t head, Rows& rows, MatView<float> y, Chunk& chunk) {
   prepare(in, head, chunk);
   const int64_t first = head * in.head_width;
   for (int64_t p = first; p < first + in.head_width; p += kRows) {
     const int64_t count = HWY_MIN(kRows, first + in.head_width - p);
     float D[kRows];
     for (int64_t r = 0; r < count; ++r) D[r] = in.D[in.D_per_channel ? p + r : head];
-    scan_block(in, p, count, D, state, y, chunk);
+    for (int64_t t = 0; t < chunk.tokens; ++t) {
+      const float* x = in.x.row(chunk.first + t) + p;
+      for (int64_t r = 0; r < count; ++r) chunk.delta_x[t * kRows + r] = chunk.delta[t] * x[r];
+    }
+    scan_opened(chunk, p, count, rows);
+    finish_block(in, p, count, D, y, chunk);
   }
 }
 
-}  // namespace
-
-void HeadScanKernel(const HeadScan& in, int64_t first, int64_t count, MatView<float> state,
-                    MatView<float> y) {
+template <class Rows>
+void scan_heads(const HeadScan& in, int64_t first, int64_t count, Rows& rows, MatView<float> y) {
   Chunk chunk;
   for (int64_t head = first; head < first + count; ++head) {
     const int64_t group = head / (in.heads / in.groups), N = in.state_size;
@@ -220,9 +285,23 @@ void HeadScanKernel(const HeadScan& in, int64_t first, int64_t count, MatView<fl
       chunk.tokens = HWY_MIN(kTokens, in.x.rows - t);
       chunk.B = in.B.columns(group * N, N).slice_rows(t, chunk.tokens);
       chunk.C = in.C.columns(group * N, N).slice_rows(t, chunk.tokens);
-      scan_chunk(in, head, state, y, chunk);
+      scan_chunk(in, head, rows, y, chunk);
     }
   }
+}
+
+}  // namespace
+
+void HeadScanKernel(const HeadScan& in, int64_t first, int64_t count, MatView<float> state,
+                    MatView<float> y) {
+  FloatRows rows(state);
+  scan_heads(in, first, count, rows, y);
+}
+
+void CodedHeadScanKernel(const HeadScan& in, int64_t first, int64_t count, const CodedState& state,
+                         MatView<float> y) {
+  CodedRows<kRows> rows(state);
+  scan_heads(in, first, count, rows, y);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -233,6 +312,7 @@ HWY_AFTER_NAMESPACE();
 namespace scute {
 
 HWY_EXPORT(HeadScanKernel);
+HWY_EXPORT(CodedHeadScanKernel);
 
 void head_scan(const HeadScan& in, MatView<float> state, MatView<float> y) noexcept {
   HWY_DYNAMIC_DISPATCH(HeadScanKernel)(in, 0, in.heads, state, y);
@@ -241,6 +321,11 @@ void head_scan(const HeadScan& in, MatView<float> state, MatView<float> y) noexc
 void head_scan(const HeadScan& in, int64_t first, int64_t count, MatView<float> state,
                MatView<float> y) noexcept {
   HWY_DYNAMIC_DISPATCH(HeadScanKernel)(in, first, count, state, y);
+}
+
+void head_scan(const HeadScan& in, int64_t first, int64_t count, const CodedState& state,
+               MatView<float> y) noexcept {
+  HWY_DYNAMIC_DISPATCH(CodedHeadScanKernel)(in, first, count, state, y);
 }
 
 }  // namespace scute

@@ -7,6 +7,7 @@
 // After foreach_target.h.
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "scute/kernels/coded_rows-inl.h"
 #include "scute/kernels/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,6 +20,7 @@ using Floats = hn::ScalableTag<float>;
 // Tokens and state elements worked on together. A tile of 16 channels then needs
 // 3·64·64 + 2·16·64 bytes = 14 KB of stack, which stays in the first cache level.
 constexpr int64_t kTokens = 64;
+static_assert(kTokens >= kCodedTokens);
 constexpr int64_t kStates = 16;
 
 // States kept in registers from token to token: beside them a step needs δ, δ·x, y and five more.
@@ -41,8 +43,8 @@ struct Tile {
 };
 
 #if HWY_TARGET == HWY_SCALAR
-int64_t load_fours(MatView<const float>, const Tile&, int64_t, int64_t, float*) { return 0; }
-int64_t store_fours(const float*, const Tile&, int64_t, int64_t, MatView<float>) { return 0; }
+int64_t load_fours(MatView<const float>, float*) { return 0; }
+int64_t store_fours(const float*, MatView<float>) { return 0; }
 #else
 /// Four values from each of the rows 0, 4, 8 … that follow `at`, one block of lanes a row.
 template <class D>
@@ -83,70 +85,59 @@ HWY_INLINE void transpose_blocks(D d, hn::Vec<D> (&v)[4]) {
 }
 
 /// load_transposed for a whole tile of channels and as many states as fours hold; their number.
-int64_t load_fours(MatView<const float> from, const Tile& tile, int64_t first_state, int64_t states,
-                   float* to) {
+int64_t load_fours(MatView<const float> from, float* to) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
-  if (lanes < 4 || tile.count < lanes) return 0;
+  if (lanes < 4 || from.rows < static_cast<int64_t>(lanes)) return 0;
   int64_t n = 0;
-  for (; n + 4 <= states; n += 4) {
+  for (; n + 4 <= from.cols; n += 4) {
     hn::Vec<Floats> v[4];
-    for (int64_t i = 0; i < 4; ++i) {
-      v[i] = load_blocks(d, from.row(tile.first + i) + first_state + n, from.stride);
-    }
+    for (int64_t i = 0; i < 4; ++i) v[i] = load_blocks(d, from.row(i) + n, from.stride);
     transpose_blocks(d, v);
     for (int64_t i = 0; i < 4; ++i) hn::Store(v[i], d, to + static_cast<size_t>(n + i) * lanes);
   }
   return n;
 }
 
-int64_t store_fours(const float* from, const Tile& tile, int64_t first_state, int64_t states,
-                    MatView<float> to) {
+int64_t store_fours(const float* from, MatView<float> to) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
-  if (lanes < 4 || tile.count < lanes) return 0;
+  if (lanes < 4 || to.rows < static_cast<int64_t>(lanes)) return 0;
   int64_t n = 0;
-  for (; n + 4 <= states; n += 4) {
+  for (; n + 4 <= to.cols; n += 4) {
     hn::Vec<Floats> v[4];
     for (int64_t i = 0; i < 4; ++i) v[i] = hn::Load(d, from + static_cast<size_t>(n + i) * lanes);
     transpose_blocks(d, v);
-    for (int64_t i = 0; i < 4; ++i) {
-      store_blocks(d, v[i], to.row(tile.first + i) + first_state + n, to.stride);
-    }
+    for (int64_t i = 0; i < 4; ++i) store_blocks(d, v[i], to.row(i) + n, to.stride);
   }
   return n;
 }
 #endif
 
-/// to[n·lanes + e] = from[first + e, first_state + n]; lanes without a channel stay zero.
-void load_transposed(MatView<const float> from, const Tile& tile, int64_t first_state,
-                     int64_t states, float* to) {
-  const size_t lanes = hn::Lanes(Floats());
-  const int64_t done = load_fours(from, tile, first_state, states, to);
-  for (size_t e = 0; e < tile.count; ++e) {
-    const float* row = from.row(tile.first + static_cast<int64_t>(e)) + first_state;
-    for (int64_t n = done; n < states; ++n) to[static_cast<size_t>(n) * lanes + e] = row[n];
+/// to[n·lanes + e] = from[e, n]; lanes without a channel stay zero.
+void load_transposed(MatView<const float> from, float* to) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
+  const int64_t done = load_fours(from, to);
+  for (int64_t e = 0; e < from.rows; ++e) {
+    for (int64_t n = done; n < from.cols; ++n) to[n * lanes + e] = from.row(e)[n];
   }
 }
 
-void store_transposed(const float* from, const Tile& tile, int64_t first_state, int64_t states,
-                      MatView<float> to) {
-  const size_t lanes = hn::Lanes(Floats());
-  const int64_t done = store_fours(from, tile, first_state, states, to);
-  for (size_t e = 0; e < tile.count; ++e) {
-    float* row = to.row(tile.first + static_cast<int64_t>(e)) + first_state;
-    for (int64_t n = done; n < states; ++n) row[n] = from[static_cast<size_t>(n) * lanes + e];
+void store_transposed(const float* from, MatView<float> to) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
+  const int64_t done = store_fours(from, to);
+  for (int64_t e = 0; e < to.rows; ++e) {
+    for (int64_t n = done; n < to.cols; ++n) to.row(e)[n] = from[n * lanes + e];
   }
 }
 
-/// A block of states, and of A · log2 e.
-void load_states(const SelectiveScan& in, MatView<const float> state, int64_t first_state,
-                 int64_t states, Tile& tile) {
+/// A block of states of the tile's channels, and of A, times log2 e.
+void load_states(MatView<const float> state, MatView<const float> A, Tile& tile) {
   constexpr float kLog2E = 1.44269504f;
   const Floats d;
-  const size_t lanes = hn::Lanes(d), values = static_cast<size_t>(states) * lanes;
-  load_transposed(state, tile, first_state, states, tile.h);
-  load_transposed(in.A, tile, first_state, states, tile.A);
+  const size_t lanes = hn::Lanes(d), values = static_cast<size_t>(state.cols) * lanes;
+  load_transposed(state, tile.h);
+  load_transposed(A, tile.A);
   for (size_t i = 0; i < values; i += lanes) {
     hn::Store(hn::Mul(hn::Load(d, tile.A + i), hn::Set(d, kLog2E)), d, tile.A + i);
   }
@@ -216,18 +207,20 @@ void advance_all(MatView<const float> B, MatView<const float> C, Tile& tile) {
   for (; n < B.cols; ++n) advance<1>(B, C, n, tile);
 }
 
-/// A chunk of tokens for one tile.
+/// A chunk of tokens for one tile. state: of its channels.
 void scan_tile(const SelectiveScan& in, int64_t first_token, int64_t tokens, MatView<float> state,
                MatView<float> y, Tile& tile) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
   prepare(in, first_token, tokens, y, tile);
+  const auto A = in.A.slice_rows(tile.first, state.rows);
   for (int64_t n = 0; n < state.cols; n += kStates) {
     const int64_t states = HWY_MIN(kStates, state.cols - n);
-    load_states(in, state, n, states, tile);
+    const auto block = state.columns(n, states);
+    load_states(block, A.columns(n, states), tile);
     const auto B = in.B.columns(n, states).slice_rows(first_token, tokens);
     advance_all(B, in.C.columns(n, states).slice_rows(first_token, tokens), tile);
-    store_transposed(tile.h, tile, n, states, state);
+    store_transposed(tile.h, block);
   }
   for (int64_t t = 0; t < tokens; ++t) {
     const auto row = hn::Load(d, tile.y + static_cast<size_t>(t) * lanes);
@@ -237,7 +230,8 @@ void scan_tile(const SelectiveScan& in, int64_t first_token, int64_t tokens, Mat
 
 /// Chunk by chunk, so that the rows of x, dt and y of one chunk stay in the second cache level
 /// while all tiles pass over them: half a cache line of each row belongs to a tile of 8 channels.
-void scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) {
+template <class Rows>
+void scan(const SelectiveScan& in, int64_t first, int64_t count, Rows& rows, MatView<float> y) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
   Tile tile;
   // The last tile may have lanes without a channel: these work on zeros.
@@ -245,10 +239,12 @@ void scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) {
   std::memset(tile.h, 0, sizeof tile.h);
   for (int64_t t = 0; t < in.x.rows; t += kTokens) {
     const int64_t tokens = HWY_MIN(kTokens, in.x.rows - t);
-    for (int64_t e = 0; e < in.x.cols; e += lanes) {
+    for (int64_t e = first; e < first + count; e += lanes) {
+      const int64_t channels = HWY_MIN(lanes, first + count - e);
       tile.first = e;
-      tile.count = static_cast<size_t>(HWY_MIN(lanes, in.x.cols - e));
-      scan_tile(in, t, tokens, state, y, tile);
+      tile.count = static_cast<size_t>(channels);
+      scan_tile(in, t, tokens, rows.open(e, channels), y, tile);
+      rows.close();
     }
   }
 }
@@ -256,7 +252,14 @@ void scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) {
 }  // namespace
 
 void SelectiveScanKernel(const SelectiveScan& in, MatView<float> state, MatView<float> y) {
-  scan(in, state, y);
+  FloatRows rows(state);
+  scan(in, 0, in.x.cols, rows, y);
+}
+
+void CodedSelectiveScanKernel(const SelectiveScan& in, int64_t first, int64_t count,
+                              const CodedState& state, MatView<float> y) {
+  CodedRows<hn::MaxLanes(Floats())> rows(state);
+  scan(in, first, count, rows, y);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -267,9 +270,15 @@ HWY_AFTER_NAMESPACE();
 namespace scute {
 
 HWY_EXPORT(SelectiveScanKernel);
+HWY_EXPORT(CodedSelectiveScanKernel);
 
 void selective_scan(const SelectiveScan& in, MatView<float> state, MatView<float> y) noexcept {
   HWY_DYNAMIC_DISPATCH(SelectiveScanKernel)(in, state, y);
+}
+
+void selective_scan(const SelectiveScan& in, int64_t first, int64_t count, const CodedState& state,
+                    MatView<float> y) noexcept {
+  HWY_DYNAMIC_DISPATCH(CodedSelectiveScanKernel)(in, first, count, state, y);
 }
 
 }  // namespace scute
