@@ -16,6 +16,12 @@ std::vector<Run> Run::of_workers(const Threads& threads) {
   return out;
 }
 
+bool Run::touches(const Site& site) const {
+  const bool changed =
+      grids_ != nullptr && (grids_->find_clip(site) != nullptr || grids_->find(site) != nullptr);
+  return changed || wants(site);
+}
+
 void Run::clip_and_round(const Site& site, MatView<float> x) const {
   const SiteClip* range = grids_->find_clip(site);
   const SiteScales* scales = grids_->find(site);

@@ -27,6 +27,8 @@ class Run {
     if (wants(site)) tap_->see(site, x);
     if (grids_ != nullptr) clip_and_round(site, x);
   }
+  /// Whether pass() shows or changes what passes there.
+  bool touches(const Site& site) const;
   /// The grids of the model that uses this run now; it must live as long as it does.
   void use(const SiteGrids& grids) { grids_ = &grids; }
   /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.

@@ -147,23 +147,15 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.dt_proj_output, dt);
 
   const auto y = run.matrix(L, E);
-  const OpenState h(run, state, state_grid_);
-  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
-    const SelectiveScan all{.x = convolved.slice_rows(t, n),
-                            .dt = dt.slice_rows(t, n),
-                            .B = B.slice_rows(t, n),
-                            .C = C.slice_rows(t, n),
-                            .A = {A_.data(), E, N},
-                            .D = D_.data(),
-                            .dt_bias = dt_bias_.data()};
-    const auto scan = [&](int64_t first, int64_t count) {
-      selective_scan(all.channels(first, count), h.values().slice_rows(first, count),
-                     y.slice_rows(t, n).columns(first, count));
-    };
-    run.split(E, kStateStep * n * N, scan, kChannelsTogether);
-  });
-  run.pass(sites_.state, h.values());
-  h.close({place.sequence, place.position + L});
+  scan(run,
+       {.x = convolved,
+        .dt = dt,
+        .B = B,
+        .C = C,
+        .A = {A_.data(), E, N},
+        .D = D_.data(),
+        .dt_bias = dt_bias_.data()},
+       state, place, y);
 
   run.on_rows(
       [&](auto rows, auto gates) {
@@ -175,6 +167,30 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(rotated_out_proj_ ? sites_.out_proj_input.rotated : sites_.out_proj_input.plain, y);
   out_proj_(run, y, out);
   run.pass(sites_.out_proj_output, out);
+}
+
+void Mamba1Mixer::scan(Run& run, const SelectiveScan& in, LayerState& state, const Place& place,
+                       MatView<float> y) const {
+  const int64_t L = in.x.rows, E = config_.inner, N = config_.state;
+  const Place after{place.sequence, place.position + L};
+  if (scans_codes(run, state, L, sites_.state, sites_.state_steps)) {
+    const CodedState codes = coded_state(state, state_grid_, after);
+    return run.split(
+        E, (kStateStep * L + kOpenAndRound) * N,
+        [&](int64_t first, int64_t count) { selective_scan(in, first, count, codes, y); },
+        kChannelsTogether);
+  }
+  const OpenState h(run, state, state_grid_);
+  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
+    const SelectiveScan all = in.tokens(t, n);
+    const auto stretch = [&](int64_t first, int64_t count) {
+      selective_scan(all.channels(first, count), h.values().slice_rows(first, count),
+                     y.slice_rows(t, n).columns(first, count));
+    };
+    run.split(E, kStateStep * n * N, stretch, kChannelsTogether);
+  });
+  run.pass(sites_.state, h.values());
+  h.close(after);
 }
 
 void Mamba1Mixer::add_size(ModelSize& size) const {

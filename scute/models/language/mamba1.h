@@ -59,6 +59,8 @@ class Mamba1Mixer {
 
  private:
   void set_grids(const Raw& raw, SiteGrids& grids);
+  void scan(Run& run, const SelectiveScan& in, LayerState& state, const Place& place,
+            MatView<float> y) const;
 
   MambaConfig config_;
   bool rotated_out_proj_;

@@ -206,35 +206,48 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   run.pass(sites_.C_out, C);
 
   const auto y = run.matrix(L, E);
-  const OpenState h(run, state, state_grid_);
-  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
-    const HeadScan heads{.x = x.slice_rows(t, n),
-                         .dt = dt.slice_rows(t, n),
-                         .B = B.slice_rows(t, n),
-                         .C = C.slice_rows(t, n),
-                         .A = A_.data(),
-                         .D = D_.data(),
-                         .D_per_channel = config_.D_per_channel,
-                         .dt_bias = dt_bias_.data(),
-                         .heads = config_.heads,
-                         .head_width = config_.head_width,
-                         .groups = config_.groups,
-                         .state_size = config_.state,
-                         .dt_min = config_.dt_min,
-                         .dt_max = config_.dt_max};
-    run.split(config_.heads, kHeadStateStep * n * config_.head_width * config_.state,
-              [&](int64_t first, int64_t count) {
-                head_scan(heads, first, count, h.values(), y.slice_rows(t, n));
-              });
-  });
-  run.pass(sites_.state, h.values());
-  h.close({place.sequence, place.position + L});
+  scan(run,
+       {.x = x,
+        .dt = dt,
+        .B = B,
+        .C = C,
+        .A = A_.data(),
+        .D = D_.data(),
+        .D_per_channel = config_.D_per_channel,
+        .dt_bias = dt_bias_.data(),
+        .heads = config_.heads,
+        .head_width = config_.head_width,
+        .groups = config_.groups,
+        .state_size = config_.state,
+        .dt_min = config_.dt_min,
+        .dt_max = config_.dt_max},
+       state, place, y);
   run.pass(sites_.ssd_out, y);
 
   // The gate comes before the norm in every released model.
   run.on_rows([](auto rows, auto gates) { gate_silu(rows, gates, rows); }, y, z);
   out_proj_(run, out_proj_input(run, y), out);
   run.pass(sites_.out_proj_output, out);
+}
+
+void Mamba2Mixer::scan(Run& run, const HeadScan& in, LayerState& state, const Place& place,
+                       MatView<float> y) const {
+  const int64_t L = in.x.rows, head = config_.head_width * config_.state;
+  const Place after{place.sequence, place.position + L};
+  if (scans_codes(run, state, L, sites_.state, sites_.state_steps)) {
+    const CodedState codes = coded_state(state, state_grid_, after);
+    return run.split(config_.heads, (kHeadStateStep * L + kOpenAndRound) * head,
+                     [&](int64_t first, int64_t count) { head_scan(in, first, count, codes, y); });
+  }
+  const OpenState h(run, state, state_grid_);
+  scan_in_steps(run, sites_.state_steps, place.position, L, h.values(), [&](int64_t t, int64_t n) {
+    const HeadScan heads = in.tokens(t, n);
+    run.split(config_.heads, kHeadStateStep * n * head, [&](int64_t first, int64_t count) {
+      head_scan(heads, first, count, h.values(), y.slice_rows(t, n));
+    });
+  });
+  run.pass(sites_.state, h.values());
+  h.close(after);
 }
 
 void Mamba2Mixer::norm(Run& run, MatView<const float> y, const float* weight,

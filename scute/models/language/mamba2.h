@@ -68,6 +68,8 @@ class Mamba2Mixer {
   std::vector<float> conv_scales(const Raw& raw) const;
   void set_grids(const Raw& raw, SiteGrids& grids);
   void set_grouped_grids(const Raw& raw, SiteGrids& grids);
+  void scan(Run& run, const HeadScan& in, LayerState& state, const Place& place,
+            MatView<float> y) const;
   /// The norm of each group of channels; weight may be null (ones).
   void norm(Run& run, MatView<const float> y, const float* weight, MatView<float> out) const;
   /// The input of out_proj: normed, and rotated if the weights are.

@@ -42,6 +42,18 @@ int64_t State::bytes() const {
   return total;
 }
 
+bool scans_codes(const Run& run, const LayerState& state, int64_t tokens, const Site& after,
+                 const Site& steps) {
+  return state.ssm_codes.data != nullptr && state.ssm_codes.cols <= kCodedStates &&
+         tokens <= kCodedTokens && !run.touches(after) && !run.touches(steps);
+}
+
+CodedState coded_state(const LayerState& state, const StateGrid& grid, const Place& place) {
+  CodedState out{state.ssm_codes, grid.scales.view(), {}};
+  if (grid.rounding == Scheme::StateRounding::stochastic) out.key = key_of(grid, place);
+  return out;
+}
+
 OpenState::OpenState(Run& run, LayerState& state, const StateGrid& grid)
     : run_(run), state_(state), grid_(grid), values_(state.ssm) {
   if (state.ssm_codes.data == nullptr) return;

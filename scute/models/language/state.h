@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "scute/kernels/scan.h"
 #include "scute/models/grids.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
@@ -48,6 +49,15 @@ struct StateGrid {
   uint64_t seed = 0;
   int64_t layer = 0;
 };
+
+/// Whether a scan of that many tokens may work on the codes themselves: there are some, a scan
+/// holds them, and nobody sees or changes the floats at these two sites.
+bool scans_codes(const Run& run, const LayerState& state, int64_t tokens, const Site& after,
+                 const Site& steps);
+/// Operations of a state that is opened and rounded, beside those of the scan.
+inline constexpr int64_t kOpenAndRound = 30;
+/// What it works on; `place` is that after the call.
+CodedState coded_state(const LayerState& state, const StateGrid& grid, const Place& place);
 
 /// The state as floats while a call works on it.
 class OpenState {

@@ -115,6 +115,68 @@ TEST(State, EverySeedLayerSequenceAndPositionRoundsDifferently) {
   EXPECT_EQ(nearest(1), nearest(2));
 }
 
+/// One token: x = δ = 1 at every channel, B = C = 1.
+SelectiveScan one_token(const std::vector<float>& ones, const std::vector<float>& A) {
+  return {.x = {ones.data(), 1, kRows},
+          .dt = {ones.data(), 1, kRows},
+          .B = {ones.data(), 1, kColumns},
+          .C = {ones.data(), 1, kColumns},
+          .A = {A.data(), kRows, kColumns},
+          .D = ones.data(),
+          .dt_bias = ones.data()};
+}
+
+TEST(State, AScanOfCodesLeavesWhatOneOfOpenedStatesLeaves) {
+  const std::vector<float> ones(kRows, 1.0f), A(kRows * kColumns, -0.3f);
+  std::vector<float> y(kRows);
+  for (const auto rounding : {Scheme::StateRounding::nearest, Scheme::StateRounding::stochastic}) {
+    const StateGrid how = grid(rounding);
+    LayerState opened_first = closed(some_values(), how, {3, 8}),
+               on_codes = closed(some_values(), how, {3, 8});
+    scute::Run run;
+    const OpenState open(run, opened_first, how);
+    selective_scan(one_token(ones, A), open.values(), {y.data(), 1, kRows});
+    open.close({3, 9});
+    selective_scan(one_token(ones, A), 0, kRows, coded_state(on_codes, how, {3, 9}),
+                   {y.data(), 1, kRows});
+    EXPECT_EQ(on_codes.ssm_code_values, opened_first.ssm_code_values);
+  }
+}
+
+/// Wants one site.
+class OneSiteTap : public Tap {
+ public:
+  explicit OneSiteTap(int wanted) : wanted_(wanted) {}
+  bool wants(const Site& site) const override { return site.index == wanted_; }
+  void see(const Site&, MatView<const float>) override {}
+
+ private:
+  int wanted_;
+};
+
+TEST(State, IsScannedAsCodesOnlyWhereNobodySeesOrClipsItsValues) {
+  const Site after{"after", {kRows, kColumns}, Site::Extent::per_sample, 0};
+  const Site steps{"steps", {kRows, kColumns}, Site::Extent::per_step, 1};
+  const auto scans = [&](const scute::Run& run, const LayerState& state, int64_t tokens) {
+    return scans_codes(run, state, tokens, after, steps);
+  };
+  scute::Run alone;
+  EXPECT_TRUE(scans(alone, coded(), 1));
+  EXPECT_TRUE(scans(alone, coded(), kCodedTokens));
+  EXPECT_FALSE(scans(alone, coded(), kCodedTokens + 1));
+  EXPECT_FALSE(scans(alone, LayerState(4, 3, kRows, kColumns), 1));
+  EXPECT_FALSE(scans(alone, {4, 3, kRows, kCodedStates + 1, LayerState::Form::codes}, 1));
+  for (const int wanted : {0, 1}) {
+    OneSiteTap tap(wanted);
+    EXPECT_FALSE(scans(scute::Run(&tap), coded(), 1)) << wanted;
+  }
+  SiteGrids grids;
+  grids.set_clip(after, -1, 1);
+  scute::Run clipped;
+  clipped.use(grids);
+  EXPECT_FALSE(scans(clipped, coded(), 1));
+}
+
 TEST(State, EachChannelHasItsOwnScale) {
   std::vector<float> scales(kRows);
   for (size_t r = 0; r < scales.size(); ++r) scales[r] = 0.001f * static_cast<float>(r + 1);
