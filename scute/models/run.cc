@@ -49,15 +49,10 @@ void Run::pass_rotated(const Site& site, MatView<const float> x) {
   if (!wants(site)) return;
   const Arena::Scope scope(arena_);
   const MatView<float> rotated = matrix(x.rows, x.cols);
-  // A few rows at a time stay in the first-level cache between copy and transform.
-  static constexpr int64_t kRows = 4;
-  on_rows(
+  on_few_rows(
       [](MatView<const float> from, MatView<float> to) {
-        for (int64_t r = 0; r < from.rows; r += kRows) {
-          const auto piece = to.slice_rows(r, std::min(kRows, from.rows - r));
-          copy_rows(from.slice_rows(r, piece.rows), piece);
-          hadamard_rows(piece);
-        }
+        copy_rows(from, to);
+        hadamard_rows(to);
       },
       x, rotated);
   tap_->see(site, rotated);

@@ -65,6 +65,18 @@ class Run {
       work(x.slice_rows(first, count), more.slice_rows(first, count)...);
     });
   }
+  /// The same, for several steps in a row: with a few rows at a time, which stay in the first-level
+  /// cache from step to step.
+  template <class Work, class T, class... More>
+  void on_few_rows(const Work& work, MatView<T> x, MatView<More>... more) const {
+    static constexpr int64_t kRows = 4;
+    split_rows(x, [&](int64_t first, int64_t count) {
+      for (int64_t r = first; r < first + count; r += kRows) {
+        const int64_t rows = std::min(kRows, first + count - r);
+        work(x.slice_rows(r, rows), more.slice_rows(r, rows)...);
+      }
+    });
+  }
 
   int64_t state_every() const { return state_every_; }
   Arena& arena() { return arena_; }

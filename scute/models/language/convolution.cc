@@ -13,6 +13,8 @@ namespace {
 
 /// Channels of a stretch are a multiple of this: whole vectors of every machine.
 constexpr int64_t kTogether = 64;
+/// Rows whose codes are used while they are in the cache: 14 KB of 1,792 channels.
+constexpr int64_t kRowsTogether = 8;
 
 /// (channels, 1, taps) as taps × channels.
 template <class T>
@@ -79,13 +81,20 @@ void Convolution::operator()(Run& run, MatView<const float> x, MatView<float> ca
   const Arena::Scope scope(run.arena());
   const auto codes = run.codes(cache.rows + x.rows, x.cols);
   const MatView<const float> scales(integer.input.data(), 1, x.cols);
-  to_codes(cache, scales, codes.slice_rows(0, cache.rows));
-  run.split_rows(x, [&](int64_t first, int64_t count) {
-    to_codes(x.slice_rows(first, count), scales, codes.slice_rows(cache.rows + first, count));
-  });
   by_channels([&](int64_t first, int64_t count) {
-    causal_conv_silu_int8(codes, integer.weight.data(), integer.scales.data(), bias, taps_, first,
-                          count, y);
+    const auto own_scales = scales.columns(first, count);
+    const auto own = codes.columns(first, count);
+    if (cache.rows > 0) {
+      to_codes(cache.columns(first, count), own_scales, own.slice_rows(0, cache.rows));
+    }
+    for (int64_t t = 0; t < x.rows; t += kRowsTogether) {
+      const int64_t rows = std::min(kRowsTogether, x.rows - t);
+      to_codes(x.columns(first, count).slice_rows(t, rows), own_scales,
+               own.slice_rows(cache.rows + t, rows));
+      causal_conv_silu_int8(codes.slice_rows(t, cache.rows + rows), integer.weight.data(),
+                            integer.scales.data(), bias, taps_, first, count,
+                            y.slice_rows(t, rows));
+    }
   });
   // The cache holds the last taps − 1 inputs, of itself and x.
   const int64_t kept = std::max<int64_t>(0, cache.rows - x.rows);

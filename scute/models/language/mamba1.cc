@@ -157,7 +157,7 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
         .dt_bias = dt_bias_.data()},
        state, place, y);
 
-  run.on_rows(
+  run.on_few_rows(
       [&](auto rows, auto gates) {
         gate_silu(rows, gates, rows);
         if (rotated_out_proj_) hadamard_rows(rows);

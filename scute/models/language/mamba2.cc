@@ -224,9 +224,7 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
        state, place, y);
   run.pass(sites_.ssd_out, y);
 
-  // The gate comes before the norm in every released model.
-  run.on_rows([](auto rows, auto gates) { gate_silu(rows, gates, rows); }, y, z);
-  out_proj_(run, out_proj_input(run, y), out);
+  out_proj_(run, out_proj_input(run, y, z), out);
   run.pass(sites_.out_proj_output, out);
 }
 
@@ -250,34 +248,32 @@ void Mamba2Mixer::scan(Run& run, const HeadScan& in, LayerState& state, const Pl
   h.close(after);
 }
 
-void Mamba2Mixer::norm(Run& run, MatView<const float> y, const float* weight,
-                       MatView<float> out) const {
-  const int64_t group = config_.inner / config_.groups;
-  run.on_rows([&](auto in, auto to) { rms_norm(in, weight, group, config_.norm_eps, to); }, y, out);
-}
-
-MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y) const {
+MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y,
+                                           MatView<const float> z) const {
   const SiteList::InputSites& sites = sites_.out_proj_input;
-  if (rotated_out_proj_) {
-    norm(run, y, norm_.data(), y);
-    if (!order_.empty()) {
-      // What was measured, and the weights, are rotations of the channels in their first order.
-      const auto restored = run.matrix(y.rows, y.cols);
-      scatter_columns(y, order_, restored);
-      y = restored;
-    }
+  const auto norm = [&](MatView<const float> in, const float* weight, MatView<float> to) {
+    rms_norm(in, weight, config_.inner / config_.groups, config_.norm_eps, to);
+  };
+  // What a rotated out_proj would see is shown without the norm's weight, which would be folded.
+  const bool shows_twin = !rotated_out_proj_ && run.wants(sites.rotated);
+  const auto twin = shows_twin ? run.matrix(y.rows, y.cols) : y;
+  run.on_few_rows(
+      [&](MatView<float> rows, MatView<const float> gates, MatView<float> unweighted) {
+        gate_silu(rows, gates, rows);  // before the norm in every released model
+        if (shows_twin) norm(rows, nullptr, unweighted);
+        norm(rows, norm_.data(), rows);
+        if (rotated_out_proj_ && order_.empty()) hadamard_rows(rows);
+      },
+      y, z, twin);
+  if (shows_twin) run.rotate_and_pass(sites.rotated, twin);
+  if (!order_.empty()) {
+    // What was measured, and the weights, are rotations of the channels in their first order.
+    const auto restored = run.matrix(y.rows, y.cols);
+    scatter_columns(y, order_, restored);
+    y = restored;
     run.on_rows([](auto rows) { hadamard_rows(rows); }, y);
-    run.pass(sites.rotated, y);
-    return y;
   }
-  if (run.wants(sites.rotated)) {
-    const Arena::Scope scope(run.arena());
-    const auto unweighted = run.matrix(y.rows, y.cols);
-    norm(run, y, nullptr, unweighted);
-    run.rotate_and_pass(sites.rotated, unweighted);
-  }
-  norm(run, y, norm_.data(), y);
-  run.pass(sites.plain, y);
+  run.pass(rotated_out_proj_ ? sites.rotated : sites.plain, y);
   return y;
 }
 

@@ -70,10 +70,8 @@ class Mamba2Mixer {
   void set_grouped_grids(const Raw& raw, SiteGrids& grids);
   void scan(Run& run, const HeadScan& in, LayerState& state, const Place& place,
             MatView<float> y) const;
-  /// The norm of each group of channels; weight may be null (ones).
-  void norm(Run& run, MatView<const float> y, const float* weight, MatView<float> out) const;
-  /// The input of out_proj: normed, and rotated if the weights are.
-  MatView<float> out_proj_input(Run& run, MatView<float> y) const;
+  /// The input of out_proj: y gated by z and normed, and rotated if the weights are. Writes over y.
+  MatView<float> out_proj_input(Run& run, MatView<float> y, MatView<const float> z) const;
 
   MambaConfig config_;
   bool rotated_out_proj_;
