@@ -96,7 +96,9 @@ TokenSampler::TokenSampler(const SamplingOptions& options)
   options.check();
 }
 
-void TokenSampler::saw(std::span<const int32_t> ids) { seen_.insert(ids.begin(), ids.end()); }
+void TokenSampler::saw(std::span<const int32_t> ids) {
+  if (options_.repetition_penalty != 1) seen_.insert(ids.begin(), ids.end());
+}
 
 /// A token's logit after the repetition penalty; kNone for NaN.
 double TokenSampler::penalized(std::span<const float> logits, int64_t id) const {
@@ -128,7 +130,7 @@ int32_t TokenSampler::next(std::span<const float> logits, int64_t limit) {
     fail("logits", "at least one number above −infinity",
          fmt::format("none among {}", allowed.size()));
   }
-  seen_.insert(id);
+  saw({&id, 1});
   return id;
 }
 
@@ -233,6 +235,7 @@ Generation generate(const LanguageModel& model, MatView<const float> before,
   std::vector<float> logits(static_cast<size_t>(vocabulary));
 
   Generation out;
+  out.ids.reserve(static_cast<size_t>(std::min<int64_t>(options.max_tokens, 4096)));
   next_logits(model, run, before, prompt, state, logits);
   for (;;) {
     const int32_t id = sampler.next(logits, limit);
