@@ -52,6 +52,17 @@ BENCHMARK_CAPTURE(count_buckets_of, heavy_tailed_fine8, kHeavyTailed, 8);
 BENCHMARK_CAPTURE(count_buckets_of, zeros_fine8, kZeros, 8);
 BENCHMARK_CAPTURE(count_buckets_of, half_zeros_fine8, kHalfZeros, 8);
 
+void scan_and_count_of(benchmark::State& state) {
+  Tensor x = normal(kWidth, kInner);
+  std::vector<uint32_t> table(static_cast<size_t>(bucket_table_size(8)));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(scan_and_count(data(x), x.size(), 8, table.data()));
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(scan_and_count_of);
+
 void scan_values_of(benchmark::State& state) {
   Tensor x = normal(1, state.range(0));
   for (auto _ : state) benchmark::DoNotOptimize(scan_values(data(x), x.size()));
@@ -102,7 +113,8 @@ void selective_scan_of(benchmark::State& state) {
 }
 BENCHMARK(selective_scan_of)->Arg(1)->Arg(kLength);
 
-void head_scan_of(benchmark::State& state) {
+/// coded: on a state of 8-bit codes.
+void head_scan_of(benchmark::State& state, bool coded) {
   constexpr int64_t kHeads = 24, kHeadWidth = 64, kHeadStates = 128;
   const int64_t length = state.range(0);
   Tensor xBC = normal(length, kInner + 2 * kHeadStates), dt = normal(length, kHeads, 1.0, -4.0);
@@ -122,13 +134,33 @@ void head_scan_of(benchmark::State& state) {
                     .state_size = kHeadStates,
                     .dt_min = 0.0f,
                     .dt_max = 1e30f};
+  Tensor coded_h(DType::i8, {kInner, kHeadStates});
+  const float scale = 0.02f;
+  const CodedState codes{coded_h.mutable_matrix<int8_t>(), {&scale, 1, 1}, 7};
   for (auto _ : state) {
-    head_scan(in, h.mutable_matrix<float>(), y.mutable_matrix<float>());
+    if (coded) {
+      head_scan(in, 0, kHeads, codes, y.mutable_matrix<float>());
+    } else {
+      head_scan(in, h.mutable_matrix<float>(), y.mutable_matrix<float>());
+    }
     benchmark::ClobberMemory();
   }
   count(state, length * kInner * kHeadStates);
 }
-BENCHMARK(head_scan_of)->Arg(1)->Arg(kLength);
+BENCHMARK_CAPTURE(head_scan_of, floats, false)->Arg(1)->Arg(kLength);
+BENCHMARK_CAPTURE(head_scan_of, codes, true)->Arg(1);
+
+void to_codes_stochastic_of(benchmark::State& state) {
+  constexpr int64_t kRows = 64, kCols = 128;
+  Tensor x = normal(kRows, kCols), codes(DType::i8, {kRows, kCols});
+  const float scale = 0.02f;
+  for (auto _ : state) {
+    to_codes_stochastic(x.matrix<float>(), {&scale, 1, 1}, 7, codes.mutable_matrix<int8_t>());
+    benchmark::ClobberMemory();
+  }
+  count(state, x.size());
+}
+BENCHMARK(to_codes_stochastic_of);
 
 void rms_norm_of(benchmark::State& state) {
   Tensor x = normal(kLength, kWidth), weight = normal(1, kWidth), y(DType::f32, {kLength, kWidth});

@@ -26,6 +26,8 @@ struct ValueScan {
   void merge(const ValueScan& other);
 };
 ValueScan scan_values(const float* x, int64_t n) noexcept;
+/// Both at once, in the time of count_buckets.
+ValueScan scan_and_count(const float* x, int64_t n, int fine, uint32_t* table) noexcept;
 
 /// into[c] = max(into[c], |x[r, c]|) over the rows; NaN is ignored.
 void column_absmax(const float* x, int64_t rows, int64_t cols, int64_t stride,

@@ -35,6 +35,15 @@ void expect_same(const ValueScan& found, const ValueScan& expected, const std::s
   EXPECT_FALSE(std::signbit(found.max) && found.max == 0) << what;
 }
 
+/// Both at once are each of them.
+void expect_same_at_once(const std::vector<float>& x, int fine) {
+  std::vector<uint32_t> found(static_cast<size_t>(bucket_table_size(fine)), 7u), expected = found;
+  reference::count_buckets(x.data(), std::ssize(x), fine, expected.data());
+  expect_same(scan_and_count(x.data(), std::ssize(x), fine, found.data()),
+              reference::scan_values(x.data(), std::ssize(x)), "at once");
+  EXPECT_EQ(found, expected) << x.size() << " values at once, fine " << fine;
+}
+
 TEST_P(Histogram, counts_every_bit_pattern_where_it_belongs) {
   for (const int fine : {0, 3, 7, 8, 10}) {
     for (const int64_t n : kSizes) {
@@ -45,6 +54,7 @@ TEST_P(Histogram, counts_every_bit_pattern_where_it_belongs) {
       count_buckets(x.data(), n, fine, found.data());
       reference::count_buckets(x.data(), n, fine, expected.data());
       EXPECT_EQ(found, expected) << n << " values, fine " << fine;
+      expect_same_at_once(x, fine);
     }
   }
 }
@@ -65,6 +75,7 @@ TEST_P(Histogram, counts_data_that_is_full_of_zeros) {
         std::vector<uint32_t> expected = found;
         count_buckets(x.data(), n, 8, found.data());
         reference::count_buckets(x.data(), n, 8, expected.data());
+        expect_same_at_once(x, 8);
         EXPECT_EQ(found, expected) << n << " values, runs of " << run << ", one of " << part;
       }
     }

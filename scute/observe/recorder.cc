@@ -107,8 +107,7 @@ ValueScan Recorder::count_by_table(MatView<const float> x, Histogram& histogram)
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; c += kPiece) {
       const int64_t n = std::min(x.cols - c, kPiece);
-      scan.merge(scan_values(x.row(r) + c, n));
-      count_buckets(x.row(r) + c, n, options_.fine, table_.data());
+      scan.merge(scan_and_count(x.row(r) + c, n, options_.fine, table_.data()));
       counted += n;
       if (counted >= kMost) {
         flush(scan, histogram);
