@@ -12,8 +12,23 @@ namespace scute {
 namespace HWY_NAMESPACE {
 namespace {
 
+/// What follows the sums.
+struct WithSilu {
+  template <class D, class V>
+  V operator()(D d, V sum) const {
+    return silu(d, sum);
+  }
+};
+struct Plain {
+  template <class D, class V>
+  V operator()(D, V sum) const {
+    return sum;
+  }
+};
+
 /// Row t of y. The taps are summed oldest first, wherever their rows come from, so that cutting a
 /// sequence does not change a bit.
+template <class Activation>
 void convolve_row(MatView<const float> x, MatView<const float> weight, const float* bias,
                   MatView<const float> cache, int64_t t, float* y) {
   const hn::ScalableTag<float> d;
@@ -30,7 +45,7 @@ void convolve_row(MatView<const float> x, MatView<const float> weight, const flo
       const auto w = load_n(d, weight.row(k) + c, count);
       sum = hn::MulAdd(w, load_n(d, x.row(t + k - before) + c, count), sum);
     }
-    store_n(silu(d, sum), d, y + c, count);
+    store_n(Activation()(d, sum), d, y + c, count);
   }
 }
 
@@ -44,12 +59,25 @@ void update_cache(MatView<const float> x, MatView<float> cache) {
   }
 }
 
+template <class Activation>
+void convolve(MatView<const float> x, MatView<const float> weight, const float* bias,
+              MatView<float> cache, MatView<float> y) {
+  for (int64_t t = 0; t < x.rows; ++t) {
+    convolve_row<Activation>(x, weight, bias, cache, t, y.row(t));
+  }
+  if (x.rows > 0 && x.cols > 0) update_cache(x, cache);
+}
+
 }  // namespace
 
 void CausalConvSiluKernel(MatView<const float> x, MatView<const float> weight, const float* bias,
                           MatView<float> cache, MatView<float> y) {
-  for (int64_t t = 0; t < x.rows; ++t) convolve_row(x, weight, bias, cache, t, y.row(t));
-  if (x.rows > 0 && x.cols > 0) update_cache(x, cache);
+  convolve<WithSilu>(x, weight, bias, cache, y);
+}
+
+void CausalConvKernel(MatView<const float> x, MatView<const float> weight, const float* bias,
+                      MatView<float> cache, MatView<float> y) {
+  convolve<Plain>(x, weight, bias, cache, y);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -60,6 +88,7 @@ HWY_AFTER_NAMESPACE();
 namespace scute {
 
 HWY_EXPORT(CausalConvSiluKernel);
+HWY_EXPORT(CausalConvKernel);
 
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<float> cache, MatView<float> y) noexcept {
@@ -71,6 +100,14 @@ void causal_conv_silu(MatView<const float> x, const float* weight, const float* 
                       MatView<float> y) noexcept {
   const MatView<const float> weights(weight, taps, x.cols);
   HWY_DYNAMIC_DISPATCH(CausalConvSiluKernel)
+  (x.columns(first, count), weights.columns(first, count), bias == nullptr ? bias : bias + first,
+   taps == 1 ? cache : cache.columns(first, count), y.columns(first, count));
+}
+
+void causal_conv(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                 int64_t first, int64_t count, MatView<float> cache, MatView<float> y) noexcept {
+  const MatView<const float> weights(weight, taps, x.cols);
+  HWY_DYNAMIC_DISPATCH(CausalConvKernel)
   (x.columns(first, count), weights.columns(first, count), bias == nullptr ? bias : bias + first,
    taps == 1 ? cache : cache.columns(first, count), y.columns(first, count));
 }

@@ -33,6 +33,9 @@ void causal_conv_silu(MatView<const float> x, const float* weight, const float* 
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       int64_t first, int64_t count, MatView<float> cache,
                       MatView<float> y) noexcept;
+/// The same without SiLU: y[t, c] is the sum.
+void causal_conv(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                 int64_t first, int64_t count, MatView<float> cache, MatView<float> y) noexcept;
 
 /// log Σ exp(x) of a row, in double.
 double log_sum_exp(const float* x, int64_t n) noexcept;

@@ -250,6 +250,32 @@ TEST_P(Elementwise, convolution_equals_the_reference) {
   }
 }
 
+TEST_P(Elementwise, convolution_without_silu_equals_the_reference) {
+  for (const int64_t channels : kSizes) {
+    for (const int64_t taps : {1, 4}) {
+      const Convolution conv(channels, taps);
+      Strided x(9, channels, 1), y(9, channels, 2);
+      std::vector<float> cache = normal_values((taps - 1) * channels, 3);
+      Doubles expected(9, channels);
+      reference::causal_conv(x.view(), conv.weight.data(), conv.bias.data(), taps,
+                             {cache.data(), taps - 1, channels}, expected.view);
+      causal_conv(x.view(), conv.weight.data(), conv.bias.data(), taps, 0, channels,
+                  {cache.data(), taps - 1, channels}, y.view());
+      for (int64_t t = 0; t < 9; ++t) {
+        for (int64_t c = 0; c < channels; ++c) {
+          // As above, without silu's slope.
+          const double rounding = static_cast<double>(taps * taps) * 20 * kUlp / 2;
+          EXPECT_NEAR(y.view().row(t)[c], expected.view.row(t)[c], rounding);
+        }
+      }
+      EXPECT_TRUE(y.gaps_untouched());
+      for (int64_t c = 0; taps > 1 && c < channels; ++c) {
+        EXPECT_EQ(cache[static_cast<size_t>((taps - 2) * channels + c)], x.view().row(8)[c]);
+      }
+    }
+  }
+}
+
 TEST_P(Elementwise, convolution_may_be_cut_anywhere) {
   const int64_t channels = 37, length = 23;
   for (const int64_t taps : {1, 2, 4, 32}) {

@@ -38,10 +38,12 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 using DBits = hn::Rebind<uint32_t, D>;
 using DHalf = hn::Rebind<uint16_t, D>;
+using DWhole = hn::Rebind<int32_t, D>;
+using DByte = hn::Rebind<int8_t, D>;
 constexpr int64_t kLanes = hn::MaxLanes(D());
 
 // What a step of the inner loop multiplies: one float by weights in f32; one float by weights in
-// bf16, widened; or two inputs in bf16 by the pairs of their weights.
+// bf16 or codes of 8 bits, widened; or two inputs in bf16 by the pairs of their weights.
 struct Pair {
   uint16_t even, odd;
 };
@@ -49,6 +51,9 @@ struct Pair {
 HWY_INLINE V load_weights(const float* w) { return hn::LoadU(D(), w); }
 HWY_INLINE V load_weights(const uint16_t* w) {
   return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(DBits(), hn::LoadU(DHalf(), w))));
+}
+HWY_INLINE V load_weights(const int8_t* w) {
+  return hn::ConvertTo(D(), hn::PromoteTo(DWhole(), hn::LoadU(DByte(), w)));
 }
 HWY_INLINE V load_weights(const Pair* w) {
   return hn::LoadU(D(), reinterpret_cast<const float*>(w));

@@ -75,8 +75,8 @@ void clamp(MatView<const float> x, float lo, float hi, MatView<double> y) {
   }
 }
 
-void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
-                      MatView<const float> cache, MatView<double> y) {
+void causal_conv(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                 MatView<const float> cache, MatView<double> y) {
   for (int64_t t = 0; t < x.rows; ++t) {
     for (int64_t c = 0; c < x.cols; ++c) {
       double sum = bias == nullptr ? 0.0 : static_cast<double>(bias[c]);
@@ -85,8 +85,16 @@ void causal_conv_silu(MatView<const float> x, const float* weight, const float* 
         const float value = from < 0 ? cache.row(from + taps - 1)[c] : x.row(from)[c];
         sum += static_cast<double>(weight[k * x.cols + c]) * static_cast<double>(value);
       }
-      y.row(t)[c] = silu(sum);
+      y.row(t)[c] = sum;
     }
+  }
+}
+
+void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                      MatView<const float> cache, MatView<double> y) {
+  causal_conv(x, weight, bias, taps, cache, y);
+  for (int64_t t = 0; t < y.rows; ++t) {
+    for (int64_t c = 0; c < y.cols; ++c) y.row(t)[c] = silu(y.row(t)[c]);
   }
 }
 

@@ -25,6 +25,8 @@ void clamp(MatView<const float> x, float lo, float hi, MatView<double> y);
 /// The cache is read only.
 void causal_conv_silu(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
                       MatView<const float> cache, MatView<double> y);
+void causal_conv(MatView<const float> x, const float* weight, const float* bias, int64_t taps,
+                 MatView<const float> cache, MatView<double> y);
 double log_sum_exp(const float* x, int64_t n);
 int64_t argmax(const float* x, int64_t n);
 

@@ -16,6 +16,7 @@ struct Site {
     per_token,   ///< rows = tokens, columns = shape[0]
     per_sample,  ///< once a sequence: rows × columns = the product of shape, last dimension columns
     per_step,    ///< as per_sample, but every K-th token
+    routed,      ///< as per_token, but rows = what was sent there: any number, also none
   };
 
   std::string name;  ///< e.g. layer_3.x_proj:input

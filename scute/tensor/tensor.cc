@@ -89,6 +89,25 @@ Tensor Tensor::reshaped(Shape shape) const {
   return out;
 }
 
+Tensor Tensor::rows(int64_t first, int64_t count) const {
+  const int64_t all = rank() == 0 ? 0 : shape_.front();
+  if (rank() == 0 || first < 0 || count < 0 || first > all || count > all - first) {
+    fail("rows of a tensor", fmt::format("entries below {}", all),
+         fmt::format("{} from {} on", count, first));
+  }
+  Tensor out = *this;
+  out.shape_.front() = count;
+  out.size_ = all == 0 ? 0 : size_ / all * count;
+  if (first > 0) out.data_ += size_ / all * first * size_of(dtype_);
+  return out;
+}
+
+Tensor Tensor::slice(int64_t index) const {
+  Tensor out = rows(index, 1);
+  out.shape_.erase(out.shape_.begin());
+  return out;
+}
+
 Tensor Tensor::to_f32() const {
   if (dtype_ == DType::f32) return *this;
   Tensor out(DType::f32, shape_);

@@ -81,6 +81,11 @@ class Tensor {
 
   /// The same memory under another shape of the same size.
   Tensor reshaped(Shape shape) const;
+  /// `count` entries of the first axis from `first` on, sharing the memory: rows of a matrix. Error
+  /// unless they are there.
+  Tensor rows(int64_t first, int64_t count) const;
+  /// One entry of the first axis, without that axis, sharing the memory: a matrix of a stack.
+  Tensor slice(int64_t index) const;
   /// Float elements widened to f32 (f64 rounded); the same memory when it is f32 already.
   Tensor to_f32() const;
   /// Float elements as f32, f16 or bf16, rounded to nearest even; the same memory when they are of

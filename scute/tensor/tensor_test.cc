@@ -68,6 +68,40 @@ TEST(Tensor, BorrowedMemoryIsReadOnlyAndAligned) {
   EXPECT_EQ(owner.use_count(), 2);
 }
 
+TEST(Tensor, RowsAndSlicesShareTheMemory) {
+  Tensor stack(DType::bf16, {3, 4, 2});
+  for (int64_t i = 0; i < stack.size(); ++i) {
+    stack.mutable_values<bf16>()[static_cast<size_t>(i)] = to_bf16(static_cast<float>(i));
+  }
+  const Tensor matrix = stack.slice(2);
+  EXPECT_EQ(matrix.shape(), Shape({4, 2}));
+  const Tensor rows = matrix.rows(1, 2);
+  EXPECT_EQ(rows.shape(), Shape({2, 2}));
+  EXPECT_THAT(to_vector(rows), testing::ElementsAre(18, 19, 20, 21));
+  EXPECT_EQ(rows.bytes().data(), stack.bytes().data() + 18 * 2);
+  stack.mutable_values<bf16>()[18] = to_bf16(-1);
+  EXPECT_EQ(to_vector(rows).front(), -1);
+  EXPECT_EQ(to_vector(Tensor::of<float>({3}, std::vector<float>{1, 2, 3}).rows(1, 2)),
+            std::vector<float>({2, 3}));
+  EXPECT_EQ(matrix.rows(4, 0).size(), 0);
+  EXPECT_THROW(matrix.rows(3, 2), Error);
+  EXPECT_THROW(matrix.rows(-1, 2), Error);
+  EXPECT_THROW(matrix.rows(1, int64_t{1} << 62), Error);
+  EXPECT_THROW(stack.slice(3), Error);
+  EXPECT_THROW(Tensor(DType::f32, Shape{}).slice(0), Error);
+}
+
+TEST(Tensor, ViewsKeepTheirOwnerAlive) {
+  auto owner = std::make_shared<std::array<std::byte, 64>>();
+  Tensor view;
+  {
+    const Tensor whole(DType::f32, {4, 4}, owner, owner->data());
+    view = whole.rows(2, 1);
+  }
+  EXPECT_EQ(owner.use_count(), 2);
+  EXPECT_THROW(view.mutable_values<float>(), Error);
+}
+
 TEST(Tensor, WidensEveryFloatType) {
   const std::vector<bf16> values{to_bf16(1.5f), to_bf16(-3)};
   const auto wide = Tensor::of<bf16>({2}, values).to_f32();
