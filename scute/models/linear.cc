@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "scute/base/error.h"
+#include "scute/kernels/attention.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/round.h"
 #include "scute/models/grids.h"
@@ -34,7 +35,7 @@ LinearTensors& LinearTensors::operator=(LinearTensors&&) noexcept = default;
 LinearTensors::~LinearTensors() = default;
 
 LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t outputs_,
-                             int64_t inputs_)
+                             int64_t inputs_, bool has_bias)
     : name(std::move(name_)), outputs(outputs_), inputs(inputs_) {
   const Tensor* plain = reader.peek(name + ".weight");
   const auto scale_shape = [&](int64_t rows) {
@@ -59,6 +60,7 @@ LinearTensors::LinearTensors(WeightReader& reader, std::string name_, int64_t ou
   if (reader.contains(name + ".input_scale")) {
     input_scale = reader.take(name + ".input_scale", {1});
   }
+  if (has_bias) bias = reader.take(name + ".bias", {outputs});
 }
 
 Tensor take_column_scales(WeightReader& reader, const std::string& name, int64_t columns) {
@@ -100,6 +102,10 @@ QuantizedWeight LinearTensors::weight_codes() const {
   return out;
 }
 
+struct Linear::Adapter {
+  Linear down, up;
+};
+
 Linear::Linear() = default;
 Linear::Linear(const Linear&) = default;
 Linear::Linear(Linear&&) noexcept = default;
@@ -109,6 +115,7 @@ Linear::~Linear() = default;
 
 Linear::Linear(const LinearTensors& tensors, const Execution& execution)
     : outputs_(tensors.outputs) {
+  if (tensors.bias.size() > 0) bias_ = to_vector(tensors.bias);
   if (!tensors.quantized()) {
     if (tensors.eight_bit_input()) {
       fail(tensors.name, "8-bit or 4-bit weights beside an input scale", "float weights");
@@ -143,6 +150,25 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
 }
 
 void Linear::operator()(Run& run, MatView<const float> x, MatView<float> y) const {
+  multiply(run, x, y);
+  if (!bias_.empty()) run.on_rows([&](auto rows) { add_row(rows, bias_.data()); }, y);
+  if (!adapter_) return;
+  const Arena::Scope scope(run.arena());
+  const auto low = run.matrix(x.rows, adapter_->down.outputs_), added = run.matrix(y.rows, y.cols);
+  adapter_->down(run, x, low);
+  adapter_->up(run, low, added);
+  run.on_rows(add_into, y, added);
+}
+
+Linear Linear::adapted(const LinearTensors& down, const LinearTensors& up,
+                       const Execution& execution) const {
+  Linear out = *this;
+  out.adapter_ =
+      std::make_shared<const Adapter>(Adapter{Linear(down, execution), Linear(up, execution)});
+  return out;
+}
+
+void Linear::multiply(Run& run, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(run.arena());
   const auto in_parts = [&](const auto& product, MatView<const float> in) {
     if (in.rows > outputs_) {
@@ -196,7 +222,8 @@ int64_t Linear::bytes() const {
     int64_t operator()(const Integer& form) const { return form.product.bytes(); }
     int64_t operator()(const Simulated& form) const { return form.product.bytes(); }
   };
-  return std::visit(Count{}, form_);
+  const int64_t adapter = adapter_ ? adapter_->down.bytes() + adapter_->up.bytes() : 0;
+  return std::visit(Count{}, form_) + static_cast<int64_t>(bias_.size() * sizeof(float)) + adapter;
 }
 
 void Linear::add_work(int64_t rows, ModelWork& work) const {
@@ -214,6 +241,9 @@ void Linear::add_work(int64_t rows, ModelWork& work) const {
     void operator()(const Simulated& form) const { (*this)(form.product); }
   };
   std::visit(Count{add}, form_);
+  if (!adapter_) return;
+  adapter_->down.add_work(rows, work);
+  adapter_->up.add_work(rows, work);
 }
 
 template <class Product>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -24,7 +25,9 @@ namespace scute {
 /// inputs.
 struct LinearTensors {
   LinearTensors();
-  LinearTensors(WeightReader& reader, std::string name, int64_t outputs, int64_t inputs);
+  /// With `bias` NAME.bias must be there too.
+  LinearTensors(WeightReader& reader, std::string name, int64_t outputs, int64_t inputs,
+                bool bias = false);
   LinearTensors(const LinearTensors&);
   LinearTensors(LinearTensors&&) noexcept;
   LinearTensors& operator=(const LinearTensors&);
@@ -38,13 +41,13 @@ struct LinearTensors {
 
   std::string name;
   int64_t outputs = 0, inputs = 0;
-  Tensor weight, packed, shape, scale, channel_scale, input_scale;
+  Tensor weight, packed, shape, scale, channel_scale, input_scale, bias;
 };
 
 /// A scale tensor of one element, or of one for each of `columns`, whichever is stored.
 Tensor take_column_scales(WeightReader& reader, const std::string& name, int64_t columns);
 
-/// y = x·Wᵀ. A closed choice of weight formats; who calls it neither knows nor asks which.
+/// y = x·Wᵀ + bias. A closed choice of weight formats; who calls it neither knows nor asks which.
 class Linear {
  public:
   Linear();
@@ -54,6 +57,11 @@ class Linear {
   Linear& operator=(const Linear&);
   Linear& operator=(Linear&&) noexcept;
   ~Linear();
+
+  /// The same map plus up·(down·x), by two matrices of a low rank (Hu et al. 2021, LoRA); the
+  /// packed weights are shared.
+  Linear adapted(const LinearTensors& down, const LinearTensors& up,
+                 const Execution& execution) const;
 
   int64_t outputs() const { return outputs_; }
   /// x: L × inputs, y: L × outputs. With an input scale x is rounded to its grid first (values on
@@ -87,7 +95,12 @@ class Linear {
   using Integer = EightBit<GemmInt8>;
   using Simulated = EightBit<Gemm>;
 
+  struct Adapter;
+  void multiply(Run& run, MatView<const float> x, MatView<float> y) const;
+
   int64_t outputs_ = 0;
+  std::vector<float> bias_;  ///< empty: none
+  std::shared_ptr<const Adapter> adapter_;
   std::variant<Gemm, GemmInt4, Integer, Simulated> form_;
 };
 

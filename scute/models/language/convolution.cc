@@ -16,6 +16,10 @@ constexpr int64_t kTogether = 64;
 /// Rows whose codes are used while they are in the cache: 14 KB of 1,792 channels.
 constexpr int64_t kRowsTogether = 8;
 
+/// That of some channels.
+void (*const kSilu)(MatView<const float>, const float*, const float*, int64_t, int64_t, int64_t,
+                    MatView<float>, MatView<float>) noexcept = &causal_conv_silu;
+
 /// (channels, 1, taps) as taps × channels.
 template <class T>
 std::vector<T> taps_first(std::span<const T> in, size_t taps) {
@@ -43,8 +47,8 @@ ConvolutionTensors::ConvolutionTensors(WeightReader& reader, const std::string& 
 }
 
 Convolution::Convolution(const ConvolutionTensors& tensors, const std::vector<float>& input_scales,
-                         const Execution& execution)
-    : taps_(tensors.weight.dim(2)), bias_(to_vector(tensors.bias)) {
+                         const Execution& execution, Activation activation)
+    : taps_(tensors.weight.dim(2)), activation_(activation), bias_(to_vector(tensors.bias)) {
   const auto taps = static_cast<size_t>(taps_);
   if (!tensors.quantized()) {
     const std::vector<float> weight = to_vector(tensors.weight);
@@ -53,7 +57,8 @@ Convolution::Convolution(const ConvolutionTensors& tensors, const std::vector<fl
   }
   const std::vector<float> scales = checked_scales(tensors.scale, tensors.name + ".weight_scale");
   std::vector<int8_t> codes = taps_first<int8_t>(tensors.weight.values<int8_t>(), taps);
-  if (execution.backend == Backend::integer && !input_scales.empty()) {
+  const bool whole = execution.backend == Backend::integer && activation == Activation::silu;
+  if (whole && !input_scales.empty()) {
     Integer integer{std::move(codes), input_scales, scales};
     for (size_t c = 0; c < scales.size(); ++c) integer.scales[c] *= input_scales[c];
     form_ = std::move(integer);
@@ -73,8 +78,9 @@ void Convolution::operator()(Run& run, MatView<const float> x, MatView<float> ca
     run.split(x.cols, 8 * taps_ * x.rows, work, kTogether);
   };
   if (const auto* plain = std::get_if<Float>(&form_)) {
+    const auto convolve = activation_ == Activation::silu ? kSilu : &causal_conv;
     return by_channels([&](int64_t first, int64_t count) {
-      causal_conv_silu(x, plain->weight.data(), bias, taps_, first, count, cache, y);
+      convolve(x, plain->weight.data(), bias, taps_, first, count, cache, y);
     });
   }
   const auto& integer = std::get<Integer>(form_);

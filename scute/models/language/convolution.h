@@ -1,4 +1,4 @@
-// The causal depth-wise convolution with SiLU of a mixer, float or 8-bit.
+// The causal depth-wise convolution of a mixer, with SiLU, float or 8-bit, or of attention.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,13 @@ struct ConvolutionTensors {
 
 class Convolution {
  public:
+  enum class Activation { silu, none };
+
   Convolution() = default;
   /// `input_scales`: one per channel for 8-bit inputs, or empty. With 8-bit weights, 8-bit inputs
-  /// and the integer backend the taps are multiplied and summed as integers.
+  /// and the integer backend the taps are multiplied and summed as integers, where SiLU follows.
   Convolution(const ConvolutionTensors& tensors, const std::vector<float>& input_scales,
-              const Execution& execution);
+              const Execution& execution, Activation activation = Activation::silu);
 
   /// x: L × channels, on the inputs' grid if there is one; cache: (taps − 1) × channels, the inputs
   /// before, updated; y: L × channels.
@@ -48,6 +50,7 @@ class Convolution {
   };
 
   int64_t taps_ = 1;
+  Activation activation_ = Activation::silu;
   std::vector<float> bias_;
   std::variant<Float, Integer> form_;
 };

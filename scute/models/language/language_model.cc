@@ -8,6 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
+#include "scute/kernels/products.h"
 #include "scute/models/language/check_weights.h"
 #include "scute/tensor/tensor.h"
 
@@ -16,22 +17,11 @@ namespace {
 
 constexpr const char* kEmbeddingSite = "embedding:output";
 
-using RawMixer = std::variant<Mamba1Mixer::Raw, Mamba2Mixer::Raw>;
-template <class Raw>
-using MixerOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1Mixer, Mamba2Mixer>;
-template <class Raw>
-using SitesOf = std::conditional_t<std::is_same_v<Raw, Mamba1Mixer::Raw>, Mamba1Sites, Mamba2Sites>;
-
-RawMixer read_mixer(WeightReader& reader, const std::string& prefix, const MambaConfig& config) {
-  if (config.mixer == MixerKind::mamba1) return Mamba1Mixer::Raw(reader, prefix, config);
-  return Mamba2Mixer::Raw(reader, prefix, config);
-}
-
 /// Every tensor of a model, found and of its shape.
 struct LanguageTensors {
   LinearTensors table;
-  std::vector<Tensor> norms;
-  std::vector<RawMixer> mixers;
+  std::vector<SharedTransformer::Raw> shared;
+  std::vector<Block::Raw> blocks;
   Tensor norm_f;
   LinearTensors head;
 };
@@ -40,10 +30,9 @@ LanguageTensors read_tensors(const MambaConfig& config, Weights& weights) {
   WeightReader reader(weights);
   LanguageTensors out;
   out.table = LinearTensors(reader, "backbone.embedding", config.vocabulary, config.width);
-  for (int64_t i = 0; i < config.layers; ++i) {
-    const std::string prefix = fmt::format("backbone.layers.{}.", i);
-    out.norms.push_back(reader.take(prefix + "norm.weight", {config.width}));
-    out.mixers.push_back(read_mixer(reader, prefix + "mixer.", config));
+  for (int64_t i = 0; i < config.shared.count; ++i) out.shared.emplace_back(reader, config, i);
+  for (const BlockConfig& block : config.all_blocks()) {
+    out.blocks.emplace_back(reader, config, block);
   }
   out.norm_f = reader.take("backbone.norm_f.weight", {config.width});
   out.head = out.table;
@@ -123,15 +112,8 @@ LanguageModelSites::LanguageModelSites(const MambaConfig& config, const Scheme& 
     : list(std::move(before)) {
   embedding_output = list.add(embedding, {config.width});
   if (embedding != kEmbeddingSite) list.alias(kEmbeddingSite, embedding);
-  for (int64_t i = 0; i < config.layers; ++i) {
-    const std::string layer = fmt::format("layer_{}.", i);
-    const auto input =
-        list.add_input(layer + "in_proj:input", config.width, input_of(scheme.rotated_stream));
-    if (config.mixer == MixerKind::mamba1) {
-      blocks.push_back({input, Mamba1Sites(config, scheme, layer, list)});
-    } else {
-      blocks.push_back({input, Mamba2Sites(config, scheme, layer, list)});
-    }
+  for (const BlockConfig& block : config.all_blocks()) {
+    blocks.emplace_back(config, block, scheme, list);
   }
   head_input = list.add_input("lm_head:input", config.width, input_of(scheme.folded_head));
   head_output = list.add("lm_head:output", {config.vocabulary});
@@ -158,21 +140,6 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   build(std::move(weights), execution, head);
 }
 
-template <class Raw>
-void LanguageModel::add_block(int64_t layer, const Tensor& norm, const Raw& raw,
-                              const Execution& execution, bool low_bit) {
-  const auto& sites = std::get<SitesOf<Raw>>(sites_.blocks[static_cast<size_t>(layer)].mixer);
-  const auto pack = [=, config = config_, scheme = scheme_](SiteGrids& grids) {
-    return LanguageBlock{to_vector(norm),
-                         MixerOf<Raw>(raw, config, scheme, layer, execution, sites, grids)};
-  };
-  if (low_bit) return blocks_.add(pack(grids_));
-  blocks_.add([pack] {
-    SiteGrids none;
-    return pack(none);
-  });
-}
-
 void LanguageModel::build(Weights weights, const Execution& execution, Head head) {
   eight_bit_ = eight_bit_layers(weights);
   const std::set<int64_t> low_bit = low_bit_layers(weights);
@@ -183,13 +150,29 @@ void LanguageModel::build(Weights weights, const Execution& execution, Head head
     fail("backbone.embedding.input_scale", "no such tensor: ids are not rounded", "one");
   }
   embedding_ = Embedding(tensors.table);
-  norm_f_ = to_vector(tensors.norm_f);
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    const auto at = static_cast<size_t>(i);
-    const auto add = [&](auto raw) {
-      add_block(i, tensors.norms[at], raw, execution, low_bit.contains(i));
+  norm_f_ = {to_vector(tensors.norm_f), config_.norm_eps};
+  const auto shared = std::make_shared<std::vector<SharedTransformer::Packed>>();
+  for (const auto& raw : tensors.shared) {
+    shared->emplace_back(raw, config_, execution);
+    shared->back().attention.add_size(shared_size_);
+    shared->back().feed_forward.add_size(shared_size_);
+  }
+  const std::vector<BlockConfig> blocks = config_.all_blocks();
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    // Its tensors are given back with it.
+    const auto pack = [raw = std::move(tensors.blocks[i]), config = config_, block = blocks[i],
+                       scheme = scheme_, execution, shared,
+                       sites = sites_.blocks[i]](SiteGrids& grids) {
+      return Block(raw, config, block, scheme, execution, *shared, sites, grids);
     };
-    std::visit(add, std::move(tensors.mixers[at]));
+    if (low_bit.contains(blocks[i].layer)) {
+      blocks_.add(pack(grids_));
+      continue;
+    }
+    blocks_.add([pack] {
+      SiteGrids none;
+      return pack(none);
+    });
   }
   if (head == Head::packed) head_ = Linear(tensors.head, execution);
 }
@@ -200,7 +183,10 @@ LanguageModel LanguageModel::with_layer(const LanguageModel& other, int64_t laye
     fail(prefix, "a layer of a model of the same config and scheme", "another");
   }
   LanguageModel out = *this;
-  out.blocks_.share(layer, other.blocks_);
+  const std::vector<BlockConfig> blocks = config_.all_blocks();
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (blocks[i].layer == layer) out.blocks_.share(static_cast<int64_t>(i), other.blocks_);
+  }
   for (const Site& site : sites_.list.sites()) {
     if (site.name.starts_with(prefix)) out.grids_.copy(site, other.grids_);
   }
@@ -216,50 +202,37 @@ void check_language_weights(const MambaConfig& config, Weights weights) {
 State LanguageModel::new_state(int64_t sequence) const {
   State state;
   state.place.sequence = sequence;
+  const std::vector<BlockConfig> configs = config_.all_blocks();
   for (int64_t i = 0; i < blocks_.size(); ++i) {
-    const LanguageBlock* block = blocks_.peek(i);
+    const Block* block = blocks_.peek(i);
     // What is packed later is float.
-    state.layers.push_back(
-        block == nullptr
-            ? LayerState{config_.taps, config_.conv_channels(), config_.inner, config_.state,
-                         LayerState::Form::floats}
-            : std::visit([](const auto& mixer) { return mixer.new_state(); }, block->mixer));
+    state.blocks.push_back(block == nullptr
+                               ? new_float_state(config_, configs[static_cast<size_t>(i)])
+                               : block->new_state());
   }
   return state;
 }
 
-void LanguageModel::norm(Run& run, MatView<const float> residual, const float* weight,
-                         MatView<float> out) const {
-  run.on_rows([&](auto in, auto to) { rms_norm(in, weight, config_.width, config_.norm_eps, to); },
-              residual, out);
-}
-
-void LanguageModel::norm_and_pass(Run& run, MatView<const float> residual,
-                                  const std::vector<float>& weight,
-                                  const SiteList::InputSites& sites, MatView<float> out) const {
-  if (scheme_.rotated_stream) {
-    norm(run, residual, weight.data(), out);
-    return run.pass(sites.rotated, out);
+int64_t LanguageModel::cache_bytes_per_token() const {
+  const AttentionConfig& a = config_.attention;
+  int64_t layers = 0;
+  for (const BlockConfig& block : config_.all_blocks()) {
+    layers += std::ranges::count(block.parts, PartKind::attention) + (block.shared >= 0 ? 1 : 0);
   }
-  if (run.wants(sites.rotated)) {
-    norm(run, residual, nullptr, out);
-    run.rotate_and_pass(sites.rotated, out);
-  }
-  norm(run, residual, weight.data(), out);
-  run.pass(sites.plain, out);
+  return layers * 2 * a.key_heads * a.head_width * static_cast<int64_t>(sizeof(float));
 }
 
 void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
                                   MatView<float> out) const {
   if (scheme_.rotated_stream == scheme_.folded_head) {
-    return norm_and_pass(run, residual, norm_f_, sites_.head_input, out);
+    return norm_f_.show(run, residual, sites_.head_input, scheme_.rotated_stream, 1, out);
   }
-  norm(run, residual, nullptr, out);
+  norm_f_.unweighted(run, residual, out);
   run.pass(sites_.head_input.rotated, out);
   run.on_rows(
       [&](auto rows) {
         inverse_hadamard_rows(rows);
-        multiply_columns(rows, norm_f_.data());
+        multiply_columns(rows, norm_f_.weight.data());
       },
       out);
   run.pass(sites_.head_input.plain, out);
@@ -277,6 +250,9 @@ void LanguageModel::enter(Run& run, MatView<const float> prefix, std::span<const
   if (!ids.empty()) {
     const auto embedded = residual.slice_rows(prefix.rows, residual.rows - prefix.rows);
     embedding_(ids, embedded);
+    if (config_.embedding_factor != 1) {
+      run.on_rows([&](auto rows) { multiply_by(rows, config_.embedding_factor); }, embedded);
+    }
     run.pass(sites_.embedding_output, embedded);
   }
   if (scheme_.rotated_stream) hadamard_rows(residual);
@@ -293,15 +269,11 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
   const Arena::Scope scope(run.arena());
   run.use(grids_);
   const auto residual = run.matrix(L, config_.width);
-  const auto normed = run.matrix(L, config_.width);
-  const auto mixed = run.matrix(L, config_.width);
   enter(run, prefix, ids, residual);
-  for (size_t i = 0; i < state.layers.size(); ++i) {
-    const LanguageBlock& block = blocks_.at(static_cast<int64_t>(i), run);
-    norm_and_pass(run, residual, block.norm, sites_.blocks[i].in_proj_input, normed);
-    std::visit([&](const auto& mixer) { mixer(run, normed, state.layers[i], state.place, mixed); },
-               block.mixer);
-    run.on_rows(add_into, residual, mixed);
+  const auto origin = config_.shared.count > 0 ? run.matrix(L, config_.width) : residual;
+  if (config_.shared.count > 0) run.on_rows(copy_rows, residual, origin);
+  for (int64_t i = 0; i < blocks_.size(); ++i) {
+    blocks_.at(i, run)(run, residual, origin, state.blocks[static_cast<size_t>(i)], state.place);
   }
   state.place.position += L;
   norm_for_head(run, residual, out);
@@ -310,6 +282,9 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
 void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float> logits) const {
   run.use(grids_);
   head_(run, hidden, logits);
+  if (config_.logit_factor != 1) {
+    run.on_rows([&](auto rows) { multiply_by(rows, config_.logit_factor); }, logits);
+  }
   run.pass(sites_.head_output, logits);
 }
 
@@ -335,24 +310,17 @@ void LanguageModel::set_range(const Site& site, float lo, float hi) {
 }
 
 ModelSize LanguageModel::size() const {
-  ModelSize out;
+  ModelSize out = shared_size_;
   out.embedding = embedding_.bytes();
   out.head = head_.bytes();
-  size_t norms = norm_f_.size();
-  for (int64_t i = 0; i < blocks_.size(); ++i) {
-    const LanguageBlock& block = blocks_.at(i);
-    norms += block.norm.size();
-    std::visit([&](const auto& mixer) { mixer.add_size(out); }, block.mixer);
-  }
-  out.norms += static_cast<int64_t>(norms * sizeof(float));
+  out.norms = static_cast<int64_t>(norm_f_.weight.size() * sizeof(float));
+  for (int64_t i = 0; i < blocks_.size(); ++i) blocks_.at(i).add_size(out);
   return out;
 }
 
 ModelWork LanguageModel::work_of_blocks() const {
   ModelWork out;
-  for (int64_t i = 0; i < blocks_.size(); ++i) {
-    std::visit([&](const auto& mixer) { mixer.add_work(out); }, blocks_.at(i).mixer);
-  }
+  for (int64_t i = 0; i < blocks_.size(); ++i) blocks_.at(i).add_work(out);
   return out;
 }
 

@@ -1,25 +1,21 @@
-// A Mamba language model: embedding, residual blocks, final norm, head.
+// A language model: embedding, residual blocks, final norm, head.
 #pragma once
 
 #include <set>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "scute/models/embedding.h"
-#include "scute/models/language/blocks.h"
+#include "scute/models/language/block.h"
+#include "scute/models/lazy_list.h"
 
 namespace scute {
 
 /// Every site of a model, known from its config and scheme alone.
 struct LanguageModelSites {
-  struct Block {
-    SiteList::InputSites in_proj_input;
-    std::variant<Mamba1Sites, Mamba2Sites> mixer;
-  };
   SiteList list;
-  std::vector<Block> blocks;
+  std::vector<BlockSites> blocks;
   Site embedding_output, head_output;
   SiteList::InputSites head_input;
 
@@ -81,6 +77,9 @@ class LanguageModel {
   /// hidden: L × D to logits: L × V. Shows lm_head:output.
   void logits(Run& run, MatView<const float> hidden, MatView<float> logits) const;
 
+  /// What every further token adds to a State: keys and values of all attention layers.
+  int64_t cache_bytes_per_token() const;
+
   bool has_head() const { return head_.outputs() > 0; }
   ModelSize size() const;
   /// Of a token through all blocks, or through the head.
@@ -101,13 +100,7 @@ class LanguageModel {
   void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
              MatView<float> residual) const;
   bool has_scales_at(const Site& site) const;
-  /// RMSNorm of the residual stream; weight may be null (ones).
-  void norm(Run& run, MatView<const float> residual, const float* weight, MatView<float> out) const;
-  /// The same into `out`, shown at the sites' plain one and, without its
-  /// weight and rotated, at the rotated one.
-  void norm_and_pass(Run& run, MatView<const float> residual, const std::vector<float>& weight,
-                     const SiteList::InputSites& sites, MatView<float> out) const;
-  /// The same for the head, which undoes the rotation of the stream unless that is folded into it.
+  /// The last norm, which undoes the rotation of the stream unless that is folded into the head.
   void norm_for_head(Run& run, MatView<const float> residual, MatView<float> out) const;
 
   MambaConfig config_;
@@ -115,8 +108,9 @@ class LanguageModel {
   LanguageModelSites sites_;
   SiteGrids grids_;
   Embedding embedding_;
-  LanguageBlocks blocks_;
-  std::vector<float> norm_f_;
+  LazyList<Block> blocks_;
+  ModelSize shared_size_;  ///< of what blocks share
+  StreamNorm norm_f_;
   Linear head_;
   std::set<std::string> eight_bit_;  ///< "layer_3.": layers with scales of their activations
 };

@@ -34,7 +34,9 @@ Mamba1Sites::Mamba1Sites(const MambaConfig& config, const Scheme& scheme, const 
   out_proj_input = sites.add_input(layer + "out_proj:input", E, input_of(scheme.rotated_out_proj));
   out_proj_output = sites.add(layer + "out_proj:output", {config.width});
   sites.compose(in_proj_output, {conv_input, z});
-  sites.compose(x_proj_output, {dt_proj_input, B, C});
+  if (config.inner_norms == MambaConfig::InnerNorms::none) {
+    sites.compose(x_proj_output, {dt_proj_input, B, C});
+  }
   sites.alias(layer + "conv1d:output", layer + "x_proj:input");
   for (const char* op : {"z_act", "B_act", "C_act", "ssm_state_act"}) {
     sites.alias(layer + op + ":output", layer + op + ":input");
@@ -42,15 +44,20 @@ Mamba1Sites::Mamba1Sites(const MambaConfig& config, const Scheme& scheme, const 
 }
 
 Mamba1Mixer::Raw::Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& c)
-    : in_proj(reader, prefix + "in_proj", 2 * c.inner, c.width),
+    : in_proj(reader, prefix + "in_proj", 2 * c.inner, c.width, c.in_proj_bias),
       x_proj(reader, prefix + "x_proj", c.dt_rank + 2 * c.state, c.inner),
       dt_proj(reader, prefix + "dt_proj", c.inner, c.dt_rank),
-      out_proj(reader, prefix + "out_proj", c.width, c.inner),
+      out_proj(reader, prefix + "out_proj", c.width, c.inner, c.out_proj_bias),
       conv(reader, prefix, c.inner, c.taps, c.conv_bias),
       dt_bias(reader.take(prefix + "dt_proj.bias", {c.inner})),
       A_log(reader.take(prefix + "A_log", {c.inner, c.state})),
       D(reader.take(prefix + "D", {c.inner})),
       name(prefix) {
+  if (c.inner_norms == MambaConfig::InnerNorms::weighted) {
+    dt_norm = reader.take(prefix + "dt_norm.weight", {c.dt_rank});
+    B_norm = reader.take(prefix + "B_norm.weight", {c.state});
+    C_norm = reader.take(prefix + "C_norm.weight", {c.state});
+  }
   const std::string scan = prefix + "selective_scan.";
   if (!reader.contains(scan + "u_scale")) return;
   const auto one = [&](const std::string& scale) { return reader.take(scale, {1}); };
@@ -81,6 +88,11 @@ Mamba1Mixer::Mamba1Mixer(const Raw& raw, const MambaConfig& config, const Scheme
       dt_bias_(to_vector(raw.dt_bias)),
       state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
       sites_(std::move(sites)) {
+  if (raw.dt_norm.size() > 0) {
+    dt_norm_ = to_vector(raw.dt_norm);
+    B_norm_ = to_vector(raw.B_norm);
+    C_norm_ = to_vector(raw.C_norm);
+  }
   std::vector<float> conv_scales;
   if (raw.eight_bit()) {
     set_grids(raw, grids);
@@ -138,6 +150,7 @@ void Mamba1Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
   x_proj_(run, convolved, dtBC);
   run.pass(sites_.x_proj_output, dtBC);
   const auto dt_low = dtBC.columns(0, R), B = dtBC.columns(R, N), C = dtBC.columns(R + N, N);
+  norm_inner(run, dt_low, B, C);
   run.pass(sites_.dt_proj_input, dt_low);
   run.pass(sites_.B, B);
   run.pass(sites_.C, C);
@@ -191,6 +204,21 @@ void Mamba1Mixer::scan(Run& run, const SelectiveScan& in, LayerState& state, con
   });
   run.pass(sites_.state, h.values());
   h.close(after);
+}
+
+void Mamba1Mixer::norm_inner(Run& run, MatView<float> dt, MatView<float> B,
+                             MatView<float> C) const {
+  if (config_.inner_norms == MambaConfig::InnerNorms::none) return;
+  const auto norm = [&](MatView<float> x, const std::vector<float>& weight) {
+    rms_norm(x, weight.empty() ? nullptr : weight.data(), x.cols, config_.inner_eps, x);
+  };
+  run.on_rows(
+      [&](auto dt_rows, auto B_rows, auto C_rows) {
+        norm(dt_rows, dt_norm_);
+        norm(B_rows, B_norm_);
+        norm(C_rows, C_norm_);
+      },
+      dt, B, C);
 }
 
 void Mamba1Mixer::add_size(ModelSize& size) const {

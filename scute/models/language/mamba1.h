@@ -33,6 +33,7 @@ class Mamba1Mixer {
     LinearTensors in_proj, x_proj, dt_proj, out_proj;
     ConvolutionTensors conv;
     Tensor dt_bias, A_log, D;
+    Tensor dt_norm, B_norm, C_norm;  ///< weighted inner norms
     /// Of 8-bit activations, one element each; all or none: conv1d.input_scale (or E),
     /// selective_scan.{u,dt,B,C,z}_scale; conv1d.output_scale repeats u. Without
     /// selective_scan.ssm_state_scale the state stays in floats.
@@ -61,12 +62,15 @@ class Mamba1Mixer {
   void set_grids(const Raw& raw, SiteGrids& grids);
   void scan(Run& run, const SelectiveScan& in, LayerState& state, const Place& place,
             MatView<float> y) const;
+  /// The family's norms of dt (before dt_proj), B and C, if it has them.
+  void norm_inner(Run& run, MatView<float> dt, MatView<float> B, MatView<float> C) const;
 
   MambaConfig config_;
   bool rotated_out_proj_;
   Linear in_proj_, x_proj_, dt_proj_, out_proj_;
   Convolution conv_;
   std::vector<float> A_, D_, dt_bias_;
+  std::vector<float> dt_norm_, B_norm_, C_norm_;  ///< empty: ones
   StateGrid state_grid_;
   Mamba1Sites sites_;
 };

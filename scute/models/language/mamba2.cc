@@ -12,6 +12,8 @@ namespace scute {
 
 namespace {
 
+using GatedNorm = MambaConfig::GatedNorm;
+
 /// Operations of one state at one token.
 constexpr int64_t kHeadStateStep = 6;
 
@@ -43,14 +45,14 @@ Mamba2Sites::Mamba2Sites(const MambaConfig& config, const Scheme& scheme, const 
 }
 
 Mamba2Mixer::Raw::Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& c)
-    : in_proj(reader, prefix + "in_proj", c.projected(), c.width),
-      out_proj(reader, prefix + "out_proj", c.width, c.inner),
+    : in_proj(reader, prefix + "in_proj", c.projected(), c.width, c.in_proj_bias),
+      out_proj(reader, prefix + "out_proj", c.width, c.inner, c.out_proj_bias),
       conv(reader, prefix, c.conv_channels(), c.taps, c.conv_bias),
       dt_bias(reader.take(prefix + "dt_bias", {c.heads})),
       A_log(reader.take(prefix + "A_log", {c.heads})),
       D(reader.take(prefix + "D", {c.D_per_channel ? c.inner : c.heads})),
-      norm(reader.take(prefix + "norm.weight", {c.inner})),
       name(prefix) {
+  if (c.gated_norm != GatedNorm::none) norm = reader.take(prefix + "norm.weight", {c.inner});
   if (reader.contains(prefix + "selective_scan.u_scale")) take_scales(reader, prefix, c);
 }
 
@@ -99,7 +101,8 @@ Mamba2Mixer::Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme
       A_(negative_exp(raw.A_log)),
       D_(to_vector(raw.D)),
       dt_bias_(to_vector(raw.dt_bias)),
-      norm_(to_vector(raw.norm)),
+      norm_(raw.norm.size() > 0 ? to_vector(raw.norm) : std::vector<float>()),
+      factors_(column_factors(raw)),
       state_grid_{{}, scheme.state_rounding, scheme.seed, layer},
       sites_(std::move(sites)) {
   if (raw.eight_bit()) set_grids(raw, grids);
@@ -110,6 +113,24 @@ Mamba2Mixer::Mamba2Mixer(const Raw& raw, const MambaConfig& config, const Scheme
   }
   if (raw.order.size() == 0) return;
   order_ = to_order(raw.order, order);
+}
+
+std::vector<float> Mamba2Mixer::column_factors(const Raw& raw) const {
+  const auto& of = config_.segment_factors;
+  if (of == MambaConfig().segment_factors) return {};
+  const int64_t E = config_.inner, GN = config_.groups * config_.state;
+  std::vector<float> out;
+  for (const auto& [factor, columns] :
+       {std::pair(of[0], E), std::pair(of[1], E), std::pair(of[2], GN), std::pair(of[3], GN),
+        std::pair(of[4], config_.heads)}) {
+    // A buffer in the model's own type; beside codes, what was left in it tells.
+    const DType type = raw.in_proj.quantized() ? raw.dt_bias.dtype() : raw.in_proj.weight.dtype();
+    const Tensor exact = Tensor::of<float>({1}, std::span(&factor, 1));
+    const bool rounded = type == DType::bf16 || type == DType::f16;
+    const float kept = to_vector(rounded ? exact.rounded_to(type) : exact).front();
+    out.insert(out.end(), static_cast<size_t>(columns), kept);
+  }
+  return out;
 }
 
 /// The scale of each input channel of the convolution: x, then B, then C.
@@ -188,6 +209,9 @@ void Mamba2Mixer::operator()(Run& run, MatView<float> u, LayerState& state, cons
 
   const auto zxBCdt = run.matrix(L, config_.projected());
   in_proj_(run, u, zxBCdt);
+  if (!factors_.empty()) {
+    run.on_rows([&](auto rows) { multiply_columns(rows, factors_.data()); }, zxBCdt);
+  }
   run.pass(sites_.in_proj_output, zxBCdt);
   const auto z = zxBCdt.columns(0, E), xBC = zxBCdt.columns(E, E + 2 * GN),
              dt = zxBCdt.columns(2 * E + 2 * GN, config_.heads);
@@ -251,17 +275,22 @@ void Mamba2Mixer::scan(Run& run, const HeadScan& in, LayerState& state, const Pl
 MatView<float> Mamba2Mixer::out_proj_input(Run& run, MatView<float> y,
                                            MatView<const float> z) const {
   const SiteList::InputSites& sites = sites_.out_proj_input;
-  const auto norm = [&](MatView<const float> in, const float* weight, MatView<float> to) {
-    rms_norm(in, weight, config_.inner / config_.groups, config_.norm_eps, to);
+  const GatedNorm kind = config_.gated_norm;
+  const float eps = config_.gated_eps > 0 ? config_.gated_eps : config_.norm_eps;
+  const auto norm = [&](MatView<const float> in, MatView<const float> gates, const float* weight,
+                        MatView<float> to) {
+    if (kind == GatedNorm::none && in.data != to.data) copy_rows(in, to);
+    if (kind != GatedNorm::none) rms_norm(in, weight, config_.inner / config_.groups, eps, to);
+    if (kind == GatedNorm::norm_first) gate_silu(to, gates, to);
   };
   // What a rotated out_proj would see is shown without the norm's weight, which would be folded.
   const bool shows_twin = !rotated_out_proj_ && run.wants(sites.rotated);
   const auto twin = shows_twin ? run.matrix(y.rows, y.cols) : y;
   run.on_few_rows(
       [&](MatView<float> rows, MatView<const float> gates, MatView<float> unweighted) {
-        gate_silu(rows, gates, rows);  // before the norm in every released model
-        if (shows_twin) norm(rows, nullptr, unweighted);
-        norm(rows, norm_.data(), rows);
+        if (kind != GatedNorm::norm_first) gate_silu(rows, gates, rows);
+        if (shows_twin) norm(rows, gates, nullptr, unweighted);
+        norm(rows, gates, norm_.data(), rows);
         if (rotated_out_proj_ && order_.empty()) hadamard_rows(rows);
       },
       y, z, twin);

@@ -32,7 +32,8 @@ class Mamba2Mixer {
   struct Raw {
     LinearTensors in_proj, out_proj;
     ConvolutionTensors conv;
-    Tensor dt_bias, A_log, D, norm;
+    Tensor dt_bias, A_log, D;
+    Tensor norm;  ///< where the gate has one
     /// Of 8-bit activations; all or none: conv1d.{x,B,C}_input_scale, one or one a channel, and
     /// selective_scan.{z,dt}_scale; u (1), or (G, 4, 4) with the two ranges; B and C (1) or (G);
     /// ssm_state_scale (1) or (G, 4, 4, N), without it the state stays in floats.
@@ -70,14 +71,16 @@ class Mamba2Mixer {
   void set_grouped_grids(const Raw& raw, SiteGrids& grids);
   void scan(Run& run, const HeadScan& in, LayerState& state, const Place& place,
             MatView<float> y) const;
-  /// The input of out_proj: y gated by z and normed, and rotated if the weights are. Writes over y.
+  /// Factors of the columns of in_proj's output, in the type of its weights; empty: all 1.
+  std::vector<float> column_factors(const Raw& raw) const;
+  /// The input of out_proj: gated and normed, and rotated if the weights are. Overwrites y.
   MatView<float> out_proj_input(Run& run, MatView<float> y, MatView<const float> z) const;
 
   MambaConfig config_;
   bool rotated_out_proj_;
   Linear in_proj_, out_proj_;
   Convolution conv_;
-  std::vector<float> A_, D_, dt_bias_, norm_;
+  std::vector<float> A_, D_, dt_bias_, norm_, factors_;
   std::vector<int32_t> order_;  ///< empty: channels are stored as they are rotated
   StateGrid state_grid_;
   Mamba2Sites sites_;

@@ -37,8 +37,15 @@ int64_t LayerState::bytes() const {
 }
 
 int64_t State::bytes() const {
+  struct Bytes {
+    int64_t operator()(const std::monostate&) const { return 0; }
+    int64_t operator()(const LayerState& state) const { return state.bytes(); }
+    int64_t operator()(const KeyValueCache& cache) const { return cache.bytes(); }
+  };
   int64_t total = 0;
-  for (const LayerState& layer : layers) total += layer.bytes();
+  for (const BlockState& block : blocks) {
+    for (const PartState& part : block.parts) total += std::visit(Bytes(), part);
+  }
   return total;
 }
 

@@ -1,11 +1,13 @@
-// What a Mamba model remembers between tokens.
+// What a language model remembers between tokens.
 #pragma once
 
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "scute/kernels/scan.h"
 #include "scute/models/grids.h"
+#include "scute/models/language/key_value_cache.h"
 #include "scute/models/run.h"
 #include "scute/models/scheme.h"
 #include "scute/tensor/mat_view.h"
@@ -36,8 +38,15 @@ struct LayerState {
   int64_t bytes() const;
 };
 
+/// Of one part of a block; what has no memory has none.
+using PartState = std::variant<std::monostate, LayerState, KeyValueCache>;
+
+struct BlockState {
+  std::vector<PartState> parts;
+};
+
 struct State {
-  std::vector<LayerState> layers;
+  std::vector<BlockState> blocks;
   Place place;
   int64_t bytes() const;
 };
