@@ -168,4 +168,30 @@ function(scute_test name)
 endfunction()
 if(SCUTE_TESTS)
   add_custom_target(unoptimized)
+
+  # Tiny models of every family, and what they compute in float64: made in a second when needed.
+  set(SCUTE_FAMILIES ${PROJECT_BINARY_DIR}/families)
+  set(maker /usr/bin/python3 ${PROJECT_SOURCE_DIR}/scripts/make_families.py ${SCUTE_FAMILIES})
+  file(GLOB scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/scripts/families/*.py)
+  foreach(name make_families families_float64 make_golden mamba_float64 checkpoint_files)
+    list(APPEND scripts ${PROJECT_SOURCE_DIR}/scripts/${name}.py)
+  endforeach()
+  add_custom_command(OUTPUT ${SCUTE_FAMILIES}/made
+                     COMMAND ${CMAKE_COMMAND} -E rm -rf ${SCUTE_FAMILIES}
+                     COMMAND ${maker}
+                     COMMAND ${maker} --outliers
+                     COMMAND ${CMAKE_COMMAND} -E touch ${SCUTE_FAMILIES}/made
+                     DEPENDS ${scripts} VERBATIM
+                     COMMENT "Making tiny models of every family")
+  add_custom_target(families DEPENDS ${SCUTE_FAMILIES}/made)
 endif()
+
+# The tests of this program find those models in the folder SCUTE_FAMILIES.
+function(scute_test_families target)
+  foreach(compiled ${target} ${target}_objects)
+    if(TARGET ${compiled})
+      add_dependencies(${compiled} families)
+      target_compile_definitions(${compiled} PRIVATE SCUTE_FAMILIES="${SCUTE_FAMILIES}")
+    endif()
+  endforeach()
+endfunction()
