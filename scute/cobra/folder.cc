@@ -153,7 +153,7 @@ std::vector<std::string> cobra_file_remarks(const CobraDescription& model) {
   look([&] { add_of("projector"); });
   look([&] {
     const std::string found = weights_in(model.language.path);
-    if (!found.empty()) return add("llm", language_file_remarks(found, *model.files));
+    if (!found.empty()) return add("llm", language_file_remarks(model.language, found));
     Weights own = checkpoint.part(kLanguageNames, model.language.path);
     const std::string sentence = use_plain_names(own);
     if (!sentence.empty()) add("llm", {sentence});

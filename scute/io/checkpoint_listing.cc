@@ -179,7 +179,9 @@ CheckpointListing list_other_names(const std::string& folder) {
 
 CheckpointListing list_checkpoint(const std::string& folder) {
   if (is_file(folder)) return {{folder}, {}, ""};
-  for (const std::string base : {"model.safetensors", "pytorch_model.bin"}) {
+  // The last is Mistral's.
+  for (const std::string base :
+       {"model.safetensors", "pytorch_model.bin", "consolidated.safetensors"}) {
     const std::string whole = join(folder, base);
     if (is_file(whole)) return {{whole}, {}, ""};
     if (is_file(whole + ".index.json")) return read_index(folder, whole + ".index.json");

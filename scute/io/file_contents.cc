@@ -25,11 +25,12 @@ std::string beginning_of(const std::string& path) {
 
 /// "" when no such format begins so.
 std::string_view by_signature(std::string_view bytes) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kBegins{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kBegins{
       {{"\x93NUMPY", "a .npy array"},
        {"PK\x03\x04", "a zip archive (.pt, .npz)"},
        {"\x89PNG", "a picture"},
        {"\xFF\xD8\xFF", "a picture"},
+       {"GGUF", kGgufContents},
        {"RIFF", "a picture"},
        {"BM", "a picture"}}};
   for (const auto& [begin, name] : kBegins) {

@@ -8,9 +8,13 @@
 
 namespace scute {
 
+/// What contents_of calls such a file.
+inline constexpr const char* kGgufContents =
+    "a GGUF file, llama.cpp's weights, which scute does not read";
+
 /// From its first bytes, not from its name: "text", "JSON", "JSON lines", "a .npy array", "a
-/// picture", "a zip archive (.pt, .npz)", "statistics that scute collected", "a safetensors file",
-/// "a folder", or "another format". What cannot be read is "no readable file".
+/// picture", "a zip archive (.pt, .npz)", "statistics that scute collected", kGgufContents, "a
+/// safetensors file", "a folder", or "another format". What cannot be read is "no readable file".
 std::string contents_of(const std::string& path) noexcept;
 
 /// The JSON of a file of at most `limit` bytes. Error as Json::parse; of a file that is no JSON at

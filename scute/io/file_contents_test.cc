@@ -26,6 +26,7 @@ TEST(ContentsOf, TellsFormatsByTheirBytesNotTheirNames) {
   EXPECT_EQ(is("{\"text\": \"a\"}\r\n"), "JSON lines");
   EXPECT_EQ(is(std::string("\x93NUMPY\x01\x00", 8)), "a .npy array");
   EXPECT_EQ(is("\x89PNG\r\n"), "a picture");
+  EXPECT_EQ(is("GGUF\x03"), kGgufContents);
   EXPECT_EQ(is("PK\x03\x04"), "a zip archive (.pt, .npz)");
   EXPECT_EQ(is(std::string("\x00\x01\x02", 3)), "another format");
   const std::string path = folder / "a.json";

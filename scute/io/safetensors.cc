@@ -29,7 +29,10 @@ DType parse_dtype(const std::string& name, std::string_view where) {
   for (const DType dtype : kTypes) {
     if (name_of(dtype) == name) return dtype;
   }
-  fail(where, "a type of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL", name);
+  const bool narrow = name.starts_with("F8") || name.starts_with("F4") || name.starts_with("F6");
+  fail(where, "a type of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL",
+       narrow ? name + ", of weights quantized by another tool; quantize the float model instead"
+              : name);
 }
 
 SafetensorsEntry parse_entry(const std::string& name, const Json& json, int64_t data_begin,

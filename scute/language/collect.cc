@@ -124,6 +124,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   result.empty_documents = windows.empty_documents;
   result.documents = windows.documents;
   result.silent_sites = observer.measurement().silent_sites();
+  result.silent_experts = silent_experts(description.config, result.silent_sites);
   result.statistics.fine = options.fine;
   result.statistics.sites = observer.measurement().take();
   result.statistics.meta = collection_meta(description, options, windows, result.tokens);

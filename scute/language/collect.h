@@ -7,6 +7,7 @@
 
 #include "scute/data/documents.h"
 #include "scute/language/model_folder.h"
+#include "scute/language/silent_experts.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/recipe/measure.h"
 
@@ -30,8 +31,9 @@ struct CollectOptions {
 
 struct CollectResult {
   StatisticsSet statistics;
-  std::vector<std::string> silent_sites;  ///< asked for, saw no value
-  std::vector<NamedTensor> activations;   ///< for an .npz, when asked for
+  std::vector<std::string> silent_sites;      ///< asked for, saw no value
+  std::vector<SilentExperts> silent_experts;  ///< the same by layers
+  std::vector<NamedTensor> activations;       ///< for an .npz, when asked for
   int64_t samples = 0, tokens = 0;
   int64_t short_documents = 0, empty_documents = 0, documents = 0;
   int64_t samples_wanted = 0;

@@ -87,23 +87,32 @@ int64_t ConfigReader::integer(std::string_view key) {
   return json_.at(key, where_).as_int(at(key));
 }
 
-int64_t ConfigReader::integer(std::string_view key, int64_t otherwise) {
+ConfigReader ConfigReader::object(std::string_view key) {
+  static const Json kNone = Json::object();
   const Json* value = find(key);
-  return value == nullptr ? otherwise : value->as_int(at(key));
+  if (value != nullptr) value->as_object(at(key));
+  return {value == nullptr ? kNone : *value, at(key)};
+}
+
+int64_t ConfigReader::integer(std::string_view key, int64_t otherwise) {
+  return has(key) ? integer(key) : otherwise;
 }
 
 double ConfigReader::number(std::string_view key, double otherwise) {
-  const Json* value = find(key);
+  seen_.emplace(key);
+  const Json* value = json_.find(key);
   return value == nullptr ? otherwise : config_number(*value, at(key));
 }
 
 bool ConfigReader::flag(std::string_view key, bool otherwise) {
-  const Json* value = find(key);
+  seen_.emplace(key);
+  const Json* value = json_.find(key);
   return value == nullptr ? otherwise : value->as_bool(at(key));
 }
 
 std::string ConfigReader::text(std::string_view key, std::string otherwise) {
-  const Json* value = find(key);
+  seen_.emplace(key);
+  const Json* value = json_.find(key);
   return value == nullptr ? otherwise : value->as_string(at(key));
 }
 
@@ -113,12 +122,12 @@ int64_t ConfigReader::integer_or_auto(std::string_view key, int64_t automatic) {
   return value->as_int(at(key));
 }
 
-int64_t ConfigReader::expanded(int64_t width) {
-  const double expand = number("expand", 2);
+int64_t ConfigReader::expanded(int64_t width, std::string_view key) {
+  const double expand = number(key, 2);
   const double inner = expand * static_cast<double>(width);
   // MambaConfig::check says how large it may be; here it must only be an integer.
   if (!(inner >= 1 && inner < 0x1p53)) {
-    fail(at("expand"), "a factor that makes the inner width at least 1", fmt::format("{}", expand));
+    fail(at(key), "a factor that makes the inner width at least 1", fmt::format("{}", expand));
   }
   return static_cast<int64_t>(inner);
 }
@@ -129,13 +138,27 @@ void ConfigReader::require(std::string_view key, bool wanted) {
        wanted ? "false (not supported)" : "true (not supported)");
 }
 
+void ConfigReader::require_word(std::string_view key, std::string_view wanted) {
+  const std::string word = text(key, std::string(wanted));
+  if (word != wanted) fail(at(key), wanted, fmt::format("\"{}\" (not supported)", word));
+}
+
 void ConfigReader::require_silu(std::string_view key) {
   const std::string activation = text(key, "silu");
   if (activation == "silu" || activation == "swish") return;
   fail(at(key), "silu", fmt::format("\"{}\" (not supported)", activation));
 }
 
-void ConfigReader::require_same(std::string_view key, double computed) {
+void ConfigReader::require_nothing(std::string_view key) {
+  const Json* value = find(key);
+  if (value == nullptr) return;
+  const bool nothing = value->is_bool()     ? !value->as_bool("")
+                       : value->is_number() ? value->as_double("") == 0
+                                            : false;
+  if (!nothing) fail(at(key), "null", fmt::format("{} (not supported)", value->dump_config()));
+}
+
+void ConfigReader::require_same(std::string_view key, double computed, std::string_view because) {
   const Json* value = find(key);
   if (value == nullptr || (value->is_string() && value->as_string("") == "auto")) return;
   const double stored =
@@ -143,11 +166,7 @@ void ConfigReader::require_same(std::string_view key, double computed) {
   if (static_cast<float>(stored) == static_cast<float>(computed)) return;
   const std::string means = value->is_bool() ? (computed != 0 ? "true" : "false")
                                              : fmt::format("{}", static_cast<float>(computed));
-  fail(at(key),
-       fmt::format("{}, as the state-spaces dialect says (\"model_type\": \"mamba\" or "
-                   "\"mamba2\" and \"hidden_size\" would make it Hugging Face's)",
-                   means),
-       value->dump());
+  fail(at(key), fmt::format("{}, {}", means, because), value->dump());
 }
 
 std::vector<std::string> ConfigReader::unread() const {

@@ -208,10 +208,10 @@ TEST(DescribeConfig, OtherModelsAreRefusedByName) {
 TEST(DescribeConfig, NamesWhatItDoesNotCompute) {
   const std::string base = R"("d_model": 64, "n_layer": 2, "vocab_size": 100)";
   EXPECT_THAT(problem("{" + base + R"(, "attn_layer_idx": [1]})"), HasSubstr("attn_layer_idx"));
-  EXPECT_THAT(problem("{" + base + R"(, "d_intermediate": 128})"), HasSubstr("d_intermediate"));
+  EXPECT_THAT(problem("{" + base + R"(, "d_intermediate": -1})"), HasSubstr("d_intermediate"));
   EXPECT_THAT(problem("{" + base + R"(, "rms_norm": false})"), HasSubstr("rms_norm"));
   EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"layer": "Mamba3"}})"), HasSubstr("Mamba3"));
-  EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"bias": true}})"), HasSubstr("bias"));
+  EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"bias": 1}})"), HasSubstr("bias"));
   EXPECT_THAT(problem("{" + base + R"(, "pad_vocab_size_multiple": 0})"), HasSubstr("at least 1"));
   EXPECT_THAT(problem("{" + base + R"(, "ssm_cfg": {"layer": "Mamba2", "headdim": 24}})"),
               HasSubstr("headdim"));

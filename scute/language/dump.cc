@@ -33,7 +33,8 @@ std::vector<NamedTensor> dump(const LanguageModel& model, const Tensor& given,
   KeptSites kept(batch);
   for (const Site& site : sites) {
     // States in the middle belong to no fixed shape; ask for the last one of shorter sequences.
-    if (site.extent == Site::Extent::per_step) continue;
+    // Nor does what was routed to an expert.
+    if (site.extent == Site::Extent::per_step || site.extent == Site::Extent::routed) continue;
     kept.add(site, length);
   }
   Tensor logits(DType::f32, {batch, length, model.config().vocabulary});

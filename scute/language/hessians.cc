@@ -25,7 +25,9 @@ constexpr int64_t kMemory = int64_t{4} << 30;
 std::vector<Site> hessian_sites(const SiteList& list) {
   std::vector<Site> out;
   for (const Site& site : list.sites()) {
-    for (const char* op : {".in_proj:input", ".x_proj:input", ".out_proj:input"}) {
+    for (const char* op : {".in_proj:input", ".x_proj:input", ".out_proj:input", ".q_proj:input",
+                           ".o_proj:input", ".gate_proj:input", ".up_proj:input",
+                           ".down_proj:input", ".latent_out:input", ".linear:input"}) {
       if (site.name.ends_with(op)) out.push_back(site);
     }
     if (site.name == "lm_head:input") out.push_back(site);

@@ -34,6 +34,36 @@ void check_layer(const Weights& weights, const ModelDescription& model, int64_t 
                  label);
 }
 
+/// One matrix of each kind stands for those that are written with it.
+void check_part(const Weights& weights, const ModelDescription& model, const BlockConfig& block,
+                PartKind kind, const LayerFormat& format, const std::string& state_scale) {
+  if (kind == PartKind::mixer) {
+    return check_layer(weights, model, block.layer, format, state_scale);
+  }
+  const std::string layer = fmt::format("backbone.layers.{}.", block.layer), label = format.name();
+  const bool eight_bit = !format.is_float() && format.eight_bit_activations();
+  std::vector<std::string> matrices;
+  const auto add = [&](const std::string& prefix, std::initializer_list<const char*> names) {
+    for (const char* name : names) matrices.push_back(layer + prefix + name);
+  };
+  const bool gated = model.config.feed_forward.gated();
+  const auto add_feed_forward = [&](const std::string& prefix) {
+    if (gated) add(prefix, {"gate_proj"});
+    add(prefix, {"up_proj", "down_proj"});
+  };
+  if (kind == PartKind::attention) add("attention.", {"q_proj", "k_proj", "v_proj", "o_proj"});
+  if (kind == PartKind::feed_forward) add_feed_forward("mlp.");
+  if (kind == PartKind::experts) {
+    for (int64_t e = 0; e < model.config.experts.count; ++e) {
+      add_feed_forward(fmt::format("mlp.experts.{}.", e));
+    }
+    if (model.config.experts.shared_inner > 0) add_feed_forward("mlp.shared.");
+  }
+  for (const std::string& matrix : matrices) {
+    check_low_bit_matrix(weights, matrix, format.weight_bits, eight_bit, label);
+  }
+}
+
 /// Readers of other programs look for one number under several names: edited outside scute in one
 /// of them, they would compute another model than this engine does.
 void check_twins(const Weights& weights, const ModelDescription& model,
@@ -67,27 +97,6 @@ void check_twins(const Weights& weights, const ModelDescription& model,
                    method));
 }
 
-/// Tensors that only other tools' quantized layers have.
-void refuse_foreign_tensors(const std::vector<std::string>& names, const std::string& where) {
-  struct Foreign {
-    std::string_view ending;
-    const char* method;
-  };
-  constexpr std::array<Foreign, 7> kForeign = {{{".qweight", "gptq or awq"},
-                                                {".qzeros", "gptq or awq"},
-                                                {".absmax", "bitsandbytes, 4 bits"},
-                                                {".SCB", "bitsandbytes, 8 bits"},
-                                                {".weight_scale_inv", "fp8"},
-                                                {".W_q", "hqq"},
-                                                {"._data", "quanto"}}};
-  for (const std::string& name : names) {
-    for (const Foreign& foreign : kForeign) {
-      if (!name.ends_with(foreign.ending)) continue;
-      refuse_foreign(where, fmt::format("{} (it has {})", foreign.method, name));
-    }
-  }
-}
-
 }  // namespace
 
 void refuse_foreign_method(const ModelDescription& model) {
@@ -104,10 +113,30 @@ void refuse_foreign_method(const ModelDescription& model) {
       bits != nullptr && bits->is_int() ? fmt::format("{}, {} bits", name, bits->dump()) : name);
 }
 
+void refuse_foreign_tensors(const ModelDescription& model, const Weights& weights) {
+  if (model.low_bit) return;
+  struct Foreign {
+    std::string_view ending;
+    const char* method;
+  };
+  constexpr std::array<Foreign, 7> kForeign = {{{".qweight", "gptq or awq"},
+                                                {".qzeros", "gptq or awq"},
+                                                {".absmax", "bitsandbytes, 4 bits"},
+                                                {".SCB", "bitsandbytes, 8 bits"},
+                                                {".weight_scale_inv", "fp8"},
+                                                {".W_q", "hqq"},
+                                                {"._data", "quanto"}}};
+  for (const std::string& name : weights.names()) {
+    for (const Foreign& foreign : kForeign) {
+      if (!name.ends_with(foreign.ending)) continue;
+      refuse_foreign(model.path, fmt::format("{} (it has {})", foreign.method, name));
+    }
+  }
+}
+
 void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const std::vector<std::string> names = weights.names();
   if (!model.low_bit) {
-    refuse_foreign_tensors(names, model.path);
     const auto scale = std::ranges::find_if(
         names, [](const std::string& name) { return name.ends_with(".weight_scale"); });
     if (scale == names.end()) return;
@@ -118,8 +147,11 @@ void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const Json& scute = model.json.at("scute", where);
   const auto layers = layers_from_json(scute, where);
   const std::string state = scute.at("state_scale", where).as_string(where + ": state_scale");
-  for (size_t i = 0; i < layers.size(); ++i) {
-    check_layer(weights, model, static_cast<int64_t>(i), layers[i], state);
+  for (const BlockConfig& block : model.config.all_blocks()) {
+    const LayerFormats& formats = layers[static_cast<size_t>(block.layer)];
+    for (const PartKind kind : block.parts) {
+      check_part(weights, model, block, kind, formats.of(kind), state);
+    }
   }
   check_finite(weights);
   check_twins(weights, model, names);

@@ -12,5 +12,8 @@ void check_low_bit(const Weights& weights, const ModelDescription& model);
 
 /// Error naming the method when config.json says that another tool quantized the weights.
 void refuse_foreign_method(const ModelDescription& model);
+/// The same when tensors, under their published names, are such as only other tools' quantized
+/// layers have.
+void refuse_foreign_tensors(const ModelDescription& model, const Weights& weights);
 
 }  // namespace scute

@@ -59,7 +59,7 @@ std::string pattern(const std::vector<std::string>& layers, std::string_view mod
 
 }  // namespace
 
-Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers,
+Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layers,
                     const std::string& state_scale) {
   Json out = Json::object();
   out["format"] = kFormat;
@@ -73,7 +73,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormat>& layers
   out["state_rounding"] = nearest ? "nearest" : "stochastic";
   out["seed"] = static_cast<int64_t>(scheme.seed);
   out["layers"] = Json::array();
-  for (const LayerFormat& layer : layers) out["layers"].push_back(layer.name());
+  for (const LayerFormats& layer : layers) out["layers"].push_back(layer.to_json());
   return out;
 }
 
@@ -103,23 +103,23 @@ Scheme scheme_from_json(const Json& json, const std::string& where) {
   return out;
 }
 
-std::vector<LayerFormat> layers_from_json(const Json& json, const std::string& where) {
-  std::vector<LayerFormat> out;
+std::vector<LayerFormats> layers_from_json(const Json& json, const std::string& where) {
+  std::vector<LayerFormats> out;
   const std::string at = where + ": layers";
-  for (const Json& name : json.at("layers", where).as_array(at)) {
-    out.push_back(LayerFormat::parse(name.as_string(at), at));
+  for (const Json& formats : json.at("layers", where).as_array(at)) {
+    out.push_back(LayerFormats::from_json(formats, at));
   }
   return out;
 }
 
-Json quantization_config(const MambaConfig& config, const std::vector<LayerFormat>& layers,
+Json quantization_config(const MambaConfig& config, const std::vector<LayerFormats>& layers,
                          const QuantizeOptions& options, const TableFormat& table) {
   // Layers by what their matrices look like: bits of the weights, 8-bit inputs or not.
   std::map<std::pair<int, bool>, std::vector<std::string>> forms;
   for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i].is_float()) continue;
-    forms[{layers[i].weight_bits, layers[i].eight_bit_activations()}].push_back(
-        fmt::format("{}", i));
+    const LayerFormat& format = layers[i].mixer;
+    if (format.is_float()) continue;
+    forms[{format.weight_bits, format.eight_bit_activations()}].push_back(fmt::format("{}", i));
   }
   Json groups = Json::object();
   const auto add = [&](Json one) {

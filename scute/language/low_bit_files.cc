@@ -36,8 +36,9 @@ void read_config(const Json& config, LowBitFiles& out) {
   const std::string where = out.path + "/config.json: scute";
   out.has_scheme = true;
   out.origins.scheme = scheme_from_json(*scute, where);
-  for (const LayerFormat& format : layers_from_json(*scute, where)) {
-    out.formats.push_back(format.name());
+  for (const LayerFormats& formats : layers_from_json(*scute, where)) {
+    const Json said = formats.to_json();
+    out.formats.push_back(said.is_string() ? said.as_string(where) : said.dump());
   }
 }
 

@@ -8,6 +8,8 @@
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/io/checkpoint.h"
+#include "scute/io/file_contents.h"
+#include "scute/language/families/families.h"
 #include "scute/language/low_bit_check.h"
 
 namespace scute {
@@ -85,20 +87,47 @@ Json of_params(const Json& params, const std::string& folder, InputFiles& files)
   return out;
 }
 
+[[noreturn]] void refuse_file(const std::string& path) {
+  const bool there = fs::exists(path);
+  const char* found = !there ? "no such folder"
+                      : path.ends_with(".pt")
+                          ? "a file; a regressor's checkpoint is for scute eval "
+                            "and scute export"
+                          : "a file";
+  fail(path, "a model folder",
+       there && contents_of(path) == kGgufContents ? std::string(kGgufContents) : found);
+}
+
+/// What else a folder without config.json may be.
+[[noreturn]] void refuse_without_config(const std::string& folder) {
+  constexpr const char* kExpected = "a model folder with a config.json";
+  for (const char* file :
+       {"release", "mp_rank_00", "latest_checkpointed_iteration.txt", "model_optim_rng.pt"}) {
+    if (!fs::exists(fs::path(folder) / file)) continue;
+    fail(
+        folder, kExpected,
+        fmt::format("none, but {}, as in a checkpoint of Megatron-core, which holds no config (not "
+                    "supported); convert it to Hugging Face's layout",
+                    file));
+  }
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() != ".gguf") continue;
+    fail(folder, kExpected,
+         fmt::format("none, but {}: {}", entry.path().filename().string(), kGgufContents));
+  }
+  fail(folder, kExpected, "none");
+}
+
 }  // namespace
 
 ModelDescription describe_model(const std::string& folder) {
   const fs::path root(folder);
-  if (!fs::is_directory(root)) {
-    const bool regressor = folder.ends_with(".pt") && fs::exists(root);
-    fail(folder, "a model folder",
-         regressor ? "a file; a regressor's checkpoint is for scute eval and scute export"
-                   : "no such folder");
-  }
+  if (!fs::is_directory(root)) refuse_file(folder);
   const bool mistral = !fs::exists(root / "config.json") && fs::exists(root / "params.json");
   const std::string name = mistral ? "params.json" : "config.json";
   const std::string file = (root / name).string();
-  if (!fs::exists(file)) fail(folder, "a model folder with a config.json", "none");
+  if (!fs::exists(file)) refuse_without_config(folder);
   const auto files = std::make_shared<InputFiles>();
   const Json json = Json::parse(files->text(file, kConfigLimit), file);
   if (const Json* model = json.find("model");
@@ -117,25 +146,58 @@ ModelDescription describe_model(const std::string& folder) {
   out.path = folder;
   out.name = fs::canonical(root).filename().string();
   if (!out.low_bit) {
-    for (std::string& sentence : language_file_remarks(folder, *out.files)) {
+    for (std::string& sentence : language_file_remarks(out, folder)) {
       out.remarks.push_back(std::move(sentence));
     }
   }
   return out;
 }
 
-std::vector<std::string> language_file_remarks(const std::string& path, InputFiles& files) {
+std::vector<std::string> language_file_remarks(const ModelDescription& model,
+                                               const std::string& path) {
   try {
-    Checkpoint checkpoint = open_checkpoint(path, files);
-    std::string sentence = use_plain_names(checkpoint.weights);
-    if (!sentence.empty()) checkpoint.remarks.push_back(std::move(sentence));
+    Checkpoint checkpoint = open_checkpoint(path, *model.files);
+    // Of a tied model all names begin with "model.", as its family's do.
+    const std::string usual(find_family(model.family)->stem);
+    std::erase(checkpoint.remarks, prefix_remark(usual));
+    for (std::string& sentence : use_our_names(model, checkpoint.weights)) {
+      checkpoint.remarks.push_back(std::move(sentence));
+    }
     return checkpoint.remarks;
   } catch (const Error&) {
     return {};
   }
 }
 
-std::string use_plain_names(Weights& weights) {
+std::vector<std::string> use_our_names(const ModelDescription& model, Weights& weights) {
+  const ModelFamily& family = *find_family(model.family);
+  std::vector<std::string> remarks;
+  std::string sentence = use_plain_names(weights, family.stem);
+  if (!sentence.empty()) remarks.push_back(std::move(sentence));
+  if (family.rename == nullptr) return remarks;
+  for (std::string& more : family.rename(model.config, weights)) {
+    remarks.push_back(std::move(more));
+  }
+  return remarks;
+}
+
+void use_published_names(const ModelDescription& model, Weights& weights) {
+  const ModelFamily& family = *find_family(model.family);
+  if (family.publish != nullptr) family.publish(model.config, weights);
+  for (const std::string& name : weights.names()) {
+    if (!name.starts_with(kBackbone)) continue;
+    std::string rest = name.substr(kBackbone.size());
+    for (const auto& [ours, published] :
+         {std::pair<std::string_view, std::string_view>("embedding.", family.embedding),
+          {"norm_f.", family.last_norm}}) {
+      if (rest.starts_with(ours)) rest.replace(0, ours.size(), published);
+    }
+    std::string to = fmt::format("{}{}", family.stem, rest);
+    if (to != name) weights.rename(name, std::move(to));
+  }
+}
+
+std::string use_plain_names(Weights& weights, std::string_view usual) {
   const std::vector<std::string> names = weights.names();
   const std::string stem = stem_of(names);
   const auto rename = [&](const std::string& name, std::string to) {
@@ -151,16 +213,19 @@ std::string use_plain_names(Weights& weights) {
       rename(name, name.starts_with(stem) ? kBackbone + name.substr(stem.size()) : name);
     }
   }
-  if (stem == kBackbone) return "";
-  return stem.empty() ? "no tensor's name begins with backbone.: it was added"
-                      : fmt::format("the tensors are called {}… instead of backbone.…", stem);
+  if (stem == kBackbone || stem == usual) return "";
+  if (!stem.empty()) return fmt::format("the tensors are called {}… instead of {}…", stem, usual);
+  // What every name begins with is dropped when the files are read.
+  if (usual != kBackbone) return "";
+  return "no tensor's name begins with backbone.: it was added";
 }
 
 Weights read_weights(const ModelDescription& model) {
   refuse_foreign_method(model);
   Weights weights =
       model.embedded ? model.embedded->weights : read_checkpoint(model.path, *model.files);
-  use_plain_names(weights);
+  refuse_foreign_tensors(model, weights);
+  use_our_names(model, weights);
   if (model.config.tied_head && weights.contains("lm_head.weight") &&
       weights.contains(kEmbedding)) {
     const Tensor& head = weights.at("lm_head.weight");

@@ -19,6 +19,7 @@ struct ModelDescription {
   std::string path;                         ///< the folder, as given
   std::string name;                         ///< its last component
   std::string dialect;                      ///< "state-spaces" or "Hugging Face"
+  std::string family;                       ///< config.json's model_type; "" of state-spaces
   std::string config_file = "config.json";  ///< in the folder; "params.json" of Mistral's layout
   MambaConfig config;
   bool low_bit = false;              ///< written by quantize: config.json has a "scute" object
@@ -40,28 +41,36 @@ struct ModelDescription {
   std::shared_ptr<InputFiles> files = std::make_shared<InputFiles>();
 };
 
-/// Reads either config.json dialect. Hugging Face's keys count, and no others, where "model_type"
-/// is mamba or mamba2 and "hidden_size" is there (the published mamba-*-hf configs hold both
-/// dialects); absent ones have the defaults of transformers' class. Else "d_model" makes it
-/// state-spaces', in which what Hugging Face's words say must agree. Error on an option that this
-/// engine does not compute (another activation, biases on projections, attention layers, MLPs,
-/// state-spaces' norm before gate) and on another model_type, naming key and value.
+/// Reads config.json of any family (families/families.h), in the words of transformers 4 or 5.
+/// "model_type" says which; without one, "d_model" makes it the state-spaces dialect, in which what
+/// Hugging Face's words say must agree. Of mamba and mamba2 Hugging Face's keys count, and no
+/// others, where "hidden_size" is there (the published mamba-*-hf configs hold both dialects).
+/// Absent keys have the defaults of transformers' class. Error on an option that this engine does
+/// not compute (another activation, another kind of rope, …) and on a model_type that is not known,
+/// naming key and value.
 ModelDescription describe_config(const Json& config, const std::string& where);
 /// The same for a folder's config.json, or params.json of Mistral's layout; remarks on its weight
 /// files, when there are some. Error saying what was looked for when it is no model folder.
 ModelDescription describe_model(const std::string& folder);
-/// What is unusual about the weight files in the folder `path`, or about that one file, a sentence
-/// each; nothing when there are none or they cannot be read, which whoever loads them says.
-std::vector<std::string> language_file_remarks(const std::string& path, InputFiles& files);
+/// What is unusual about the model's weight files in the folder `path`, or about that one file, a
+/// sentence each; nothing when there are none or they cannot be read, which whoever loads them
+/// says.
+std::vector<std::string> language_file_remarks(const ModelDescription& model,
+                                               const std::string& path);
 
-/// The checkpoint's tensors under the state-spaces names; a stored copy of a tied head is compared
-/// with the embedding and dropped, an Error when they differ. Error in one line, naming the method,
-/// for weights quantized by another tool.
+/// The checkpoint's tensors under our names (docs/families.md); a stored copy of a tied head is
+/// compared with the embedding and dropped, an Error when they differ. Error in one line, naming
+/// the method, for weights quantized by another tool.
 Weights read_weights(const ModelDescription& model);
-/// Renames the tensors of the Hugging Face dialect to those of state-spaces, wherever in a larger
-/// model they stand (model.layers.0…, net.backbone.layers.0…, layers.0…). A sentence when that was
-/// unusual, else "".
-std::string use_plain_names(Weights& weights);
+/// The tensors of a model's checkpoint get our names, wherever in a larger model they stand
+/// (model.layers.0…, net.backbone.layers.0…, layers.0…), and those that hold several of ours are
+/// split. What is unusual, a sentence each.
+std::vector<std::string> use_our_names(const ModelDescription& model, Weights& weights);
+/// The inverse, for the tensors of a float model: as its family publishes them.
+void use_published_names(const ModelDescription& model, Weights& weights);
+/// The first half of use_our_names, which is all that Mamba and Mamba-2 need: names begin with
+/// "backbone." and "lm_head.". A sentence when they began otherwise than with `usual`, else "".
+std::string use_plain_names(Weights& weights, std::string_view usual = "backbone.");
 
 LanguageModel load_model(const ModelDescription& model, const Execution& execution,
                          LanguageModel::Head head);

@@ -204,6 +204,23 @@ TEST_F(ModelFolder, SaysWhatAFolderLacks) {
   EXPECT_THROW(describe_model(folder() + "/nowhere"), Error);
 }
 
+TEST_F(ModelFolder, NamesWhatOtherToolsFoldersAre) {
+  write_file(folder() + "/model.gguf", "GGUF\x03");
+  EXPECT_THAT(load_problem(), HasSubstr("model.gguf: a GGUF file"));
+  EXPECT_THAT([&] { describe_model(folder() + "/model.gguf"); },
+              testing::ThrowsMessage<Error>(HasSubstr("GGUF")));
+  std::filesystem::create_directories(folder() + "/release/mp_rank_00");
+  EXPECT_THAT(load_problem(), testing::AllOf(HasSubstr("Megatron-core"), HasSubstr("release")));
+  std::filesystem::remove_all(folder() + "/release");
+  // compressed-tensors in FP8, as other tools write it.
+  write_config(R"(, "quantization_config": {"quant_method": "compressed-tensors"})");
+  const std::string header =
+      R"({"a.weight": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}})";
+  write_file(folder() + "/model.safetensors", std::string(1, static_cast<char>(header.size())) +
+                                                  std::string(7, '\0') + header + "x");
+  EXPECT_THAT(load_problem(), testing::AllOf(HasSubstr("F8_E4M3"), HasSubstr("another tool")));
+}
+
 TEST_F(ModelFolder, RefusesATokenizerLargerThanTheModel) {
   write_config(R"(, "pad_vocab_size_multiple": 1)");
   std::filesystem::copy("examples/tiny-mamba1/tokenizer.json", folder() + "/tokenizer.json");

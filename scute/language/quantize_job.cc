@@ -20,12 +20,15 @@ Tensor ones_like(const Tensor& tensor) {
   return stored_as(Tensor::of<float>(tensor.shape(), ones), tensor.dtype());
 }
 
-/// Of the format that was asked for, or of any layer.
-bool any_eight_bit(const QuantizeOptions& options, int64_t layers) {
+/// Of the format that was asked for, or of any part of the model.
+bool any_eight_bit(const QuantizeOptions& options, const MambaConfig& config) {
   if (options.format.eight_bit_activations()) return true;
-  for (int64_t i = 0; i < layers; ++i) {
-    const LayerFormat& format = options.of_layer(i);
-    if (!format.is_float() && format.eight_bit_activations()) return true;
+  for (const BlockConfig& block : config.all_blocks()) {
+    for (const PartKind kind : block.parts) {
+      const LayerFormats formats = options.of_layer(block.layer);
+      const LayerFormat& format = formats.of(kind);
+      if (!format.is_float() && format.eight_bit_activations()) return true;
+    }
   }
   return false;
 }
@@ -87,7 +90,11 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
     remark("model not recorded in the plan: it was taken for one of " + model.name);
   }
   for (int64_t i = 0; i < config_.layers; ++i) {
-    LayerFormat::parse(options.of_layer(i).name(), "format");
+    const LayerFormats formats = options.of_layer(i);
+    for (const PartKind kind :
+         {PartKind::mixer, PartKind::attention, PartKind::feed_forward, PartKind::experts}) {
+      LayerFormat::parse(formats.of(kind).name(), "format");
+    }
   }
   decide_scheme();
 }
@@ -95,7 +102,7 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
 void QuantizeJob::remark(std::string sentence) { out_.remarks.push_back(std::move(sentence)); }
 
 void QuantizeJob::decide_scheme() {
-  const bool a8 = any_eight_bit(options_, config_.layers);
+  const bool a8 = any_eight_bit(options_, config_);
   scheme_.state_rounding = options_.state_rounding;
   scheme_.seed = options_.seed;
   if (options_.hadamard && !options_.fold) {
@@ -103,7 +110,8 @@ void QuantizeJob::decide_scheme() {
          "--hadamard on");
   }
   if (options_.hadamard) {
-    scheme_.rotated_stream = can_rotate(config_.width);
+    // Zamba2's blocks read two streams side by side, which two rotations would have to meet.
+    scheme_.rotated_stream = can_rotate(config_.width) && config_.shared.count == 0;
     scheme_.rotated_out_proj = can_rotate(config_.inner);
     const auto none = [&](const char* what, int64_t width) {
       remark(
@@ -111,7 +119,11 @@ void QuantizeJob::decide_scheme() {
                       "of two",
                       what, width));
     };
-    if (!scheme_.rotated_stream) none("the residual stream", config_.width);
+    if (config_.shared.count > 0) {
+      remark("the residual stream is not rotated: shared blocks read it beside the embedding");
+    } else if (!scheme_.rotated_stream) {
+      none("the residual stream", config_.width);
+    }
     if (!scheme_.rotated_out_proj) none("out_proj's input", config_.inner);
   }
   folded_ = scheme_.rotated_stream || (options_.fold && !a8);
@@ -228,11 +240,10 @@ void QuantizeJob::head(const LayerFormat& format) {
 
 LowBitModel QuantizeJob::run() {
   table();
-  std::vector<LayerFormat> layers;
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    layer(i);
-    layers.push_back(options_.of_layer(i));
-  }
+  for (int64_t i = 0; i < config_.shared.count; ++i) shared_block(i);
+  for (const BlockConfig& one : config_.all_blocks()) block(one);
+  std::vector<LayerFormats> layers;
+  for (int64_t i = 0; i < config_.layers; ++i) layers.push_back(options_.of_layer(i));
   scales_.finish();
   finish_matrices();
   out_.description = model_;

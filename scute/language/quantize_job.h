@@ -58,8 +58,30 @@ class QuantizeJob {
 
  private:
   void decide_scheme();
-  void layer(int64_t index);
-  void mamba1(int64_t index, const LayerFormat& format);
+  /// A block's norm and, one after the other, its parts.
+  void block(const BlockConfig& block);
+  void part(const BlockConfig& block, PartKind kind, const std::vector<float>& norm);
+  void attention(const std::string& name, const std::string& sites, const LayerFormat& format,
+                 const std::vector<float>& norm);
+  void feed_forward(const std::string& name, const std::string& sites, const LayerFormat& format,
+                    const std::vector<float>& norm);
+  void experts(int64_t layer, const std::string& name, const LayerFormat& format,
+               const std::vector<float>& norm);
+  /// What all layers that use it share, with grids that hold for each of them.
+  void shared_block(int64_t number);
+  void shared_matrix(int64_t number, const std::string& name, const char* op,
+                     const LayerFormat& format);
+  void shared_use(const BlockConfig& block);
+  /// A matrix that reads the norm's output, or `reads` as it is, and one that writes the stream.
+  void reader(const std::string& name, const std::string& site, const LayerFormat& format,
+              const std::vector<float>& norm);
+  void writer(const std::string& name, const std::string& site, const LayerFormat& format);
+  /// The bias of a matrix, where there is one; of one that writes the stream it is rotated too.
+  void keep_bias(const std::string& name, bool writes_stream);
+  /// The expert's own site, or the pooled one when the plan has no range of it.
+  std::string expert_site(int64_t layer, int64_t expert);
+
+  void mamba1(int64_t index, const LayerFormat& format, const std::vector<float>& norm);
   void mamba1_scales(int64_t index, const std::string& name);
   /// Where --group-heads puts a Mamba-2 layer's rows; as they were without.
   struct Mamba2Order {
@@ -70,10 +92,10 @@ class QuantizeJob {
       return changed ? permute_rows(tensor, order) : tensor;
     }
   };
-  void mamba2(int64_t index, const LayerFormat& format);
+  void mamba2(int64_t index, const LayerFormat& format, const std::vector<float>& norm);
   Mamba2Order mamba2_order(int64_t index, const LayerFormat& format) const;
-  void mamba2_inputs(int64_t index, const std::string& block, const Mamba2Order& order,
-                     const LayerFormat& format);
+  void mamba2_inputs(int64_t index, const std::string& name, const Mamba2Order& order,
+                     const LayerFormat& format, const std::vector<float>& norm);
   void mamba2_scan(const std::string& name, const Mamba2Order& order, const LayerFormat& format);
   void mamba2_outputs(int64_t index, const std::string& name, const Mamba2Order& order,
                       const LayerFormat& format);

@@ -1,4 +1,4 @@
-// The layers of a quantization: Mamba-1 and Mamba-2.
+// The mixers of a quantization: Mamba-1 and Mamba-2.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,25 +44,14 @@ float limited_scale(double seen, double planned, double clip) {
 
 }  // namespace
 
-void QuantizeJob::layer(int64_t index) {
-  const LayerFormat& format = options_.of_layer(index);
-  if (config_.mixer == MixerKind::mamba1) {
-    mamba1(index, format);
-  } else {
-    mamba2(index, format);
-  }
-}
-
-void QuantizeJob::mamba1(int64_t i, const LayerFormat& format) {
-  const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
-  const Tensor norm = take(block + "norm.weight");
-  keep_norm(block + "norm.weight", norm, folded_);
-
+void QuantizeJob::mamba1(int64_t i, const LayerFormat& format, const std::vector<float>& norm) {
+  const std::string name = fmt::format("backbone.layers.{}.mixer.", i);
   MatrixJob in(name + "in_proj", take(name + "in_proj.weight"), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, to_vector(norm));
+  input_matrix(in, norm);
   matrix(std::move(in));
+  keep_bias(name + "in_proj", false);
 
   convolution(name + "conv1d", take(name + "conv1d.weight"), format);
   if (config_.conv_bias) keep(name + "conv1d.bias", take(name + "conv1d.bias"));
@@ -74,12 +63,16 @@ void QuantizeJob::mamba1(int64_t i, const LayerFormat& format) {
   matrix(MatrixJob(name + "dt_proj", take(name + "dt_proj.weight"), format_of_dt(format),
                    site(i, dt_input)));
   for (const char* plain : {"dt_proj.bias", "A_log", "D"}) keep(name + plain, take(name + plain));
+  for (const char* inner : {"dt_norm.weight", "B_norm.weight", "C_norm.weight"}) {
+    if (weights_.contains(name + inner)) keep(name + inner, take(name + inner));
+  }
 
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
   out.hessian_site = site(i, "out_proj:input");
   output_matrix(out, {});
   matrix(std::move(out));
+  keep_bias(name + "out_proj", true);
   if (rounds_activations(format)) mamba1_scales(i, name);
 }
 
@@ -162,10 +155,10 @@ void QuantizeJob::state_scales(int64_t i, const std::string& scan) {
 /// A Mamba-2 layer passes four steps, each a function below. With --group-heads they agree on one
 /// new order of heads and channels: what makes or reads x has the channels' order, what is one
 /// number a head (dt, A, D) the heads'; B, C and what the stream sees stay where they are.
-void QuantizeJob::mamba2(int64_t i, const LayerFormat& format) {
-  const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
+void QuantizeJob::mamba2(int64_t i, const LayerFormat& format, const std::vector<float>& norm) {
+  const std::string name = fmt::format("backbone.layers.{}.mixer.", i);
   const Mamba2Order order = mamba2_order(i, format);
-  mamba2_inputs(i, block, order, format);
+  mamba2_inputs(i, name, order, format, norm);
   mamba2_scan(name, order, format);
   mamba2_outputs(i, name, order, format);
   if (rounds_activations(format)) {
@@ -193,18 +186,19 @@ QuantizeJob::Mamba2Order QuantizeJob::mamba2_order(int64_t i, const LayerFormat&
   return out;
 }
 
-/// The block's norm and in_proj. The norm's weight moves into the matrix, which a rotation of the
-/// stream requires: T commutes with dividing by the root mean square, not with a factor a channel.
-void QuantizeJob::mamba2_inputs(int64_t i, const std::string& block, const Mamba2Order& order,
-                                const LayerFormat& format) {
-  const std::string name = block + "mixer.in_proj";
-  const Tensor norm = take(block + "norm.weight");
-  keep_norm(block + "norm.weight", norm, folded_);
+/// in_proj. The norm's weight moves into the matrix, which a rotation of the stream requires: T
+/// commutes with dividing by the root mean square, not with a factor a channel.
+void QuantizeJob::mamba2_inputs(int64_t i, const std::string& mixer, const Mamba2Order& order,
+                                const LayerFormat& format, const std::vector<float>& norm) {
+  const std::string name = mixer + "in_proj";
   MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_site = site(i, "in_proj:input");
-  input_matrix(in, to_vector(norm));
+  input_matrix(in, norm);
   matrix(std::move(in));
+  if (weights_.contains(name + ".bias")) {
+    keep(name + ".bias", order.rows(take(name + ".bias"), order.in_proj));
+  }
 }
 
 /// Convolution and the scan's own parameters. dt_bias, A_log and D stay floats: three numbers a
@@ -228,10 +222,12 @@ void QuantizeJob::mamba2_scan(const std::string& name, const Mamba2Order& order,
 void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba2Order& order,
                                  const LayerFormat& format) {
   const std::vector<int32_t>& channels = order.grouping.channel_order;
-  const bool folded = scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream);
-  const Tensor as_measured = take(name + "norm.weight");
-  const Tensor gated = order.rows(as_measured, channels);
-  keep_norm(name + "norm.weight", gated, folded);
+  const bool has_norm = config_.gated_norm != MambaConfig::GatedNorm::none;
+  const bool folded =
+      has_norm && (scheme_.rotated_out_proj || (folded_ && !scheme_.rotated_stream));
+  const Tensor as_measured = has_norm ? take(name + "norm.weight") : Tensor();
+  const Tensor gated = has_norm ? order.rows(as_measured, channels) : Tensor();
+  if (has_norm) keep_norm(name + "norm.weight", gated, folded);
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
   out.hessian_site = site(i, "out_proj:input");
@@ -241,6 +237,7 @@ void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba
   if (reordered) out.order = channels;
   output_matrix(out, folded ? to_vector(reordered ? gated : as_measured) : std::vector<float>{});
   matrix(std::move(out));
+  keep_bias(name + "out_proj", true);
 }
 
 void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGrouping* grouping) {

@@ -20,6 +20,45 @@ std::string LayerFormat::name() const {
   return is_float() ? "FP" : fmt::format("W{}A{}", weight_bits, activation_bits);
 }
 
+const LayerFormat& LayerFormats::of(PartKind kind) const {
+  switch (kind) {
+    case PartKind::mixer:
+      return mixer;
+    case PartKind::attention:
+      return attention;
+    case PartKind::feed_forward:
+      return feed_forward;
+    case PartKind::experts:
+      break;
+  }
+  return experts;
+}
+
+Json LayerFormats::to_json() const {
+  if (*this == all(mixer)) return mixer.name();
+  Json out;
+  out["mixer"] = mixer.name();
+  out["attention"] = attention.name();
+  out["feed_forward"] = feed_forward.name();
+  out["experts"] = experts.name();
+  return out;
+}
+
+LayerFormats LayerFormats::from_json(const Json& json, const std::string& where) {
+  if (json.is_string()) return all(LayerFormat::parse(json.as_string(where), where));
+  const auto one = [&](const char* key) {
+    const std::string at = fmt::format("{}: {}", where, key);
+    return LayerFormat::parse(json.at(key, where).as_string(at), at);
+  };
+  return {one("mixer"), one("attention"), one("feed_forward"), one("experts")};
+}
+
+LayerFormats QuantizeOptions::of_layer(int64_t layer) const {
+  const LayerFormat& usual = hybrid.empty() ? format : hybrid[static_cast<size_t>(layer)];
+  return {mixers.value_or(usual), attention.value_or(usual), feed_forwards.value_or(usual),
+          experts.value_or(usual)};
+}
+
 std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers) {
   constexpr int64_t kLimit = 1 << 20;
   const Json json = Json::parse(read_text(file, kLimit), file);
@@ -42,6 +81,11 @@ Json QuantizeOptions::to_json() const {
   if (!hybrid.empty()) {
     out["hybrid"] = Json::array();
     for (const LayerFormat& layer : hybrid) out["hybrid"].push_back(layer.name());
+  }
+  for (const auto& [key, own] :
+       {std::pair("mixers", mixers), std::pair("attention", attention),
+        std::pair("feed_forwards", feed_forwards), std::pair("experts", experts)}) {
+    if (own) out[key] = own->name();
   }
   out["gptq"] = gptq;
   out["hadamard"] = hadamard;

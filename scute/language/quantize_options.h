@@ -9,6 +9,7 @@
 
 #include "scute/base/json.h"
 #include "scute/data/documents.h"
+#include "scute/models/language/config.h"
 #include "scute/models/scheme.h"
 
 namespace scute {
@@ -26,6 +27,18 @@ struct LayerFormat {
   bool operator==(const LayerFormat&) const = default;
 };
 
+/// Those of one layer's parts.
+struct LayerFormats {
+  LayerFormat mixer, attention, feed_forward, experts;
+
+  static LayerFormats all(const LayerFormat& one) { return {one, one, one, one}; }
+  const LayerFormat& of(PartKind kind) const;
+  /// "W8A8", or where they differ {"mixer": "W8A8", "attention": "FP", …}.
+  Json to_json() const;
+  static LayerFormats from_json(const Json& json, const std::string& where);
+  bool operator==(const LayerFormats&) const = default;
+};
+
 /// The list of a hybrid file: a flat JSON list with one string per layer.
 std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers);
 
@@ -40,6 +53,8 @@ struct CalibrationOptions {
 struct QuantizeOptions {
   LayerFormat format;
   std::vector<LayerFormat> hybrid;  ///< one per layer; empty: all `format`
+  /// Of every part of that kind, before `hybrid` and `format`.
+  std::optional<LayerFormat> mixers = {}, attention = {}, feed_forwards = {}, experts = {};
   bool gptq = false;
   CalibrationOptions calibration;
   bool hadamard = true;  ///< rotate where a transform of that size exists; folds the norms too
@@ -60,9 +75,7 @@ struct QuantizeOptions {
   double state_clip = 1;  ///< the state's range is this share of what is planned
   uint64_t seed = 42;     ///< as collect's default order of documents
 
-  const LayerFormat& of_layer(int64_t layer) const {
-    return hybrid.empty() ? format : hybrid[static_cast<size_t>(layer)];
-  }
+  LayerFormats of_layer(int64_t layer) const;
   Json to_json() const;
 };
 

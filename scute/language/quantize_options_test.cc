@@ -58,9 +58,10 @@ TEST(QuantizeOptions, RecordWhatWasAsked) {
   EXPECT_EQ(QuantizeOptions{}.to_json().find("hybrid"), nullptr);
 }
 
-std::vector<LayerFormat> formats(std::initializer_list<const char*> names) {
-  std::vector<LayerFormat> out;
-  for (const char* name : names) out.push_back(LayerFormat::parse(name, ""));
+/// Layers of one format each.
+std::vector<LayerFormats> formats(std::initializer_list<const char*> names) {
+  std::vector<LayerFormats> out;
+  for (const char* name : names) out.push_back(LayerFormats::all(LayerFormat::parse(name, "")));
   return out;
 }
 
@@ -74,6 +75,9 @@ TEST(LowBitConfig, ASchemeReadsBackAsItself) {
   const Json json = Json::parse(scheme_to_json(scheme, layers, "channel").dump(), "json");
   EXPECT_EQ(scheme_from_json(json, "json"), scheme);
   EXPECT_EQ(layers_from_json(json, "json"), layers);
+  auto mixed = layers;
+  mixed[0].attention = LayerFormat::parse("W4A16", "");
+  EXPECT_EQ(layers_from_json(scheme_to_json(scheme, mixed, "none"), "json"), mixed);
 }
 
 TEST(LowBitConfig, RefusesWhatItDoesNotKnowNamingTheKey) {

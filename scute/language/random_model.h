@@ -10,10 +10,12 @@
 
 namespace scute {
 
-/// The sizes of the released models, "mamba-130m" … "mamba2-2.7b" (README.md), and
-/// "mamba-tiny", "mamba2-tiny" for tests. Error naming the known ones.
+/// The sizes of the released models, "mamba-130m" … "mamba2-2.7b" (README.md) and those of
+/// published_configs.h, and "mamba-tiny", "mamba2-tiny" for tests. Error naming the known ones.
 MambaConfig named_config(std::string_view size);
 std::vector<std::string> named_sizes();
+/// What of it was not seen published but assumed; empty: nothing.
+std::string assumed_in(std::string_view size);
 
 /// bf16 matrices from a normal distribution with the usual initial scales, A_log and D as Mamba
 /// initializes them; the same for the same seed anywhere.

@@ -44,6 +44,7 @@ std::string what_was_meant(const std::string& contents) {
   if (contents == "statistics that scute collected") return said("--stats FILE, or scute decide");
   if (contents == "a picture") return said("--image FILE, or --images FOLDER");
   if (contents == "JSON") return said("--plan FILE");
+  if (contents == kGgufContents) return contents + "; give the folder it was converted from";
   return "a file; give its folder";
 }
 
@@ -61,14 +62,19 @@ ModelKind kind_of_file(const fs::path& path) {
               : what_was_meant(contents_of(path.string())));
 }
 
+/// Of any tool: Megatron-core's folders too, and llama.cpp's files.
 bool holds_weights(const fs::path& folder) {
-  constexpr std::array<std::string_view, 5> kEndings{".safetensors", ".bin", ".pt", ".pth",
-                                                     ".ckpt"};
+  constexpr std::array<std::string_view, 6> kEndings{".safetensors", ".bin",  ".pt",
+                                                     ".pth",         ".ckpt", ".gguf"};
+  constexpr std::array<std::string_view, 3> kMegatron{"release", "mp_rank_00",
+                                                      "latest_checkpointed_iteration.txt"};
   std::error_code ignored;
   const fs::directory_iterator files(folder, ignored);
   return std::any_of(begin(files), end(files), [&](const fs::directory_entry& entry) {
     const std::string ending = entry.path().extension().string();
-    if (entry.path().filename().string().starts_with('.')) return false;
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.')) return false;
+    if (std::ranges::find(kMegatron, name) != kMegatron.end()) return true;
     return std::ranges::find(kEndings, ending) != kEndings.end();
   });
 }

@@ -47,6 +47,17 @@ TEST_F(Kind, LanguageModelsByAnyOfTheirKeys) {
   }
 }
 
+TEST_F(Kind, FilesOfLlamaCppAreCalledByTheirFormat) {
+  write("model.gguf", "GGUF\x03");
+  EXPECT_THAT(why(path("model.gguf")), AllOf(HasSubstr("GGUF"), HasSubstr("converted from")));
+  // Of folders without a config the language models' reader says more.
+  EXPECT_EQ(kind_of(path()), ModelKind::language);
+  fs::remove(path("model.gguf"));
+  EXPECT_THAT(why(path()), HasSubstr("config.json"));
+  fs::create_directories(path("release"));
+  EXPECT_EQ(kind_of(path()), ModelKind::language);
+}
+
 TEST_F(Kind, CobraByItsVisionBackbone) {
   write("config.json", R"({"model": {"vision_backbone_id": "dinosiglip-vit-so-384px"}})");
   EXPECT_EQ(kind_of(path()), ModelKind::cobra);

@@ -1,0 +1,83 @@
+// Limits, rope and layer lists that every family reads by the same rules, and what is refused.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "scute/base/error.h"
+#include "scute/language/model_folder.h"
+
+namespace scute {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+ModelDescription described_as(const std::string& keys) {
+  return describe_config(Json::parse("{" + keys + "}", "config.json"), "config.json");
+}
+
+std::string problem_of(const std::string& keys) {
+  try {
+    described_as(keys);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(FamilyRules, InfinityInFourSpellings) {
+  for (const char* family :
+       {"mamba2", "bamba", "granitemoehybrid", "falcon_h1", "nemotron_h", "zamba2"}) {
+    const std::string base = "\"model_type\": \"" + std::string(family) +
+                             R"(", "hybrid_override_pattern": "M", "mamba_d_ssm": 8192)";
+    for (const char* limit :
+         {"", R"(, "time_step_limit": null)", R"(, "time_step_limit": [0.0, Infinity])",
+          R"(, "time_step_limit": [0.0, {"__float__": "Infinity"}])"}) {
+      const MambaConfig c = described_as(base + limit).config;
+      EXPECT_TRUE(c.dt_min == 0 && std::isinf(c.dt_max)) << family << limit;
+    }
+    const MambaConfig c = described_as(base + R"(, "time_step_limit": [0.02, 0.1])").config;
+    EXPECT_TRUE(c.dt_min == 0.02F && c.dt_max == 0.1F) << family;
+    EXPECT_THAT(problem_of(base + R"(, "time_step_limit": [0.0, {"__float__": "NaN"}])"),
+                HasSubstr("time_step_limit"));
+  }
+}
+
+TEST(FamilyRules, RefusesWhatItDoesNotKnowByName) {
+  const std::string bamba = R"("model_type": "bamba", "attn_layer_indices": [1])";
+  for (const auto& [keys, named] :
+       {std::pair(R"("rope_scaling": {"type": "linear", "factor": 2})", "linear"),
+        {R"("rope_scaling": {"rope_type": "yarn", "factor": 2})", "rope_scaling: rope_type"},
+        {R"("rope_parameters": {"rope_type": "llama3", "factor": 8})", "llama3"},
+        {R"("partial_rotary_factor": 1.0)", "partial_rotary_factor"},
+        {R"("attn_rotary_emb": 128)", "attn_rotary_emb"},
+        {R"("hidden_act": "relu")", "relu"},
+        {R"("sliding_window": 4096)", "sliding_window"},
+        {R"("head_dim": 64)", "head_dim"},
+        {R"("rms_norm_eps": null)", "rms_norm_eps"},
+        {R"("mamba_n_heads": 100)", "mamba_n_heads"},
+        {R"("mamba_n_heads": 0)", "mamba_n_heads"},
+        {R"("num_key_value_heads": 5)", "key heads"},
+        {R"("num_attention_heads": 0)", "num_attention_heads"},
+        {R"("mamba_n_groups": 3)", "groups"},
+        {R"("layer_types": ["mamba", "rwkv"])", "rwkv"},
+        {R"("layer_types": ["m", "mamba"])", "layer_types[0]"},
+        {R"("layer_types": [])", "layer_types"},
+        {R"("hidden_size": 0)", "hidden_size"},
+        {R"("hidden_size": 4611686018427387904)", "hidden_size"},
+        {R"("layer_types": ["mamba", "moe"])", "layer_types[1]"},
+        {R"("architectures": ["JambaForCausalLM"])", "JambaForCausalLM"}}) {
+    const std::string problem = problem_of(bamba + ", " + keys);
+    EXPECT_THAT(problem, HasSubstr(named)) << keys;
+    EXPECT_EQ(problem.find('\n'), problem.npos);
+  }
+  EXPECT_THAT(problem_of(R"("model_type": "bamba", "attn_layer_indices": [0],
+                            "layer_types": ["mamba", "attention"])"),
+              HasSubstr("attn_layer_indices"));
+  EXPECT_THAT(problem_of(R"("model_type": "lfm2")"),
+              AllOf(HasSubstr("\"lfm2\""), HasSubstr("nemotron_h"), HasSubstr("zamba2")));
+}
+
+}  // namespace
+}  // namespace scute

@@ -1,0 +1,67 @@
+// Hybrids with random weights: what no reference is needed for.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "scute/base/threads.h"
+#include "scute/language/random_model.h"
+#include "scute/language/test_hybrids.h"
+
+namespace scute {
+namespace {
+
+constexpr int64_t kIds = 37;
+
+std::vector<int32_t> some_ids(int64_t vocabulary) {
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < kIds; ++i) out.push_back(static_cast<int32_t>(i * 17 % vocabulary));
+  return out;
+}
+
+/// Logits of the ids in calls of these lengths, on so many threads.
+std::vector<float> logits_in(const LanguageModel& model, const std::vector<int64_t>& lengths,
+                             int threads) {
+  const auto ids = some_ids(model.config().vocabulary);
+  const int64_t V = model.config().vocabulary;
+  std::vector<float> out(static_cast<size_t>(kIds * V));
+  const Threads pool(threads);
+  Run run;
+  run.use(pool.team());
+  State state = model.new_state();
+  int64_t at = 0;
+  for (const int64_t length : lengths) {
+    const Arena::Scope scope(run.arena());
+    const auto hidden = run.matrix(length, model.config().width);
+    const auto part = std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(length));
+    model.hidden(run, part, state, hidden);
+    model.logits(run, hidden, {out.data() + at * V, length, V});
+    at += length;
+  }
+  EXPECT_EQ(at, kIds);
+  return out;
+}
+
+class Hybrids : public testing::TestWithParam<std::pair<std::string, MambaConfig>> {};
+
+TEST_P(Hybrids, APromptCutAnywhereGivesTheSameBits) {
+  const MambaConfig& config = GetParam().second;
+  const LanguageModel model(config, random_weights(config, 7), Compute::f32);
+  const auto whole = logits_in(model, {kIds}, 1);
+  float largest = 0;
+  for (const float x : whole) largest = std::max(largest, std::abs(x));
+  EXPECT_GT(largest, 1e-3F);
+  EXPECT_EQ(logits_in(model, std::vector<int64_t>(kIds, 1), 1), whole) << "token by token";
+  EXPECT_EQ(logits_in(model, {1, 5, 20, 11}, 1), whole);
+  EXPECT_EQ(logits_in(model, {kIds}, 3), whole) << "three threads";
+  EXPECT_EQ(logits_in(model, {30, 7}, 3), whole) << "three threads, cut";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Hybrids, testing::ValuesIn(test::small_hybrids()),
+                         [](const auto& made) {
+                           std::string name = made.param.first;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace scute

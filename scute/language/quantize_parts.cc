@@ -1,0 +1,187 @@
+// The parts of a quantization beside the mixers: attention, feed-forwards, experts, shared blocks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "scute/language/quantize_job.h"
+#include "scute/tensor/tensor.h"
+
+namespace scute {
+namespace {
+
+const LayerFormat kFloats{16, 16};
+
+std::string layer_name(int64_t layer) { return fmt::format("backbone.layers.{}.", layer); }
+
+}  // namespace
+
+void QuantizeJob::block(const BlockConfig& block) {
+  const std::string name =
+      layer_name(block.layer) + (block.second ? "norm2.weight" : "norm.weight");
+  const Tensor norm = take(name);
+  keep_norm(name, norm, folded_);
+  if (block.shared >= 0) shared_use(block);
+  for (const PartKind kind : block.parts) part(block, kind, to_vector(norm));
+}
+
+void QuantizeJob::part(const BlockConfig& block, PartKind kind, const std::vector<float>& norm) {
+  const int64_t i = block.layer;
+  const LayerFormats formats = options_.of_layer(i);
+  const LayerFormat& format = formats.of(kind);
+  const std::string sites = fmt::format("layer_{}.", i);
+  switch (kind) {
+    case PartKind::mixer:
+      return config_.mixer == MixerKind::mamba1 ? mamba1(i, format, norm) : mamba2(i, format, norm);
+    case PartKind::attention:
+      return attention(layer_name(i) + "attention.", sites, format, norm);
+    case PartKind::feed_forward:
+      return feed_forward(layer_name(i) + "mlp.", sites, format, norm);
+    case PartKind::experts:
+      return experts(i, layer_name(i) + "mlp.", format, norm);
+  }
+}
+
+void QuantizeJob::reader(const std::string& name, const std::string& site,
+                         const LayerFormat& format, const std::vector<float>& norm) {
+  MatrixJob job(name, take(name + ".weight"), format, input_site(site, scheme_.rotated_stream));
+  job.hessian_site = site;
+  input_matrix(job, norm);
+  matrix(std::move(job));
+  keep_bias(name, false);
+}
+
+void QuantizeJob::writer(const std::string& name, const std::string& site,
+                         const LayerFormat& format) {
+  MatrixJob job(name, take(name + ".weight"), format, site);
+  job.hessian_site = site;
+  job.rotate_outputs = scheme_.rotated_stream;
+  matrix(std::move(job));
+  keep_bias(name, true);
+}
+
+void QuantizeJob::keep_bias(const std::string& name, bool writes_stream) {
+  if (!weights_.contains(name + ".bias")) return;
+  const Tensor bias = take(name + ".bias");
+  if (!writes_stream || !scheme_.rotated_stream) return keep(name + ".bias", bias);
+  MatrixEdit edit(bias.reshaped({bias.size(), 1}));
+  edit.rotate_outputs();
+  keep(name + ".bias", edit.tensor().reshaped({bias.size()}));
+}
+
+void QuantizeJob::attention(const std::string& name, const std::string& sites,
+                            const LayerFormat& format, const std::vector<float>& norm) {
+  for (const char* matrix : {"q_proj", "k_proj", "v_proj"}) {
+    reader(name + matrix, sites + "q_proj:input", format, norm);
+  }
+  for (const char* kept : {"conv1d.weight", "conv1d.bias"}) {
+    if (weights_.contains(name + kept)) keep(name + kept, take(name + kept));
+  }
+  writer(name + "o_proj", sites + "o_proj:input", format);
+}
+
+void QuantizeJob::feed_forward(const std::string& name, const std::string& sites,
+                               const LayerFormat& format, const std::vector<float>& norm) {
+  const bool gated = config_.feed_forward.gated();
+  const std::string input = sites + (gated ? "gate_proj:input" : "up_proj:input");
+  if (gated) reader(name + "gate_proj", input, format, norm);
+  reader(name + "up_proj", input, format, norm);
+  writer(name + "down_proj", sites + "down_proj:input", format);
+}
+
+std::string QuantizeJob::expert_site(int64_t layer, int64_t expert) {
+  const std::string own = fmt::format("layer_{}.experts.{}.down_proj:input", layer, expert);
+  return scales_.planned(own) != nullptr ? own
+                                         : fmt::format("layer_{}.experts.down_proj:input", layer);
+}
+
+void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFormat& format,
+                          const std::vector<float>& norm) {
+  const bool gated = config_.feed_forward.gated(), latent = config_.experts.latent > 0;
+  const std::string sites = fmt::format("layer_{}.", layer);
+  const std::string input = sites + (gated ? "gate_proj:input" : "up_proj:input");
+  // In floats always, and f32: near ties would change experts.
+  MatrixJob router(name + "router", take(name + "router.weight").to_f32(), kFloats, "");
+  input_matrix(router, norm);
+  matrix(std::move(router));
+  const std::string correction = name + "router.correction_bias";
+  if (weights_.contains(correction)) keep(correction, take(correction));
+  if (latent) reader(name + "latent_in", input, format, norm);
+  int64_t silent = 0;
+  for (int64_t e = 0; e < config_.experts.count; ++e) {
+    const std::string expert = fmt::format("{}experts.{}.", name, e);
+    const std::string inside = expert_site(layer, e);
+    if (!inside.starts_with(fmt::format("{}experts.{}.", sites, e))) ++silent;
+    for (const char* matrix_name : {"gate_proj", "up_proj"}) {
+      if (!gated && std::string_view(matrix_name) == "gate_proj") continue;
+      if (!latent) {
+        reader(expert + matrix_name, input, format, norm);
+        continue;
+      }
+      matrix(MatrixJob(expert + matrix_name, take(expert + matrix_name + ".weight"), format,
+                       sites + "experts.up_proj:input"));
+    }
+    MatrixJob down(expert + "down_proj", take(expert + "down_proj.weight"), format, inside);
+    down.rotate_outputs = scheme_.rotated_stream && !latent;
+    // What reached it; an expert that nothing reached is rounded to nearest.
+    const std::string own = fmt::format("{}experts.{}.down_proj:input", sites, e);
+    if (hessians_ != nullptr && hessians_->sites.contains(own)) down.hessian_site = own;
+    matrix(std::move(down));
+  }
+  if (silent > 0 && !format.is_float() && format.eight_bit_activations()) {
+    remark(
+        fmt::format("layer {}: {} of {} experts have no range of their own in the plan: they "
+                    "take that of all experts' values together",
+                    layer, silent, config_.experts.count));
+  }
+  if (latent) writer(name + "latent_out", sites + "latent_out:input", format);
+  if (config_.experts.shared_inner == 0) return;
+  if (gated) reader(name + "shared.gate_proj", input, format, norm);
+  reader(name + "shared.up_proj", input, format, norm);
+  writer(name + "shared.down_proj", sites + "shared_experts.down_proj:input", format);
+}
+
+void QuantizeJob::shared_matrix(int64_t number, const std::string& name, const char* op,
+                                const LayerFormat& format) {
+  matrix(MatrixJob(name, take(name + ".weight"), format, ""));
+  keep_bias(name, false);
+  if (format.is_float() || !format.eight_bit_activations()) return;
+  double range = 0;
+  for (const BlockConfig& block : config_.all_blocks()) {
+    if (block.shared < 0 || block.shared % config_.shared.count != number) continue;
+    range =
+        std::max(range, scales_.range(fmt::format("layer_{}.shared.{}:input", block.layer, op)));
+  }
+  scale(name + ".input_scale", scale_of_range(range));
+}
+
+void QuantizeJob::shared_block(int64_t number) {
+  const std::string name = fmt::format("backbone.shared.{}.", number);
+  for (const char* norm : {"norm.weight", "norm2.weight"}) keep(name + norm, take(name + norm));
+  const LayerFormats formats = options_.of_layer(0);
+  for (const char* op : {"q_proj", "k_proj", "v_proj"}) {
+    shared_matrix(number, name + "attention." + op, "q_proj", formats.attention);
+  }
+  shared_matrix(number, name + "attention.o_proj", "o_proj", formats.attention);
+  for (const char* op : {"gate_proj", "up_proj"}) {
+    shared_matrix(number, name + "mlp." + op, "gate_proj", formats.feed_forward);
+  }
+  shared_matrix(number, name + "mlp.down_proj", "down_proj", formats.feed_forward);
+  if (options_.gptq && number == 0) {
+    remark("shared blocks are rounded to nearest: no one Hessian is that of all layers using them");
+  }
+}
+
+void QuantizeJob::shared_use(const BlockConfig& block) {
+  const std::string name = layer_name(block.layer);
+  MatrixJob linear(name + "linear", take(name + "linear.weight"),
+                   options_.of_layer(block.layer).feed_forward,
+                   fmt::format("layer_{}.shared.linear:input", block.layer));
+  linear.hessian_site = linear.site;
+  matrix(std::move(linear));
+  for (const std::string& tensor : weights_.names()) {
+    if (tensor.starts_with(name + "adapter.")) keep(tensor, take(tensor));
+  }
+}
+
+}  // namespace scute
