@@ -8,6 +8,7 @@
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
 #include "scute/base/names.h"
+#include "scute/language/silent_experts.h"
 
 namespace scute::cli {
 
@@ -23,8 +24,11 @@ std::vector<std::string> missed_sites(const std::vector<std::string>& silent,
                                       const std::string& sites_flag) {
   const bool steps_wanted = sites_flag.find("steps") != std::string::npos;
   std::vector<std::string> out;
+  const bool experts_wanted = sites_flag.find("experts") != std::string::npos;
   for (const std::string& site : silent) {
-    if (steps_wanted || !site.ends_with(":steps")) out.push_back(site);
+    const bool may_be_silent =
+        (!steps_wanted && site.ends_with(":steps")) || (!experts_wanted && is_expert_site(site));
+    if (!may_be_silent) out.push_back(site);
   }
   return out;
 }

@@ -20,6 +20,8 @@ std::string_view extent_words(Site::Extent extent) {
       return "after the last token";
     case Site::Extent::per_step:
       return "after every 64th token (--state-every)";
+    case Site::Extent::routed:
+      return "every token sent there";
   }
   return "";
 }

@@ -308,6 +308,12 @@ LanguageModel make_model(const BenchRequest& request, const Call& call) {
   return {config, random_weights(config, 42), request.execution, head};
 }
 
+/// "random SIZE", and what of its config was assumed.
+std::string random_words(const std::string& size) {
+  const std::string assumed = assumed_in(size);
+  return "random " + size + (assumed.empty() ? "" : fmt::format(" ({})", assumed));
+}
+
 Json roofline_alone(const Roofline& roofline) {
   Json out;
   out["roofline"] = as_json(roofline);
@@ -326,7 +332,7 @@ int run(BenchRequest& request, const Call& call, Output& out) {
     return kDone;
   }
   const LanguageModel model = make_model(request, call);
-  report.model = request.model.empty() ? "random " + request.size() : request.model;
+  report.model = request.model.empty() ? random_words(request.size()) : request.model;
   if (request.latency.asked()) {
     bench_latency(model,
                   {.model = report.model,

@@ -185,7 +185,7 @@ class Latency {
 /// Bytes by kind. The sum over kinds of weights is what the model holds.
 struct Sizes {
   std::vector<std::pair<std::string, int64_t>> weights;
-  int64_t convolution_state = 0, recurrent_state = 0;
+  int64_t convolution_state = 0, recurrent_state = 0, cache_per_token = 0;
 };
 
 Sizes sizes_of(const LanguageModel& model) {
@@ -196,11 +196,17 @@ Sizes sizes_of(const LanguageModel& model) {
       {"scan", size.scan},     {"norms", size.norms},   {"embedding", size.embedding},
       {"head", size.head}};
   const State state = model.new_state();
-  for (const LayerState& layer : state.layers) {
-    out.convolution_state +=
-        static_cast<int64_t>(layer.conv_values.size() * sizeof layer.conv_values[0]);
+  for (const BlockState& block : state.blocks) {
+    for (const PartState& part : block.parts) {
+      const auto* layer = std::get_if<LayerState>(&part);
+      if (layer == nullptr) continue;
+      const auto convolution =
+          static_cast<int64_t>(layer->conv_values.size() * sizeof layer->conv_values[0]);
+      out.convolution_state += convolution;
+      out.recurrent_state += layer->bytes() - convolution;
+    }
   }
-  out.recurrent_state = state.bytes() - out.convolution_state;
+  out.cache_per_token = model.cache_bytes_per_token();
   return out;
 }
 
@@ -232,13 +238,18 @@ class LatencyAnswer {
     }
     json["state_bytes"]["convolution"] = sizes.convolution_state;
     json["state_bytes"]["recurrent"] = sizes.recurrent_state;
+    json["state_bytes"]["cache_per_token"] = sizes.cache_per_token;
     json["state_bytes"]["total"] = sizes.convolution_state + sizes.recurrent_state;
     json["definition"] = definition;
     text_ += fmt::format(
-        "size     weights {}; state {} a sequence, of these {} convolution and {} recurrence\n"
+        "size     weights {}; state {} a sequence, of these {} convolution and {} recurrence{}\n"
         "         {}\n",
         kinds, bytes_text(sizes.convolution_state + sizes.recurrent_state),
-        bytes_text(sizes.convolution_state), bytes_text(sizes.recurrent_state), definition);
+        bytes_text(sizes.convolution_state), bytes_text(sizes.recurrent_state),
+        sizes.cache_per_token == 0
+            ? ""
+            : fmt::format(", and {} of keys and values a token", bytes_text(sizes.cache_per_token)),
+        definition);
   }
 
   void add_time(const char* name, const Spread& time, const std::vector<Work>& work,

@@ -1,6 +1,8 @@
 // scute collect: documents through a model once, statistics of every site.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <filesystem>
 
 #include "cli/collecting.h"
@@ -18,6 +20,7 @@
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
 #include "scute/language/collect.h"
+#include "scute/language/silent_experts.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
@@ -70,6 +73,21 @@ std::string activations_path(const CollectRequest& request, const std::string& m
       .string();
 }
 
+Json silent_json(const CollectResult& result) {
+  Json out = Json::array();
+  for (const SilentExperts& silent : result.silent_experts) {
+    Json one;
+    one["layer"] = silent.layer;
+    one["of"] = silent.of;
+    one["experts"] = Json::array();
+    for (const int64_t expert : silent.experts) one["experts"].push_back(expert);
+    one["samples_to_reach_them"] =
+        samples_to_reach(result.samples, static_cast<int64_t>(silent.experts.size()));
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
 Json as_json(const CollectRequest& request, const CollectResult& result,
              const std::string& activations, double seconds) {
   Json out;
@@ -85,6 +103,7 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["special_tokens"] = request.collect.input.special_tokens;
   out["sites"] = static_cast<int64_t>(result.statistics.sites.size());
   out["silent_sites"] = array_of(result.silent_sites);
+  out["silent_experts"] = silent_json(result);
   out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
   if (!activations.empty()) out["activations"] = activations;
   out["seconds"] = seconds;
@@ -119,9 +138,14 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
   out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
   if (!activations.empty()) out += fmt::format("values     {}\n", activations);
   const auto missed = missed_sites(result.silent_sites, request.collect.sites);
-  if (missed.size() < result.silent_sites.size()) {
+  const auto is_steps = [](const std::string& site) { return site.ends_with(":steps"); };
+  if (std::ranges::any_of(result.silent_sites, is_steps) &&
+      std::ranges::none_of(missed, is_steps)) {
     out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
                        request.collect.state_every);
+  }
+  for (const SilentExperts& silent : result.silent_experts) {
+    out += fmt::format("WARNING    {}\n", sentence_of(silent, result.samples));
   }
   return out + nonfinite_text(result.statistics);
 }

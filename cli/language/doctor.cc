@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <optional>
 
@@ -12,9 +13,11 @@
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
 #include "scute/language/model_folder.h"
+#include "scute/language/silent_experts.h"
 #include "scute/observe/recorder.h"
 
 namespace scute::cli {
@@ -42,6 +45,26 @@ struct DoctorRequest {
                       [this] { return !model.empty(); });
   }
 };
+
+/// "Mamba-2", or what a hybrid's layers are: "Mamba-2 (36), attention (4), feed-forward (40)".
+std::string parts_text(const MambaConfig& config) {
+  const char* mixer = config.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2";
+  if (config.pure()) return mixer;
+  const std::array<std::pair<PartKind, const char*>, 4> kinds{
+      {{PartKind::mixer, mixer},
+       {PartKind::attention, "attention"},
+       {PartKind::feed_forward, "feed-forward"},
+       {PartKind::experts, "experts"}}};
+  std::vector<std::string> out;
+  for (const auto& [kind, word] : kinds) {
+    int64_t count = 0;
+    for (const BlockConfig& block : config.all_blocks()) {
+      count += std::ranges::count(block.parts, kind);
+    }
+    if (count > 0) out.push_back(fmt::format("{} ({})", word, count));
+  }
+  return joined(out, ", ");
+}
 
 /// Looks at one thing after the other and notes what it finds.
 class Examination {
@@ -82,8 +105,7 @@ void Examination::model() {
   findings.note(
       Level::ok, "model",
       fmt::format("{}: {}, {} dialect, {} layers of width {}, vocabulary {}", description_->name,
-                  c.mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2", description_->dialect,
-                  c.layers, c.width, c.vocabulary));
+                  parts_text(c), description_->dialect, c.layers, c.width, c.vocabulary));
   findings.note_description(*description_);
   const bool loaded = findings.try_to("weights", "download or convert the checkpoint again", [&] {
     model_.emplace(load_model(*description_, request_.compute, LanguageModel::Head::absent));
@@ -165,6 +187,9 @@ void Examination::one_sample() {
     seconds = time(kSeqlen);
   });
   if (!ran) return;
+  for (const SilentExperts& silent : silent_experts(model_->config(), recorder.silent_sites())) {
+    findings.note(Level::ok, "experts", sentence_of(silent, 1));
+  }
   const int64_t per_thread =
       run.arena().bytes() +
       findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
