@@ -352,6 +352,7 @@ TEST(FamilyConfig, Zamba2CountsTheLayersThatShareABlock) {
   EXPECT_TRUE(biased.in_proj_bias && biased.out_proj_bias && biased.feed_forward.bias);
   for (const auto& [keys, named] : {std::pair(R"("use_long_context": true)", "use_long_context"),
                                     {R"("hidden_act": "gelu_new")", "gelu_new"},
+                                    {R"("num_mem_blocks": 3)", "number of shared blocks"},
                                     {R"("lora_rank": 128)", "lora_rank"},
                                     {R"("use_shared_block_lora": true)", "2024"},
                                     {R"("num_hidden_layers": 5)", "num_hidden_layers"}}) {

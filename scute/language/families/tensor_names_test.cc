@@ -88,6 +88,27 @@ TEST(TensorNames, EqualCopiesAreOneAndOthersAnError) {
               testing::ThrowsMessage<Error>(HasSubstr("other values in three")));
 }
 
+TEST(TensorNames, GranitesExpertsAreSplitOnce) {
+  const ModelDescription model = describe(
+      R"("model_type": "granitemoehybrid", "hidden_size": 2, "num_attention_heads": 1,
+         "num_hidden_layers": 1, "layer_types": ["attention"], "num_local_experts": 2,
+         "num_experts_per_tok": 1)");
+  Weights weights;
+  weights.add("model.layers.0.block_sparse_moe.input_linear.weight", counted({2, 2, 2}));
+  weights.add("model.layers.0.block_sparse_moe.output_linear.weight", counted({2, 2, 1}));
+  weights.add("model.layers.0.shared_mlp.input_linear.weight", counted({4, 1}));
+  Weights again = weights;
+  use_our_names(model, weights);
+  const std::string mlp = "backbone.layers.0.mlp.";
+  EXPECT_THAT(to_vector(weights.at(mlp + "experts.1.gate_proj.weight")), ElementsAre(4, 5));
+  EXPECT_THAT(to_vector(weights.at(mlp + "experts.0.up_proj.weight")), ElementsAre(2, 3));
+  EXPECT_THAT(to_vector(weights.at(mlp + "experts.1.down_proj.weight")), ElementsAre(2, 3));
+  EXPECT_THAT(to_vector(weights.at(mlp + "shared.up_proj.weight")), ElementsAre(2, 3));
+  again.add("model.layers.0.mlp.experts.1.up_proj.weight", counted({1, 2}));
+  EXPECT_THAT([&] { use_our_names(model, again); },
+              testing::ThrowsMessage<Error>(HasSubstr("experts.1.up_proj.weight\" twice")));
+}
+
 /// As mamba_ssm writes a layer of attention and one of Mamba-2, each with an MLP.
 TEST(TensorNames, StateSpacesAttentionAndMlpsAreSplit) {
   const ModelDescription model = describe(

@@ -138,7 +138,9 @@ void ConfigCheck::experts(const ExpertsConfig& e) const {
 }
 
 void ConfigCheck::shared(const MambaConfig& c) const {
-  in_range("the number of shared blocks", c.shared.count, c.layers);
+  const auto users = std::ranges::count_if(c.blocks, [](const auto& b) { return b.shared >= 0; });
+  in_range("the number of shared blocks, at most one for each layer that uses one", c.shared.count,
+           users);
   in_range("the feed-forward width of shared blocks", c.shared.inner, kWidest);
   in_range("the rank of adapters", c.shared.adapter_rank, 1 << 17);
 }

@@ -79,7 +79,7 @@ TEST(MambaConfigCheck, NamesTheFirstNumberThatMakesNoSense) {
       {"experts in a group", [](auto& c) { c.experts.groups = 8; }},
       {"of those in the kept groups", [](auto& c) { c.experts.chosen = 5; }},
       {"scaling of experts", [&](auto& c) { c.experts.scaling = nan; }},
-      {"number of shared blocks", [](auto& c) { c.shared.count = 3; }},
+      {"number of shared blocks", [](auto& c) { c.shared.count = 2; }},
       {"rank of adapters", [](auto& c) { c.shared.adapter_rank = 0; }},
       {"shared blocks where a layer uses one", [](auto& c) { c.shared = {}; }},
   };
