@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "scute/base/error.h"
@@ -24,6 +25,49 @@ std::string problem_of(const std::string& keys) {
     return error.what();
   }
   return "";
+}
+
+struct ClassDefaults {
+  const char* keys;
+  int64_t width, vocabulary, layers, state, inner;
+  float eps;
+  bool tied;
+  int64_t heads = 0, key_heads = 0;  ///< of attention, where there is some
+  int64_t mlp = 0;                   ///< width of the first feed-forward
+};
+
+/// families.md's tables; what is given is what a family cannot be without, or what calls for the
+/// part whose defaults are wanted.
+TEST(FamilyRules, MissingKeysHaveTheDefaultsOfTheClass) {
+  for (const ClassDefaults& d : std::initializer_list<ClassDefaults>{
+           {R"("model_type": "mamba")", 768, 50280, 32, 16, 1536, 1e-5F, true},
+           {R"("model_type": "falcon_mamba")", 768, 50280, 32, 16, 1536, 1e-5F, true},
+           {R"("model_type": "mamba2")", 4096, 32768, 64, 128, 8192, 1e-5F, false},
+           {R"("model_type": "bamba", "attn_layer_indices": [0])", 4096, 128000, 32, 256, 8192,
+            1e-5F, false, 32, 8, 14336},
+           {R"("model_type": "granitemoehybrid", "num_local_experts": 0)", 4096, 32000, 32, 256,
+            8192, 1e-6F, false, 0, 0, 1024},
+           {R"("model_type": "falcon_h1")", 4096, 128000, 32, 256, 1024, 1e-5F, false, 32, 8,
+            14336},
+           {R"("model_type": "nemotron_h", "hybrid_override_pattern": "M*-")", 4096, 131072, 3, 128,
+            8192, 1e-5F, false, 32, 8, 21504},
+           {R"("model_type": "jamba")", 4096, 65536, 32, 16, 8192, 1e-6F, false, 32, 8, 14336},
+           {R"("model_type": "zamba2")", 2560, 32000, 54, 64, 5120, 1e-5F, true, 32, 32}}) {
+    const MambaConfig c = described_as(d.keys).config;
+    EXPECT_EQ(c.width, d.width) << d.keys;
+    EXPECT_EQ(c.vocabulary, d.vocabulary) << d.keys;
+    EXPECT_EQ(c.layers, d.layers) << d.keys;
+    EXPECT_EQ(c.state, d.state) << d.keys;
+    EXPECT_EQ(c.inner, d.inner) << d.keys;
+    EXPECT_EQ(c.norm_eps, d.eps) << d.keys;
+    EXPECT_EQ(c.tied_head, d.tied) << d.keys;
+    EXPECT_EQ(c.taps, 4) << d.keys;
+    EXPECT_EQ(c.attention.heads, d.heads) << d.keys;
+    EXPECT_EQ(c.attention.key_heads, d.key_heads) << d.keys;
+    const auto found =
+        std::ranges::find_if(c.blocks, [](const BlockConfig& block) { return block.inner > 0; });
+    EXPECT_EQ(found == c.blocks.end() ? 0 : found->inner, d.mlp) << d.keys;
+  }
 }
 
 TEST(FamilyRules, InfinityInFourSpellings) {
