@@ -31,6 +31,8 @@ PCRE2_SPTR units(std::string_view text) {
 constexpr size_t kStepsPerByte = 200;
 /// So that a short text may take some too.
 constexpr size_t kBytesAtLeast = 1000;
+/// PCRE2's default.
+constexpr size_t kMatchLimit = 10000000;
 /// 1 GB, in KB: what PCRE2's interpreter may take where its compiled code does not do.
 constexpr uint32_t kHeapLimit = 1 << 20;
 
@@ -113,6 +115,11 @@ std::optional<Pattern::Search::Match> Pattern::Search::next(std::string_view tex
 std::optional<Pattern::Search::Match> Pattern::Search::match(std::string_view text, size_t at,
                                                              uint32_t options) {
   memory_->limit = kStepsPerByte * (text.size() + kBytesAtLeast);
+  if (memory_->context != nullptr) {
+    // Of what repeats between two places: PCRE2's own count, of one match.
+    const size_t most = std::min(memory_->limit, kMatchLimit);
+    pcre2_set_match_limit(memory_->context, static_cast<uint32_t>(most));
+  }
   int result = pcre2_match(pattern_.code_->code, units(text), text.size(), at,
                            options | PCRE2_NO_UTF_CHECK, memory_->data, memory_->context);
   // Compiled code has 32 KB of stack; the interpreter takes what it needs from the heap.
