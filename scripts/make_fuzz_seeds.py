@@ -191,6 +191,44 @@ def pictures(put):
         put("fuzz_picture", f"bmp{bits}", bmp(bits, bytes(range(8))))
 
 
+def family_configs():
+    """Small configs of the hybrid families, one in each dialect."""
+    sizes = {"hidden_size": 16, "vocab_size": 16, "num_attention_heads": 2,
+             "num_key_value_heads": 1, "intermediate_size": 8}
+    mamba = {"mamba_n_heads": 4, "mamba_d_state": 4, "mamba_n_groups": 2}
+    rope4 = {"rope_theta": 100.0, "rope_scaling": None}
+    rope5 = {"rope_parameters": {"rope_theta": 100.0, "rope_type": "default"}}
+    infinity = {"time_step_limit": [0.0, {"__float__": "Infinity"}]}
+    return {
+        "attention": {"d_model": 16, "n_layer": 2, "vocab_size": 16, "attn_layer_idx": [1],
+                      "d_intermediate": 8, "ssm_cfg": {"layer": "Mamba2", "headdim": 8},
+                      "attn_cfg": {"causal": True, "num_heads": 2, "d_conv": 4,
+                                   "rotary_emb_dim": 4}},
+        "falcon_mamba": {"model_type": "falcon_mamba", "hidden_size": 16, "expand": 16,
+                         "intermediate_size": 32, "mixer_rms_eps": 1e-5},
+        "bamba": {"model_type": "bamba", **sizes, **mamba, **rope4, "num_hidden_layers": 2,
+                  "attn_layer_indices": [1]},
+        "granite": {"model_type": "granitemoehybrid", **sizes, **mamba, **rope5,
+                    "num_local_experts": 4, "shared_intermediate_size": 8, "logits_scaling": 8,
+                    "position_embedding_type": "rope",
+                    "layer_types": ["linear_attention", "full_attention"]},
+        "falcon_h1": {"model_type": "falcon_h1", **sizes, **mamba, **rope5, **infinity,
+                      "num_hidden_layers": 1, "mamba_d_ssm": 32, "head_dim": 4,
+                      "ssm_multipliers": [0.3, 0.25, 0.18, 0.5, 0.35],
+                      "mlp_multipliers": [0.9, 0.2]},
+        "nemotron_h": {"model_type": "nemotron_h", **sizes, "hybrid_override_pattern": "M-*E",
+                       "mamba_num_heads": 4, "mamba_head_dim": 8, "n_groups": 2, "head_dim": 4,
+                       "ssm_state_size": 4, "moe_intermediate_size": 8, "moe_latent_size": 4,
+                       "moe_shared_expert_intermediate_size": 8, "n_group": 2, "topk_group": 1},
+        "jamba": {"model_type": "jamba", **sizes, "num_hidden_layers": 4, "num_experts": 4,
+                  "attn_layer_period": 4, "attn_layer_offset": 2, "mamba_dt_rank": "auto"},
+        "zamba2": {"model_type": "zamba2", **sizes, **rope4, "n_mamba_heads": 4,
+                   "num_mem_blocks": 2, "adapter_rank": 4, "use_mem_rope": True,
+                   "use_shared_attention_adapter": True,
+                   "layers_block_type": ["hybrid", "mamba", "hybrid"]},
+    }
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
 
@@ -270,6 +308,8 @@ def main():
     put("fuzz_model_config", "hugging_face", json.dumps(
         {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 16,
          "time_step_rank": "auto", "tie_word_embeddings": False}).encode())
+    for name, config in family_configs().items():
+        put("fuzz_model_config", name, json.dumps(config).encode())
     (top / "fuzz_safetensors").mkdir(exist_ok=True)
     write_safetensors(top / "fuzz_safetensors" / "two",
                       {"a": np.ones((2, 2), "<f4"), "b": BF16.rounded(np.ones(3))}, {"k": "v"})

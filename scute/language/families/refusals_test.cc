@@ -108,6 +108,8 @@ TEST(FamilyRules, RefusesWhatItDoesNotKnowByName) {
         {R"("layer_types": ["mamba", "rwkv"])", "rwkv"},
         {R"("layer_types": ["m", "mamba"])", "layer_types[0]"},
         {R"("layer_types": [])", "layer_types"},
+        {R"("layer_types": ["mamba", "attention"], "layers_block_type": ["mamba", "mamba"])",
+         "the same layers as layer_types"},
         {R"("hidden_size": 0)", "hidden_size"},
         {R"("hidden_size": 4611686018427387904)", "hidden_size"},
         {R"("layer_types": ["mamba", "moe"])", "layer_types[1]"},
