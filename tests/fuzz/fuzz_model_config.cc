@@ -13,7 +13,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   std::optional<scute::ModelDescription> model;
-  std::vector<scute::LayerFormat> formats;
+  std::vector<scute::LayerFormats> formats;
   try {
     model = scute::describe_config(scute::Json::parse(text, "fuzz"), "fuzz");
     if (model->low_bit) formats = scute::layers_from_json(model->json.at("scute", ""), "fuzz");
