@@ -147,33 +147,38 @@ void widen(const Int4Outputs& weight, int64_t first, int64_t count, uint8_t flip
 #endif
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-/// For each 32 codes themselves, then their absolute values.
-void prepare_row(const int8_t* x, int64_t count, std::byte* to) {
-  const hn::FixedTag<int8_t, 32> d;
-  auto* out = reinterpret_cast<int8_t*>(to);
-  for (int64_t k = 0; k < count; k += 32, out += 64) {
-    const auto codes = hn::LoadU(d, x + k);
-    hn::StoreU(codes, d, out);
-    hn::StoreU(hn::Vec<decltype(d)>{_mm256_abs_epi8(codes.raw)}, d, out + 32);
-  }
-}
-
-/// 32 products |x| · (w with the sign of x), added in pairs in 16 bits: at most 2·128·127 = 32,512,
-/// for w ≥ −127. −128 itself has the absolute value 128 as an unsigned byte.
-HWY_INLINE __m256i add_products(const std::byte* x, __m256i w, __m256i sum) {
-  const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-  const __m256i absolute = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x) + 1);
-  const __m256i pairs = _mm256_maddubs_epi16(absolute, _mm256_sign_epi8(w, codes));
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
 HWY_INLINE int32_t sum_of_lanes(__m256i sum) {
   __m128i v = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
   v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
 }
 
-void multiply_row(const std::byte* x, int32_t, const Int4Outputs& weight, int64_t count,
+/// For each 32 codes x which of them are negative, s = −1 or 0, then their absolute values. With
+/// Σ x·w = Σ |x|·(w xor s) + Σ −x of the negative ones, the latter is where sums start.
+int32_t prepare_row(const int8_t* x, int64_t count, std::byte* to) {
+  auto* out = reinterpret_cast<__m256i*>(to);
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i sums = zero;
+  for (int64_t k = 0; k < count; k += 32, out += 2) {
+    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + k));
+    const __m256i signs = _mm256_cmpgt_epi8(zero, codes), absolute = _mm256_abs_epi8(codes);
+    sums = _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_and_si256(absolute, signs), zero));
+    _mm256_storeu_si256(out, signs);
+    _mm256_storeu_si256(out + 1, absolute);
+  }
+  return sum_of_lanes(sums);
+}
+
+/// 32 products |x| · (w xor s), |x| ≤ 128 as unsigned bytes, added in pairs in 16 bits: from
+/// −2·128·128 = −32,768 to 2·128·127 = 32,512. Nothing saturates, −128 included.
+HWY_INLINE __m256i add_products(const std::byte* x, __m256i w, __m256i sum) {
+  const __m256i signs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  const __m256i absolute = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x) + 1);
+  const __m256i pairs = _mm256_maddubs_epi16(absolute, _mm256_xor_si256(w, signs));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+void multiply_row(const std::byte* x, int32_t start, const Int4Outputs& weight, int64_t count,
                   int32_t* sums) {
   const int64_t in_group = weight.blocks / weight.groups;
   const __m256i mask = _mm256_set1_epi8(15);
@@ -192,7 +197,7 @@ void multiply_row(const std::byte* x, int32_t, const Int4Outputs& weight, int64_
         high = add_products(in + 64, _mm256_shuffle_epi8(table, upper), high);
       }
     }
-    sums[o] = sum_of_lanes(_mm256_add_epi32(low, high));
+    sums[o] = start + sum_of_lanes(_mm256_add_epi32(low, high));
   }
 }
 constexpr auto* kMultiplyRow = &multiply_row;

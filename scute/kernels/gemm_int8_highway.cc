@@ -290,8 +290,7 @@ const Int8Kernel* kernel() {
                                       .finish = &finish,
                                       .widen = &widen,
                                       .multiply_row = kMultiplyRow,
-                                      .prepare_row = kPrepareRow,
-                                      .row_needs_127 = true};
+                                      .prepare_row = kPrepareRow};
   return &kKernel;
 }
 

@@ -84,11 +84,11 @@ struct Int8Kernel {
   /// The blocks [first, first + count) of 32 outputs as a panel.
   void (*widen)(const Int4Outputs& weight, int64_t first, int64_t count, uint8_t flip, int8_t* w);
   /// One row of inputs, prepared by prepare_row, times `count` outputs in 4 bits; null without such
-  /// a kernel. row_needs_127: no weight may be −128.
+  /// a kernel.
   void (*multiply_row)(const std::byte* x, int32_t start, const Int4Outputs& weight, int64_t count,
                        int32_t* sums);
-  void (*prepare_row)(const int8_t* x, int64_t count, std::byte* to);
-  bool row_needs_127;
+  /// Returns what the codes add to the start of the row's sums.
+  int32_t (*prepare_row)(const int8_t* x, int64_t count, std::byte* to);
 };
 
 /// Of the best instruction set that Highway finds.

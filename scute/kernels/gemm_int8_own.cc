@@ -27,10 +27,10 @@ void fetch(std::span<const int8_t>& weights, size_t count) {
 int32_t OwnInt8::prepare_row(const int8_t* x, int64_t rows, bool alone, std::byte* to) const {
   int32_t start = 0;  // of at most 131071 inputs: within 2^30
   const auto convert = [&](const int8_t* from, int64_t count) {
-    if (kernel_.start != nullptr) start += kernel_.start(from, count, alone);
     if (alone && has_row_kernel()) {
-      kernel_.prepare_row(from, count, to);
+      start += kernel_.prepare_row(from, count, to);
     } else {
+      if (kernel_.start != nullptr) start += kernel_.start(from, count, alone);
       kernel_.prepare(from, count, rows, to);
     }
     to += count * rows * kernel_.code_bytes;

@@ -78,17 +78,6 @@ Tensor multipliers_of(const TwoLevelCodes& weight) {
   return out;
 }
 
-/// Whether no code becomes −128.
-bool stays_above_lowest(const TwoLevelCodes& weight) {
-  for (size_t i = 0; i < weight.scales.values<float>().size(); ++i) {
-    const CodeGroup group = code_group(weight, i);
-    const bool above = group.all_of(
-        [&](int code) { return eight_bit_code(code, group.scale, group.channel_scale) > -128; });
-    if (!above) return false;
-  }
-  return true;
-}
-
 /// Two levels: codes[o][block] holds input j of the block below input j + 32.
 class PackedInt4 final : public OwnInt8 {
  public:
@@ -100,7 +89,7 @@ class PackedInt4 final : public OwnInt8 {
  protected:
   void multiply_panel(Int8Rows rows, int64_t panel, const Int8Output& y) const override;
   bool multiply_row(const Int8Rows& row, int64_t panel, const Int8Output& y) const override;
-  bool has_row_kernel() const override { return has_row_kernel_; }
+  bool has_row_kernel() const override { return kernel().multiply_row != nullptr; }
 
  private:
   Int4Outputs panel(int64_t index) const {
@@ -110,14 +99,11 @@ class PackedInt4 final : public OwnInt8 {
   }
 
   Tensor codes_, multipliers_;  // of whole panels
-  bool has_row_kernel_;
 };
 
 PackedInt4::PackedInt4(const TwoLevelCodes& weight, const Tensor& multipliers,
                        const Int8Kernel& kernel)
-    : OwnInt8(kernel, weight.inputs(), weight.inputs() / weight.groups()),
-      has_row_kernel_(kernel.multiply_row != nullptr &&
-                      (!kernel.row_needs_127 || stays_above_lowest(weight))) {
+    : OwnInt8(kernel, weight.inputs(), weight.inputs() / weight.groups()) {
   const int64_t outputs = weight.outputs(), padded = int8_panels(outputs) * kInt8Panel;
   const int64_t groups = weight.groups(), group = inputs() / groups, in_group = blocks() / groups;
   constexpr int64_t kHalf = kInt8Block / 2;
@@ -150,7 +136,7 @@ void PackedInt4::multiply_panel(Int8Rows rows, int64_t panel_index, const Int8Ou
 }
 
 bool PackedInt4::multiply_row(const Int8Rows& row, int64_t panel_index, const Int8Output& y) const {
-  if (!has_row_kernel_) return false;
+  if (!has_row_kernel()) return false;
   int32_t sums[kInt8Panel];
   for (int64_t o = 0; o < y.cols; o += kInt8Panel, ++panel_index) {
     const int64_t count = std::min(kInt8Panel, y.cols - o);

@@ -120,8 +120,8 @@ TEST_P(GemmTwoLevelEachTarget, RoundsAndSaturatesAsTheGridDoes) {
   EXPECT_GE(kept, all - 4);
 }
 
-// |x| = 128 times the largest weights that the row kernel without VNNI takes, and those that it
-// must leave to the other: 16-bit sums of pairs reach 32,512 and would reach 32,768.
+// |x| = 128 times the largest weights of both signs: sums of pairs in 16 bits, as the row kernel
+// without VNNI has them, reach 32,512 and −32,768.
 TEST_P(GemmTwoLevelEachTarget, ExtremesNeverSaturate) {
   for (const float channel_scale : {8.0f / 127, 8.0f / 128, 7.0f / 127}) {
     TwoLevelTensors weight = draw_two_level(33, 1536, 128, 6);

@@ -103,8 +103,9 @@ SCUTE_VNNI int32_t start_vnni(const int8_t* x, int64_t count, bool) {
   for (int64_t k = 0; k < count; ++k) sum += x[k];
   return -128 * sum;
 }
-void prepare_row_vnni(const int8_t* x, int64_t count, std::byte* to) {
+int32_t prepare_row_vnni(const int8_t* x, int64_t count, std::byte* to) {
   std::memcpy(to, x, static_cast<size_t>(count));
+  return start_vnni(x, count, true);
 }
 
 /// As code_table() of the other instruction sets, 128 added.
@@ -185,7 +186,6 @@ Int8Kernel vnni_int8_kernel() {
   kernel.multiply = &multiply_vnni;
   kernel.multiply_row = &multiply_row_vnni;
   kernel.prepare_row = &prepare_row_vnni;
-  kernel.row_needs_127 = false;
   return kernel;
 }
 
