@@ -93,6 +93,14 @@ void round_row(const float* weights, const float* scales, const QuantizedWeight&
 
 }  // namespace
 
+int64_t WeightFormat::fitting_group(int64_t inputs, int64_t group) {
+  // Below that a group's f16 scale is more than a bit a weight.
+  constexpr int64_t kLeast = 16;
+  if (group < 1 || inputs <= group || inputs % group == 0) return group;
+  const int64_t both = inputs | group, power = both & -both;
+  return power >= kLeast ? power : group;
+}
+
 WeightFormat WeightFormat::four_bit(int64_t inputs, int64_t group, bool two_level) {
   WeightFormat format;
   format.bits = 4;

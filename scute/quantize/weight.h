@@ -20,6 +20,10 @@ struct WeightFormat {
   int64_t group = 128;     ///< inputs that share a scale; divides the inputs (per_group)
   bool two_level = false;  ///< 4 bit for 8-bit activations: also a scale per output, see below
 
+  /// The group that a matrix of so many inputs gets: `group` where it divides them or is no
+  /// smaller; else the largest power of two that divides both, if that is 16 or more; else `group`,
+  /// which check() refuses.
+  static int64_t fitting_group(int64_t inputs, int64_t group);
   /// 4 bits in groups of `group`, or per output where there are no more inputs than that.
   static WeightFormat four_bit(int64_t inputs, int64_t group, bool two_level);
   /// Error naming `where`: bits not 8 or 4, per_tensor with 4 bits, a group that does not divide
