@@ -254,7 +254,10 @@ void Linear::EightBit<Product>::set_input_scale(float input) {
 }
 
 void Linear::set_input_range(float lo, float hi) {
-  const float scale = make_grid(lo, hi, GridSpec{.bits = 8}).scale;
+  set_input_scale(make_grid(lo, hi, GridSpec{.bits = 8}).scale);
+}
+
+void Linear::set_input_scale(float scale) {
   if (auto* integer = std::get_if<Integer>(&form_)) integer->set_input_scale(scale);
   if (auto* simulated = std::get_if<Simulated>(&form_)) simulated->set_input_scale(scale);
 }

@@ -76,6 +76,8 @@ class Linear {
   /// is the Linear that its tensors with that input_scale would be, bit for bit. Does nothing where
   /// inputs are floats. lo < hi, finite. Not while another thread uses it.
   void set_input_range(float lo, float hi);
+  /// The same with the grid itself, of a positive scale.
+  void set_input_scale(float scale);
 
  private:
   /// Weights and inputs of 8 bits: y = (codes of x · codes of W) · scales, where scales holds input

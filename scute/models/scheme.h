@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "scute/kernels/causal_attention.h"
 #include "scute/kernels/gemm.h"
 
 namespace scute {
@@ -37,6 +38,8 @@ struct Scheme {
   enum class StateRounding { nearest, stochastic };
   StateRounding state_rounding = StateRounding::stochastic;
   uint64_t seed = 0;  ///< of stochastic rounding
+
+  CacheForm cache = CacheForm::f32;  ///< of attention's keys and values
 
   bool operator==(const Scheme&) const = default;
 };

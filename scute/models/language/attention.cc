@@ -70,6 +70,11 @@ Attention Attention::with(const std::vector<LinearTensors>& adapters, const Exec
   return out;
 }
 
+void Attention::set_input_scales(float qkv, float out) {
+  for (Linear* product : {&q_proj_, &k_proj_, &v_proj_}) product->set_input_scale(qkv);
+  o_proj_.set_input_scale(out);
+}
+
 KeyValueCache new_key_value_cache(const AttentionConfig& config, CacheForm form) {
   const bool convolved = config.taps > 0;
   return {config.key_heads, config.head_width, form, convolved ? config.taps - 1 : 0,

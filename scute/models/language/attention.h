@@ -45,12 +45,14 @@ class Attention {
   /// The same weights, shared, of another layer; `adapters`: down and up of q, k and v, or none.
   Attention with(const std::vector<LinearTensors>& adapters, const Execution& execution,
                  AttentionSites sites) const;
+  /// Gives 8-bit inputs of q, k and v, and of o, these grids; nothing where inputs are floats.
+  void set_input_scales(float qkv, float out);
 
   /// u: L × inputs (normed), out: L × D; the tokens at place.position and behind. The bits of a
   /// token's row depend on the tokens up to it alone, not on how they are cut into calls.
   void operator()(Run& run, MatView<float> u, KeyValueCache& cache, const Place& place,
                   MatView<float> out) const;
-  /// Empty. No scheme or config names the form yet; where one does, it is this layer's own.
+  /// Empty.
   KeyValueCache new_cache(CacheForm form = CacheForm::f32) const {
     return new_key_value_cache(config_, form);
   }

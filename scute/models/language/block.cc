@@ -129,11 +129,13 @@ struct Call {
 };
 
 struct NewState {
+  CacheForm cache;
+
   template <class Mixer>
   PartState operator()(const Mixer& mixer) const {
     return mixer.new_state();
   }
-  PartState operator()(const Attention& attention) const { return attention.new_cache(); }
+  PartState operator()(const Attention& attention) const { return attention.new_cache(cache); }
   PartState operator()(const FeedForward&) const { return std::monostate(); }
   PartState operator()(const Experts&) const { return std::monostate(); }
 };
@@ -174,6 +176,7 @@ Block::Block(const Raw& raw, const MambaConfig& config, const BlockConfig& block
              SiteGrids& grids)
     : norm_{to_vector(raw.norm), config.norm_eps},
       rotated_stream_(scheme.rotated_stream),
+      cache_(scheme.cache),
       residual_factor_(config.residual_factor) {
   if (raw.shared) {
     const auto number = static_cast<size_t>(block.shared % config.shared.count);
@@ -189,8 +192,9 @@ Block::Block(const Raw& raw, const MambaConfig& config, const BlockConfig& block
 
 BlockState Block::new_state() const {
   BlockState out;
-  for (const Placed& placed : parts_) out.parts.push_back(std::visit(NewState(), placed.part));
-  if (shared_) out.parts.push_back(shared_->new_cache());
+  const NewState make{cache_};
+  for (const Placed& placed : parts_) out.parts.push_back(std::visit(make, placed.part));
+  if (shared_) out.parts.push_back(shared_->new_cache(cache_));
   return out;
 }
 
@@ -238,19 +242,19 @@ void Block::add_work(ModelWork& work) const {
   }
 }
 
-BlockState new_float_state(const MambaConfig& config, const BlockConfig& block) {
+BlockState new_float_state(const MambaConfig& config, const BlockConfig& block, CacheForm cache) {
   BlockState out;
   for (const PartKind kind : block.parts) {
     if (kind == PartKind::mixer) {
       out.parts.emplace_back(std::in_place_type<LayerState>, config.taps, config.conv_channels(),
                              config.inner, config.state);
     } else if (kind == PartKind::attention) {
-      out.parts.emplace_back(new_key_value_cache(config.attention));
+      out.parts.emplace_back(new_key_value_cache(config.attention, cache));
     } else {
       out.parts.emplace_back(std::monostate());
     }
   }
-  if (block.shared >= 0) out.parts.emplace_back(new_key_value_cache(config.attention));
+  if (block.shared >= 0) out.parts.emplace_back(new_key_value_cache(config.attention, cache));
   return out;
 }
 

@@ -74,11 +74,12 @@ class Block {
   StreamNorm norm_;
   std::optional<SharedTransformer> shared_;
   bool rotated_stream_;
+  CacheForm cache_;
   float residual_factor_;
   std::vector<Placed> parts_;
 };
 
 /// What the new_state() of a block without 8-bit state will be.
-BlockState new_float_state(const MambaConfig& config, const BlockConfig& block);
+BlockState new_float_state(const MambaConfig& config, const BlockConfig& block, CacheForm cache);
 
 }  // namespace scute

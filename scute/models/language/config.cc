@@ -154,6 +154,14 @@ std::vector<BlockConfig> MambaConfig::all_blocks() const {
   return out;
 }
 
+std::vector<int64_t> MambaConfig::shared_users(int64_t number) const {
+  std::vector<int64_t> out;
+  for (const BlockConfig& block : blocks) {
+    if (block.shared >= 0 && block.shared % shared.count == number) out.push_back(block.layer);
+  }
+  return out;
+}
+
 bool MambaConfig::pure() const {
   MambaConfig plain = *this;
   plain.blocks.clear();

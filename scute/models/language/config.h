@@ -136,6 +136,8 @@ struct MambaConfig {
 
   /// `blocks`, written out.
   std::vector<BlockConfig> all_blocks() const;
+  /// The layers that use shared block `number`, in order; at least one.
+  std::vector<int64_t> shared_users(int64_t number) const;
   /// Mixers and nothing else: no attention, feed-forward or factor.
   bool pure() const;
   /// Columns of in_proj's output, channels of the convolution.

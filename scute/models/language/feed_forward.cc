@@ -34,6 +34,12 @@ FeedForwardProducts FeedForwardProducts::adapted(const LinearTensors& down,
   return out;
 }
 
+void FeedForwardProducts::set_input_scales(float up, float down) {
+  if (gate_proj_) gate_proj_->set_input_scale(up);
+  up_proj_.set_input_scale(up);
+  down_proj_.set_input_scale(down);
+}
+
 void FeedForwardProducts::activated(Run& run, MatView<const float> u, MatView<float> out) const {
   up_proj_(run, u, out);
   if (!gate_proj_) return run.on_rows([](auto rows) { squared_relu(rows); }, out);

@@ -30,6 +30,10 @@ class FeedForwardProducts {
   FeedForwardProducts adapted(const LinearTensors& down, const LinearTensors& gate_up,
                               const LinearTensors& up_up, const Execution& execution) const;
 
+  /// Gives 8-bit inputs of gate_proj and up_proj, and of down_proj, these grids; nothing where
+  /// inputs are floats.
+  void set_input_scales(float up, float down);
+
   /// u: L × width to what down_proj reads: L × inner.
   void activated(Run& run, MatView<const float> u, MatView<float> out) const;
   /// L × inner to L × width.

@@ -151,13 +151,18 @@ void LanguageModel::build(Weights weights, const Execution& execution, Head head
   }
   embedding_ = Embedding(tensors.table);
   norm_f_ = {to_vector(tensors.norm_f), config_.norm_eps};
+  const std::vector<BlockConfig> blocks = config_.all_blocks();
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (!tensors.blocks[i].shared) continue;
+    const auto number = static_cast<size_t>(blocks[i].shared % config_.shared.count);
+    tensors.shared[number].take_input_form(*tensors.blocks[i].shared);
+  }
   const auto shared = std::make_shared<std::vector<SharedTransformer::Packed>>();
   for (const auto& raw : tensors.shared) {
     shared->emplace_back(raw, config_, execution);
     shared->back().attention.add_size(shared_size_);
     shared->back().feed_forward.add_size(shared_size_);
   }
-  const std::vector<BlockConfig> blocks = config_.all_blocks();
   for (size_t i = 0; i < blocks.size(); ++i) {
     // Its tensors are given back with it.
     const auto pack = [raw = std::move(tensors.blocks[i]), config = config_, block = blocks[i],
@@ -206,9 +211,9 @@ State LanguageModel::new_state(int64_t sequence) const {
   for (int64_t i = 0; i < blocks_.size(); ++i) {
     const Block* block = blocks_.peek(i);
     // What is packed later is float.
-    state.blocks.push_back(block == nullptr
-                               ? new_float_state(config_, configs[static_cast<size_t>(i)])
-                               : block->new_state());
+    state.blocks.push_back(
+        block == nullptr ? new_float_state(config_, configs[static_cast<size_t>(i)], scheme_.cache)
+                         : block->new_state());
   }
   return state;
 }

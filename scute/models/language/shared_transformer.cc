@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "scute/kernels/elementwise.h"
+#include "scute/models/grids.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -39,6 +40,14 @@ SharedTransformer::Raw::Raw(WeightReader& reader, const MambaConfig& config, int
 SharedTransformer::RawUse::RawUse(WeightReader& reader, const MambaConfig& config, int64_t layer)
     : linear(reader, fmt::format("backbone.layers.{}.linear", layer), config.width, config.width) {
   const std::string prefix = fmt::format("backbone.layers.{}.adapter.", layer);
+  const auto grid = [&](const char* op) {
+    const std::string name = fmt::format("backbone.layers.{}.shared.{}.input_scale", layer, op);
+    return reader.contains(name) ? reader.take(name, {1}) : Tensor();
+  };
+  q_input = grid("q_proj");
+  o_input = grid("o_proj");
+  gate_input = grid("gate_proj");
+  down_input = grid("down_proj");
   const AttentionConfig& a = config.attention;
   const int64_t rank = config.shared.adapter_rank, inner = config.shared.inner;
   down = LinearTensors(reader, prefix + "mlp.down", rank, config.width);
@@ -50,6 +59,17 @@ SharedTransformer::RawUse::RawUse(WeightReader& reader, const MambaConfig& confi
     attention.emplace_back(reader, prefix + of + ".down", rank, 2 * config.width);
     attention.emplace_back(reader, prefix + of + ".up", heads * a.head_width, rank);
   }
+}
+
+void SharedTransformer::Raw::take_input_form(const RawUse& use) {
+  for (LinearTensors* of : {&attention.q_proj, &attention.k_proj, &attention.v_proj}) {
+    of->input_scale = use.q_input;
+  }
+  attention.o_proj.input_scale = use.o_input;
+  for (LinearTensors* of : {&feed_forward.gate_proj, &feed_forward.up_proj}) {
+    of->input_scale = use.gate_input;
+  }
+  feed_forward.down_proj.input_scale = use.down_input;
 }
 
 SharedTransformer::Packed::Packed(const Raw& raw, const MambaConfig& config,
@@ -66,7 +86,15 @@ SharedTransformer::SharedTransformer(const Packed& block, const RawUse& use,
       attention_(block.attention.with(use.attention, execution, sites.attention)),
       feed_forward_(block.feed_forward.adapted(use.down, use.gate_up, use.up_up, execution)),
       linear_(use.linear, execution),
-      sites_(sites) {}
+      sites_(sites) {
+  const auto grid = [&](const Tensor& scale, const char* op) {
+    if (scale.size() == 0) return 1.0F;
+    return checked_scales(scale, use.linear.name + " shared." + op + ".input_scale").front();
+  };
+  attention_.set_input_scales(grid(use.q_input, "q_proj"), grid(use.o_input, "o_proj"));
+  feed_forward_.set_input_scales(grid(use.gate_input, "gate_proj"),
+                                 grid(use.down_input, "down_proj"));
+}
 
 void SharedTransformer::operator()(Run& run, MatView<const float> residual,
                                    MatView<const float> origin, KeyValueCache& cache,

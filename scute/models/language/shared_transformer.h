@@ -24,18 +24,23 @@ struct SharedSites {
 /// embedding's output, t = linear(f(norm2(attention(c)))). Nothing is added to the stream here.
 class SharedTransformer {
  public:
-  /// The tensors of a block as the checkpoint stores them, once.
+  /// The tensors that each layer has of its own.
+  struct RawUse {
+    LinearTensors linear, down, gate_up, up_up;
+    std::vector<LinearTensors> attention;  ///< down and up of q, k, v; empty: without adapters
+    /// Grids of 8-bit inputs are each layer's own, shared.{q,o,gate,down}_proj.input_scale, while
+    /// the weights are shared; empty where the products are formed with floats.
+    Tensor q_input, o_input, gate_input, down_input;
+    RawUse(WeightReader& reader, const MambaConfig& config, int64_t layer);
+  };
+  /// Those of a block as the checkpoint stores them, once.
   struct Raw {
     Tensor norm, norm2;
     Attention::Raw attention;
     FeedForwardProducts::Raw feed_forward;
     Raw(WeightReader& reader, const MambaConfig& config, int64_t number);
-  };
-  /// Those that each layer has of its own.
-  struct RawUse {
-    LinearTensors linear, down, gate_up, up_up;
-    std::vector<LinearTensors> attention;  ///< down and up of q, k, v; empty: without adapters
-    RawUse(WeightReader& reader, const MambaConfig& config, int64_t layer);
+    /// Products are formed with 8-bit inputs where this layer has their grids.
+    void take_input_form(const RawUse& use);
   };
   /// Packed, for the layers to share.
   struct Packed {
@@ -51,7 +56,7 @@ class SharedTransformer {
   /// residual, origin (x0) and out: L × D.
   void operator()(Run& run, MatView<const float> residual, MatView<const float> origin,
                   KeyValueCache& cache, const Place& place, MatView<float> out) const;
-  KeyValueCache new_cache() const { return attention_.new_cache(); }
+  KeyValueCache new_cache(CacheForm form) const { return attention_.new_cache(form); }
   /// Adds its own: of what layers share, nothing.
   void add_size(ModelSize& size) const;
   /// Adds that of a token.
