@@ -5,36 +5,48 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
 #include "scute/language/calibration.h"
+#include "scute/language/scale_names.h"
 
 namespace scute {
 namespace {
 
-bool of_layer(const std::string& tensor, int64_t layer) {
-  return tensor.starts_with(fmt::format("backbone.layers.{}.", layer));
+bool is_matrix(const std::string& tensor) {
+  return tensor.find("_proj.weight") != std::string::npos ||
+         tensor.find(".latent_in.weight") != std::string::npos ||
+         tensor.find(".latent_out.weight") != std::string::npos ||
+         tensor.find(".linear.weight") != std::string::npos;
 }
 
-/// Stored bits of a weight of the first layer's matrices, their scales included; all layers of a
-/// model have the same shapes.
-double stored_bits(const LowBitModel& model, const MambaConfig& config) {
-  int64_t bytes = 0;
-  for (const NamedTensor& item : model.tensors) {
-    if (of_layer(item.name, 0) && item.name.find("_proj.weight") != std::string::npos) {
-      bytes += static_cast<int64_t>(item.tensor.bytes().size());
+/// Weights of each layer's matrices in the float model. What layers share counts for none.
+std::vector<int64_t> matrix_weights(const ModelDescription& model) {
+  std::vector<int64_t> out(static_cast<size_t>(model.config.layers));
+  const Weights weights = read_weights(model);
+  for (const std::string& name : weights.names()) {
+    if (const int64_t layer = layer_of(name); layer >= 0 && is_matrix(name)) {
+      out[static_cast<size_t>(layer)] += weights.at(name).size();
     }
   }
-  int64_t weights = config.width * (config.projected() + config.inner);
-  if (config.mixer == MixerKind::mamba1) {
-    weights += config.inner * (2 * config.dt_rank + 2 * config.state);
-  }
-  return 8 * static_cast<double>(bytes) / static_cast<double>(weights);
+  return out;
 }
 
-/// Hundredths of a bit: the unit that budgets are counted in.
+/// Bits of each layer's matrices as stored, their scales included.
+std::vector<int64_t> stored_bits(const LowBitModel& model) {
+  std::vector<int64_t> out(static_cast<size_t>(model.description.config.layers));
+  for (const NamedTensor& item : model.tensors) {
+    if (const int64_t layer = layer_of(item.name); layer >= 0 && is_matrix(item.name)) {
+      out[static_cast<size_t>(layer)] += 8 * static_cast<int64_t>(item.tensor.bytes().size());
+    }
+  }
+  return out;
+}
+
+/// Hundredths of a bit of an average layer's weight: the unit that budgets are counted in.
 constexpr double kUnit = 100;
 
 /// One format a layer, the least sum of losses ([layer][format]) with at most `budget` units in
@@ -42,7 +54,7 @@ constexpr double kUnit = 100;
 /// most `used` units. Layers × budget × formats steps: 64 layers of 8 bits are 10 million. Of
 /// equally good formats the first, which has the fewest bits.
 std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
-                             const std::vector<int64_t>& costs, int64_t budget) {
+                             const std::vector<std::vector<int64_t>>& costs, int64_t budget) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
   const auto room = static_cast<size_t>(budget) + 1;
   std::vector<double> best(room, 0);
@@ -50,8 +62,8 @@ std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
   for (size_t layer = 0; layer < losses.size(); ++layer) {
     std::vector<double> next(room, kNever);
     for (size_t used = 0; used < room; ++used) {
-      for (size_t f = 0; f < costs.size(); ++f) {
-        const auto cost = static_cast<size_t>(costs[f]);
+      for (size_t f = 0; f < costs[layer].size(); ++f) {
+        const auto cost = static_cast<size_t>(costs[layer][f]);
         if (cost > used) continue;
         const double loss = best[used - cost] + losses[layer][f];
         if (loss < next[used]) {
@@ -66,7 +78,7 @@ std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
   size_t used = room - 1;
   for (size_t layer = losses.size(); layer-- > 0;) {
     out[layer] = chosen[layer][used];
-    used -= static_cast<size_t>(costs[out[layer]]);
+    used -= static_cast<size_t>(costs[layer][out[layer]]);
   }
   return out;
 }
@@ -98,6 +110,8 @@ class FormatSearch {
         options_(std::move(options)),
         search_(search),
         layers_(model.config.layers),
+        weights_(matrix_weights(model)),
+        costs_(weights_.size()),
         threads_(search.threads),
         sequences_(sequences_of(model, search.calibration, threads_)) {}
 
@@ -107,20 +121,30 @@ class FormatSearch {
     const int64_t budget = budget_in_units();
     measure_layers();
     choose(budget);
-    LanguageModel found = reference();
-    for (size_t f = 0; f < packed_.size(); ++f) {
-      for (int64_t i = 0; i < layers_; ++i) {
-        if (out_.layers[static_cast<size_t>(i)] != out_.formats[f]) continue;
-        found = found.with_layer(packed_[f], i);
-      }
-    }
-    out_.measured = divergence(found, reference(), sequences_, threads_);
+    out_.measured = divergence(found(), reference(), sequences_, threads_);
     return std::move(out_);
   }
 
  private:
   LowBitModel quantized() const {
     return quantize(model_, plan_, statistics_, hessians_, options_, threads_.count());
+  }
+
+  /// The model with the list found. Blocks that layers share are of one format, which no layer
+  /// taken for itself shows.
+  LanguageModel found() {
+    if (model_.config.shared.count > 0) {
+      options_.hybrid = out_.layers;
+      return build_model(quantized(), Execution{});
+    }
+    LanguageModel out = reference();
+    for (size_t f = 0; f < packed_.size(); ++f) {
+      for (int64_t i = 0; i < layers_; ++i) {
+        if (out_.layers[static_cast<size_t>(i)] != out_.formats[f]) continue;
+        out = out.with_layer(packed_[f], i);
+      }
+    }
+    return out;
   }
 
   /// One kind of activations in the whole list: the scheme says once how a model's are rounded.
@@ -140,18 +164,34 @@ class FormatSearch {
       const auto head =
           format.is_float() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
       packed_.push_back(build_model(rounded, Execution{}, head));
-      out_.bits.push_back(stored_bits(rounded, model_.config));
+      add_costs(stored_bits(rounded));
+    }
+  }
+
+  void add_costs(const std::vector<int64_t>& stored) {
+    const auto sum = [](const std::vector<int64_t>& of) {
+      return static_cast<double>(std::accumulate(of.begin(), of.end(), int64_t{0}));
+    };
+    const double all = sum(weights_);
+    out_.bits.push_back(sum(stored) / all);
+    stored_.emplace_back();
+    for (const int64_t bits : stored) stored_.back().push_back(static_cast<double>(bits) / all);
+    for (size_t i = 0; i < costs_.size(); ++i) {
       // Rounded up, so that the list found never exceeds the budget.
-      costs_.push_back(static_cast<int64_t>(std::ceil(kUnit * out_.bits.back())));
+      const double share = static_cast<double>(stored[i]) * static_cast<double>(layers_) / all;
+      costs_[i].push_back(static_cast<int64_t>(std::ceil(kUnit * share)));
     }
   }
 
   int64_t budget_in_units() const {
     const auto budget = static_cast<int64_t>(kUnit * search_.bits * static_cast<double>(layers_));
-    if (budget < costs_.front() * layers_) {
+    int64_t least = 0;
+    for (const std::vector<int64_t>& of_layer : costs_) least += of_layer.front();
+    if (budget < least) {
+      const double average = static_cast<double>(least) / static_cast<double>(layers_);
       fail("--search",
            fmt::format("at least {:.2f} bits a weight, which {} takes with its scales",
-                       static_cast<double>(costs_.front()) / kUnit, out_.formats.front().name()),
+                       std::ceil(average) / kUnit, out_.formats.front().name()),
            fmt::format("{}", search_.bits));
     }
     return budget;
@@ -196,9 +236,12 @@ class FormatSearch {
     for (size_t i = 0; i < chosen.size(); ++i) {
       out_.layers.push_back(out_.formats[chosen[i]]);
       out_.predicted += losses[i][chosen[i]];
-      out_.average_bits += out_.bits[chosen[i]] / static_cast<double>(layers_);
+      out_.average_bits += bits_of(i, chosen[i]);
     }
   }
+
+  /// What the layer adds to the bits of an average weight.
+  double bits_of(size_t layer, size_t format) const { return stored_[format][layer]; }
 
   const ModelDescription& model_;
   const Plan& plan_;
@@ -207,10 +250,12 @@ class FormatSearch {
   QuantizeOptions options_;
   const SearchOptions& search_;
   int64_t layers_;
+  std::vector<int64_t> weights_;             ///< of each layer's matrices
+  std::vector<std::vector<int64_t>> costs_;  ///< units of each layer in each format
+  std::vector<std::vector<double>> stored_;  ///< bits of each format's layers a weight of all
   Threads threads_;
   std::vector<std::vector<int32_t>> sequences_;
   std::vector<LanguageModel> packed_;  ///< one for each format; the last is in floats
-  std::vector<int64_t> costs_;         ///< units a weight, one for each format
   SearchResult out_;
 };
 

@@ -21,7 +21,7 @@ struct SearchOptions {
 
 struct SearchResult {
   std::vector<LayerFormat> formats;  ///< what each layer may become, fewest bits first
-  std::vector<double> bits;          ///< a weight in each, scales included
+  std::vector<double> bits;          ///< a weight in each, scales included, all layers together
   /// divergence[layer][format], nats per token, of the float model with this layer alone rounded.
   std::vector<std::vector<MeanAndError>> divergence;
   std::vector<LayerFormat> layers;  ///< the list found
@@ -33,8 +33,9 @@ struct SearchResult {
 
 /// Formats: W4A8, W8A8 and FP with 8-bit activations, W4A16, W8A16 and FP with 16. Every layer is
 /// measured alone in each, then the list with the least sum of divergences that the budget allows
-/// is found exactly (dynamic programming: layers of one model have equal sizes). Error when even
-/// the fewest bits exceed the budget. `options.hybrid` is ignored.
+/// is found exactly, by dynamic programming. A layer's parts have the format found, but those
+/// kinds that `options` fix. Error when even the fewest bits exceed the budget. `options.hybrid` is
+/// ignored.
 SearchResult search_formats(const ModelDescription& model, const Plan& plan,
                             const StatisticsSet* statistics, const Hessians* hessians,
                             QuantizeOptions options, const SearchOptions& search);
