@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -43,20 +44,16 @@ class Exporter {
   Exporter(const ModelDescription& model, DType type)
       : model_(model), type_(type), weights_(read_weights(model)), reader_(weights_) {}
 
+  /// What the factors on in_proj's segments were rounded to: the type of the buffers beside them.
+  std::optional<DType> factors_type() const { return factors_type_; }
   std::vector<NamedTensor> run() {
     const MambaConfig& config = model_.config;
     const LinearTensors table(reader_, "backbone.embedding", config.vocabulary, config.width);
-    std::vector<Tensor> norms;
-    std::vector<std::variant<Mamba1Mixer::Raw, Mamba2Mixer::Raw>> mixers;
-    for (int64_t i = 0; i < config.layers; ++i) {
-      const std::string block = fmt::format("backbone.layers.{}.", i), name = block + "mixer.";
-      norms.push_back(reader_.take(block + "norm.weight", {config.width}));
-      if (config.mixer == MixerKind::mamba1) {
-        mixers.emplace_back(std::in_place_index<0>, reader_, name, config);
-      } else {
-        mixers.emplace_back(std::in_place_index<1>, reader_, name, config);
-      }
-    }
+    std::vector<SharedTransformer::Raw> shared;
+    for (int64_t i = 0; i < config.shared.count; ++i) shared.emplace_back(reader_, config, i);
+    const std::vector<BlockConfig> configs = config.all_blocks();
+    std::vector<Block::Raw> blocks;
+    for (const BlockConfig& block : configs) blocks.emplace_back(reader_, config, block);
     const Tensor norm_f = reader_.take("backbone.norm_f.weight", {config.width});
     LinearTensors head;
     if (!config.tied_head) {
@@ -68,10 +65,8 @@ class Exporter {
 
     linear(table, {});
     out_.back().name = embedding_name();
-    for (size_t i = 0; i < mixers.size(); ++i) {
-      keep(fmt::format("backbone.layers.{}.norm.weight", i), norms[i]);
-      std::visit([this](const auto& raw) { mixer(raw); }, mixers[i]);
-    }
+    for (size_t i = 0; i < shared.size(); ++i) shared_block(shared[i], static_cast<int64_t>(i));
+    for (size_t i = 0; i < blocks.size(); ++i) block(blocks[i], configs[i]);
     keep("backbone.norm_f.weight", norm_f);
     if (!config.tied_head) linear(head, {.inputs = model_.scheme.folded_head});
     return std::move(out_);
@@ -84,7 +79,7 @@ class Exporter {
   };
 
   std::string embedding_name() const {
-    const bool plural = model_.dialect == "Hugging Face";
+    const bool plural = model_.config.pure() && model_.dialect == "Hugging Face";
     return plural ? "backbone.embeddings.weight" : "backbone.embedding.weight";
   }
   void keep(std::string name, Tensor tensor) {
@@ -101,37 +96,110 @@ class Exporter {
       weight = edit.tensor();
     }
     out_.push_back({tensors.name + ".weight", as_type(weight, type_)});
+    bias(tensors, rotated.outputs);
+  }
+  void bias(const LinearTensors& tensors, bool rotated) {
+    if (tensors.bias.size() == 0) return;
+    if (!rotated) return keep(tensors.name + ".bias", tensors.bias);
+    MatrixEdit edit(tensors.bias.reshaped({tensors.outputs, 1}));
+    edit.unrotate_outputs();
+    out_.push_back(
+        {tensors.name + ".bias", as_type(edit.tensor().reshaped({tensors.outputs}), type_)});
+  }
+  /// A matrix that reads the norm of the stream, and one that writes to the stream.
+  void reader(const LinearTensors& tensors) {
+    linear(tensors, {.inputs = model_.scheme.rotated_stream});
+  }
+  void writer(const LinearTensors& tensors) {
+    linear(tensors, {.outputs = model_.scheme.rotated_stream});
+  }
+  void block(const Block::Raw& raw, const BlockConfig& config) {
+    keep(fmt::format("backbone.layers.{}.norm{}.weight", config.layer, config.second ? "2" : ""),
+         raw.norm);
+    if (raw.shared) shared_use(*raw.shared);
+    for (const RawPart& part : raw.parts) {
+      std::visit([this](const auto& one) { this->part(one); }, part);
+    }
+  }
+  void part(const Attention::Raw& raw) {
+    for (const LinearTensors* of : {&raw.q_proj, &raw.k_proj, &raw.v_proj}) reader(*of);
+    convolution(raw.conv);
+    writer(raw.o_proj);
+  }
+  void part(const FeedForward::Raw& raw) {
+    if (raw.gate_proj.outputs > 0) reader(raw.gate_proj);
+    reader(raw.up_proj);
+    writer(raw.down_proj);
+  }
+  void part(const Experts::Raw& raw) {
+    reader(raw.router);
+    if (raw.correction.size() > 0) keep(raw.router.name + ".correction_bias", raw.correction);
+    const bool latent = raw.latent_in.outputs > 0;
+    if (latent) reader(raw.latent_in);
+    for (const FeedForward::Raw& expert : raw.experts) latent ? plain(expert) : part(expert);
+    if (latent) writer(raw.latent_out);
+    if (raw.shared) part(*raw.shared);
+  }
+  /// Matrices that neither read nor write the stream.
+  void plain(const FeedForward::Raw& raw) {
+    for (const LinearTensors* of : {&raw.gate_proj, &raw.up_proj, &raw.down_proj}) {
+      if (of->outputs > 0) linear(*of, {});
+    }
+  }
+  void shared_block(const SharedTransformer::Raw& raw, int64_t number) {
+    const std::string name = fmt::format("backbone.shared.{}.", number);
+    keep(name + "norm.weight", raw.norm);
+    keep(name + "norm2.weight", raw.norm2);
+    const Attention::Raw& a = raw.attention;
+    for (const LinearTensors* of : {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj}) linear(*of, {});
+    plain(raw.feed_forward);
+  }
+  void shared_use(const SharedTransformer::RawUse& raw) {
+    for (const LinearTensors* of : {&raw.linear, &raw.down, &raw.gate_up, &raw.up_up}) {
+      linear(*of, {});
+    }
+    for (const LinearTensors& adapter : raw.attention) linear(adapter, {});
+  }
+  void convolution(const ConvolutionTensors& conv) {
+    if (conv.weight.size() == 0) return;
+    out_.push_back({conv.name + ".weight", as_type(float_taps(conv), type_)});
+    if (conv.bias.size() > 0) keep(conv.name + ".bias", conv.bias);
   }
   /// What both mixers have.
   template <class Raw>
-  void shared(const Raw& raw, std::span<const int32_t> order) {
+  void mixer(const Raw& raw, std::span<const int32_t> order) {
     const Scheme& scheme = model_.scheme;
-    linear(raw.in_proj, {.inputs = scheme.rotated_stream});
-    out_.push_back({raw.conv.name + ".weight", as_type(float_taps(raw.conv), type_)});
-    if (model_.config.conv_bias) keep(raw.conv.name + ".bias", raw.conv.bias);
+    reader(raw.in_proj);
+    convolution(raw.conv);
     keep(raw.name + "A_log", raw.A_log);
     keep(raw.name + "D", raw.D);
     linear(raw.out_proj, {.inputs = scheme.rotated_out_proj, .outputs = scheme.rotated_stream},
            order);
   }
-  void mixer(const Mamba1Mixer::Raw& raw) {
-    shared(raw, {});
+  void part(const Mamba1Mixer::Raw& raw) {
+    mixer(raw, {});
     linear(raw.x_proj, {});
     linear(raw.dt_proj, {});
     keep(raw.name + "dt_proj.bias", raw.dt_bias);
+    for (const auto& [name, norm] : {std::pair("dt", &raw.dt_norm), std::pair("B", &raw.B_norm),
+                                     std::pair("C", &raw.C_norm)}) {
+      if (norm->size() > 0) keep(fmt::format("{}{}_norm.weight", raw.name, name), *norm);
+    }
   }
-  void mixer(const Mamba2Mixer::Raw& raw) {
+  void part(const Mamba2Mixer::Raw& raw) {
     std::span<const int32_t> order;
     if (raw.order.size() > 0) order = raw.order.values<int32_t>();
-    shared(raw, order);
+    mixer(raw, order);
+    factors_type_ = raw.in_proj.quantized() ? raw.dt_bias.dtype() : raw.in_proj.weight.dtype();
     keep(raw.name + "dt_bias", raw.dt_bias);
-    keep(raw.name + "norm.weight", raw.norm);
+    if (raw.norm.size() > 0) keep(raw.name + "norm.weight", raw.norm);
   }
 
   const ModelDescription& model_;
   DType type_;
   Weights weights_;
   WeightReader reader_;
+  std::optional<DType> factors_type_;
   std::vector<NamedTensor> out_;
 };
 
@@ -146,14 +214,40 @@ Json plain_config(const Json& config, DType type) {
   return out;
 }
 
+/// Under the names that the family publishes, fused and stacked as there.
+std::vector<NamedTensor> published(const ModelDescription& model,
+                                   std::vector<NamedTensor> tensors) {
+  if (model.config.pure()) return tensors;
+  Weights weights(model.path);
+  for (NamedTensor& item : tensors) weights.add(item.name, std::move(item.tensor));
+  use_published_names(model, weights);
+  std::vector<NamedTensor> out;
+  for (const std::string& name : weights.names()) out.push_back({name, weights.take(name)});
+  return out;
+}
+
+/// Falcon-H1's factors on in_proj's segments are a buffer in the model's type. Beside wider weights
+/// the config says to what they had been rounded.
+void keep_factors(const MambaConfig& config, DType type, Json& json) {
+  constexpr const char* kKey = "ssm_multipliers";
+  if (json.find(kKey) == nullptr || (type != DType::bf16 && type != DType::f16)) return;
+  const Tensor exact = Tensor::of<float>({5}, config.segment_factors);
+  json[kKey] = Json::array();
+  for (const float factor : to_vector(exact.rounded_to(type))) {
+    json[kKey].push_back(static_cast<double>(factor));
+  }
+}
+
 }  // namespace
 
 PlainModel dequantized(const ModelDescription& model, DType type) {
   if (!model.low_bit) fail(model.path, "a low-bit model (scute quantize)", "a float one");
-  PlainModel out{model, Exporter(model, type).run()};
+  Exporter exporter(model, type);
+  PlainModel out{model, published(model, exporter.run())};
   out.description.low_bit = false;
   out.description.scheme = {};
   out.description.json = plain_config(model.json, type);
+  keep_factors(model.config, exporter.factors_type().value_or(type), out.description.json);
   return out;
 }
 

@@ -18,7 +18,8 @@ struct PlainModel {
 /// Every rotation is undone; norms that were folded stay ones (their weights are in the matrices),
 /// a tied head stays tied, Mamba-2's heads and channels stay in the order that quantizing gave
 /// them. Activations are then floats: scales of sites have no place here. Names are those of the
-/// config's dialect; the config loses "quantization_config" and "scute".
+/// config's dialect, of hybrids those that the family publishes; the config loses
+/// "quantization_config" and "scute".
 ///
 /// `type`: f32 (exact but for undoing rotations, once rounded from double), or bf16, which rounds
 /// matrices, convolutions and tables again; norms, biases, A_log and D stay as they are stored.
