@@ -43,8 +43,11 @@ struct Prefixes {
 
 Prefixes prefixes_of(const TracedLayer& layer) {
   if (!layer.part.empty()) return {layer.part + ".", layer.part + "."};
-  return {fmt::format("backbone.layers.{}.mixer.", layer.layer),
-          fmt::format("layer_{}.", layer.layer)};
+  const std::string whole = fmt::format("backbone.layers.{}.", layer.layer);
+  const bool mixer = std::ranges::all_of(layer.scales, [&](const TracedScale& scale) {
+    return scale.stored.tensor.starts_with(whole + "mixer.");
+  });
+  return {mixer ? whole + "mixer." : whole, fmt::format("layer_{}.", layer.layer)};
 }
 
 /// The tensors under headings that say where in the layer they act.
@@ -122,6 +125,9 @@ std::string as_text(const Trace& trace, size_t most) {
   std::string out = fmt::format("{}: {}\n", trace.path, mixer);
   if (!trace.parts.empty()) {
     out = fmt::format("{}: Cobra, {}; llm: {}\n", trace.path, joined(trace.parts, ", "), mixer);
+  }
+  for (const PartChain& chain : trace.chains) {
+    out += fmt::format("{}: {}\n", chain.part, joined(chain.steps, " → "));
   }
   for (const std::string& note : trace.notes) out += note + "\n";
   if (trace.edits > 0) {

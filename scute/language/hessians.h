@@ -11,8 +11,9 @@
 
 namespace scute {
 
-/// Σ x·xᵀ at the inputs of in_proj, x_proj, out_proj and the head, of the plain float model:
-/// rotation, folding, bits and groups are decided afterwards.
+/// Σ x·xᵀ at the inputs of every matrix that may be rounded, of an expert's down_proj over the
+/// tokens that reached it, of the plain float model: rotation, folding, bits and groups are decided
+/// afterwards.
 struct Hessians {
   std::map<std::string, Gram> sites;  ///< by site, e.g. layer_0.in_proj:input
   Json meta;                          ///< model, data, windows, tokens

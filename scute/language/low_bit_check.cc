@@ -16,7 +16,7 @@
 namespace scute {
 namespace {
 
-void check_layer(const Weights& weights, const ModelDescription& model, int64_t index,
+void check_mixer(const Weights& weights, const ModelDescription& model, int64_t index,
                  const LayerFormat& format, const std::string& state_scale) {
   const std::string name = fmt::format("backbone.layers.{}.mixer.", index), label = format.name();
   const bool eight_bit = !format.is_float() && format.eight_bit_activations();
@@ -34,33 +34,98 @@ void check_layer(const Weights& weights, const ModelDescription& model, int64_t 
                  label);
 }
 
-/// One matrix of each kind stands for those that are written with it.
-void check_part(const Weights& weights, const ModelDescription& model, const BlockConfig& block,
-                PartKind kind, const LayerFormat& format, const std::string& state_scale) {
-  if (kind == PartKind::mixer) {
-    return check_layer(weights, model, block.layer, format, state_scale);
-  }
-  const std::string layer = fmt::format("backbone.layers.{}.", block.layer), label = format.name();
-  const bool eight_bit = !format.is_float() && format.eight_bit_activations();
-  std::vector<std::string> matrices;
-  const auto add = [&](const std::string& prefix, std::initializer_list<const char*> names) {
-    for (const char* name : names) matrices.push_back(layer + prefix + name);
-  };
-  const bool gated = model.config.feed_forward.gated();
-  const auto add_feed_forward = [&](const std::string& prefix) {
-    if (gated) add(prefix, {"gate_proj"});
-    add(prefix, {"up_proj", "down_proj"});
-  };
-  if (kind == PartKind::attention) add("attention.", {"q_proj", "k_proj", "v_proj", "o_proj"});
-  if (kind == PartKind::feed_forward) add_feed_forward("mlp.");
-  if (kind == PartKind::experts) {
-    for (int64_t e = 0; e < model.config.experts.count; ++e) {
-      add_feed_forward(fmt::format("mlp.experts.{}.", e));
+bool rounds_inputs(const LayerFormat& format) {
+  return !format.is_float() && format.eight_bit_activations();
+}
+
+/// The matrices of attention, feed-forwards, experts and shared blocks.
+class PartCheck {
+ public:
+  PartCheck(const Weights& weights, const MambaConfig& config)
+      : weights_(weights), config_(config) {}
+
+  void attention(const std::string& name, const LayerFormat& format, bool own_inputs = true) const {
+    for (const char* of : {"q_proj", "k_proj", "v_proj", "o_proj"}) {
+      matrix(name + of, format, own_inputs);
     }
-    if (model.config.experts.shared_inner > 0) add_feed_forward("mlp.shared.");
   }
-  for (const std::string& matrix : matrices) {
-    check_low_bit_matrix(weights, matrix, format.weight_bits, eight_bit, label);
+  void feed_forward(const std::string& name, const LayerFormat& format,
+                    bool own_inputs = true) const {
+    if (config_.feed_forward.gated()) matrix(name + "gate_proj", format, own_inputs);
+    for (const char* of : {"up_proj", "down_proj"}) matrix(name + of, format, own_inputs);
+  }
+  void experts(const std::string& name, const LayerFormat& format) const {
+    matrix(name + "router", LayerFormat{16, 16}, true);
+    for (int64_t e = 0; e < config_.experts.count; ++e) {
+      feed_forward(fmt::format("{}experts.{}.", name, e), format);
+    }
+    if (config_.experts.shared_inner > 0) feed_forward(name + "shared.", format);
+    if (config_.experts.latent == 0) return;
+    for (const char* of : {"latent_in", "latent_out"}) matrix(name + of, format, true);
+  }
+  /// A block that layers share: the grids of its inputs are theirs.
+  void shared_block(int64_t number, const LayerFormats& formats) const {
+    const std::string name = fmt::format("backbone.shared.{}.", number);
+    attention(name + "attention.", formats.attention, false);
+    feed_forward(name + "mlp.", formats.feed_forward, false);
+  }
+  /// `formats` of the layer, `block` of the shared block that it uses.
+  void shared_use(int64_t layer, const LayerFormats& formats, const LayerFormats& block) const {
+    const std::string name = fmt::format("backbone.layers.{}.", layer);
+    matrix(name + "linear", formats.feed_forward, true);
+    const auto input = [&](const char* op, const LayerFormat& format) {
+      require_tensor(weights_, fmt::format("{}shared.{}.input_scale", name, op),
+                     rounds_inputs(format), format.name());
+    };
+    for (const char* op : {"q_proj", "o_proj"}) input(op, block.attention);
+    for (const char* op : {"gate_proj", "down_proj"}) input(op, block.feed_forward);
+  }
+
+ private:
+  void matrix(const std::string& name, const LayerFormat& format, bool own_inputs) const {
+    check_low_bit_matrix(weights_, name, format.weight_bits, own_inputs && rounds_inputs(format),
+                         format.name());
+  }
+
+  const Weights& weights_;
+  const MambaConfig& config_;
+};
+
+void check_block(const Weights& weights, const ModelDescription& model, const BlockConfig& block,
+                 const LayerFormats& formats, const std::string& state_scale) {
+  const PartCheck check(weights, model.config);
+  const std::string layer = fmt::format("backbone.layers.{}.", block.layer);
+  for (const PartKind kind : block.parts) {
+    const LayerFormat& format = formats.of(kind);
+    switch (kind) {
+      case PartKind::mixer:
+        check_mixer(weights, model, block.layer, format, state_scale);
+        break;
+      case PartKind::attention:
+        check.attention(layer + "attention.", format);
+        break;
+      case PartKind::feed_forward:
+        check.feed_forward(layer + "mlp.", format);
+        break;
+      case PartKind::experts:
+        check.experts(layer + "mlp.", format);
+        break;
+    }
+  }
+}
+
+/// Of all layers by what each may have.
+void check_shared(const Weights& weights, const MambaConfig& config,
+                  const std::vector<LayerFormats>& layers) {
+  const PartCheck check(weights, config);
+  for (int64_t number = 0; number < config.shared.count; ++number) {
+    const std::vector<int64_t> users = config.shared_users(number);
+    if (users.empty()) continue;
+    const LayerFormats& block = layers[static_cast<size_t>(users.front())];
+    check.shared_block(number, block);
+    for (const int64_t user : users) {
+      check.shared_use(user, layers[static_cast<size_t>(user)], block);
+    }
   }
 }
 
@@ -148,11 +213,9 @@ void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const auto layers = layers_from_json(scute, where);
   const std::string state = scute.at("state_scale", where).as_string(where + ": state_scale");
   for (const BlockConfig& block : model.config.all_blocks()) {
-    const LayerFormats& formats = layers[static_cast<size_t>(block.layer)];
-    for (const PartKind kind : block.parts) {
-      check_part(weights, model, block, kind, formats.of(kind), state);
-    }
+    check_block(weights, model, block, layers[static_cast<size_t>(block.layer)], state);
   }
+  check_shared(weights, model.config, layers);
   check_finite(weights);
   check_twins(weights, model, names);
 }

@@ -7,6 +7,8 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/language/low_bit_groups.h"
+#include "scute/quantize/weight.h"
 
 namespace scute {
 namespace {
@@ -25,13 +27,14 @@ std::string text(const Json& json, std::string_view key, const std::string& wher
 /// One group of compressed-tensors: these modules of so many inputs, weights of so many bits.
 Json group(std::vector<std::string> targets, int bits, int64_t inputs, bool eight_bit_inputs,
            const QuantizeOptions& options) {
-  const bool groups = bits == 4 && inputs > options.group;
+  const int64_t size = WeightFormat::fitting_group(inputs, options.group);
+  const bool groups = bits == 4 && inputs > size;
   Json weights = Json::object();
   weights["num_bits"] = bits;
   weights["type"] = "int";
   weights["symmetric"] = true;
   weights["strategy"] = groups ? "group" : bits == 8 && options.per_tensor ? "tensor" : "channel";
-  if (groups) weights["group_size"] = options.group;
+  if (groups) weights["group_size"] = size;
   weights["dynamic"] = false;
   Json out = Json::object();
   out["targets"] = Json::array();
@@ -57,6 +60,14 @@ std::string pattern(const std::vector<std::string>& layers, std::string_view mod
   return fmt::format("re:.*layers\\.({})\\.mixer\\.({})$", joined(layers, "|"), modules);
 }
 
+bool has_mixer(const MambaConfig& config, int64_t layer) {
+  if (config.blocks.empty()) return true;
+  return std::ranges::any_of(config.blocks, [layer](const BlockConfig& block) {
+    return block.layer == layer &&
+           std::ranges::find(block.parts, PartKind::mixer) != block.parts.end();
+  });
+}
+
 }  // namespace
 
 Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layers,
@@ -72,6 +83,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layer
   const bool nearest = scheme.state_rounding == Scheme::StateRounding::nearest;
   out["state_rounding"] = nearest ? "nearest" : "stochastic";
   out["seed"] = static_cast<int64_t>(scheme.seed);
+  if (scheme.cache != CacheForm::f32) out["cache"] = name_of(scheme.cache);
   out["layers"] = Json::array();
   for (const LayerFormats& layer : layers) out["layers"].push_back(layer.to_json());
   return out;
@@ -100,6 +112,9 @@ Scheme scheme_from_json(const Json& json, const std::string& where) {
   out.state_rounding =
       rounding == "nearest" ? Scheme::StateRounding::nearest : Scheme::StateRounding::stochastic;
   out.seed = static_cast<uint64_t>(json.at("seed", where).as_int(where + ": seed"));
+  if (json.find("cache") != nullptr) {
+    out.cache = parse_cache(text(json, "cache", where), where + ": cache");
+  }
   return out;
 }
 
@@ -118,7 +133,7 @@ Json quantization_config(const MambaConfig& config, const std::vector<LayerForma
   std::map<std::pair<int, bool>, std::vector<std::string>> forms;
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerFormat& format = layers[i].mixer;
-    if (format.is_float()) continue;
+    if (format.is_float() || !has_mixer(config, static_cast<int64_t>(i))) continue;
     forms[{format.weight_bits, format.eight_bit_activations()}].push_back(fmt::format("{}", i));
   }
   Json groups = Json::object();
@@ -135,11 +150,17 @@ Json quantization_config(const MambaConfig& config, const std::vector<LayerForma
       continue;
     }
     // A matrix of no more inputs than a group has one scale an output.
-    const bool alike = (config.width > options.group) == (config.inner > options.group);
+    const int64_t of_width = WeightFormat::fitting_group(config.width, options.group);
+    const int64_t of_inner = WeightFormat::fitting_group(config.inner, options.group);
+    const bool alike = (config.width > of_width) == (config.inner > of_inner) &&
+                       (config.width <= of_width || of_width == of_inner);
     add(group({pattern(numbers, alike ? "in_proj|x_proj|out_proj" : "x_proj|out_proj")}, 4,
               config.inner, eight_bit, options));
     if (!alike) add(group({pattern(numbers, "in_proj")}, 4, config.width, eight_bit, options));
     if (eight_bit) add(group({pattern(numbers, "dt_proj")}, 8, config.dt_rank, true, options));
+  }
+  for (MatrixGroup& other : part_groups(config, layers, options.group)) {
+    add(group(std::move(other.targets), other.bits, other.inputs, other.eight_bit_inputs, options));
   }
   if (table.bits != 0) {
     add(group({"re:.*embeddings$"}, table.bits, config.width, false, options));
@@ -148,6 +169,7 @@ Json quantization_config(const MambaConfig& config, const std::vector<LayerForma
   Json ignore = Json::array();
   if (table.bits == 0) ignore.push_back("lm_head");
   ignore.push_back("re:.*conv1d$");
+  for (const std::string& part : float_parts(config)) ignore.push_back(part);
   Json out = Json::object();
   out["quant_method"] = "compressed-tensors";
   const bool one_form = groups.as_object("").size() == 1;

@@ -10,6 +10,7 @@
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/language/low_bit_config.h"
+#include "scute/language/silent_experts.h"
 #include "scute/recipe/kind.h"
 #include "scute/recipe/ranges.h"
 #include "scute/recipe/statistics_io.h"
@@ -68,6 +69,10 @@ void guess_from_plan(LowBitFiles& out) {
     out.origins.scheme.rotated_out_proj = any(".out_proj:input@rotated");
     out.origins.scheme.folded_head = any("lm_head:input@rotated");
   }
+  out.origins.experts.emplace();
+  for (const auto& [site, decision] : out.plan->sites) {
+    if (is_expert_site(site)) out.origins.experts->insert(site);
+  }
   if (out.recipe.is_null()) {
     out.origins.shared_scales = any(".in_proj:output") && !any(".conv1d:input");
   }
@@ -114,6 +119,7 @@ LowBitFiles read_low_bit_files(const std::string& folder) {
   read_recipe(out);
   if (out.plan) guess_from_plan(out);
   out.scales = find_scales(names, out.mixer, out.origins);
+  out.chains = part_chains(names);
   if (out.scales.empty() && !any_name(names, ".weight_scale")) {
     fail(folder, "a low-bit model (scute quantize)", "a float one: no tensor is a scale");
   }

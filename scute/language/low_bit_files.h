@@ -27,6 +27,7 @@ struct LowBitFiles {
   double state_clip = 1;  ///< the share of the planned range that the state's scales keep
   Weights tensors;        ///< as named in the files
   std::vector<StoredScale> scales;
+  std::vector<PartChain> chains;  ///< of parts that are no mixers
   /// What sites keep their values within: of Cobra, its buckets.
   std::map<std::string, std::pair<float, float>> clips;
   std::optional<Plan> plan;

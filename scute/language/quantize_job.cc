@@ -85,6 +85,7 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   if (options.format.is_float() && (options.embedding || options.head)) {
     fail("format", "8 or 4 bits for embedding and head", "FP");
   }
+  check_kinds();
   if (statistics != nullptr) check_statistics(*statistics, model);
   if (!plan.sites.empty() && plan.meta.find("model_sha256") == nullptr) {
     remark("model not recorded in the plan: it was taken for one of " + model.name);
@@ -99,12 +100,38 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   decide_scheme();
 }
 
-void QuantizeJob::remark(std::string sentence) { out_.remarks.push_back(std::move(sentence)); }
+void QuantizeJob::remark(const std::string& sentence) {
+  if (std::ranges::find(out_.remarks, sentence) == out_.remarks.end()) {
+    out_.remarks.push_back(sentence);
+  }
+}
+
+void QuantizeJob::check_kinds() const {
+  const auto has = [this](PartKind kind) {
+    const bool shared = kind == PartKind::attention || kind == PartKind::feed_forward;
+    if (shared && config_.shared.count > 0) return true;
+    return std::ranges::any_of(config_.all_blocks(), [kind](const BlockConfig& block) {
+      return std::ranges::find(block.parts, kind) != block.parts.end();
+    });
+  };
+  const auto check = [&](const char* flag, bool given, PartKind kind, const char* what) {
+    if (given && !has(kind)) {
+      fail(flag, fmt::format("a model with {}", what), model_.name + ", which has none");
+    }
+  };
+  check("--mixers", options_.mixers.has_value(), PartKind::mixer, "Mamba mixers");
+  check("--attention", options_.attention.has_value(), PartKind::attention, "attention");
+  check("--cache", options_.cache != CacheForm::f32, PartKind::attention, "attention");
+  check("--feed-forwards", options_.feed_forwards.has_value(), PartKind::feed_forward,
+        "feed-forwards");
+  check("--experts", options_.experts.has_value(), PartKind::experts, "experts");
+}
 
 void QuantizeJob::decide_scheme() {
   const bool a8 = any_eight_bit(options_, config_);
   scheme_.state_rounding = options_.state_rounding;
   scheme_.seed = options_.seed;
+  scheme_.cache = options_.cache;
   if (options_.hadamard && !options_.fold) {
     fail("--fold off", "--hadamard off beside it, because rotating folds the norms",
          "--hadamard on");
@@ -178,8 +205,14 @@ void QuantizeJob::matrix(MatrixJob job) {
   const bool scaled = !job.format.is_float() && job.format.eight_bit_activations();
   const std::string name = job.name, site = job.site;
   if (!job.format.is_float()) {
-    weight_format(job);
-    if (by_gptq(job)) hessian_of(job);
+    const WeightFormat format = weight_format(job);
+    if (format.bits == 4 && format.group != options_.group) {
+      remark(
+          fmt::format("matrices of {} inputs have 4-bit scales for {} of them instead of {}, "
+                      "which does not divide {}",
+                      job.weight.dim(1), format.group, options_.group, job.weight.dim(1)));
+    }
+    if (by_gptq(job)) check_hessians(job);
   }
   pending_.push_back({std::move(job), out_.tensors.size()});
   if (scaled && !site.empty()) scale(name + ".input_scale", scales_.scale(site));
@@ -211,7 +244,7 @@ void QuantizeJob::table() {
   }
   MatrixJob job("backbone.embeddings", embedding, format, "");
   job.two_level = tied && options_.head && format.eight_bit_activations();
-  if (tied && options_.head) job.hessian_site = "lm_head:input";
+  if (tied && options_.head) job.hessian_sites = {"lm_head:input"};
   if (quantized) {
     matrix(std::move(job));
   } else {
@@ -233,7 +266,7 @@ void QuantizeJob::head(const LayerFormat& format) {
   MatrixJob job("lm_head", take("lm_head.weight"),
                 options_.head ? format : LayerFormat::parse("FP", ""), site);
   job.two_level = format.eight_bit_activations();
-  job.hessian_site = "lm_head:input";
+  job.hessian_sites = {"lm_head:input"};
   if (scheme_.folded_head) input_matrix(job, factors);
   matrix(std::move(job));
 }

@@ -21,9 +21,14 @@ struct MatrixJob {
   std::string name;  ///< where it is stored, without ".weight"
   Tensor weight;     ///< as in the float model, for its precision
   LayerFormat format;
-  std::string site;               ///< whose range its 8-bit input has; empty: no such input
-  std::string hessian_site = {};  ///< empty: rounded to nearest
-  bool two_level;                 ///< 4-bit weights get a second scale, for 8-bit inputs
+  std::string site;  ///< whose range its 8-bit input has; empty: no such input
+  /// Their sum is its input's Hessian: several where layers share the matrix; empty: rounded to
+  /// nearest.
+  std::vector<std::string> hessian_sites = {};
+  /// The Hessian is of few tokens, those sent to one expert: an input that was never other than
+  /// zero there may be elsewhere, and keeps its weights.
+  bool few_tokens = false;
+  bool two_level;  ///< 4-bit weights get a second scale, for 8-bit inputs
   /// T·W·P·diag(factors)·Tᵀ, each step as in rotation.h and if it is asked for.
   std::vector<int32_t> order = {};
   std::vector<float> factors = {};
@@ -57,6 +62,8 @@ class QuantizeJob {
   LowBitModel run();
 
  private:
+  /// Refuses what is asked for kinds of parts that the model does not have.
+  void check_kinds() const;
   void decide_scheme();
   /// A block's norm and, one after the other, its parts.
   void block(const BlockConfig& block);
@@ -67,11 +74,22 @@ class QuantizeJob {
                     const std::vector<float>& norm);
   void experts(int64_t layer, const std::string& name, const LayerFormat& format,
                const std::vector<float>& norm);
-  /// What all layers that use it share, with grids that hold for each of them.
+  void router(const std::string& name, const std::vector<float>& norm);
+  /// Whether Hessians for GPTQ are asked for, and this site's is of any token.
+  bool reached(const std::string& site) const;
+  /// Of those without a range of their own, and those that no token reached.
+  void remark_on_experts(int64_t layer, const LayerFormat& format);
+  /// The matrices of one expert.
+  void expert(int64_t layer, const std::string& name, int64_t number, const LayerFormat& format,
+              const std::vector<float>& norm);
+  /// What all layers that use it share: the weights.
   void shared_block(int64_t number);
   void shared_matrix(int64_t number, const std::string& name, const char* op,
                      const LayerFormat& format);
+  /// What one of them has of its own: the grids of inputs, adapters, the last matrix.
   void shared_use(const BlockConfig& block);
+  /// That of the first layer that uses the block.
+  LayerFormats shared_formats(int64_t number) const;
   /// A matrix that reads the norm's output, or `reads` as it is, and one that writes the stream.
   void reader(const std::string& name, const std::string& site, const LayerFormat& format,
               const std::vector<float>& norm);
@@ -114,8 +132,9 @@ class QuantizeJob {
   /// Checks it and notes its place; its tensors come with finish_matrices().
   void matrix(MatrixJob job);
   WeightFormat weight_format(const MatrixJob& job) const;
-  bool by_gptq(const MatrixJob& job) const { return options_.gptq && !job.hessian_site.empty(); }
-  const Gram& hessian_of(const MatrixJob& job) const;
+  bool by_gptq(const MatrixJob& job) const { return options_.gptq && !job.hessian_sites.empty(); }
+  void check_hessians(const MatrixJob& job) const;
+  Gram hessian_of(const MatrixJob& job) const;
 
   struct Pending {
     MatrixJob job;
@@ -152,7 +171,8 @@ class QuantizeJob {
   std::string input_site(std::string name, bool rotated) const;
   std::string stored_state_scale() const;
   Json recipe() const;
-  void remark(std::string sentence);
+  /// Each sentence once.
+  void remark(const std::string& sentence);
 
   const ModelDescription& model_;
   const MambaConfig& config_;

@@ -11,6 +11,19 @@
 namespace scute {
 namespace {
 
+/// Inputs that were always zero get so small a square of their own that what the others need
+/// decides, and GPTQ does not take them for unused.
+void give_unseen_inputs(Gram& gram) {
+  constexpr double kShare = 1e-3;  // of the mean square of those that were seen
+  const MatView<double> all = gram.view();
+  double sum = 0;
+  for (int64_t i = 0; i < all.rows; ++i) sum += all.row(i)[i];
+  const double given = kShare * sum / static_cast<double>(all.rows);
+  for (int64_t i = 0; i < all.rows; ++i) {
+    if (all.row(i)[i] == 0) all.row(i)[i] = given;
+  }
+}
+
 /// Bytes of matrices at work: beside the float model and the Hessians, what a quantization needs.
 constexpr int64_t kMemoryAtWork = int64_t{4} << 30;
 
@@ -34,7 +47,8 @@ WeightFormat QuantizeJob::weight_format(const MatrixJob& job) const {
   WeightFormat format;
   const int64_t inputs = job.weight.dim(1);
   if (job.format.weight_bits == 4) {
-    format = WeightFormat::four_bit(inputs, options_.group, job.two_level);
+    format = WeightFormat::four_bit(inputs, WeightFormat::fitting_group(inputs, options_.group),
+                                    job.two_level);
   } else if (options_.per_tensor) {
     format.granularity = WeightFormat::Granularity::per_tensor;
   }
@@ -42,16 +56,24 @@ WeightFormat QuantizeJob::weight_format(const MatrixJob& job) const {
   return format;
 }
 
-const Gram& QuantizeJob::hessian_of(const MatrixJob& job) const {
-  const auto found = hessians_->sites.find(job.hessian_site);
-  if (found == hessians_->sites.end()) {
-    fail("Hessians", "one of " + job.hessian_site, "none");
-  }
-  if (found->second.size != job.weight.dim(1)) {
-    fail("Hessians", fmt::format("{} inputs at {}", job.weight.dim(1), job.hessian_site),
+void QuantizeJob::check_hessians(const MatrixJob& job) const {
+  for (const std::string& name : job.hessian_sites) {
+    const auto found = hessians_->sites.find(name);
+    if (found == hessians_->sites.end()) fail("Hessians", "one of " + name, "none");
+    if (found->second.size == job.weight.dim(1)) continue;
+    fail("Hessians", fmt::format("{} inputs at {}", job.weight.dim(1), name),
          fmt::format("{}", found->second.size));
   }
-  return found->second;
+}
+
+Gram QuantizeJob::hessian_of(const MatrixJob& job) const {
+  Gram out = hessians_->sites.at(job.hessian_sites.front());
+  for (size_t i = 1; i < job.hessian_sites.size(); ++i) {
+    const Gram& more = hessians_->sites.at(job.hessian_sites[i]);
+    for (size_t k = 0; k < out.values.size(); ++k) out.values[k] += more.values[k];
+  }
+  if (job.few_tokens) give_unseen_inputs(out);
+  return out;
 }
 
 QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, GptqReport& report,

@@ -48,7 +48,7 @@ void QuantizeJob::mamba1(int64_t i, const LayerFormat& format, const std::vector
   const std::string name = fmt::format("backbone.layers.{}.mixer.", i);
   MatrixJob in(name + "in_proj", take(name + "in_proj.weight"), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
-  in.hessian_site = site(i, "in_proj:input");
+  in.hessian_sites = {site(i, "in_proj:input")};
   input_matrix(in, norm);
   matrix(std::move(in));
   keep_bias(name + "in_proj", false);
@@ -57,7 +57,7 @@ void QuantizeJob::mamba1(int64_t i, const LayerFormat& format, const std::vector
   if (config_.conv_bias) keep(name + "conv1d.bias", take(name + "conv1d.bias"));
 
   MatrixJob x(name + "x_proj", take(name + "x_proj.weight"), format, site(i, "x_proj:input"));
-  x.hessian_site = x.site;
+  x.hessian_sites = {x.site};
   matrix(std::move(x));
   const char* dt_input = options_.shared_scales ? "x_proj:output" : "dt_proj:input";
   matrix(MatrixJob(name + "dt_proj", take(name + "dt_proj.weight"), format_of_dt(format),
@@ -69,7 +69,7 @@ void QuantizeJob::mamba1(int64_t i, const LayerFormat& format, const std::vector
 
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
-  out.hessian_site = site(i, "out_proj:input");
+  out.hessian_sites = {site(i, "out_proj:input")};
   output_matrix(out, {});
   matrix(std::move(out));
   keep_bias(name + "out_proj", true);
@@ -193,7 +193,7 @@ void QuantizeJob::mamba2_inputs(int64_t i, const std::string& mixer, const Mamba
   const std::string name = mixer + "in_proj";
   MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
-  in.hessian_site = site(i, "in_proj:input");
+  in.hessian_sites = {site(i, "in_proj:input")};
   input_matrix(in, norm);
   matrix(std::move(in));
   if (weights_.contains(name + ".bias")) {
@@ -230,7 +230,7 @@ void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba
   if (has_norm) keep_norm(name + "norm.weight", gated, folded);
   MatrixJob out(name + "out_proj", take(name + "out_proj.weight"), format,
                 input_site(site(i, "out_proj:input"), scheme_.rotated_out_proj));
-  out.hessian_site = site(i, "out_proj:input");
+  out.hessian_sites = {site(i, "out_proj:input")};
   // A rotation mixes all channels, and what its output ranges over depends on their order: rotated
   // weights keep the order in which it was measured, and the model restores it.
   const bool reordered = order.changed && !scheme_.rotated_out_proj;

@@ -20,6 +20,17 @@ std::string LayerFormat::name() const {
   return is_float() ? "FP" : fmt::format("W{}A{}", weight_bits, activation_bits);
 }
 
+CacheForm parse_cache(std::string_view name, std::string_view where) {
+  for (const CacheForm form : {CacheForm::f32, CacheForm::bf16, CacheForm::int8}) {
+    if (name == name_of(form)) return form;
+  }
+  fail(where, "f32, bf16 or int8", fmt::format("\"{}\"", name));
+}
+
+std::string_view name_of(CacheForm form) {
+  return form == CacheForm::f32 ? "f32" : form == CacheForm::bf16 ? "bf16" : "int8";
+}
+
 const LayerFormat& LayerFormats::of(PartKind kind) const {
   switch (kind) {
     case PartKind::mixer:
@@ -103,6 +114,7 @@ Json QuantizeOptions::to_json() const {
       state_rounding == Scheme::StateRounding::nearest ? "nearest" : "stochastic";
   out["state_clip"] = state_clip;
   out["seed"] = static_cast<int64_t>(seed);
+  if (cache != CacheForm::f32) out["cache"] = name_of(cache);
   return out;
 }
 

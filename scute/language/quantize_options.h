@@ -39,6 +39,10 @@ struct LayerFormats {
   bool operator==(const LayerFormats&) const = default;
 };
 
+/// "f32", "bf16" or "int8".
+CacheForm parse_cache(std::string_view name, std::string_view where);
+std::string_view name_of(CacheForm form);
+
 /// The list of a hybrid file: a flat JSON list with one string per layer.
 std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers);
 
@@ -72,8 +76,9 @@ struct QuantizeOptions {
   enum class StateScale { tensor, channel, none };
   StateScale state_scale = StateScale::channel;
   Scheme::StateRounding state_rounding = Scheme::StateRounding::stochastic;
-  double state_clip = 1;  ///< the state's range is this share of what is planned
-  uint64_t seed = 42;     ///< as collect's default order of documents
+  double state_clip = 1;             ///< the state's range is this share of what is planned
+  uint64_t seed = 42;                ///< as collect's default order of documents
+  CacheForm cache = CacheForm::f32;  ///< of attention's keys and values
 
   LayerFormats of_layer(int64_t layer) const;
   Json to_json() const;

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
+#include "scute/base/error.h"
 #include "scute/language/quantize_job.h"
 #include "scute/tensor/tensor.h"
 
@@ -45,7 +45,7 @@ void QuantizeJob::part(const BlockConfig& block, PartKind kind, const std::vecto
 void QuantizeJob::reader(const std::string& name, const std::string& site,
                          const LayerFormat& format, const std::vector<float>& norm) {
   MatrixJob job(name, take(name + ".weight"), format, input_site(site, scheme_.rotated_stream));
-  job.hessian_site = site;
+  job.hessian_sites = {site};
   input_matrix(job, norm);
   matrix(std::move(job));
   keep_bias(name, false);
@@ -54,7 +54,7 @@ void QuantizeJob::reader(const std::string& name, const std::string& site,
 void QuantizeJob::writer(const std::string& name, const std::string& site,
                          const LayerFormat& format) {
   MatrixJob job(name, take(name + ".weight"), format, site);
-  job.hessian_site = site;
+  job.hessian_sites = {site};
   job.rotate_outputs = scheme_.rotated_stream;
   matrix(std::move(job));
   keep_bias(name, true);
@@ -95,45 +95,85 @@ std::string QuantizeJob::expert_site(int64_t layer, int64_t expert) {
                                          : fmt::format("layer_{}.experts.down_proj:input", layer);
 }
 
+void QuantizeJob::router(const std::string& name, const std::vector<float>& norm) {
+  // In floats always, and f32: near ties would change experts.
+  MatrixJob job(name + "router", take(name + "router.weight").to_f32(), kFloats, "");
+  input_matrix(job, norm);
+  matrix(std::move(job));
+  const std::string correction = name + "router.correction_bias";
+  if (weights_.contains(correction)) keep(correction, take(correction));
+}
+
+void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
+                         const LayerFormat& format, const std::vector<float>& norm) {
+  const bool gated = config_.feed_forward.gated(), latent = config_.experts.latent > 0;
+  const std::string sites = fmt::format("layer_{}.", layer);
+  const std::string input = sites + (latent  ? "experts.up_proj:input"
+                                     : gated ? "gate_proj:input"
+                                             : "up_proj:input");
+  for (const char* of : {"gate_proj", "up_proj"}) {
+    if (!gated && std::string_view(of) == "gate_proj") continue;
+    if (!latent) {
+      reader(name + of, input, format, norm);
+      continue;
+    }
+    MatrixJob job(name + of, take(name + of + ".weight"), format, input);
+    job.hessian_sites = {input};
+    matrix(std::move(job));
+  }
+  MatrixJob down(name + "down_proj", take(name + "down_proj.weight"), format,
+                 expert_site(layer, number));
+  down.rotate_outputs = scheme_.rotated_stream && !latent;
+  down.few_tokens = true;
+  const std::string own = fmt::format("{}experts.{}.down_proj:input", sites, number);
+  if (reached(own)) down.hessian_sites = {own};
+  matrix(std::move(down));
+}
+
+bool QuantizeJob::reached(const std::string& site) const {
+  if (!options_.gptq) return false;
+  const auto found = hessians_->sites.find(site);
+  if (found == hessians_->sites.end()) fail("Hessians", "one of " + site, "none");
+  const MatView<const double> all = found->second.view();
+  for (int64_t i = 0; i < all.rows; ++i) {
+    if (all.row(i)[i] > 0) return true;
+  }
+  return false;
+}
+
+void QuantizeJob::remark_on_experts(int64_t layer, const LayerFormat& format) {
+  if (format.is_float()) return;
+  int64_t unplanned = 0, silent = 0;
+  for (int64_t e = 0; e < config_.experts.count; ++e) {
+    const std::string own = fmt::format("layer_{}.experts.{}.down_proj:input", layer, e);
+    unplanned += scales_.planned(own) == nullptr ? 1 : 0;
+    silent += options_.gptq && !reached(own) ? 1 : 0;
+  }
+  if (unplanned > 0 && format.eight_bit_activations()) {
+    remark(
+        fmt::format("layer {}: {} of {} experts have no range of their own in the plan: they "
+                    "take that of all experts' values together",
+                    layer, unplanned, config_.experts.count));
+  }
+  if (silent > 0) {
+    remark(
+        fmt::format("layer {}: {} of {} experts saw no token: their down_proj is rounded to "
+                    "nearest",
+                    layer, silent, config_.experts.count));
+  }
+}
+
 void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFormat& format,
                           const std::vector<float>& norm) {
   const bool gated = config_.feed_forward.gated(), latent = config_.experts.latent > 0;
   const std::string sites = fmt::format("layer_{}.", layer);
   const std::string input = sites + (gated ? "gate_proj:input" : "up_proj:input");
-  // In floats always, and f32: near ties would change experts.
-  MatrixJob router(name + "router", take(name + "router.weight").to_f32(), kFloats, "");
-  input_matrix(router, norm);
-  matrix(std::move(router));
-  const std::string correction = name + "router.correction_bias";
-  if (weights_.contains(correction)) keep(correction, take(correction));
+  router(name, norm);
   if (latent) reader(name + "latent_in", input, format, norm);
-  int64_t silent = 0;
   for (int64_t e = 0; e < config_.experts.count; ++e) {
-    const std::string expert = fmt::format("{}experts.{}.", name, e);
-    const std::string inside = expert_site(layer, e);
-    if (!inside.starts_with(fmt::format("{}experts.{}.", sites, e))) ++silent;
-    for (const char* matrix_name : {"gate_proj", "up_proj"}) {
-      if (!gated && std::string_view(matrix_name) == "gate_proj") continue;
-      if (!latent) {
-        reader(expert + matrix_name, input, format, norm);
-        continue;
-      }
-      matrix(MatrixJob(expert + matrix_name, take(expert + matrix_name + ".weight"), format,
-                       sites + "experts.up_proj:input"));
-    }
-    MatrixJob down(expert + "down_proj", take(expert + "down_proj.weight"), format, inside);
-    down.rotate_outputs = scheme_.rotated_stream && !latent;
-    // What reached it; an expert that nothing reached is rounded to nearest.
-    const std::string own = fmt::format("{}experts.{}.down_proj:input", sites, e);
-    if (hessians_ != nullptr && hessians_->sites.contains(own)) down.hessian_site = own;
-    matrix(std::move(down));
+    expert(layer, fmt::format("{}experts.{}.", name, e), e, format, norm);
   }
-  if (silent > 0 && !format.is_float() && format.eight_bit_activations()) {
-    remark(
-        fmt::format("layer {}: {} of {} experts have no range of their own in the plan: they "
-                    "take that of all experts' values together",
-                    layer, silent, config_.experts.count));
-  }
+  remark_on_experts(layer, format);
   if (latent) writer(name + "latent_out", sites + "latent_out:input", format);
   if (config_.experts.shared_inner == 0) return;
   if (gated) reader(name + "shared.gate_proj", input, format, norm);
@@ -141,24 +181,26 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
   writer(name + "shared.down_proj", sites + "shared_experts.down_proj:input", format);
 }
 
+LayerFormats QuantizeJob::shared_formats(int64_t number) const {
+  const std::vector<int64_t> users = config_.shared_users(number);
+  return options_.of_layer(users.empty() ? 0 : users.front());
+}
+
 void QuantizeJob::shared_matrix(int64_t number, const std::string& name, const char* op,
                                 const LayerFormat& format) {
-  matrix(MatrixJob(name, take(name + ".weight"), format, ""));
-  keep_bias(name, false);
-  if (format.is_float() || !format.eight_bit_activations()) return;
-  double range = 0;
-  for (const BlockConfig& block : config_.all_blocks()) {
-    if (block.shared < 0 || block.shared % config_.shared.count != number) continue;
-    range =
-        std::max(range, scales_.range(fmt::format("layer_{}.shared.{}:input", block.layer, op)));
+  // The grids of inputs come with each layer: shared_use().
+  MatrixJob job(name, take(name + ".weight"), format, "");
+  for (const int64_t layer : config_.shared_users(number)) {
+    job.hessian_sites.push_back(fmt::format("layer_{}.shared.{}:input", layer, op));
   }
-  scale(name + ".input_scale", scale_of_range(range));
+  matrix(std::move(job));
+  keep_bias(name, false);
 }
 
 void QuantizeJob::shared_block(int64_t number) {
   const std::string name = fmt::format("backbone.shared.{}.", number);
   for (const char* norm : {"norm.weight", "norm2.weight"}) keep(name + norm, take(name + norm));
-  const LayerFormats formats = options_.of_layer(0);
+  const LayerFormats formats = shared_formats(number);
   for (const char* op : {"q_proj", "k_proj", "v_proj"}) {
     shared_matrix(number, name + "attention." + op, "q_proj", formats.attention);
   }
@@ -167,17 +209,22 @@ void QuantizeJob::shared_block(int64_t number) {
     shared_matrix(number, name + "mlp." + op, "gate_proj", formats.feed_forward);
   }
   shared_matrix(number, name + "mlp.down_proj", "down_proj", formats.feed_forward);
-  if (options_.gptq && number == 0) {
-    remark("shared blocks are rounded to nearest: no one Hessian is that of all layers using them");
-  }
 }
 
 void QuantizeJob::shared_use(const BlockConfig& block) {
   const std::string name = layer_name(block.layer);
+  const LayerFormats formats = shared_formats(block.shared % config_.shared.count);
+  for (const char* op : {"q_proj", "o_proj", "gate_proj", "down_proj"}) {
+    const bool attends = op[0] == 'q' || op[0] == 'o';
+    const LayerFormat& format = attends ? formats.attention : formats.feed_forward;
+    if (format.is_float() || !format.eight_bit_activations()) continue;
+    scale(fmt::format("{}shared.{}.input_scale", name, op),
+          scales_.scale(fmt::format("layer_{}.shared.{}:input", block.layer, op)));
+  }
   MatrixJob linear(name + "linear", take(name + "linear.weight"),
                    options_.of_layer(block.layer).feed_forward,
                    fmt::format("layer_{}.shared.linear:input", block.layer));
-  linear.hessian_site = linear.site;
+  linear.hessian_sites = {linear.site};
   matrix(std::move(linear));
   for (const std::string& tensor : weights_.names()) {
     if (tensor.starts_with(name + "adapter.")) keep(tensor, take(tensor));

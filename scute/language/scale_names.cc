@@ -7,12 +7,14 @@
 #include <charconv>
 #include <map>
 
+#include "scute/language/part_scale_names.h"
+
 namespace scute {
 namespace {
 
 using Rotated = ScaleName::Rotated;
 
-constexpr std::string_view kLayers = "backbone.layers.", kMixer = ".mixer.";
+constexpr std::string_view kLayers = "backbone.layers.", kMixer = "mixer.";
 
 constexpr std::array<ScaleName, 13> kMamba1{{
     {"norm → in_proj", "in_proj.input_scale", "in_proj:input", "in_proj:input", Rotated::stream},
@@ -72,6 +74,11 @@ std::string site_of(const ScaleName& name, int64_t layer, const ScaleOrigins& or
                      is_rotated(name, origins.scheme) ? "@rotated" : "");
 }
 
+/// What follows "backbone.layers.I.".
+std::string_view behind_layer(std::string_view tensor) {
+  return tensor.substr(tensor.find('.', kLayers.size()) + 1);
+}
+
 }  // namespace
 
 std::span<const ScaleName> scale_names(MixerKind mixer) {
@@ -100,27 +107,32 @@ bool is_activation_scale(std::string_view tensor) {
 
 std::vector<StoredScale> find_scales(const std::vector<std::string>& names, MixerKind mixer,
                                      const ScaleOrigins& origins) {
-  // By layer, then by row of the table; the head and unknown scales come behind the rows.
+  // By layer, then in the order of use; unknown scales and the head come behind.
   const auto table = scale_names(mixer);
-  std::map<std::pair<int64_t, size_t>, std::vector<StoredScale>> found;
+  const PartScaleNames parts(names, origins);
+  std::map<std::pair<int64_t, ScalePlace>, std::vector<StoredScale>> found;
   for (const std::string& name : names) {
     const int64_t layer = layer_of(name);
     if (layer == kHeadLayer) {
       if (name != "lm_head.input_scale") continue;
       const char* site = origins.scheme.folded_head ? "lm_head:input@rotated" : "lm_head:input";
-      found[{INT64_MAX, 0}].push_back({name, kHeadLayer, "norm → lm_head", site});
+      found[{INT64_MAX, {}}].push_back({name, kHeadLayer, "norm → lm_head", site});
       continue;
     }
-    const size_t at = name.find(kMixer, kLayers.size());
-    if (at == std::string::npos) continue;
-    const std::string_view tensor = std::string_view(name).substr(at + kMixer.size());
-    const auto row = std::ranges::find(table, tensor, &ScaleName::tensor);
-    const auto place = static_cast<size_t>(row - table.begin());
+    const std::string_view tensor = behind_layer(name);
+    if (auto other = parts.find(layer, tensor)) {
+      found[{layer, other->place}].push_back(
+          {name, layer, std::move(other->step), std::move(other->site)});
+      continue;
+    }
+    const bool in_mixer = tensor.starts_with(kMixer);
+    const auto row =
+        std::ranges::find(table, in_mixer ? tensor.substr(kMixer.size()) : "", &ScaleName::tensor);
     if (row != table.end()) {
-      found[{layer, place}].push_back(
+      found[{layer, {kMixerPart, row - table.begin(), 0}}].push_back(
           {name, layer, std::string(row->step), site_of(*row, layer, origins)});
     } else if (is_activation_scale(tensor)) {
-      found[{layer, place}].push_back({name, layer, "not known", ""});
+      found[{layer, {kUnknownPart, 0, 0}}].push_back({name, layer, "not known", ""});
     }
   }
   std::vector<StoredScale> out;

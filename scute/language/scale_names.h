@@ -1,7 +1,9 @@
-// Which tensors of a low-bit checkpoint hold the scale of which site, in both families.
+// Which tensors of a low-bit checkpoint hold the scale of which site.
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,8 +14,8 @@
 
 namespace scute {
 
-/// One row of the table. Several tensors may repeat one site's scale, and with --shared-scales one
-/// site gives several tensors theirs.
+/// One row of a mixer's table. Several tensors may repeat one site's scale, and with
+/// --shared-scales one site gives several tensors theirs.
 struct ScaleName {
   std::string_view step;  ///< between which parts of the layer it rounds, e.g. "conv1d → x_proj"
   std::string_view tensor;  ///< under backbone.layers.I.mixer., e.g. "conv1d.output_scale"
@@ -28,10 +30,21 @@ std::span<const ScaleName> scale_names(MixerKind mixer);
 /// The parts of a layer in that order: norm, in_proj, conv1d, …
 std::span<const std::string_view> layer_chain(MixerKind mixer);
 
+/// The same of another kind of part: "attention", "feed_forward", "experts" or "shared".
+struct PartChain {
+  std::string_view part;
+  std::vector<std::string_view> steps;
+};
+/// Of the kinds that a checkpoint's tensors are of.
+std::vector<PartChain> part_chains(const std::vector<std::string>& names);
+
 /// What decides which site a scale was taken from.
 struct ScaleOrigins {
   Scheme scheme;
   bool shared_scales = false;
+  /// Sites of single experts that the plan has, where there is a plan: the others took their scale
+  /// from the site of all experts together.
+  std::optional<std::set<std::string>> experts = {};
 };
 
 constexpr int64_t kHeadLayer = -1;

@@ -234,6 +234,7 @@ Trace trace_scales(const std::string& folder) {
   Trace out;
   out.path = folder;
   out.mixer = files.mixer;
+  out.chains = files.chains;
   for (int64_t i = 0; i < files.layers; ++i) out.layers.push_back(trace_layer(files, i));
   TracedLayer head = trace_layer(files, kHeadLayer);
   if (!head.scales.empty()) out.layers.push_back(std::move(head));

@@ -53,6 +53,7 @@ struct Trace {
   std::vector<std::string>
       parts;  ///< of Cobra: its buckets; its language model's layers are layers
   MixerKind mixer = MixerKind::mamba1;
+  std::vector<PartChain> chains;    ///< of parts that are no mixers
   std::vector<TracedLayer> layers;  ///< every layer, also those without scales; then the head's
   std::vector<std::string> notes;   ///< which files were read; what cannot be known and why
   int64_t edits = 0;                ///< of scales, as recipe.json records them
@@ -60,9 +61,10 @@ struct Trace {
   /// Every tensor of scales, in the order of use.
   std::vector<StoredScale> stored() const;
 
-  /// {"model", "parts" (of Cobra), "mixer", "chain", "notes", "edits", "layers": [{"layer",
-  /// "format", "scales": […]}]}; the head has "layer": "lm_head", a part of Cobra its name and
-  /// perhaps "clips": […]. A scale repeats its site's range. Unknown numbers are null.
+  /// {"model", "parts" (of Cobra), "mixer", "chain", "chains" (of other parts), "notes", "edits",
+  /// "layers": [{"layer", "format", "scales": […]}]}; the head has "layer": "lm_head", a part of
+  /// Cobra its name and perhaps "clips": […]. A scale repeats its site's range. Unknown numbers are
+  /// null.
   Json to_json() const;
   /// A title line, then one line a scale and one a clip; unknown numbers are empty cells.
   std::string to_csv() const;

@@ -101,6 +101,11 @@ Json Trace::to_json() const {
   out["mixer"] = mixer == MixerKind::mamba1 ? "Mamba-1" : "Mamba-2";
   out["chain"] = Json::array();
   for (const std::string_view part : layer_chain(mixer)) out["chain"].push_back(Json(part));
+  for (const PartChain& other : chains) {
+    Json& steps = out["chains"][other.part];
+    steps = Json::array();
+    for (const std::string_view step : other.steps) steps.push_back(Json(step));
+  }
   out["notes"] = Json::array();
   for (const std::string& note : notes) out["notes"].push_back(note);
   out["edits"] = edits;
