@@ -26,9 +26,9 @@ inline constexpr const char* kCounts =
 
 /// Whole command lines of run and sweep that differ in how the model is named.
 struct ExperimentLines {
-  const char *unrounded, *without_task, *without_texts, *words, *gptq, *texts, *grouped;
+  const char *unrounded, *without_task, *without_texts, *words, *gptq, *texts, *grouped, *hybrid;
 };
-#define LINES(MODEL, GROUPED, TEXTS)                                                    \
+#define LINES(MODEL, GROUPED, TEXTS, HYBRIDS)                                           \
   {                                                                                     \
     "=" MODEL                                                                           \
     "--log OUT/log.jsonl --w-bits 4 --a-bits 16 --hadamard off --tasks perplexity "     \
@@ -40,11 +40,14 @@ struct ExperimentLines {
         "--log OUT/log.jsonl --w-bits 4 --a-bits 16 --tasks perplexity --eval-data "    \
         "perplexity=IDS --window 32 --data IDS --samples 3",                            \
         "=" TEXTS "--data MADE/short.jsonl --samples 2 --seqlen 8 --log OUT/log.jsonl", \
-        "=" GROUPED EXPERIMENT                                                          \
+        "=" GROUPED EXPERIMENT,                                                         \
+        "=" HYBRIDS                                                                     \
+        "--log OUT/log.jsonl --w-bits 4 --a-bits 16 --tasks perplexity --eval-data "    \
+        "perplexity=IDS --window 32"                                                    \
   }
-inline constexpr ExperimentLines kRun = LINES("LANGUAGE ", "MAMBA2 ", "WORDS "),
+inline constexpr ExperimentLines kRun = LINES("LANGUAGE ", "MAMBA2 ", "WORDS ", "HYBRID "),
                                  kSweep = LINES("--models LANGUAGE ", "--models MAMBA2 ",
-                                                "--models WORDS ");
+                                                "--models WORDS ", "--models HYBRID ");
 
 inline void append(Rows& rows, const Rows& more) {
   rows.insert(rows.end(), more.begin(), more.end());
@@ -54,6 +57,7 @@ Rows collect_language();
 Rows collect_cobra();
 Rows collect_regressor();
 Rows rounding(const char* four_bits, const char* stateful, const char* fold);
+Rows kinds_of_parts(const char* hybrid);
 Rows quantize_language();
 Rows quantize_cobra();
 Rows layers(const char* beside);

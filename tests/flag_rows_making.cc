@@ -79,10 +79,19 @@ Rows rounding(const char* four_bits, const char* stateful, const char* fold) {
           {"--state-clip 0.5", stateful}};
 }
 
+Rows kinds_of_parts(const char* hybrid) {
+  return {{"--mixers W8A16", hybrid},
+          {"--attention FP", hybrid},
+          {"--feed-forwards W8A16", hybrid},
+          {"--experts FP", hybrid},
+          {"--cache int8", hybrid}};
+}
+
 Rows quantize_language() {
   const char* kFour = "--w-bits 4";
   Rows out = rounding(kFour, "", "--hadamard off --w-bits 4 --a-bits 16");
   const char* kGptq = "--gptq --data IDS --seqlen 32";
+  append(out, kinds_of_parts("=HYBRID --w-bits 4 --a-bits 16 --out OUT/q"));
   append(out,
          {{"--w-bits 4", ""},
           {"--a-bits 16", kFour},

@@ -113,6 +113,7 @@ Rows run_language() {
   Rows out = rounding("--w-bits 4", "--stepwise", kRun.unrounded);
   append(out, experiment_windows());
   append(out, experiment_rest(kRun));
+  append(out, kinds_of_parts(kRun.hybrid));
   append(out,
          {{"--group-heads", kRun.grouped},
           {"--policy percentile:0.8", ""},
@@ -125,6 +126,8 @@ Rows run_language() {
           {"--a-bits 16", "--w-bits 4 --save-activations 9"},
           {"--tokenizer MADE/other.json", kRun.texts},
           {"--gptq", "=LANGUAGE --log OUT/log.jsonl --w-bits 16 --a-bits 16", refuse},
+          {"--attention FP", "=LANGUAGE --log OUT/log.jsonl --w-bits 16 --a-bits 16", refuse},
+          {"--cache int8", "=LANGUAGE --log OUT/log.jsonl --w-bits 16 --a-bits 16", refuse},
           {"--backend simulate", "=LANGUAGE --log OUT/log.jsonl --w-bits 16 --a-bits 16", refuse},
           {"--eval-data IDS", "=LANGUAGE --data IDS --log OUT/log.jsonl", refuse},
           {"--log-sites *", kRun.unrounded, refuse},
@@ -139,6 +142,7 @@ Rows sweep_language() {
   Rows out = rounding("--w-bits 4", "--stepwise", kSweep.unrounded);
   append(out, experiment_windows());
   append(out, experiment_rest(kSweep));
+  append(out, kinds_of_parts(kSweep.hybrid));
   append(out, {{"--group-heads", kSweep.grouped},
                {"--policies percentile:0.8", ""},
                {"--policies minmax", kSweep.unrounded, refuse},

@@ -42,6 +42,7 @@ namespace fs = std::filesystem;
 constexpr std::pair<std::string_view, std::string_view> kNames[] = {
     {"LANGUAGE", "tests/golden/mamba1-f32"},
     {"MAMBA2", "tests/golden/mamba2-bf16-sharded"},
+    {"HYBRID", SCUTE_FAMILIES "/jamba"},
     {"LOWWORDS", "MADE/low-words"},
     {"LOWCOBRA", "MADE/low-cobra"},
     {"OUTLOW", "OUT/low"},

@@ -21,6 +21,7 @@
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/file_contents.h"
+#include "scute/language/low_bit_config.h"
 #include "scute/language/search.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
@@ -83,7 +84,11 @@ void check_together(const QuantizeRequest& request) {
   const auto refuse = [](bool wrong, const char* text) {
     if (wrong) throw UsageError(text);
   };
-  const bool eight_bit = q.format.eight_bit_activations();
+  const auto rounds = [](const std::optional<LayerFormat>& kind) {
+    return kind && kind->eight_bit_activations();
+  };
+  const bool eight_bit = q.format.eight_bit_activations() || rounds(q.mixers) ||
+                         rounds(q.attention) || rounds(q.feed_forwards) || rounds(q.experts);
   const bool data = !q.calibration.data.empty(), saved = !q.calibration.hessians.empty();
   const bool grams = q.gptq || !request.save_hessians.empty();
   refuse(q.gptq && !data && !saved,
@@ -247,11 +252,29 @@ std::string gptq_text(const LowBitModel& low) {
       dead > 0 ? fmt::format("; {} never used", count_of(dead, "input")) : "");
 }
 
-std::string formats_text(const LowBitModel& low) {
-  std::map<std::string, int64_t> counts;
-  for (const Json& layer : low.config.at("scute", "").at("layers", "").as_array("")) {
-    ++counts[layer.as_string("")];
+/// Of a model whose kinds of parts have formats of their own.
+std::string kinds_text(const LowBitModel& low, const std::vector<LayerFormats>& layers) {
+  constexpr const char* kKinds[] = {"mixers", "attention", "feed-forwards", "experts"};
+  std::map<std::pair<PartKind, std::string>, int64_t> counts;
+  for (const BlockConfig& block : low.description.config.all_blocks()) {
+    for (const PartKind kind : block.parts) {
+      ++counts[{kind, layers[static_cast<size_t>(block.layer)].of(kind).name()}];
+    }
   }
+  std::string out;
+  for (const auto& [key, count] : counts) {
+    out += fmt::format("{}{} {} × {}", out.empty() ? "" : ", ",
+                       kKinds[static_cast<size_t>(key.first)], count, key.second);
+  }
+  return out;
+}
+
+std::string formats_text(const LowBitModel& low) {
+  const auto layers = layers_from_json(low.config.at("scute", ""), "config.json: scute");
+  const auto one = [](const LayerFormats& of) { return of == LayerFormats::all(of.mixer); };
+  if (!std::ranges::all_of(layers, one)) return kinds_text(low, layers);
+  std::map<std::string, int64_t> counts;
+  for (const LayerFormats& layer : layers) ++counts[layer.mixer.name()];
   std::string out;
   for (const auto& [name, count] : counts) {
     out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, name);

@@ -48,12 +48,46 @@ void declare_statistics(Options& options, std::string& file) {
 void QuantizeFlags::declare(Options& options, Bits bits) {
   declare_bits(options, bits, w_bits_, a_bits_);
   options.flag("--gptq,--apply-gptq", options_.gptq,
-               "round in_proj, x_proj, out_proj and the head by GPTQ, from texts");
+               "round the matrices of all parts and the head by GPTQ, from texts");
   declare_group_size(options, group_);
   options.flag("--per-tensor", options_.per_tensor, "8-bit weights: one scale a matrix, as Quamba");
   options.flag("--quantize-embedding", options_.embedding, "quantize the table of token vectors");
   options.flag("--quantize-lm-head", options_.head, "quantize the head and its input");
+  declare_kinds(options);
   declare_activations(options, bits == Bits::low);
+}
+
+void QuantizeFlags::declare_kinds(Options& options) {
+  struct Kind {
+    const char *flag, *help;
+    std::optional<LayerFormat>& format;
+  };
+  for (const Kind& kind :
+       {Kind{"--mixers", "format of the Mamba mixers: W8A8, W4A8, W8A16, W4A16 or FP",
+             options_.mixers},
+        Kind{"--attention", "hybrids: the same of attention", options_.attention},
+        Kind{"--feed-forwards", "hybrids: the same of feed-forwards", options_.feed_forwards},
+        Kind{"--experts", "hybrids: the same of experts, shared ones too; routers stay floats",
+             options_.experts}}) {
+    options.custom(kind.flag, "FORMAT", "as --w-bits and --a-bits", kind.help,
+                   [flag = kind.flag, &format = kind.format](const std::string& given) {
+                     format = LayerFormat::parse(given, flag);
+                   });
+  }
+  options.custom(
+      "--cache", "FORM", "f32", "hybrids: attention's keys and values: f32, bf16 or int8",
+      [this](const std::string& given) { options_.cache = parse_cache(given, "--cache"); });
+  options.only_with({"--mixers", "--attention", "--feed-forwards", "--experts", "--cache"},
+                    "--w-bits 8 or 4", [this] { return rounds_weights(); });
+}
+
+std::vector<LayerFormat> QuantizeFlags::kinds() const {
+  std::vector<LayerFormat> out;
+  for (const auto* kind :
+       {&options_.mixers, &options_.attention, &options_.feed_forwards, &options_.experts}) {
+    if (*kind) out.push_back(**kind);
+  }
+  return out;
 }
 
 void QuantizeFlags::declare_activations(Options& options, bool order_too) {
@@ -96,7 +130,8 @@ void QuantizeFlags::declare_activations(Options& options, bool order_too) {
 std::vector<LayerFormat> QuantizeFlags::formats() const { return formats_of(w_bits_, a_bits_); }
 
 bool QuantizeFlags::rounds_activations() const {
-  return other_formats() || std::ranges::any_of(formats(), &LayerFormat::eight_bit_activations);
+  return other_formats() || std::ranges::any_of(formats(), &LayerFormat::eight_bit_activations) ||
+         std::ranges::any_of(kinds(), &LayerFormat::eight_bit_activations);
 }
 
 bool QuantizeFlags::rounds_weights() const {
@@ -139,8 +174,10 @@ QuantizeOptions QuantizeFlags::read() const {
   QuantizeOptions out = options_;
   const std::vector<LayerFormat> all = formats();
   out.format = all.front();
-  const auto weights = [&all](int bits) {
-    return std::ranges::any_of(all, [bits](const LayerFormat& f) { return f.weight_bits == bits; });
+  const std::vector<LayerFormat> of_kinds = kinds();
+  const auto weights = [&](int bits) {
+    const auto has = [bits](const LayerFormat& f) { return f.weight_bits == bits; };
+    return std::ranges::any_of(all, has) || std::ranges::any_of(of_kinds, has);
   };
   if (group_ && !weights(4) && !other_formats()) {
     throw UsageError(fmt::format("--group-size: expected --w-bits 4, found {}", w_bits_));

@@ -24,7 +24,8 @@ struct QuantizeFlags {
   QuantizeOptions read() const;
   /// Every combination of the bits given; UsageError on one that is not offered.
   std::vector<LayerFormat> formats() const;
-  /// Whether any of them rounds activations, or weights.
+  /// Whether any of them, or of the formats given for a kind of part, rounds activations; whether
+  /// any of them rounds weights.
   bool rounds_activations() const;
   bool rounds_weights() const;
   bool uses_gptq() const { return options_.gptq; }
@@ -37,6 +38,9 @@ struct QuantizeFlags {
   std::function<bool()> other_formats = [] { return false; };
 
  private:
+  /// Formats for one kind of part.
+  void declare_kinds(Options& options);
+  std::vector<LayerFormat> kinds() const;
   /// `order_too`: whether the seed is that of the order of texts too.
   void declare_activations(Options& options, bool order_too);
 

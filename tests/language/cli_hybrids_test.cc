@@ -1,0 +1,122 @@
+// Hybrids from outside: quantized by kind of part, explained, edited, run and exported.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "scute/base/json.h"
+#include "scute/io/file.h"
+#include "tests/program.h"
+
+namespace scute {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using Arguments = std::vector<std::string>;
+
+/// A model with mixers, attention, feed-forwards and experts.
+const std::string kHybrid = std::string(SCUTE_FAMILIES) + "/jamba";
+
+class Hybrid : public testing::Test {
+ protected:
+  Hybrid() {
+    std::string lines;
+    for (int document = 0; document < 4; ++document) {
+      lines += "{\"ids\": [";
+      for (int t = 0; t < 90; ++t) {
+        lines += std::to_string((t * (document + 3) + t * t) % 61) + (t == 89 ? "]}\n" : ", ");
+      }
+    }
+    write_file(path("ids.jsonl"), lines);
+    run({"collect", kHybrid, "--data", path("ids.jsonl"), "--samples", "4", "--seqlen", "80",
+         "--out", path("s.safetensors"), "--quiet"});
+  }
+
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  /// What it says, having ended well.
+  std::string run(const Arguments& arguments) const {
+    const Ended ended = scute_program(arguments);
+    EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+    return ended.out;
+  }
+  std::string quantize(const std::string& name, const Arguments& more) const {
+    Arguments arguments{"quantize", kHybrid, "--stats", path("s.safetensors"), "--out", path(name)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Hybrid, KindsOfPartsGetFormatsOfTheirOwn) {
+  const std::string said =
+      quantize("low", {"--attention", "W8A16", "--experts", "W4A8", "--cache", "int8"});
+  EXPECT_THAT(said, HasSubstr("mixers 2 × W8A8, attention 1 × W8A16, feed-forwards 2 × W8A8, "
+                              "experts 1 × W4A8"));
+  const Json config = read_json(path("low/config.json"), 1 << 20, "config.json");
+  const Json& scute = config.at("scute", "");
+  EXPECT_EQ(scute.at("cache", "").as_string(""), "int8");
+  EXPECT_EQ(scute.at("layers", "").as_array("")[1].at("experts", "").as_string(""), "W4A8");
+  EXPECT_THAT(run({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"}),
+              HasSubstr("perplexity"));
+  EXPECT_THAT(quantize("all", {}), HasSubstr("3 × W8A8"));
+}
+
+TEST_F(Hybrid, WhatAPureModelDoesNotHaveIsRefused) {
+  for (const auto& [flag, what] :
+       {std::pair("--attention", "attention"), std::pair("--feed-forwards", "feed-forwards"),
+        std::pair("--experts", "experts")}) {
+    const Ended ended = scute_program({"quantize", "examples/tiny-mamba1", "--w-bits", "4",
+                                       "--a-bits", "16", flag, "W8A16", "--out", path("low")});
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_THAT(ended.err, HasSubstr(std::string(flag) + ": expected a model with " + what));
+  }
+  const Ended ended =
+      scute_program({"quantize", "examples/tiny-mamba1", "--w-bits", "4", "--a-bits", "16",
+                     "--attention", "W2A2", "--out", path("low")});
+  EXPECT_THAT(ended.err, HasSubstr("--attention: expected W8A8, W4A8, W8A16, W4A16 or FP"));
+}
+
+TEST_F(Hybrid, ScalesOfEveryPartAreExplainedAndEdited) {
+  quantize("low", {});
+  const std::string trace = run({"trace", path("low")});
+  EXPECT_THAT(trace, HasSubstr("attention: norm → q_proj, k_proj, v_proj → attention → o_proj"));
+  EXPECT_THAT(trace, HasSubstr("experts: norm → router → gate_proj, up_proj → experts.down_proj"));
+  EXPECT_THAT(trace, Not(HasSubstr("not known")));
+  const std::string tensor = "backbone.layers.2.attention.k_proj.input_scale";
+  EXPECT_THAT(run({"sites", path("low"), "find", tensor}),
+              HasSubstr(tensor + " holds the scale of layer_2.q_proj:input@rotated"));
+  const auto scale = [&](const char* name) {
+    const Json all = Json::parse(run({"trace", path("low"), "--json"}), "trace");
+    for (const Json& one : all.at("layers", "").as_array("")[2].at("scales", "").as_array("")) {
+      if (one.at("tensor", "").as_string("") == name) return one.at("largest", "").as_double("");
+    }
+    return 0.0;
+  };
+  const double before = scale(tensor.c_str());
+  run({"scales", path("low"), "--set", tensor + "*=0.5"});
+  for (const char* matrix : {"q_proj", "k_proj", "v_proj"}) {
+    const std::string name = std::string("backbone.layers.2.attention.") + matrix + ".input_scale";
+    EXPECT_NEAR(scale(name.c_str()), before / 2, 1e-6 * before) << matrix;
+  }
+  run({"scales", path("low"), "--undo"});
+  EXPECT_EQ(scale(tensor.c_str()), before);
+}
+
+TEST_F(Hybrid, DequantizedItIsReadAgain) {
+  quantize("low", {"--w-bits", "4", "--a-bits", "16"});
+  run({"export", path("low"), "--dequantized", "--out", path("plain")});
+  const auto perplexity = [&](const std::string& model) {
+    const Json said = Json::parse(
+        run({"eval", path(model), "--perplexity", path("ids.jsonl"), "--window", "40", "--json"}),
+        "eval");
+    return said.dump();
+  };
+  EXPECT_THAT(perplexity("plain"), HasSubstr("perplexity"));
+  EXPECT_THAT(perplexity("low"), HasSubstr("perplexity"));
+}
+
+}  // namespace
+}  // namespace scute
