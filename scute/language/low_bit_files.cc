@@ -38,8 +38,7 @@ void read_config(const Json& config, LowBitFiles& out) {
   out.has_scheme = true;
   out.origins.scheme = scheme_from_json(*scute, where);
   for (const LayerFormats& formats : layers_from_json(*scute, where)) {
-    const Json said = formats.to_json();
-    out.formats.push_back(said.is_string() ? said.as_string(where) : said.dump());
+    out.formats.push_back(formats.text());
   }
 }
 

@@ -106,8 +106,12 @@ TEST_P(QuantizeHybrids, KindsOfPartsHaveFormatsOfTheirOwn) {
   EXPECT_FALSE(rounded.empty());
   for (const std::string& name : rounded) EXPECT_THAT(name, HasSubstr(".mixer.")) << name;
   const auto layers = layers_from_json(low.config.at("scute", ""), "");
-  EXPECT_EQ(layers.front().mixer.name(), "W8A8");
-  EXPECT_EQ(layers.front().experts.name(), "FP");
+  for (const BlockConfig& block : config().all_blocks()) {
+    const LayerFormats& formats = layers[static_cast<size_t>(block.layer)];
+    for (const PartKind kind : block.parts) {
+      EXPECT_EQ(formats.of(kind).name(), kind == PartKind::mixer ? "W8A8" : "FP");
+    }
+  }
   const LanguageModel read = load_model(as_read(low), Execution{}, LanguageModel::Head::packed);
   EXPECT_EQ(hybrid_logits(read), hybrid_logits(build_model(low, Execution{})));
 }
@@ -249,6 +253,20 @@ TEST(QuantizeHybridsAlone, FormatsForPartsThatAreNotThereAreRefused) {
   MambaConfig attention = test::small_hybrid(MixerKind::mamba2, {});
   for (BlockConfig& block : attention.blocks) block.parts = {PartKind::attention};
   EXPECT_THAT(refusal(attention, options), HasSubstr("--mixers"));
+}
+
+TEST(QuantizeHybridsAlone, OfPartsThatAreNotThereNoFormatIsWritten) {
+  MambaConfig pure = test::small_hybrid(MixerKind::mamba2, {});
+  pure.blocks.clear();
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W8A16", "");
+  options.mixers = LayerFormat::parse("W4A16", "");
+  const Json layers = made_of(pure, options).config.at("scute", "").at("layers", "");
+  EXPECT_EQ(layers.dump(), R"(["W4A16","W4A16","W4A16"])");
+  options.attention = LayerFormat::parse("FP", "");
+  const LowBitModel low = made_of(test::small_hybrids()[4].second, options);  // Falcon-H1
+  const auto formats = layers_from_json(low.config.at("scute", ""), "");
+  EXPECT_EQ(formats.front().text(), "W4A16, attention FP, feed-forward W8A16");
 }
 
 TEST(QuantizeHybridsAlone, GroupsThatDoNotDivideAWidthBecomeTheLargestPowerOfTwo) {

@@ -271,12 +271,25 @@ void QuantizeJob::head(const LayerFormat& format) {
   matrix(std::move(job));
 }
 
+LayerFormats QuantizeJob::stored_formats(int64_t layer) const {
+  std::vector<PartKind> kinds;
+  for (const BlockConfig& block : config_.all_blocks()) {
+    if (block.layer != layer) continue;
+    kinds.insert(kinds.end(), block.parts.begin(), block.parts.end());
+    if (block.shared >= 0) kinds.insert(kinds.end(), {PartKind::attention, PartKind::feed_forward});
+  }
+  const LayerFormats asked = options_.of_layer(layer);
+  LayerFormats out = LayerFormats::all(kinds.empty() ? asked.mixer : asked.of(kinds.front()));
+  for (const PartKind kind : kinds) out.of(kind) = asked.of(kind);
+  return out;
+}
+
 LowBitModel QuantizeJob::run() {
   table();
   for (int64_t i = 0; i < config_.shared.count; ++i) shared_block(i);
   for (const BlockConfig& one : config_.all_blocks()) block(one);
   std::vector<LayerFormats> layers;
-  for (int64_t i = 0; i < config_.layers; ++i) layers.push_back(options_.of_layer(i));
+  for (int64_t i = 0; i < config_.layers; ++i) layers.push_back(stored_formats(i));
   scales_.finish();
   finish_matrices();
   out_.description = model_;

@@ -170,6 +170,8 @@ class QuantizeJob {
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;
   std::string stored_state_scale() const;
+  /// What config.json says of a layer: kinds that it does not have are as its first part.
+  LayerFormats stored_formats(int64_t layer) const;
   Json recipe() const;
   /// Each sentence once.
   void remark(const std::string& sentence);

@@ -31,18 +31,28 @@ std::string_view name_of(CacheForm form) {
   return form == CacheForm::f32 ? "f32" : form == CacheForm::bf16 ? "bf16" : "int8";
 }
 
+namespace {
+
+constexpr LayerFormat LayerFormats::*kOfKinds[] = {&LayerFormats::mixer, &LayerFormats::attention,
+                                                   &LayerFormats::feed_forward,
+                                                   &LayerFormats::experts};
+
+}  // namespace
+
 const LayerFormat& LayerFormats::of(PartKind kind) const {
-  switch (kind) {
-    case PartKind::mixer:
-      return mixer;
-    case PartKind::attention:
-      return attention;
-    case PartKind::feed_forward:
-      return feed_forward;
-    case PartKind::experts:
-      break;
+  return this->*kOfKinds[static_cast<size_t>(kind)];
+}
+
+LayerFormat& LayerFormats::of(PartKind kind) { return this->*kOfKinds[static_cast<size_t>(kind)]; }
+
+std::string LayerFormats::text() const {
+  std::string out = mixer.name();
+  for (const auto& [name, format] :
+       {std::pair("attention", attention), std::pair("feed-forward", feed_forward),
+        std::pair("experts", experts)}) {
+    if (!(format == mixer)) out += fmt::format(", {} {}", name, format.name());
   }
-  return experts;
+  return out;
 }
 
 Json LayerFormats::to_json() const {

@@ -33,6 +33,9 @@ struct LayerFormats {
 
   static LayerFormats all(const LayerFormat& one) { return {one, one, one, one}; }
   const LayerFormat& of(PartKind kind) const;
+  LayerFormat& of(PartKind kind);
+  /// "W8A8", or "W8A8, attention FP": what differs from the mixer's.
+  std::string text() const;
   /// "W8A8", or where they differ {"mixer": "W8A8", "attention": "FP", …}.
   Json to_json() const;
   static LayerFormats from_json(const Json& json, const std::string& where);
