@@ -74,8 +74,8 @@ ModelDescription describe_config(const Json& config, const std::string& where) {
   family.read(reader, out);
   const std::vector<std::string> unread = reader.unread();
   out.ignored.insert(out.ignored.begin(), unread.begin(), unread.end());
+  out.config.check(where);  // and only then are its layers counted out
   leave_out_plain_blocks(out.config);
-  out.config.check(where);
   out.json = config;
   if (const Json* scute = config.find("scute"); scute != nullptr) {
     out.low_bit = true;

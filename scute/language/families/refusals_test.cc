@@ -121,6 +121,8 @@ TEST(FamilyRules, RefusesWhatItDoesNotKnowByName) {
   EXPECT_THAT(problem_of(R"("model_type": "bamba", "attn_layer_indices": [0],
                             "layer_types": ["mamba", "attention"])"),
               HasSubstr("attn_layer_indices"));
+  EXPECT_THAT(problem_of(R"("model_type": "mamba", "num_hidden_layers": 4611686018427387904)"),
+              HasSubstr("number of layers"));
   EXPECT_THAT(problem_of(R"("model_type": "lfm2")"),
               AllOf(HasSubstr("\"lfm2\""), HasSubstr("nemotron_h"), HasSubstr("zamba2")));
 }
