@@ -202,12 +202,16 @@ TEST_P(QuantizeHybrids, TheCacheIsOfTheFormAskedFor) {
   const LanguageModel floats = build_model(made(CacheForm::f32), Execution{});
   const auto exact = hybrid_logits(floats);
   int64_t before = bytes(floats);
+  const int64_t a_token = floats.cache_bytes_per_token();
+  const int64_t heads = a_token / (8 * config().attention.head_width);  // of keys, all layers
   double worst = 0;
   for (const CacheForm form : {CacheForm::bf16, CacheForm::int8}) {
     const LowBitModel low = made(form);
     EXPECT_EQ(scheme_from_json(low.config.at("scute", ""), "").cache, form);
     const LanguageModel again = load_model(as_read(low), Execution{}, LanguageModel::Head::packed);
     EXPECT_LT(bytes(again), before);
+    EXPECT_EQ(again.cache_bytes_per_token(),
+              form == CacheForm::bf16 ? a_token / 2 : a_token / 4 + 8 * heads);
     before = bytes(again);
     const double error = relative_error(hybrid_logits(again), exact);
     EXPECT_GT(error, worst);

@@ -91,7 +91,9 @@ TEST_P(FamilyFolders, AreWrittenLoadedTracedEditedAndExported) {
     export_dequantized(stored, DType::f32, floats, false);
     const double apart = compare_logits(plain(stored), plain(describe_model(floats)), 3).largest;
     // Without 8-bit activations and states it is the same model.
-    if (!options.format.eight_bit_activations()) EXPECT_LT(apart, 1e-4);
+    if (!options.format.eight_bit_activations()) {
+      EXPECT_LT(apart, 1e-4);
+    }
 
     const Trace trace = trace_scales(path);
     for (const StoredScale& scale : trace.stored()) EXPECT_NE(scale.site, "") << scale.tensor;

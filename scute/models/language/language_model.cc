@@ -224,7 +224,11 @@ int64_t LanguageModel::cache_bytes_per_token() const {
   for (const BlockConfig& block : config_.all_blocks()) {
     layers += std::ranges::count(block.parts, PartKind::attention) + (block.shared >= 0 ? 1 : 0);
   }
-  return layers * 2 * a.key_heads * a.head_width * static_cast<int64_t>(sizeof(float));
+  // Codes have a scale for each head, of keys and of values.
+  const int64_t of_head = scheme_.cache == CacheForm::f32    ? 4 * a.head_width
+                          : scheme_.cache == CacheForm::bf16 ? 2 * a.head_width
+                                                             : a.head_width + 4;
+  return layers * 2 * a.key_heads * of_head;
 }
 
 void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
