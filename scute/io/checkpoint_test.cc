@@ -120,13 +120,21 @@ TEST(Checkpoint, ReadsTheOnlyFileOfAnotherName) {
     }
   }
   const Folder folder;
-  write_safetensors(folder / "consolidated.safetensors", {{"w", floats({1}, {1})}}, {});
-  EXPECT_THAT(open_checkpoint(folder.path()).remarks,
-              ElementsAre(HasSubstr("consolidated.safetensors")));
+  write_safetensors(folder / "merged.safetensors", {{"w", floats({1}, {1})}}, {});
+  EXPECT_THAT(open_checkpoint(folder.path()).remarks, ElementsAre(HasSubstr("merged.safetensors")));
   EXPECT_TRUE(holds_checkpoint(folder.path()));
   write_safetensors(folder / "other.safetensors", {{"w", floats({1}, {1})}}, {});
-  EXPECT_THAT(refusal(folder), AllOf(HasSubstr("consolidated"), HasSubstr("other.safetensors")));
+  EXPECT_THAT(refusal(folder), AllOf(HasSubstr("merged"), HasSubstr("other.safetensors")));
   EXPECT_FALSE(holds_checkpoint(folder.path()));
+}
+
+TEST(Checkpoint, KnowsMistralsNameAmongOthers) {
+  const Folder folder;
+  write_safetensors(folder / "consolidated.safetensors", {{"w", floats({1}, {1})}}, {});
+  write_safetensors(folder / "other.safetensors", {{"x", floats({1}, {1})}}, {});
+  const Checkpoint got = open_checkpoint(folder.path());
+  EXPECT_THAT(got.weights.names(), ElementsAre("w"));
+  EXPECT_THAT(got.remarks, ::testing::IsEmpty());
 }
 
 TEST(Checkpoint, ReadsShardsWithoutTheirIndex) {
