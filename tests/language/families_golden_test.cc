@@ -5,43 +5,27 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <filesystem>
-#include <map>
 #include <utility>
 
 #include "scute/io/safetensors.h"
 #include "scute/language/dump.h"
 #include "scute/language/model_folder.h"
+#include "tests/language/golden_tensors.h"
 
 namespace scute {
 namespace {
 
-using FamilyTensors = std::map<std::string, Tensor>;
+using test::by_name;
+using test::distance;
+using test::Tensors;
 
-// As for the pure models (models_golden_test.cc): √n·2^-24 of each product, times what layers and
-// cancellation cost. Two families' references are themselves rounded to f32 in places (2e-5).
-constexpr double kFamilyTolerance = 1e-4;
-
-FamilyTensors tensors_of(std::vector<NamedTensor> tensors) {
-  FamilyTensors out;
-  for (NamedTensor& named : tensors) out.emplace(std::move(named.name), std::move(named.tensor));
-  return out;
-}
-
-/// The largest difference as a share of the reference's largest magnitude; NaN counts as infinite.
-double share_apart(const Tensor& got, const Tensor& reference) {
-  EXPECT_EQ(got.shape(), reference.shape());
-  if (got.shape() != reference.shape()) return INFINITY;
-  const auto a = got.values<float>(), b = reference.values<float>();
-  double apart = 0, largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(double{a[i]} - double{b[i]});
-    if (!(difference <= apart)) apart = std::isnan(difference) ? INFINITY : difference;
-    largest = std::max(largest, std::abs(double{b[i]}));
-  }
-  EXPECT_GT(largest, 0);
-  return apart / largest;
+/// Sums of n products in float32 err by about √n·2^-24 of their magnitude (5e-7 for n = 64),
+/// layers, the scan's feedback and cancellation cost up to a factor of 20; measured: 8e-6 at worst.
+/// It tells apart the smallest rule that is pinned, the rounding of Falcon-H1's multipliers (2e-5).
+/// Zamba2's reference rounds its norms to f32, which moves it by 1e-5 itself.
+double tolerance_of(const std::string& folder) {
+  return folder.find("zamba2") == folder.npos ? 1.5e-5 : 1e-4;
 }
 
 /// layer_3.q_proj:input of input/model.layers.3.self_attn.q_proj: the module's own name, behind
@@ -101,7 +85,7 @@ const Site* find_site(const SiteList& sites, const std::string& name) {
 
 void compare_family(const std::string& folder) {
   SCOPED_TRACE(folder);
-  const FamilyTensors golden = tensors_of(read_safetensors(folder + "/golden.safetensors").tensors);
+  const Tensors golden = by_name(read_safetensors(folder + "/golden.safetensors").tensors);
   const LanguageModel model =
       load_model(describe_model(folder), Compute::f32, LanguageModel::Head::packed);
   std::vector<std::pair<std::string, Site>> sites;
@@ -117,20 +101,21 @@ void compare_family(const std::string& folder) {
     if (std::ranges::find(wanted, site.name, &Site::name) == wanted.end()) wanted.push_back(site);
   }
   const Tensor& ids = golden.at("ids");
-  const FamilyTensors whole = tensors_of(dump(model, ids, wanted, /*stepwise=*/false, 1));
-  const FamilyTensors steps = tensors_of(dump(model, ids, wanted, /*stepwise=*/true, 1));
-  double worst = share_apart(whole.at("logits"), golden.at("logits")), inputs = 0;
-  const double logits = worst;
-  EXPECT_LE(logits, kFamilyTolerance);
-  const double apart = share_apart(steps.at("logits"), whole.at("logits"));
-  EXPECT_LE(apart, kFamilyTolerance);
+  const Tensors whole = by_name(dump(model, ids, wanted, /*stepwise=*/false, 1));
+  const Tensors steps = by_name(dump(model, ids, wanted, /*stepwise=*/true, 1));
+  const double tolerance = tolerance_of(folder);
+  const double logits = distance(whole.at("logits"), golden.at("logits"));
+  double inputs = 0;
+  EXPECT_LE(logits, tolerance);
+  // The same bits, however tokens are cut into calls.
+  EXPECT_EQ(distance(steps.at("logits"), whole.at("logits")), 0);
   for (const auto& [name, site] : sites) {
-    const double ratio = share_apart(whole.at("site/" + site.name), golden.at(name));
-    EXPECT_LE(ratio, kFamilyTolerance) << name;
+    const double ratio = distance(whole.at("site/" + site.name), golden.at(name));
+    EXPECT_LE(ratio, tolerance) << name;
     inputs = std::max(inputs, ratio);
   }
-  std::printf("%s: %zu inputs; differences of the largest: logits %.1e, inputs %.1e, steps %.1e\n",
-              folder.c_str(), sites.size(), logits, inputs, apart);
+  std::printf("%s: %zu inputs; differences of the largest: logits %.1e, inputs %.1e\n",
+              folder.c_str(), sites.size(), logits, inputs);
 }
 
 /// The models that scripts/make_families.py made for this build.

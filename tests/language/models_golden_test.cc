@@ -3,53 +3,30 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "scute/io/safetensors.h"
 #include "scute/language/dump.h"
 #include "scute/language/model_folder.h"
+#include "tests/language/golden_tensors.h"
 
 namespace scute {
 namespace {
 
-using Tensors = std::map<std::string, Tensor>;
+using test::by_name;
+using test::distance;
+using test::largest;
+using test::Tensors;
 
 // Sums of n products in float32 err by about √n·2^-24 of their magnitude (1e-6 for n = 512); six
 // layers, the scan's feedback and cancellation cost up to a factor of 50. Measured: 3e-6 at worst.
 constexpr double kFloat32 = 1e-4;
 
-Tensors by_name(std::vector<NamedTensor> tensors) {
-  Tensors out;
-  for (NamedTensor& named : tensors) out.emplace(std::move(named.name), std::move(named.tensor));
-  return out;
-}
-
 /// Shown by the float64 reference of Mamba-2 without being sites.
 bool is_site(const std::string& name) {
   return name.starts_with("site/") && !name.ends_with("conv1d:output") &&
          !name.ends_with("norm:input");
-}
-
-double largest(const Tensor& tensor) {
-  double most = 0;
-  for (const float x : tensor.values<float>()) most = std::max(most, std::abs(double{x}));
-  return most;
-}
-
-/// The largest difference as a share of the reference's largest magnitude; NaN counts as infinite.
-double distance(const Tensor& got, const Tensor& reference) {
-  EXPECT_EQ(got.shape(), reference.shape());
-  if (got.shape() != reference.shape()) return INFINITY;
-  const auto a = got.values<float>(), b = reference.values<float>();
-  double most = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(double{a[i]} - double{b[i]});
-    if (!(difference <= most)) most = std::isnan(difference) ? INFINITY : difference;
-  }
-  return most / largest(reference);
 }
 
 struct Worst {
