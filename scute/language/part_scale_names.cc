@@ -125,13 +125,14 @@ std::vector<PartChain> part_chains(const std::vector<std::string>& names) {
     latent = latent || holds(".mlp.latent_in.");
   }
   const char* inner = gated ? "gate_proj, up_proj" : "up_proj";
-  constexpr const char* kQkv = "q_proj, k_proj, v_proj";
+  constexpr const char* kSharedInput = "q_proj, k_proj, v_proj";
   std::vector<PartChain> out;
   if (shared) {
     out.push_back(
-        {"shared", {"norm", kQkv, "attention", "o_proj", "norm2", inner, "down_proj", "linear"}});
+        {"shared",
+         {"norm", kSharedInput, "attention", "o_proj", "norm2", inner, "down_proj", "linear"}});
   }
-  if (attention) out.push_back({"attention", {"norm", kQkv, "attention", "o_proj"}});
+  if (attention) out.push_back({"attention", {"norm", kSharedInput, "attention", "o_proj"}});
   if (feed_forward) out.push_back({"feed_forward", {"norm", inner, "down_proj"}});
   if (!experts) return out;
   if (latent) {

@@ -32,7 +32,8 @@ void refuse_dialect_of_2024(ConfigReader& reader) {
 /// The layers of Zamba2-2.7B, which are the class's default.
 std::vector<LayerKind> default_layers() {
   std::vector<LayerKind> out(54, LayerKind::mixer);
-  for (const size_t hybrid : {6, 12, 18, 24, 30, 36, 42, 47, 51}) out[hybrid] = LayerKind::hybrid;
+  for (const size_t hybrid : {6U, 12U, 18U, 24U, 30U, 36U, 42U, 47U, 51U})
+    out[hybrid] = LayerKind::hybrid;
   return out;
 }
 
