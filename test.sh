@@ -273,6 +273,7 @@ tokenizers() {
 # machine would choose (tests/older_machine.cc).
 older_machine() {
   ONEDNN_MAX_CPU_ISA=AVX2 run_tests build scute/kernels/kernels_test tests/models_golden_test \
+    tests/families_golden_test \
     "tests/low_bit_test --gtest_filter=OlderMachine*:*/LowBit.BothExecutions*:*/LowBit.TheHead*:*/LowBit.PiecesOf*"
 }
 
