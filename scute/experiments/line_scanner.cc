@@ -126,6 +126,9 @@ bool Scanner::member(std::vector<LineMember>& members) {
 
 std::vector<LineMember> Scanner::members() {
   std::vector<LineMember> out;
+  // The mark that some editors put before a file; Json::parse passes over it too.
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (line_.starts_with(kMark)) at_ = kMark.size();
   if (!take('{')) {
     stop("something else");
     return {};

@@ -197,6 +197,15 @@ TEST_F(Log, KeyTermsMatchFieldsAtAnyDepthByValue) {
   }
 }
 
+TEST(LineScanner, PassesOverTheMarkThatEditorsPutBeforeAFile) {
+  std::string problem;
+  const auto members = scan_line("\xEF\xBB\xBF{\"a\": 1}", problem);
+  EXPECT_EQ(problem, "");
+  ASSERT_EQ(members.size(), 1U);
+  EXPECT_EQ(members[0].value, "1");
+  EXPECT_TRUE(scan_line("{\"a\": 1}\xEF\xBB\xBF", problem).empty());
+}
+
 TEST(LineScanner, GivesValuesAsWritten) {
   std::string problem;
   const auto members = scan_line(R"( { "a" : [1, "]"] , "b\"c":-2e5,"d":"" } )", problem);
