@@ -13,7 +13,6 @@ namespace {
 // The limits are 8 to 60 times what the largest released models (8 to 120 billion weights) have;
 // they keep every product of two of them far below 2^63.
 constexpr int64_t kWidest = 1 << 19, kMostHeads = 1 << 16, kWidestHead = 1 << 14, kMostTaps = 64;
-constexpr int64_t kMostExperts = 1 << 14;
 
 bool uses(const MambaConfig& config, PartKind part) {
   if (config.blocks.empty()) return part == PartKind::mixer;

@@ -41,7 +41,7 @@ struct FeedForwardConfig {
   bool operator==(const FeedForwardConfig&) const = default;
 };
 
-constexpr int64_t kMostExperts = 4096;
+constexpr int64_t kMostExperts = 4096;  ///< of a layer; route() holds so many on the stack
 
 /// A mixture of experts, each a feed-forward of the model's form without bias.
 struct ExpertsConfig {

@@ -72,6 +72,7 @@ TEST(MambaConfigCheck, NamesTheFirstNumberThatMakesNoSense) {
       {"scale of attention", [&](auto& c) { c.attention.scale = nan; }},
       {"convolution taps", [](auto& c) { c.attention.taps = 65; }},
       {"number of experts", [](auto& c) { c.experts.count = -1; }},
+      {"experts from 1 to 4096", [](auto& c) { c.experts.count = kMostExperts + 1; }},
       {"experts for a token", [](auto& c) { c.experts.chosen = 9; }},
       {"width of an expert", [](auto& c) { c.experts.inner = 0; }},
       {"groups that divides 8 experts", [](auto& c) { c.experts.groups = 3; }},

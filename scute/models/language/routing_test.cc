@@ -83,6 +83,14 @@ TEST(Route, OfEqualOnesTheFirst) {
   }
 }
 
+TEST(Route, AsManyExpertsAsAConfigMayHave) {
+  std::vector<float> scores(kMostExperts, -1.0F);
+  scores.back() = 3;
+  scores[7] = 2;
+  EXPECT_EQ(routed(of(kMostExperts, 2, Routing::sigmoid), scores).experts,
+            (std::vector<int32_t>{7, kMostExperts - 1}));
+}
+
 TEST(Route, ATokenDoesNotDependOnTheOthers) {
   const ExpertsConfig config = of(8, 3, Routing::softmax);
   Random random(7);
