@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <queue>
 
 #include "scute/base/checked.h"
@@ -108,10 +107,8 @@ void Bpe::read_unknown(const Json& model) {
   fuse_unknown_ = flag(model, "fuse_unk", false, where_ + ": model");
   byte_fallback_ = flag(model, "byte_fallback", false, where_ + ": model");
   knows_bytes_ = !byte_fallback_ || std::ranges::find(byte_ids_, -1) == byte_ids_.end();
-  for (size_t byte = 0; byte < fallback_ids_.size(); ++byte) {
-    fallback_ids_[byte] =
-        byte_fallback_ ? vocabulary_.id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1) : -1;
-  }
+  fallback_ids_.fill(-1);
+  if (byte_fallback_) fallback_ids_ = vocabulary_.fallback_ids();
 }
 
 const Bpe::Merge* Bpe::find_merge(int32_t left, int32_t right) const {

@@ -34,10 +34,13 @@ TokenModel read_model(const Json& model, const std::string& where) {
   return Bpe::parse(model, where);
 }
 
-/// A tokenizer of another tool is named, not read as bad JSON.
-void refuse_other_formats(std::string_view file, const std::string& where) {
-  // SentencePiece's protocol buffer begins with its first piece: tag 1, length, tag 1, length.
-  const bool pieces = file.size() > 4 && file[0] == '\n' && file[2] == '\n';
+/// A tokenizer.model is named, not read as bad JSON.
+void refuse_sentence_piece(std::string_view file, const std::string& where) {
+  // Its protocol buffer begins with the first piece: tag 1, length, tag 1, length, the text, tag 2
+  // of its score. JSON that begins with empty lines has other bytes there.
+  const auto score = file.size() > 4 ? 4 + size_t{static_cast<unsigned char>(file[3])} : 0;
+  const bool pieces = score > 0 && score < file.size() && file[0] == '\n' && file[2] == '\n' &&
+                      file[score] == '\x15';
   if (pieces) {
     fail(where, "a tokenizer.json",
          "a SentencePiece model (tokenizer.model): transformers' "
@@ -198,7 +201,7 @@ void Tokenizer::Impl::encode(std::string_view text, std::vector<int32_t>& ids) c
 
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
   const std::string file(where);
-  refuse_other_formats(json, file);
+  refuse_sentence_piece(json, file);
   const Json root = Json::parse(json, where);
   Normalizer normalizer(present(root, "normalizer"), file + ": normalizer");
   PreTokenizer pretokenizer(present(root, "pre_tokenizer"), file + ": pre_tokenizer");

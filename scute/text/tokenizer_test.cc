@@ -102,6 +102,11 @@ TEST(Tokenizer, ASentencePieceModelIsNamed) {
                                          HasSubstr("SentencePiece"))));
 }
 
+TEST(Tokenizer, JsonBehindEmptyLinesIsNotTakenForOne) {
+  EXPECT_THAT([] { Tokenizer::parse("\n{\n}", "tokenizer.json"); },
+              ThrowsMessage<Error>(::testing::Not(HasSubstr("SentencePiece"))));
+}
+
 TEST(Tokenizer, MergesStayInsideWords) {
   const Tokenizer tokenizer = make(small_tokenizer({{"a", "b"}, {"Ġ", "a"}, {"b", "Ġ"}}));
   EXPECT_THAT(tokenizer.encode("ab a b"), ElementsAre(256, 257, ' ', 'b'));

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "scute/base/checked.h"
@@ -43,11 +42,8 @@ Unigram Unigram::parse(const Json& model, std::string_view where) {
     }
     out.unknown_ = static_cast<int32_t>(id);
   }
-  const bool fallback = flag(model, "byte_fallback", false, at);
-  for (size_t byte = 0; byte < out.fallback_ids_.size(); ++byte) {
-    const auto id = out.vocabulary_.id_of(fmt::format("<0x{:02X}>", byte));
-    out.fallback_ids_[byte] = fallback ? id.value_or(-1) : -1;
-  }
+  out.fallback_ids_.fill(-1);
+  if (flag(model, "byte_fallback", false, at)) out.fallback_ids_ = out.vocabulary_.fallback_ids();
   return out;
 }
 
@@ -57,12 +53,12 @@ void Unigram::add(const std::string& piece, double score, const std::string& at)
   scores_.push_back(score);
   uint32_t node = 0;
   for (const char byte : piece) {
-    const auto next = narrow<uint32_t>(nodes_.size(), at);
+    const auto next = narrow<uint32_t>(piece_at_.size(), at);
     const auto [child, is_new] = children_.emplace(child_key(node, byte), next);
-    if (is_new) nodes_.emplace_back();
+    if (is_new) piece_at_.push_back(-1);
     node = child->second;
   }
-  nodes_[node].id = id;
+  piece_at_[node] = id;
 }
 
 int32_t Unigram::unknown() const {
@@ -87,7 +83,7 @@ std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
       const auto child = children_.find(child_key(node, word[to - 1]));
       if (child == children_.end()) break;
       node = child->second;
-      const int32_t id = nodes_[node].id;
+      const int32_t id = piece_at_[node];
       if (id < 0) continue;
       offer(from, to, scores_[static_cast<size_t>(id)] + score, [id] { return id; });
       known = known || to == from + character;

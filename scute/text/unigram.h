@@ -31,9 +31,6 @@ class Unigram {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
-  struct Node {
-    int32_t id = -1;  ///< of the piece that ends here; −1: none
-  };
   /// The best way to a place in a word: the place before, −1 while none is known, and the piece.
   struct Step {
     double score = 0;
@@ -49,8 +46,9 @@ class Unigram {
 
   std::string where_;
   Vocabulary vocabulary_;
-  std::vector<double> scores_;                       ///< by id
-  std::vector<Node> nodes_{Node{}};                  ///< a trie of the pieces; 0 is the root
+  std::vector<double> scores_;  ///< by id
+  /// Of each node of a trie, 0 the root, the id of the piece that ends there; −1: none.
+  std::vector<int32_t> piece_at_ = std::vector<int32_t>(1, -1);
   std::unordered_map<uint64_t, uint32_t> children_;  ///< by node · 256 + byte
   std::array<int32_t, 256> fallback_ids_{};  ///< of "<0x00>" …; −1: none, or no byte_fallback
   std::optional<int32_t> unknown_;

@@ -1,5 +1,7 @@
 #include "scute/text/vocabulary.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "scute/text/byte_alphabet.h"
@@ -18,6 +20,14 @@ bool Vocabulary::add(const std::string& token, int32_t id) {
   tokens_.emplace(id, &entry->first);
   size_ = std::max(size_, int64_t{id} + 1);
   return true;
+}
+
+std::array<int32_t, 256> Vocabulary::fallback_ids() const {
+  std::array<int32_t, 256> out{};
+  for (size_t byte = 0; byte < out.size(); ++byte) {
+    out[byte] = id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1);
+  }
+  return out;
 }
 
 std::optional<int32_t> Vocabulary::id_of(const std::string& token) const {

@@ -1,6 +1,7 @@
 // Which text is which id.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,6 +22,8 @@ class Vocabulary {
   bool add(const std::string& token, int32_t id);
 
   std::optional<int32_t> id_of(const std::string& token) const;
+  /// The ids of the tokens "<0x00>" … "<0xFF>" of byte_fallback; −1: none.
+  std::array<int32_t, 256> fallback_ids() const;
   /// The bytes an id stands for, or null when no entry has it. An entry that is not written in the
   /// byte alphabet stands for itself.
   const std::string* bytes_of(int32_t id) const;
