@@ -155,9 +155,9 @@ class InputFiles::Hashing {
     const std::lock_guard lock(mutex_);
     waiting_.insert(waiting_.end(), paths.begin(), paths.end());
     if (running_ || waiting_.empty()) return;
-    if (thread_.joinable()) thread_.join();  // it has said that it is done
+    if (thread_.joinable()) thread_.join();    // it has said that it is done
+    thread_ = std::thread([this] { run(); });  // which waits for this lock
     running_ = true;
-    thread_ = std::thread([this] { run(); });
   }
 
  private:
@@ -190,7 +190,7 @@ class InputFiles::Hashing {
 
 InputFiles::InputFiles() : hashing_(std::make_unique<Hashing>(*this)) {}
 
-InputFiles::~InputFiles() { hashing_.reset(); }
+InputFiles::~InputFiles() = default;
 
 void InputFiles::hash_beside(const std::vector<std::string>& paths) { hashing_->add(paths); }
 

@@ -67,8 +67,8 @@ class InputFiles {
   class Hashing;
 
   std::mutex mutex_;
-  std::unique_ptr<Hashing> hashing_;
   std::map<std::string, std::shared_ptr<InputFile::Opened>> opened_;
+  std::unique_ptr<Hashing> hashing_;  ///< ends first: it opens files
 };
 
 /// Whether a name is standard input's: "-" or "/dev/stdin".

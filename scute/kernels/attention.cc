@@ -86,8 +86,7 @@ int64_t ScratchFloats(int64_t keys, int64_t width) {
 void AttentionKernel(MatView<const float> q, MatView<const float> k, MatView<const float> v,
                      float scale, float* scratch, MatView<float> y) {
   const Layout at(k.rows, k.cols);
-  const auto misplaced = static_cast<int64_t>(reinterpret_cast<uintptr_t>(scratch) / 4 % 16);
-  float* memory = scratch + (16 - misplaced) % 16;
+  float* memory = aligned(scratch);
   pack_keys(k, memory + at.keys);
   pack_values(v, memory + at.values);
   const int64_t columns = whole_panels(k.rows);

@@ -254,8 +254,7 @@ void CacheRowsKernel(const CachedHead& head, int64_t first, MatView<const float>
 }
 
 void CausalAttentionKernel(const CausalAttention& in, int64_t part, float* scratch) {
-  const auto misplaced = static_cast<int64_t>(reinterpret_cast<uintptr_t>(scratch) / 4 % 16);
-  float* memory = scratch + (16 - misplaced) % 16;
+  float* memory = aligned(scratch);
   switch (in.cache->form) {
     case CacheForm::f32:
       return QueryRows<float>(in, part, memory).run();

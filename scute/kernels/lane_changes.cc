@@ -25,7 +25,6 @@ constexpr int64_t kRows = 16;
 #else
 constexpr int64_t kRows = 12;
 #endif
-constexpr int64_t kMost = 64;  // of lane_changes.h
 // Columns whose changes are listed at once, so that a block of rows comes from the first cache for
 // all but one vector of them: 16 KiB of changes, 8 to 12 of factors.
 constexpr int64_t kColumns = 32;
@@ -33,8 +32,8 @@ constexpr int64_t kColumns = 32;
 /// The k of one vector of columns that have changes.
 struct ChangedInputs {
   int64_t count = 0;
-  HWY_ALIGN double values[kMost * 8];
-  std::array<int64_t, kMost> at;
+  HWY_ALIGN double values[kMostChanges * hn::MaxLanes(D())];
+  std::array<int64_t, kMostChanges> at;
 
   void list(MatView<const double> changes, int64_t column) {
     const D d;

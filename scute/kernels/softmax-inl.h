@@ -23,6 +23,11 @@ namespace {
 // a register block do not fall into one set of the first-level cache.
 constexpr int64_t kGap = 16;
 
+/// The first multiple of 64 bytes in scratch memory: less than kPanel floats further on.
+HWY_INLINE float* aligned(float* scratch) {
+  const auto misplaced = static_cast<int64_t>(reinterpret_cast<uintptr_t>(scratch) / 4 % 16);
+  return scratch + (16 - misplaced) % 16;
+}
 HWY_INLINE int64_t whole_panels(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
 
 HWY_INLINE float largest_score(const float* x, int64_t n) {

@@ -16,7 +16,7 @@ namespace {
 constexpr int kRounds = 4;
 // Inputs whose changes wait for most gradients: 64 · 32 doubles are half of a small first cache,
 // and what does not wait is 4 to 8 % of the work. As many as lane_changes.h takes.
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = kMostChanges;
 
 /// The whole symmetric matrix with its damping, times a power of two that keeps squares in range;
 /// rows and columns of dead inputs are zero.
@@ -259,11 +259,12 @@ class DescentTile {
   int64_t group_, first_, count_;
   MatView<int8_t> to_codes_;
   MatView<float> to_scales_;
-  OutputTile codes_;           ///< whole numbers; of lanes beyond count_ zero, like all else there
-  std::vector<float> scales_;  ///< groups × kTileOutputs
-  OutputTile gradient_;        ///< (W − Q)·H
-  OutputTile changes_;         ///< of the differences, of one block
-  OutputTile products_;        ///< groups · inputs: H·codes; empty for 8 bits
+  OutputTile codes_;  ///< whole numbers; zero in lanes beyond count_
+  std::vector<float>
+      scales_;  ///< groups × kTileOutputs; ones beyond count_: changes are divided by them
+  OutputTile gradient_;  ///< (W − Q)·H
+  OutputTile changes_;   ///< of the differences, of one block
+  OutputTile products_;  ///< groups · inputs: H·codes; empty for 8 bits
 };
 
 }  // namespace
