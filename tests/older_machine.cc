@@ -24,13 +24,9 @@ const bool kAvx2Only = [] {
 }();
 
 TEST(OlderMachine, HasTheKernelsOfAvx2WhereTheyAreAskedFor) {
-  const GemmInt8 gemm(Tensor(DType::i8, {32, 64}));
-  if (kAvx2Only) {
-    EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX2 - 1), 0);
-    EXPECT_EQ(gemm.backend(), "highway int8");
-  } else {
-    EXPECT_NE(gemm.backend(), "none");
-  }
+  if (!kAvx2Only) GTEST_SKIP() << "SKIPPED: no ONEDNN_MAX_CPU_ISA=AVX2 (test.sh gives it)";
+  EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX2 - 1), 0);
+  EXPECT_EQ(GemmInt8(Tensor(DType::i8, {32, 64})).backend(), "highway int8");
 }
 
 }  // namespace

@@ -17,24 +17,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path new_file() {
-  std::string name = (fs::temp_directory_path() / "scute_program_XXXXXX").string();
-  const int descriptor = ::mkstemp(name.data());
-  if (descriptor < 0) throw std::runtime_error("no temporary file");
-  ::close(descriptor);
-  return name;
-}
-
-std::string take_text(const fs::path& path) {
+std::string text_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
-  fs::remove(path);
   return text.str();
 }
 
 void redirect(const std::string& path, int to) {
-  const int descriptor = ::open(path.c_str(), O_WRONLY);
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT, 0600);
   if (descriptor < 0 || ::dup2(descriptor, to) < 0) ::_exit(126);
   ::close(descriptor);
 }
@@ -58,14 +49,14 @@ void redirect(const std::string& path, int to) {
 }  // namespace
 
 Child::Child(const std::vector<std::string>& arguments, const Surroundings& surroundings)
-    : out_(new_file()), err_(new_file()), standard_output_(surroundings.standard_output) {
+    : standard_output_(surroundings.standard_output) {
   std::vector<std::string> words{surroundings.program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("no new process");
   if (pid_ != 0) return;
-  redirect(standard_output_.empty() ? out_.string() : standard_output_, STDOUT_FILENO);
-  redirect(err_.string(), STDERR_FILENO);
+  redirect(standard_output_.empty() ? written_.path("out") : standard_output_, STDOUT_FILENO);
+  redirect(written_.path("err"), STDERR_FILENO);
   become(words, surroundings);
 }
 
@@ -76,7 +67,7 @@ Ended Child::wait() {
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return {code, take_text(out_), take_text(err_)};
+  return {code, text_of(written_.path("out")), text_of(written_.path("err"))};
 }
 
 Ended scute_program(const std::vector<std::string>& arguments, const Surroundings& surroundings) {

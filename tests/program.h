@@ -23,25 +23,6 @@ struct Surroundings {
   std::string program = SCUTE_PROGRAM;
 };
 
-/// A started program; it must be ended by wait().
-class Child {
- public:
-  Child(const std::vector<std::string>& arguments, const Surroundings& surroundings = {});
-  void send(int signal) const;
-  Ended wait();
-
- private:
-  std::filesystem::path out_, err_;
-  std::string standard_output_;
-  pid_t pid_ = -1;
-};
-
-/// Starts the program and waits for it.
-Ended scute_program(const std::vector<std::string>& arguments,
-                    const Surroundings& surroundings = {});
-/// A command line in the shell, with the program's folder first in PATH.
-Ended shell(const std::string& line, const std::string& folder = "");
-
 /// A new folder, removed with everything in it at the end.
 class TemporaryFolder {
  public:
@@ -58,5 +39,24 @@ class TemporaryFolder {
  private:
   std::filesystem::path folder_;
 };
+
+/// A started program; it must be ended by wait().
+class Child {
+ public:
+  Child(const std::vector<std::string>& arguments, const Surroundings& surroundings = {});
+  void send(int signal) const;
+  Ended wait();
+
+ private:
+  TemporaryFolder written_;  ///< what it writes to standard output and error
+  std::string standard_output_;
+  pid_t pid_ = -1;
+};
+
+/// Starts the program and waits for it.
+Ended scute_program(const std::vector<std::string>& arguments,
+                    const Surroundings& surroundings = {});
+/// A command line in the shell, with the program's folder first in PATH.
+Ended shell(const std::string& line, const std::string& folder = "");
 
 }  // namespace scute

@@ -21,9 +21,10 @@ using test::distance;
 using test::Tensors;
 
 /// Sums of n products in float32 err by about √n·2^-24 of their magnitude (5e-7 for n = 64),
-/// layers, the scan's feedback and cancellation cost up to a factor of 20; measured: 8e-6 at worst.
-/// It tells apart the smallest rule that is pinned, the rounding of Falcon-H1's multipliers (2e-5).
-/// Zamba2's reference rounds its norms to f32, which moves it by 1e-5 itself.
+/// layers, the scan's feedback and cancellation cost up to a factor of 20; measured: logits 4e-6,
+/// inputs 9e-6 at worst. It tells apart the smallest rule that is pinned, the rounding of
+/// Falcon-H1's multipliers (2e-5). Zamba2's reference rounds its norms to f32, which moves inputs
+/// by 1e-5 itself.
 double tolerance_of(const std::string& folder) {
   return folder.find("zamba2") == folder.npos ? 1.5e-5 : 1e-4;
 }
@@ -100,6 +101,7 @@ void compare_family(const std::string& folder) {
   for (const auto& [name, site] : sites) {
     if (std::ranges::find(wanted, site.name, &Site::name) == wanted.end()) wanted.push_back(site);
   }
+  ASSERT_FALSE(sites.empty());
   const Tensor& ids = golden.at("ids");
   const Tensors whole = by_name(dump(model, ids, wanted, /*stepwise=*/false, 1));
   const Tensors steps = by_name(dump(model, ids, wanted, /*stepwise=*/true, 1));
@@ -132,7 +134,7 @@ std::vector<std::string> made_models() {
 
 TEST(MadeFamilies, LogitsAndInputsAreTheReferences) {
   const auto folders = made_models();
-  ASSERT_GE(folders.size(), 27U);
+  ASSERT_EQ(folders.size(), 38U);  // 27, and 11 with outliers
   for (const std::string& folder : folders) compare_family(folder);
 }
 
