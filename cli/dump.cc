@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
@@ -31,6 +33,11 @@ std::vector<Site> dumped_sites(const SiteList& list, const DumpRequest& request)
   std::vector<Site> sites = list.match(request.sites.empty() ? "*" : request.sites, "--sites");
   if (request.sites.empty()) {
     std::erase_if(sites, [](const Site& site) { return site.name == "lm_head:output"; });
+  }
+  if (std::ranges::none_of(sites, &Site::has_one_shape)) {
+    fail("--sites",
+         "a site whose tensors have one shape (those of …:steps and of experts have not)",
+         request.sites);
   }
   return sites;
 }

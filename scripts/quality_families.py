@@ -24,7 +24,6 @@ DOCUMENT = ROOT / "docs/quality.md"
 SCRIPT = "scripts/quality_families.py"
 FORMATS = {"W8A8": (8, 8), "W8A16": (8, 16), "W4A8": (4, 8), "W4A16": (4, 16)}
 KINDS = {"mixer": "--mixers", "attention": "--attention", "feed_forward": "--feed-forwards", "experts": "--experts"}
-WORDS = {"mixer": "mixers", "attention": "attention", "feed_forward": "feed-forwards", "experts": "experts"}
 
 
 def scute(*arguments):
@@ -40,14 +39,14 @@ def logits(model, ids, work):
 
 
 def kinds_of(model):
-    """The kinds of parts of a model: those whose flag is taken."""
+    """The kinds of parts of a model, by its sites."""
     sites = scute("sites", model, "--json")
     names = [site["name"] for site in json.loads(sites)["sites"]]
     has = {"mixer": ".out_proj:input", "attention": ".o_proj:input", "experts": ".router:output"}
     out = [kind for kind, end in has.items() if any(name.endswith(end) for name in names)]
     experts = {name.split(".")[0] for name in names if ".router:" in name}
     if any(name.endswith(".down_proj:input") and name.split(".")[0] not in experts for name in names):
-        out.insert(-1 if "experts" in out else len(out), "feed_forward")
+        out.append("feed_forward")
     return out
 
 
@@ -83,7 +82,7 @@ def measure(model, work):
 def main():
     models = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared/golden/families")
     check_places(DOCUMENT, ["G"], SCRIPT)
-    rows = ["| model | " + " | ".join(FORMATS) + " | " + " | ".join(f"W8A8 of {word} alone" for word in WORDS.values()) + " |",
+    rows = ["| model | " + " | ".join(FORMATS) + " | " + " | ".join(f"W8A8 of {flag[2:]} alone" for flag in KINDS.values()) + " |",
             "|---" * (1 + len(FORMATS) + len(KINDS)) + "|"]
     with tempfile.TemporaryDirectory() as work:
         for model in sorted(path.parent for path in models.glob("*/config.json")):

@@ -198,6 +198,10 @@ Sizes sizes_of(const LanguageModel& model) {
   const State state = model.new_state();
   for (const BlockState& block : state.blocks) {
     for (const PartState& part : block.parts) {
+      // Without tokens a cache holds what the convolution before it keeps.
+      if (const auto* cache = std::get_if<KeyValueCache>(&part)) {
+        out.convolution_state += cache->bytes();
+      }
       const auto* layer = std::get_if<LayerState>(&part);
       if (layer == nullptr) continue;
       const auto convolution =

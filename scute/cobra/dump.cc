@@ -34,8 +34,7 @@ std::vector<NamedTensor> dump_cobra(const CobraModel& model,
   const int64_t length = vectors + ids.dim(1);
   KeptSites kept(batch);
   for (const Site& site : sites) {
-    // As in the language model's dump: states in the middle belong to no fixed shape.
-    if (site.extent != Site::Extent::per_step) kept.add(site, 0);
+    if (site.has_one_shape()) kept.add(site, 0);
   }
   Tensor logits(DType::f32, {batch, length, language.config().vocabulary});
   const auto logit_rows = logits.mutable_matrix<float>();

@@ -1,10 +1,7 @@
 // config.json of every family.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "scute/base/error.h"
-#include "scute/base/names.h"
 #include "scute/language/families/families.h"
 #include "scute/language/low_bit_config.h"
 

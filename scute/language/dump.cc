@@ -32,10 +32,8 @@ std::vector<NamedTensor> dump(const LanguageModel& model, const Tensor& given,
   const int64_t batch = ids.dim(0), length = ids.dim(1);
   KeptSites kept(batch);
   for (const Site& site : sites) {
-    // States in the middle belong to no fixed shape; ask for the last one of shorter sequences.
-    // Nor does what was routed to an expert.
-    if (site.extent == Site::Extent::per_step || site.extent == Site::Extent::routed) continue;
-    kept.add(site, length);
+    // Of states in the middle ask for the last one of shorter sequences.
+    if (site.has_one_shape()) kept.add(site, length);
   }
   Tensor logits(DType::f32, {batch, length, model.config().vocabulary});
   const auto logit_rows = logits.mutable_matrix<float>();

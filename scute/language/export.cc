@@ -190,7 +190,7 @@ class Exporter {
     std::span<const int32_t> order;
     if (raw.order.size() > 0) order = raw.order.values<int32_t>();
     mixer(raw, order);
-    factors_type_ = raw.in_proj.quantized() ? raw.dt_bias.dtype() : raw.in_proj.weight.dtype();
+    factors_type_ = raw.factors_type();
     keep(raw.name + "dt_bias", raw.dt_bias);
     if (raw.norm.size() > 0) keep(raw.name + "norm.weight", raw.norm);
   }
@@ -230,12 +230,10 @@ std::vector<NamedTensor> published(const ModelDescription& model,
 /// the config says to what they had been rounded.
 void keep_factors(const MambaConfig& config, DType type, Json& json) {
   constexpr const char* kKey = "ssm_multipliers";
-  if (json.find(kKey) == nullptr || (type != DType::bf16 && type != DType::f16)) return;
-  const Tensor exact = Tensor::of<float>({5}, config.segment_factors);
+  const auto held = held_in(config.segment_factors, type);
+  if (json.find(kKey) == nullptr || held == config.segment_factors) return;
   json[kKey] = Json::array();
-  for (const float factor : to_vector(exact.rounded_to(type))) {
-    json[kKey].push_back(static_cast<double>(factor));
-  }
+  for (const float factor : held) json[kKey].push_back(static_cast<double>(factor));
 }
 
 }  // namespace

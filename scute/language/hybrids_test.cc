@@ -56,6 +56,23 @@ TEST_P(Hybrids, APromptCutAnywhereGivesTheSameBits) {
   EXPECT_EQ(logits_in(model, {30, 7}, 3), whole) << "three threads, cut";
 }
 
+TEST_P(Hybrids, EveryNameOfASiteIsThatOfASite) {
+  Scheme rotated;
+  rotated.rotated_stream = GetParam().second.shared.count == 0;
+  for (const Scheme& scheme : {Scheme(), rotated}) {
+    const SiteList list = LanguageModelSites(GetParam().second, scheme).list;
+    for (const auto& [alias, name] : list.aliases()) {
+      EXPECT_NE(list.find(alias), nullptr) << alias << ", " << name;
+    }
+    EXPECT_EQ(list.match("*", "").size(), list.sites().size());
+    const bool twin = scheme.rotated_stream;
+    const Site* keys = list.find(twin ? "layer_1.k_proj:input@rotated" : "layer_1.k_proj:input");
+    if (GetParam().second.shared.count > 0) continue;
+    ASSERT_NE(keys, nullptr);
+    EXPECT_EQ(keys->name, twin ? "layer_1.q_proj:input@rotated" : "layer_1.q_proj:input");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Hybrids, testing::ValuesIn(test::small_hybrids()),
                          [](const auto& made) {
                            std::string name = made.param.first;

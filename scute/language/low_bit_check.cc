@@ -55,7 +55,7 @@ class PartCheck {
     for (const char* of : {"up_proj", "down_proj"}) matrix(name + of, format, own_inputs);
   }
   void experts(const std::string& name, const LayerFormat& format) const {
-    matrix(name + "router", LayerFormat{16, 16}, true);
+    matrix(name + "router", kFloatFormat, true);
     for (int64_t e = 0; e < config_.experts.count; ++e) {
       feed_forward(fmt::format("{}experts.{}.", name, e), format);
     }

@@ -63,8 +63,7 @@ std::string pattern(const std::vector<std::string>& layers, std::string_view mod
 bool has_mixer(const MambaConfig& config, int64_t layer) {
   if (config.blocks.empty()) return true;
   return std::ranges::any_of(config.blocks, [layer](const BlockConfig& block) {
-    return block.layer == layer &&
-           std::ranges::find(block.parts, PartKind::mixer) != block.parts.end();
+    return block.layer == layer && block.has(PartKind::mixer);
   });
 }
 

@@ -13,7 +13,7 @@ namespace scute {
 struct MatrixGroup {
   int bits = 8;
   bool eight_bit_inputs = false;
-  int64_t inputs = 0;                ///< of one of them: all have the same scales a matrix row
+  int64_t inputs = 0;                ///< of one: all have groups of one size, or a scale an output
   std::vector<std::string> targets;  ///< patterns of names, as compressed-tensors has them
 };
 

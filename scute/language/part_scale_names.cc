@@ -79,11 +79,11 @@ std::optional<PartScaleNames::Found> PartScaleNames::find_expert(int64_t layer,
     if (origins_.experts && !origins_.experts->contains(own)) {
       own = fmt::format("layer_{}.experts.down_proj:input", layer);
     }
-    return found(2 * kExpertsRow + 4, "expert → down_proj", std::move(own));
+    return found(kExpertsRow + 2, "expert → down_proj", std::move(own));
   }
   if (op != ".gate_proj" && op != ".up_proj") return std::nullopt;
   return found(
-      2 * kExpertsRow + 2, latent_ ? "latent_in → expert" : "norm → expert",
+      kExpertsRow + 1, latent_ ? "latent_in → expert" : "norm → expert",
       latent_ ? fmt::format("layer_{}.experts.up_proj:input", layer) : feed_forward_input(layer));
 }
 
@@ -102,7 +102,7 @@ std::optional<PartScaleNames::Found> PartScaleNames::find(int64_t layer,
   if (row == kOthers.end()) return std::nullopt;
   // Rows behind the experts' leave room for them.
   const int64_t place = row - kOthers.begin();
-  const int64_t at = place <= kExpertsRow ? place : 2 * kExpertsRow + 4 + place;
+  const int64_t at = place <= kExpertsRow ? place : place + 2;
   std::string site = row->reads == Reads::stream ? input_of(layer, row->site)
                      : row->reads == Reads::feed_forward
                          ? feed_forward_input(layer)

@@ -106,16 +106,54 @@ void QuantizeJob::remark(const std::string& sentence) {
   }
 }
 
-void QuantizeJob::check_kinds() const {
-  const auto has = [this](PartKind kind) {
-    const bool shared = kind == PartKind::attention || kind == PartKind::feed_forward;
-    if (shared && config_.shared.count > 0) return true;
-    return std::ranges::any_of(config_.all_blocks(), [kind](const BlockConfig& block) {
-      return std::ranges::find(block.parts, kind) != block.parts.end();
-    });
+bool QuantizeJob::has_part(PartKind kind) const {
+  const bool shared = kind == PartKind::attention || kind == PartKind::feed_forward;
+  if (shared && config_.shared.count > 0) return true;
+  return std::ranges::any_of(config_.all_blocks(),
+                             [kind](const BlockConfig& block) { return block.has(kind); });
+}
+
+bool QuantizeJob::any_part(PartKind kind, bool (*is)(const LayerFormat&)) const {
+  return std::ranges::any_of(config_.all_blocks(), [&](const BlockConfig& block) {
+    return block.has(kind) && is(options_.of_layer(block.layer).of(kind));
+  });
+}
+
+/// What would do nothing because no part is of the format that reads it. A list of layers is not
+/// judged: a search tries one that rounds none.
+void QuantizeJob::check_formats() const {
+  if (!options_.hybrid.empty()) return;
+  using Options = QuantizeOptions;
+  const auto rounds = [](const LayerFormat& format) { return !format.is_float(); };
+  const auto rounds_inputs = [](const LayerFormat& format) {
+    return !format.is_float() && format.eight_bit_activations();
   };
+  const auto refuse = [&](bool given, const char* flag, const char* what) {
+    if (given) fail(flag, what, "none in " + model_.name);
+  };
+  const Options usual;
+  const bool pure_formats = has_part(PartKind::mixer) && !options_.mixers;
+  if (!pure_formats && !any_part(PartKind::mixer, rounds_inputs)) {
+    constexpr const char* kWhat = "Mamba mixers whose activations are rounded to 8 bits";
+    refuse(options_.group_heads, "--group-heads", kWhat);
+    refuse(options_.shared_scales, "--shared-scales", kWhat);
+    refuse(options_.conv_scale != usual.conv_scale, "--conv-scale", kWhat);
+    refuse(options_.state_scale != usual.state_scale, "--state-scale", kWhat);
+    refuse(options_.state_rounding != usual.state_rounding, "--state-rounding", kWhat);
+    refuse(options_.state_clip != usual.state_clip, "--state-clip", kWhat);
+  }
+  bool any = options_.embedding || options_.head || config_.shared.count > 0;
+  for (const PartKind kind :
+       {PartKind::mixer, PartKind::attention, PartKind::feed_forward, PartKind::experts}) {
+    any = any || any_part(kind, rounds);
+  }
+  refuse(options_.gptq && !any, "--gptq", "matrices that are rounded");
+  refuse(options_.per_tensor && !any, "--per-tensor", "matrices that are rounded");
+}
+
+void QuantizeJob::check_kinds() const {
   const auto check = [&](const char* flag, bool given, PartKind kind, const char* what) {
-    if (given && !has(kind)) {
+    if (given && !has_part(kind)) {
       fail(flag, fmt::format("a model with {}", what), model_.name + ", which has none");
     }
   };
@@ -125,6 +163,7 @@ void QuantizeJob::check_kinds() const {
   check("--feed-forwards", options_.feed_forwards.has_value(), PartKind::feed_forward,
         "feed-forwards");
   check("--experts", options_.experts.has_value(), PartKind::experts, "experts");
+  check_formats();
 }
 
 void QuantizeJob::decide_scheme() {
@@ -139,7 +178,8 @@ void QuantizeJob::decide_scheme() {
   if (options_.hadamard) {
     // Zamba2's blocks read two streams side by side, which two rotations would have to meet.
     scheme_.rotated_stream = can_rotate(config_.width) && config_.shared.count == 0;
-    scheme_.rotated_out_proj = can_rotate(config_.inner);
+    const bool mixes = has_part(PartKind::mixer);
+    scheme_.rotated_out_proj = mixes && can_rotate(config_.inner);
     const auto none = [&](const char* what, int64_t width) {
       remark(
           fmt::format("{} is not rotated: its width {} is no 1, 12, 20, 28 or 40 times a power "
@@ -151,7 +191,7 @@ void QuantizeJob::decide_scheme() {
     } else if (!scheme_.rotated_stream) {
       none("the residual stream", config_.width);
     }
-    if (!scheme_.rotated_out_proj) none("out_proj's input", config_.inner);
+    if (mixes && !scheme_.rotated_out_proj) none("out_proj's input", config_.inner);
   }
   folded_ = scheme_.rotated_stream || (options_.fold && !a8);
   if (options_.fold && !folded_) {
@@ -263,8 +303,7 @@ void QuantizeJob::head(const LayerFormat& format) {
     if (eight_bit) scale("lm_head.input_scale", scales_.scale(site));
     return;
   }
-  MatrixJob job("lm_head", take("lm_head.weight"),
-                options_.head ? format : LayerFormat::parse("FP", ""), site);
+  MatrixJob job("lm_head", take("lm_head.weight"), options_.head ? format : kFloatFormat, site);
   job.two_level = format.eight_bit_activations();
   job.hessian_sites = {"lm_head:input"};
   if (scheme_.folded_head) input_matrix(job, factors);

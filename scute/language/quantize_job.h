@@ -63,7 +63,11 @@ class QuantizeJob {
 
  private:
   /// Refuses what is asked for kinds of parts that the model does not have.
+  bool has_part(PartKind kind) const;
+  /// Whether any part of that kind has such a format.
+  bool any_part(PartKind kind, bool (*is)(const LayerFormat&)) const;
   void check_kinds() const;
+  void check_formats() const;
   void decide_scheme();
   /// A block's norm and, one after the other, its parts.
   void block(const BlockConfig& block);
@@ -90,7 +94,7 @@ class QuantizeJob {
   void shared_use(const BlockConfig& block);
   /// That of the first layer that uses the block.
   LayerFormats shared_formats(int64_t number) const;
-  /// A matrix that reads the norm's output, or `reads` as it is, and one that writes the stream.
+  /// A matrix that reads the norm's output, and one that writes the stream.
   void reader(const std::string& name, const std::string& site, const LayerFormat& format,
               const std::vector<float>& norm);
   void writer(const std::string& name, const std::string& site, const LayerFormat& format);

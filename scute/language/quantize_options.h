@@ -27,6 +27,8 @@ struct LayerFormat {
   bool operator==(const LayerFormat&) const = default;
 };
 
+inline constexpr LayerFormat kFloatFormat{16, 16};
+
 /// Those of one layer's parts.
 struct LayerFormats {
   LayerFormat mixer, attention, feed_forward, experts;

@@ -1,8 +1,6 @@
 // The parts of a quantization beside the mixers: attention, feed-forwards, experts, shared blocks.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "scute/base/error.h"
 #include "scute/language/quantize_job.h"
 #include "scute/tensor/tensor.h"
@@ -10,9 +8,16 @@
 namespace scute {
 namespace {
 
-const LayerFormat kFloats{16, 16};
-
 std::string layer_name(int64_t layer) { return fmt::format("backbone.layers.{}.", layer); }
+
+std::string own_site(int64_t layer, int64_t expert) {
+  return fmt::format("layer_{}.experts.{}.down_proj:input", layer, expert);
+}
+
+/// What a feed-forward's first matrices read.
+const char* first_input(const MambaConfig& config) {
+  return config.feed_forward.gated() ? "gate_proj:input" : "up_proj:input";
+}
 
 }  // namespace
 
@@ -83,21 +88,21 @@ void QuantizeJob::attention(const std::string& name, const std::string& sites,
 void QuantizeJob::feed_forward(const std::string& name, const std::string& sites,
                                const LayerFormat& format, const std::vector<float>& norm) {
   const bool gated = config_.feed_forward.gated();
-  const std::string input = sites + (gated ? "gate_proj:input" : "up_proj:input");
+  const std::string input = sites + first_input(config_);
   if (gated) reader(name + "gate_proj", input, format, norm);
   reader(name + "up_proj", input, format, norm);
   writer(name + "down_proj", sites + "down_proj:input", format);
 }
 
 std::string QuantizeJob::expert_site(int64_t layer, int64_t expert) {
-  const std::string own = fmt::format("layer_{}.experts.{}.down_proj:input", layer, expert);
+  const std::string own = own_site(layer, expert);
   return scales_.planned(own) != nullptr ? own
                                          : fmt::format("layer_{}.experts.down_proj:input", layer);
 }
 
 void QuantizeJob::router(const std::string& name, const std::vector<float>& norm) {
   // In floats always, and f32: near ties would change experts.
-  MatrixJob job(name + "router", take(name + "router.weight").to_f32(), kFloats, "");
+  MatrixJob job(name + "router", take(name + "router.weight").to_f32(), kFloatFormat, "");
   input_matrix(job, norm);
   matrix(std::move(job));
   const std::string correction = name + "router.correction_bias";
@@ -108,9 +113,7 @@ void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
                          const LayerFormat& format, const std::vector<float>& norm) {
   const bool gated = config_.feed_forward.gated(), latent = config_.experts.latent > 0;
   const std::string sites = fmt::format("layer_{}.", layer);
-  const std::string input = sites + (latent  ? "experts.up_proj:input"
-                                     : gated ? "gate_proj:input"
-                                             : "up_proj:input");
+  const std::string input = sites + (latent ? "experts.up_proj:input" : first_input(config_));
   for (const char* of : {"gate_proj", "up_proj"}) {
     if (!gated && std::string_view(of) == "gate_proj") continue;
     if (!latent) {
@@ -125,7 +128,7 @@ void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
                  expert_site(layer, number));
   down.rotate_outputs = scheme_.rotated_stream && !latent;
   down.few_tokens = true;
-  const std::string own = fmt::format("{}experts.{}.down_proj:input", sites, number);
+  const std::string own = own_site(layer, number);
   if (reached(own)) down.hessian_sites = {own};
   matrix(std::move(down));
 }
@@ -145,7 +148,7 @@ void QuantizeJob::remark_on_experts(int64_t layer, const LayerFormat& format) {
   if (format.is_float()) return;
   int64_t unplanned = 0, silent = 0;
   for (int64_t e = 0; e < config_.experts.count; ++e) {
-    const std::string own = fmt::format("layer_{}.experts.{}.down_proj:input", layer, e);
+    const std::string own = own_site(layer, e);
     unplanned += scales_.planned(own) == nullptr ? 1 : 0;
     silent += options_.gptq && !reached(own) ? 1 : 0;
   }
@@ -167,7 +170,7 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
                           const std::vector<float>& norm) {
   const bool gated = config_.feed_forward.gated(), latent = config_.experts.latent > 0;
   const std::string sites = fmt::format("layer_{}.", layer);
-  const std::string input = sites + (gated ? "gate_proj:input" : "up_proj:input");
+  const std::string input = sites + first_input(config_);
   router(name, norm);
   if (latent) reader(name + "latent_in", input, format, norm);
   for (int64_t e = 0; e < config_.experts.count; ++e) {

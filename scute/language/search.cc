@@ -12,6 +12,7 @@
 #include "scute/evaluate/divergence.h"
 #include "scute/language/calibration.h"
 #include "scute/language/scale_names.h"
+#include "scute/models/language/check_weights.h"
 
 namespace scute {
 namespace {
@@ -27,6 +28,7 @@ bool is_matrix(const std::string& tensor) {
 std::vector<int64_t> matrix_weights(const ModelDescription& model) {
   std::vector<int64_t> out(static_cast<size_t>(model.config.layers));
   const Weights weights = read_weights(model);
+  check_language_weights(model.config, weights);  // or a layer too many had no place in `out`
   for (const std::string& name : weights.names()) {
     if (const int64_t layer = layer_of(name); layer >= 0 && is_matrix(name)) {
       out[static_cast<size_t>(layer)] += weights.at(name).size();

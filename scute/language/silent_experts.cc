@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -27,7 +26,7 @@ std::vector<SilentExperts> silent_experts(const MambaConfig& config,
   const std::set<std::string> silent(silent_sites.begin(), silent_sites.end());
   std::vector<SilentExperts> out;
   for (const BlockConfig& block : config.all_blocks()) {
-    if (std::ranges::find(block.parts, PartKind::experts) == block.parts.end()) continue;
+    if (!block.has(PartKind::experts)) continue;
     SilentExperts one{block.layer, {}, config.experts.count};
     for (int64_t e = 0; e < config.experts.count; ++e) {
       if (silent.contains(fmt::format("layer_{}{}{}{}", block.layer, kExperts, e, kInside))) {

@@ -8,6 +8,7 @@
 #include "scute/base/threads.h"
 #include "scute/models/arena.h"
 #include "scute/models/grids.h"
+#include "scute/models/sites.h"
 #include "scute/tensor/tap.h"
 
 namespace scute {
@@ -31,6 +32,11 @@ class Run {
   bool touches(const Site& site) const;
   /// The grids of the model that uses this run now; it must live as long as it does.
   void use(const SiteGrids& grids) { grids_ = &grids; }
+  /// The plain input of a product; its twin is shown what a rotated one would be.
+  void pass_input(const SiteList::InputSites& sites, MatView<float> x) {
+    pass_rotated(sites.rotated, x);
+    pass(sites.plain, x);
+  }
   /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.
   void pass_rotated(const Site& site, MatView<const float> x);
   /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.

@@ -38,7 +38,15 @@ void SiteList::compose(const Site& whole, const std::vector<Site>& parts) {
 }
 
 void SiteList::alias(std::string alias, std::string name) {
+  if (find(name) == nullptr)
+    fail("site " + alias, "another name of a site", name + ", which is none");
   aliases_.emplace(std::move(alias), std::move(name));
+}
+
+void SiteList::alias_input(const std::string& alias, const std::string& name) {
+  for (const char* twin : {"", "@rotated"}) {
+    if (find(name + twin) != nullptr) this->alias(alias + twin, name + twin);
+  }
 }
 
 const Site* SiteList::find(std::string_view name) const {

@@ -31,8 +31,10 @@ class SiteList {
   InputSites add_input(const std::string& name, int64_t width, Input input);
   /// Says that the columns of `whole` are those of `parts` side by side.
   void compose(const Site& whole, const std::vector<Site>& parts);
-  /// `alias` is another name of `name`.
+  /// `alias` is another name of `name`, which is there: Error otherwise.
   void alias(std::string alias, std::string name);
+  /// The same of an input, and of its twin: of what is shown of them.
+  void alias_input(const std::string& alias, const std::string& name);
 
   const std::vector<Site>& sites() const { return sites_; }
   const std::map<std::string, std::string>& aliases() const { return aliases_; }

@@ -25,6 +25,9 @@ struct Site {
   int index = 0;  ///< position in the model's list of sites
   /// Indices of sites whose columns, side by side, are exactly this site's; empty for most.
   std::vector<int> parts = {};
+
+  /// Whether every sequence of one length shows tensors of one shape here.
+  bool has_one_shape() const { return extent == Extent::per_token || extent == Extent::per_sample; }
 };
 
 /// Shown the tensors of one forward pass at a time; never knows the model. One call of see() is all

@@ -7,6 +7,7 @@
 
 #include "scute/base/json.h"
 #include "scute/io/file.h"
+#include "scute/io/test_npy.h"
 #include "tests/program.h"
 
 namespace scute {
@@ -30,6 +31,7 @@ class Hybrid : public testing::Test {
       }
     }
     write_file(path("ids.jsonl"), lines);
+    write_npy(path("ids.npy"), Tensor(DType::i32, {1, 12}));
     run({"collect", kHybrid, "--data", path("ids.jsonl"), "--samples", "4", "--seqlen", "80",
          "--out", path("s.safetensors"), "--quiet"});
   }
@@ -104,6 +106,38 @@ TEST_F(Hybrid, ScalesOfEveryPartAreExplainedAndEdited) {
   }
   run({"scales", path("low"), "--undo"});
   EXPECT_EQ(scale(tensor.c_str()), before);
+}
+
+TEST_F(Hybrid, LowBitItIsListedExaminedDumpedAndMeasured) {
+  quantize("low", {});
+  EXPECT_THAT(run({"sites", path("low")}), HasSubstr("layer_2.q_proj:input@rotated"));
+  EXPECT_THAT(run({"sites", path("low"), "*.k_proj:input@rotated"}), HasSubstr("q_proj"));
+  run({"doctor", path("low")});
+  run({"dump", path("low"), "--ids", path("ids.npy"), "--out", path("d.safetensors")});
+  run({"collect", path("low"), "--data", path("ids.jsonl"), "--out", path("t.safetensors"),
+       "--quiet"});
+}
+
+TEST_F(Hybrid, WhatNoPartReadsIsRefused) {
+  const auto refusal = [&](const Arguments& more) {
+    Arguments all{"quantize", kHybrid,      "--stats",  path("s.safetensors"),
+                  "--out",    path("none"), "--mixers", "FP"};
+    all.insert(all.end(), more.begin(), more.end());
+    const Ended ended = scute_program(all);
+    EXPECT_EQ(ended.code, 1);
+    return ended.err;
+  };
+  for (const auto& [flag, value] :
+       {std::pair("--state-rounding", "nearest"), std::pair("--conv-scale", "tensor"),
+        std::pair("--state-clip", "0.5"), std::pair("--state-scale", "none")}) {
+    EXPECT_THAT(refusal({flag, value}), HasSubstr(std::string(flag) + ": expected Mamba mixers"));
+  }
+  EXPECT_THAT(
+      refusal({"--attention", "FP", "--feed-forwards", "FP", "--experts", "FP", "--per-tensor"}),
+      HasSubstr("--per-tensor: expected matrices that are rounded"));
+  const Ended dumped = scute_program({"dump", kHybrid, "--ids", path("ids.npy"), "--sites",
+                                      "*.experts.0.*", "--out", path("d.safetensors")});
+  EXPECT_THAT(dumped.err, HasSubstr("--sites: expected a site whose tensors have one shape"));
 }
 
 TEST_F(Hybrid, DequantizedItIsReadAgain) {

@@ -46,6 +46,15 @@ class Search : public testing::Test {
   Plan plan_;
 };
 
+TEST_F(Search, ACheckpointOfMoreLayersIsRefused) {
+  std::string shorter = kConfig;
+  shorter.replace(shorter.find("\"n_layer\": 4"), 12, "\"n_layer\": 2");
+  write_file(folder_.path("model") + "/config.json", shorter);
+  model_ = describe_model(folder_.path("model"));
+  plan_.meta = {};  // which names the model by its hash
+  EXPECT_THROW(search(14), Error);
+}
+
 TEST_F(Search, FindsTheBestListOfAllThatTheBudgetAllows) {
   const SearchResult found = search(14);
   ASSERT_EQ(found.formats.size(), 3u);  // W4A8, W8A8, FP

@@ -17,25 +17,12 @@ constexpr auto kBambaNames = std::to_array<NamePair>({{"input_layernorm.", "norm
                                                       {"self_attn.", "attention."},
                                                       {"feed_forward.", "mlp."}});
 
-/// attn_layer_indices (transformers 4) as a list of kinds. Error unless it names each layer once.
-std::vector<LayerKind> bamba_kinds(ConfigReader& reader, const Json& indices, int64_t layers) {
-  const std::string where = reader.at("attn_layer_indices");
-  std::vector<LayerKind> out(static_cast<size_t>(layers), LayerKind::mixer);
-  for (const Json& index : indices.as_array(where)) {
-    const int64_t layer = index.as_int(where);
-    if (layer < 0 || layer >= layers) {
-      fail(where, fmt::format("layers from 0 to {}", layers - 1), fmt::format("{}", layer));
-    }
-    out[static_cast<size_t>(layer)] = LayerKind::attention;
-  }
-  return out;
-}
-
 std::vector<LayerKind> read_bamba_layers(ConfigReader& reader, MambaConfig& c) {
   std::vector<LayerKind> kinds = read_layer_kinds(reader, {LayerKind::mixer, LayerKind::attention});
   read_layer_count(reader, 32, kinds, c);
   if (const Json* indices = reader.find("attn_layer_indices")) {
-    const auto named = bamba_kinds(reader, *indices, c.layers);
+    // As transformers 4 wrote them.
+    const auto named = read_attention_layers(reader, "attn_layer_indices", c.layers);
     if (!kinds.empty() && named != kinds) {
       fail(reader.at("attn_layer_indices"), "the layers that the list of layers calls attention",
            indices->dump());

@@ -216,6 +216,22 @@ void read_layer_count(ConfigReader& reader, int64_t otherwise, const std::vector
   }
 }
 
+std::vector<LayerKind> read_attention_layers(ConfigReader& reader, std::string_view key,
+                                             int64_t layers) {
+  std::vector<LayerKind> out(static_cast<size_t>(layers), LayerKind::mixer);
+  const Json* list = reader.find(key);
+  if (list == nullptr) return out;
+  const std::string where = reader.at(key);
+  for (const Json& index : list->as_array(where)) {
+    const int64_t layer = index.as_int(where);
+    if (layer < 0 || layer >= layers) {
+      fail(where, fmt::format("layers from 0 to {}", layers - 1), fmt::format("{}", layer));
+    }
+    out[static_cast<size_t>(layer)] = LayerKind::attention;
+  }
+  return out;
+}
+
 bool holds(const std::vector<LayerKind>& kinds, LayerKind kind) {
   return std::ranges::find(kinds, kind) != kinds.end();
 }

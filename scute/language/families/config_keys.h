@@ -64,6 +64,10 @@ void require_layer_count(ConfigReader& reader, std::string_view key, int64_t cou
 /// or that length. Error as require_layer_count.
 void read_layer_count(ConfigReader& reader, int64_t otherwise, const std::vector<LayerKind>& kinds,
                       MambaConfig& config);
+/// The list of layer numbers under this key as kinds: those are attention, all others mixers. Error
+/// naming a number that is no layer.
+std::vector<LayerKind> read_attention_layers(ConfigReader& reader, std::string_view key,
+                                             int64_t layers);
 bool holds(const std::vector<LayerKind>& kinds, LayerKind kind);
 
 /// A layer of two blocks: `first` side by side, then a feed-forward of width `inner`, or experts.

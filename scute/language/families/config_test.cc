@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "scute/base/error.h"
+#include "scute/language/families/test_configs.h"
 #include "scute/language/model_folder.h"
 
 namespace scute {
@@ -12,19 +13,8 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-ModelDescription described_as(const std::string& keys) {
-  return describe_config(Json::parse("{" + keys + "}", "config.json"), "config.json");
-}
-
-std::string problem_of(const std::string& keys) {
-  try {
-    described_as(keys);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+using testing_families::described_as;
+using testing_families::problem_of;
 
 std::vector<PartKind> parts_of(const MambaConfig& config) {
   std::vector<PartKind> out;

@@ -125,34 +125,19 @@ void read_attention(ConfigReader& reader, MambaConfig& c) {
   reader.require_nothing("mlp_dim");  // an MLP fused into the projections
 }
 
-/// Which layers are attention.
-std::vector<bool> attention_layers(ConfigReader& reader, int64_t layers) {
-  constexpr std::string_view kKey = "attn_layer_idx";
-  std::vector<bool> out(static_cast<size_t>(layers));
-  const Json* list = reader.find(kKey);
-  if (list == nullptr) return out;
-  for (const Json& index : list->as_array(reader.at(kKey))) {
-    const int64_t layer = index.as_int(reader.at(kKey));
-    if (layer < 0 || layer >= layers) {
-      fail(reader.at(kKey), fmt::format("layers from 0 to {}", layers - 1),
-           fmt::format("{}", layer));
-    }
-    out[static_cast<size_t>(layer)] = true;
-  }
-  return out;
-}
-
 void read_blocks(ConfigReader& reader, ConfigReader& attention, MambaConfig& c) {
-  const std::vector<bool> attends = attention_layers(reader, c.layers);
+  const auto kinds = read_attention_layers(reader, "attn_layer_idx", c.layers);
   const int64_t mlp = reader.integer("d_intermediate", 0);
-  if (mlp < 0 || mlp > int64_t{1} << 30) {
-    fail(reader.at("d_intermediate"), "at least 0", fmt::format("{}", mlp));
+  constexpr int64_t kMost = int64_t{1} << 30;
+  if (mlp < 0 || mlp > kMost) {
+    fail(reader.at("d_intermediate"), fmt::format("from 0 to {}", kMost), fmt::format("{}", mlp));
   }
-  const bool any = std::ranges::count(attends, true) > 0;
+  const bool any = holds(kinds, LayerKind::attention);
   if (any) read_attention(attention, c);
   if (!any && mlp == 0) return;
   for (int64_t i = 0; i < c.layers; ++i) {
-    const PartKind part = attends[static_cast<size_t>(i)] ? PartKind::attention : PartKind::mixer;
+    const bool attends = kinds[static_cast<size_t>(i)] == LayerKind::attention;
+    const PartKind part = attends ? PartKind::attention : PartKind::mixer;
     if (mlp > 0) {
       add_layer(c, i, {part}, PartKind::feed_forward, ceil_div(mlp, kMlpMultiple) * kMlpMultiple);
     } else {

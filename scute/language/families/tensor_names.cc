@@ -65,17 +65,17 @@ void rename_in_layers(Weights& weights, std::span<const NamePair> pairs) {
 /// Rows of all parts, one after the other, in a new tensor whose first axis is as long as theirs
 /// together.
 Tensor joined_rows(const std::vector<Tensor>& parts, const std::string& where) {
-  Shape shape = parts.front().shape();
+  int64_t rows = 0;
   std::vector<std::byte> bytes;
-  shape.front() = 0;
   for (const Tensor& part : parts) {
-    Shape columns = part.shape();
-    if (columns.empty() || part.dtype() != parts.front().dtype()) {
+    if (part.rank() == 0 || part.dtype() != parts.front().dtype()) {
       fail(where, "parts of one type", std::string(name_of(part.dtype())));
     }
-    shape.front() += columns.front();
+    rows += part.dim(0);
     bytes.insert(bytes.end(), part.bytes().begin(), part.bytes().end());
   }
+  Shape shape = parts.front().shape();
+  shape.front() = rows;
   return Tensor::of_bytes(parts.front().dtype(), shape, bytes);
 }
 

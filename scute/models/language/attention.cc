@@ -5,9 +5,8 @@
 #include <algorithm>
 
 #include "scute/base/error.h"
-#include "scute/kernels/attention.h"
 #include "scute/kernels/causal_attention.h"
-#include "scute/kernels/elementwise.h"
+#include "scute/models/language/stream_norm.h"
 
 namespace scute {
 
@@ -54,9 +53,6 @@ Attention::Attention(const Raw& raw, const MambaConfig& config, const Execution&
       sites_(std::move(sites)) {
   if (config_.taps > 0) conv_ = {raw.conv, {}, execution, Convolution::Activation::none};
   rope_frequencies(config_.theta, config_.rotated, frequencies_.data());
-  if (config_.key_factor != 1) {
-    key_factors_.assign(static_cast<size_t>(keys()), config_.key_factor);
-  }
 }
 
 Attention Attention::with(const std::vector<LinearTensors>& adapters, const Execution& execution,
@@ -96,8 +92,7 @@ void Attention::operator()(Run& run, MatView<float> u, KeyValueCache& cache, con
   run.pass(sites_.values, v);
   cache.append(run, k, v);
   attend(run, cache, place.position, q);
-  run.pass_rotated(sites_.o_proj_input.rotated, q);
-  run.pass(sites_.o_proj_input.plain, q);
+  run.pass_input(sites_.o_proj_input, q);
   o_proj_(run, q, out);
   run.pass(sites_.out_output, out);
 }
@@ -109,9 +104,7 @@ MatView<float> Attention::project(Run& run, MatView<const float> u, KeyValueCach
   q_proj_(run, u, q);
   k_proj_(run, u, k);
   v_proj_(run, u, v);
-  if (!key_factors_.empty()) {
-    run.on_rows([&](auto rows) { multiply_columns(rows, key_factors_.data()); }, k);
-  }
+  scale_rows(run, config_.key_factor, k);
   if (config_.taps == 0) return qkv;
   const auto convolved = run.matrix(u.rows, qkv.cols);
   conv_(run, qkv, cache.conv(), convolved);

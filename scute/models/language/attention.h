@@ -74,7 +74,6 @@ class Attention {
   Linear q_proj_, k_proj_, v_proj_, o_proj_;
   Convolution conv_;                 ///< without taps unused
   std::vector<double> frequencies_;  ///< of RoPE, one a pair
-  std::vector<float> key_factors_;   ///< one a column of k; empty: 1
   AttentionSites sites_;
 };
 

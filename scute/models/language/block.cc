@@ -2,12 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <type_traits>
 #include <utility>
 
 #include "scute/kernels/elementwise.h"
-#include "scute/kernels/products.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -44,7 +41,7 @@ PartSites part_sites(const MambaConfig& config, const BlockConfig& block, PartKi
   const auto names = input_names(config, kind);
   const std::string name = layer + names.front() + ":input";
   const auto input = list.add_input(name, config.width, input_of(scheme.rotated_stream));
-  for (size_t i = 1; i < names.size(); ++i) list.alias(layer + names[i] + ":input", name);
+  for (size_t i = 1; i < names.size(); ++i) list.alias_input(layer + names[i] + ":input", name);
   switch (kind) {
     case PartKind::mixer:
       if (config.mixer == MixerKind::mamba1)
@@ -145,10 +142,6 @@ std::pair<float, float> factors_of(const MambaConfig& config, PartKind kind) {
   if (kind == PartKind::attention) return {config.attention.in_factor, config.attention.out_factor};
   if (kind == PartKind::feed_forward) return {1, config.feed_forward.out_factor};
   return {1, 1};
-}
-
-void scale_rows(Run& run, float factor, MatView<float> x) {
-  if (factor != 1) run.on_rows([&](auto rows) { multiply_by(rows, factor); }, x);
 }
 
 }  // namespace

@@ -1,9 +1,7 @@
 // One block of a language model: what reads a norm of the residual stream and is added to it.
 #pragma once
 
-#include <memory>
 #include <optional>
-#include <string>
 #include <variant>
 #include <vector>
 

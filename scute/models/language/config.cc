@@ -16,9 +16,8 @@ constexpr int64_t kWidest = 1 << 19, kMostHeads = 1 << 16, kWidestHead = 1 << 14
 
 bool uses(const MambaConfig& config, PartKind part) {
   if (config.blocks.empty()) return part == PartKind::mixer;
-  return std::ranges::any_of(config.blocks, [part](const BlockConfig& block) {
-    return std::ranges::find(block.parts, part) != block.parts.end();
-  });
+  return std::ranges::any_of(config.blocks,
+                             [part](const BlockConfig& block) { return block.has(part); });
 }
 
 /// Each function throws an Error naming `where` and the first number that makes no sense.
@@ -57,11 +56,8 @@ struct ConfigCheck {
 
 void ConfigCheck::block(const BlockConfig& block, const MambaConfig& c) const {
   in_range("the layer of a block", block.layer, c.layers - 1, 0);
-  const auto has = [&](PartKind part) {
-    return std::ranges::find(block.parts, part) != block.parts.end();
-  };
   if (block.parts.empty()) fail(where, "a part in every block", "a block of none");
-  if (has(PartKind::feed_forward)) {
+  if (block.has(PartKind::feed_forward)) {
     in_range(fmt::format("the feed-forward width of layer {}", block.layer), block.inner, kWidest);
   }
   if (block.shared >= 0 && c.shared.count == 0) {
@@ -145,6 +141,8 @@ void ConfigCheck::shared(const MambaConfig& c) const {
 }
 
 }  // namespace
+
+bool BlockConfig::has(PartKind part) const { return std::ranges::find(parts, part) != parts.end(); }
 
 std::vector<BlockConfig> MambaConfig::all_blocks() const {
   if (!blocks.empty()) return blocks;

@@ -86,6 +86,7 @@ struct BlockConfig {
   int64_t inner = 0;            ///< I of its feed-forward
   int64_t shared = -1;  ///< number of this layer among those that use a shared block; −1: none
 
+  bool has(PartKind part) const;
   bool operator==(const BlockConfig&) const = default;
 };
 

@@ -181,8 +181,7 @@ void Experts::add_shared(Run& run, MatView<const float> u, MatView<float> out) c
   const Arena::Scope scope(run.arena());
   const auto inner = run.matrix(u.rows, config_.shared_inner), added = run.matrix(u.rows, out.cols);
   shared_->activated(run, u, inner);
-  run.pass_rotated(sites_.shared_input->rotated, inner);
-  run.pass(sites_.shared_input->plain, inner);
+  run.pass_input(*sites_.shared_input, inner);
   shared_->down(run, inner, added);
   run.on_rows(add_into, out, added);
 }

@@ -78,8 +78,7 @@ void FeedForward::operator()(Run& run, MatView<const float> u, MatView<float> ou
   const Arena::Scope scope(run.arena());
   const auto inner = run.matrix(u.rows, products_.inner());
   products_.activated(run, u, inner);
-  run.pass_rotated(sites_.down_proj_input.rotated, inner);
-  run.pass(sites_.down_proj_input.plain, inner);
+  run.pass_input(sites_.down_proj_input, inner);
   products_.down(run, inner, out);
   run.pass(sites_.down_proj_output, out);
 }

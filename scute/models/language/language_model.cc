@@ -8,7 +8,6 @@
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
-#include "scute/kernels/products.h"
 #include "scute/models/language/check_weights.h"
 #include "scute/tensor/tensor.h"
 
@@ -259,9 +258,7 @@ void LanguageModel::enter(Run& run, MatView<const float> prefix, std::span<const
   if (!ids.empty()) {
     const auto embedded = residual.slice_rows(prefix.rows, residual.rows - prefix.rows);
     embedding_(ids, embedded);
-    if (config_.embedding_factor != 1) {
-      run.on_rows([&](auto rows) { multiply_by(rows, config_.embedding_factor); }, embedded);
-    }
+    scale_rows(run, config_.embedding_factor, embedded);
     run.pass(sites_.embedding_output, embedded);
   }
   if (scheme_.rotated_stream) hadamard_rows(residual);
@@ -291,9 +288,7 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
 void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float> logits) const {
   run.use(grids_);
   head_(run, hidden, logits);
-  if (config_.logit_factor != 1) {
-    run.on_rows([&](auto rows) { multiply_by(rows, config_.logit_factor); }, logits);
-  }
+  scale_rows(run, config_.logit_factor, logits);
   run.pass(sites_.head_output, logits);
 }
 

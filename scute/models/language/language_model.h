@@ -93,9 +93,6 @@ class LanguageModel {
 
  private:
   void build(Weights weights, const Execution& execution, Head head);
-  template <class Raw>
-  void add_block(int64_t layer, const Tensor& norm, const Raw& raw, const Execution& execution,
-                 bool low_bit);
   /// The vectors that enter the first block.
   void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
              MatView<float> residual) const;

@@ -1,5 +1,7 @@
 #include "scute/models/language/mamba2.h"
 
+#include <algorithm>
+
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/hadamard.h"
@@ -18,6 +20,13 @@ using GatedNorm = MambaConfig::GatedNorm;
 constexpr int64_t kHeadStateStep = 6;
 
 }  // namespace
+
+std::array<float, 5> held_in(const std::array<float, 5>& factors, DType type) {
+  if (type != DType::bf16 && type != DType::f16) return factors;
+  std::array<float, 5> out{};
+  std::ranges::copy(to_vector(Tensor::of<float>({5}, factors).rounded_to(type)), out.begin());
+  return out;
+}
 
 Mamba2Sites::Mamba2Sites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
                          SiteList& sites) {
@@ -119,16 +128,11 @@ std::vector<float> Mamba2Mixer::column_factors(const Raw& raw) const {
   const auto& of = config_.segment_factors;
   if (of == MambaConfig().segment_factors) return {};
   const int64_t E = config_.inner, GN = config_.groups * config_.state;
+  const std::array<int64_t, 5> columns{E, E, GN, GN, config_.heads};
+  const auto held = held_in(of, raw.factors_type());
   std::vector<float> out;
-  for (const auto& [factor, columns] :
-       {std::pair(of[0], E), std::pair(of[1], E), std::pair(of[2], GN), std::pair(of[3], GN),
-        std::pair(of[4], config_.heads)}) {
-    // A buffer in the model's own type; beside codes, what was left in it tells.
-    const DType type = raw.in_proj.quantized() ? raw.dt_bias.dtype() : raw.in_proj.weight.dtype();
-    const Tensor exact = Tensor::of<float>({1}, std::span(&factor, 1));
-    const bool rounded = type == DType::bf16 || type == DType::f16;
-    const float kept = to_vector(rounded ? exact.rounded_to(type) : exact).front();
-    out.insert(out.end(), static_cast<size_t>(columns), kept);
+  for (size_t i = 0; i < held.size(); ++i) {
+    out.insert(out.end(), static_cast<size_t>(columns[i]), held[i]);
   }
   return out;
 }

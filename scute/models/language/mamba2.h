@@ -1,6 +1,7 @@
 // The Mamba-2 mixer (Dao & Gu 2024, figure 6, right), float or 8-bit.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "scute/models/language/config.h"
@@ -26,6 +27,9 @@ struct Mamba2Sites {
               SiteList& sites);
 };
 
+/// Factors on in_proj's segments as a buffer of that type holds them: rounded in bf16 and f16.
+std::array<float, 5> held_in(const std::array<float, 5>& factors, DType type);
+
 class Mamba2Mixer {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.
@@ -44,6 +48,11 @@ class Mamba2Mixer {
                    ///< channel c is the rotation's element order[c]
     Tensor state_channel;  ///< ssm_state_channel_scale (H·P); optional
     Raw(WeightReader& reader, const std::string& prefix, const MambaConfig& config);
+    /// That of the factors on in_proj's segments, a buffer in the model's own type: where the
+    /// weights are codes, what was left in it tells.
+    DType factors_type() const {
+      return in_proj.quantized() ? dt_bias.dtype() : in_proj.weight.dtype();
+    }
     bool eight_bit() const { return u.size() > 0; }
     bool grouped() const { return head_range.size() > 0; }
 

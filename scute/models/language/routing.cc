@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace scute {
 namespace {
@@ -13,13 +14,9 @@ constexpr float kOut = -std::numeric_limits<float>::infinity();
 
 float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
-/// Position of the largest, the first of equals; NaN counts as least.
+/// Position of the largest, the first of equals.
 int32_t first_largest(std::span<const float> marks) {
-  size_t best = 0;
-  for (size_t i = 1; i < marks.size(); ++i) {
-    if (marks[i] > marks[best] || (std::isnan(marks[best]) && !std::isnan(marks[i]))) best = i;
-  }
-  return static_cast<int32_t>(best);
+  return static_cast<int32_t>(std::ranges::max_element(marks) - marks.begin());
 }
 
 void softmax(std::span<float> x) {
@@ -40,8 +37,8 @@ float group_mark(std::span<const float> marks) {
   return marks.size() > 1 ? first + second : first;
 }
 
-/// Takes the groups out whose mark is not among the `kept` largest; `kept` times the largest of
-/// those left is cheap beside the router's product.
+/// Takes the groups out whose mark is not among the `kept` largest, the worst first: cheap beside
+/// the router's product.
 void keep_groups(const ExpertsConfig& config, std::span<float> marks) {
   const auto size = static_cast<size_t>(config.count / config.groups);
   const auto group = [&](int64_t g) { return marks.subspan(static_cast<size_t>(g) * size, size); };
@@ -83,6 +80,12 @@ void route(const ExpertsConfig& config, MatView<float> scores, const float* corr
     if (config.routing == Routing::sigmoid) std::ranges::transform(score, score.begin(), sigmoid);
     for (size_t e = 0; e < count; ++e) {
       marks[e] = score[e] + (correction == nullptr ? 0 : correction[e]);
+    }
+    if (std::ranges::any_of(marks, [](float mark) { return std::isnan(mark); })) {
+      // Which experts these would be nobody can say, and the output is to show it.
+      for (size_t i = 0; i < chosen; ++i) choice[i] = static_cast<int32_t>(i);
+      std::ranges::fill(weight, std::numeric_limits<float>::quiet_NaN());
+      continue;
     }
     if (config.routing == Routing::sigmoid) keep_groups(config, marks);
     choose(marks, choice);

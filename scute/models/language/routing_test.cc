@@ -110,7 +110,15 @@ TEST(Route, NotANumberStaysOneAndNamesExpertsThatExist) {
     const auto got = routed(of(3, 2, routing), std::vector<float>(3, NAN));
     for (const int32_t expert : got.experts) EXPECT_TRUE(expert >= 0 && expert < 3);
     EXPECT_TRUE(std::isnan(got.weights[0]));
+    // One that would not be chosen is enough.
+    const auto one = routed(of(3, 1, routing), {5, NAN, 1});
+    EXPECT_TRUE(std::isnan(one.weights[0]));
   }
+}
+
+TEST(Route, NotANumberInTheCorrectionIsNotLost) {
+  const auto got = routed(of(3, 1, Routing::sigmoid), {5, 2, 1}, {0, NAN, 0});
+  EXPECT_TRUE(std::isnan(got.weights[0]));
 }
 
 }  // namespace

@@ -16,14 +16,13 @@ std::string shared_prefix(int64_t number) { return fmt::format("backbone.shared.
 SharedSites::SharedSites(const MambaConfig& config, const std::string& layer, SiteList& sites)
     : attention_input(
           sites.add_input(layer + "q_proj:input", 2 * config.width, SiteList::Input::plain)),
-      feed_forward_input(),
       attention(config, layer, sites) {
   for (const char* op : {"k_proj", "v_proj"}) {
-    sites.alias(layer + op + ":input", layer + "q_proj:input");
+    sites.alias_input(layer + op + ":input", layer + "q_proj:input");
   }
   feed_forward_input =
       sites.add_input(layer + "gate_proj:input", config.width, SiteList::Input::plain);
-  sites.alias(layer + "up_proj:input", layer + "gate_proj:input");
+  sites.alias_input(layer + "up_proj:input", layer + "gate_proj:input");
   down_proj_input =
       sites.add_input(layer + "down_proj:input", config.shared.inner, SiteList::Input::plain);
   linear_input = sites.add_input(layer + "linear:input", config.width, SiteList::Input::plain);
@@ -38,11 +37,12 @@ SharedTransformer::Raw::Raw(WeightReader& reader, const MambaConfig& config, int
                    config.shared.inner) {}
 
 SharedTransformer::RawUse::RawUse(WeightReader& reader, const MambaConfig& config, int64_t layer)
-    : linear(reader, fmt::format("backbone.layers.{}.linear", layer), config.width, config.width) {
-  const std::string prefix = fmt::format("backbone.layers.{}.adapter.", layer);
+    : name(fmt::format("backbone.layers.{}.", layer)),
+      linear(reader, name + "linear", config.width, config.width) {
+  const std::string prefix = name + "adapter.";
   const auto grid = [&](const char* op) {
-    const std::string name = fmt::format("backbone.layers.{}.shared.{}.input_scale", layer, op);
-    return reader.contains(name) ? reader.take(name, {1}) : Tensor();
+    const std::string scale = fmt::format("{}shared.{}.input_scale", name, op);
+    return reader.contains(scale) ? reader.take(scale, {1}) : Tensor();
   };
   q_input = grid("q_proj");
   o_input = grid("o_proj");
@@ -89,7 +89,7 @@ SharedTransformer::SharedTransformer(const Packed& block, const RawUse& use,
       sites_(sites) {
   const auto grid = [&](const Tensor& scale, const char* op) {
     if (scale.size() == 0) return 1.0F;
-    return checked_scales(scale, use.linear.name + " shared." + op + ".input_scale").front();
+    return checked_scales(scale, use.name + "shared." + op + ".input_scale").front();
   };
   attention_.set_input_scales(grid(use.q_input, "q_proj"), grid(use.o_input, "o_proj"));
   feed_forward_.set_input_scales(grid(use.gate_input, "gate_proj"),
@@ -111,12 +111,10 @@ void SharedTransformer::operator()(Run& run, MatView<const float> residual,
   norm2_.show(run, attended, sites_.feed_forward_input, false, 1, normed);
   const auto inner = run.matrix(L, feed_forward_.inner());
   feed_forward_.activated(run, normed, inner);
-  run.pass_rotated(sites_.down_proj_input.rotated, inner);
-  run.pass(sites_.down_proj_input.plain, inner);
+  run.pass_input(sites_.down_proj_input, inner);
   feed_forward_.down(run, inner, attended);
 
-  run.pass_rotated(sites_.linear_input.rotated, attended);
-  run.pass(sites_.linear_input.plain, attended);
+  run.pass_input(sites_.linear_input, attended);
   linear_(run, attended, out);
   run.pass(sites_.linear_output, out);
 }

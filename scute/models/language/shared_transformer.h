@@ -1,7 +1,6 @@
 // Zamba2's transformer block, shared by several layers (Glorioso et al. 2024, "The Zamba2 Suite").
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +25,7 @@ class SharedTransformer {
  public:
   /// The tensors that each layer has of its own.
   struct RawUse {
+    std::string name;  ///< what they begin with, "backbone.layers.5."
     LinearTensors linear, down, gate_up, up_up;
     std::vector<LinearTensors> attention;  ///< down and up of q, k, v; empty: without adapters
     /// Grids of 8-bit inputs are each layer's own, shared.{q,o,gate,down}_proj.input_scale, while

@@ -11,14 +11,10 @@ void norm_rows(Run& run, MatView<const float> x, const float* weight, float eps,
   run.on_rows([&](auto in, auto to) { rms_norm(in, weight, in.cols, eps, to); }, x, out);
 }
 
-void scale(Run& run, float factor, MatView<float> x) {
-  if (factor != 1) run.on_rows([&](auto rows) { multiply_by(rows, factor); }, x);
-}
-
 }  // namespace
 
-void StreamNorm::operator()(Run& run, MatView<const float> x, MatView<float> out) const {
-  norm_rows(run, x, weight.data(), eps, out);
+void scale_rows(Run& run, float factor, MatView<float> x) {
+  if (factor != 1) run.on_rows([&](auto rows) { multiply_by(rows, factor); }, x);
 }
 
 void StreamNorm::unweighted(Run& run, MatView<const float> x, MatView<float> out) const {
@@ -29,11 +25,11 @@ void StreamNorm::show(Run& run, MatView<const float> x, const SiteList::InputSit
                       bool rotated, float factor, MatView<float> out) const {
   if (!rotated && run.wants(sites.rotated)) {
     unweighted(run, x, out);
-    scale(run, factor, out);
+    scale_rows(run, factor, out);
     run.rotate_and_pass(sites.rotated, out);
   }
-  (*this)(run, x, out);
-  scale(run, factor, out);
+  norm_rows(run, x, weight.data(), eps, out);
+  scale_rows(run, factor, out);
   run.pass(rotated ? sites.rotated : sites.plain, out);
 }
 

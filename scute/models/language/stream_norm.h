@@ -8,13 +8,14 @@
 
 namespace scute {
 
+/// x ← x · factor; nothing where the factor is 1.
+void scale_rows(Run& run, float factor, MatView<float> x);
+
 struct StreamNorm {
   std::vector<float> weight;
   float eps = 0;
 
-  /// x: L × D to out: L × D; may be in place.
-  void operator()(Run& run, MatView<const float> x, MatView<float> out) const;
-  /// The same with a weight of ones.
+  /// x: L × D to out: L × D, with a weight of ones; may be in place.
   void unweighted(Run& run, MatView<const float> x, MatView<float> out) const;
   /// The norm times `factor` into `out`, shown at the sites' plain one and, without its weight and
   /// rotated, at the rotated one. Where the stream itself is `rotated`, the weight holds ones and
