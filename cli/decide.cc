@@ -39,7 +39,7 @@ struct DecideRequest {
   std::vector<std::string> targets;  ///< empty: all sites
   std::optional<double> percentile_override, headroom;
   bool regressor = false;  ///< the statistics are a regressor's
-  int bits = 8;
+  int bits = 8, threads = 0;
   bool asymmetric = false, per_side = false, allow_nonfinite = false, json = false, all = false;
   bool force = false;
   std::optional<ClaimedFile> file;
@@ -98,6 +98,7 @@ void DecideRequest::declare(Options& options) {
   options.text("--out,--plan,--overrides", out, "FILE",
                "plan to write (.json); without it the table alone");
   options.force(force);
+  options.machine(threads);
   options.flag("--all", all, fmt::format("all rows, also more than {} on a terminal", kRows));
   options.json(json);
   options.only_with({"--per-side"}, "--asymmetric");
@@ -144,6 +145,7 @@ PlanOptions plan_options(const DecideRequest& request) {
   out.grid = {.bits = request.bits, .symmetric = !request.asymmetric};
   out.allow_nonfinite = request.allow_nonfinite;
   out.headroom = headroom_of(request);
+  out.threads = request.threads;
   if (request.regressor) add_regressor_rules(out);
   for (const std::string& pair : request.rule.per_site) {
     const auto [site, policy] = site_and_policy(pair);

@@ -155,6 +155,7 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   if (!statistics) return {};
   PlanOptions options;
   options.policy = request.rule.parsed().value_or(Policy{});
+  options.threads = request.job.threads;
   Plan plan = make_plan(statistics->sites, options);
   plan.meta = plan_meta(*statistics, request.calibration.input.files->sha256(request.statistics));
   plan.meta["policy"] = request.rule.name().value_or("auto");

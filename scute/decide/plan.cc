@@ -9,6 +9,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/base/threads.h"
 
 namespace scute {
 namespace {
@@ -225,6 +226,14 @@ SiteAnswer answer_for(const PlanOptions& options, const std::string& name) {
   return out;
 }
 
+Decision decide_site(const PlanOptions& options, const std::string& name, const Source& source) {
+  const SiteAnswer how = answer_for(options, name);
+  Decision out =
+      decide(how.policy, name, *source.statistic, how.grid, options.allow_nonfinite, how.headroom);
+  if (source.steps) out.because += fmt::format("; from the states along the way, {}", kSteps);
+  return out;
+}
+
 }  // namespace
 
 bool natural_less(std::string_view a, std::string_view b) {
@@ -272,19 +281,29 @@ Plan Plan::from_json(const Json& json, std::string_view where) {
 Plan make_plan(const std::map<std::string, Statistic>& statistics, const PlanOptions& options) {
   const std::map<std::string, Source> sources = sources_of(statistics);
   check_globs(options, sources);
+  struct Answer {
+    Decision decision;
+    std::string problem;
+  };
+  std::vector<const std::map<std::string, Source>::value_type*> sites;
+  for (const auto& site : sources) sites.push_back(&site);
+  std::vector<Answer> answers(sites.size());
+  Threads(options.threads).for_each(std::ssize(sites), [&](int64_t i, int) {
+    const auto at = static_cast<size_t>(i);
+    const auto& [name, source] = *sites[at];
+    try {
+      answers[at].decision = decide_site(options, name, source);
+    } catch (const Error& error) {
+      answers[at].problem = error.what();
+    }
+  });
   Plan out;
   std::vector<std::string> problems;
-  for (const auto& [name, source] : sources) {
-    try {
-      const SiteAnswer how = answer_for(options, name);
-      Decision decision = decide(how.policy, name, *source.statistic, how.grid,
-                                 options.allow_nonfinite, how.headroom);
-      if (source.steps) {
-        decision.because += fmt::format("; from the states along the way, {}", kSteps);
-      }
-      out.sites.emplace(name, std::move(decision));
-    } catch (const Error& error) {
-      problems.emplace_back(error.what());
+  for (size_t i = 0; i < sites.size(); ++i) {
+    if (answers[i].problem.empty()) {
+      out.sites.emplace(sites[i]->first, std::move(answers[i].decision));
+    } else {
+      problems.push_back(std::move(answers[i].problem));
     }
   }
   if (!problems.empty()) {

@@ -45,6 +45,7 @@ struct PlanOptions {
   /// Glob → policy, before any rule; the last match wins; a glob that matches no site is an Error.
   std::vector<std::pair<std::string, Policy>> per_site;
   bool allow_nonfinite = false;
+  int threads = 1;  ///< that decide sites; 0: all processors. The same plan for any number
 };
 
 /// Text order, but runs of digits by their number: layer_2 before layer_10.

@@ -139,6 +139,19 @@ TEST(MakePlan, LaterGlobsWinAndUnusedOnesAreErrors) {
               ThrowsMessage<Error>(AllOf(HasSubstr("lm_haed"), HasSubstr("lm_head:input"))));
 }
 
+TEST(MakePlan, TheSameForAnyNumberOfThreads) {
+  auto all = statistics();
+  PlanOptions options = with("auto");
+  const Json alone = make_plan(all, options).to_json();
+  options.threads = 3;
+  EXPECT_EQ(make_plan(all, options).to_json(), alone);
+  // All problems, not those that were met first.
+  all.emplace("layer_21.x_proj:input", Statistic());
+  all.emplace("layer_31.x_proj:input", Statistic());
+  EXPECT_THAT([&] { make_plan(all, options); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("layer_21"), HasSubstr("layer_31"))));
+}
+
 TEST(MakePlan, HeadroomWidensEveryRangeAndIsRecorded) {
   const Plan plain = make_plan(statistics(), with("percentile:0.99"));
   PlanOptions options = with("percentile:0.99");

@@ -77,6 +77,7 @@ bool SubjectState::measure(std::vector<std::string>& warnings) {
 Plan SubjectState::decide(const Setting& setting) const {
   PlanOptions plan_options;
   plan_options.policy = setting.parsed_policy();
+  plan_options.threads = how.threads;
   Plan plan = make_plan(kept.set->sites, plan_options);
   plan.meta = plan_meta(*kept.set, kept.sha256);
   plan.meta["policy"] = setting.policy;
