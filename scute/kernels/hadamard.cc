@@ -31,12 +31,14 @@ HWY_INLINE void butterfly(D d, float* HWY_RESTRICT a, float* HWY_RESTRICT b, siz
   }
 }
 
-/// The butterfly of lanes 2^Bit apart, given the vector with these lanes exchanged.
+/// The butterfly of lanes 2^Bit apart, given the vector with these lanes exchanged. ±1 times a
+/// value is exact.
 template <int Bit, class D, class V = hn::Vec<D>>
 HWY_INLINE V lane_butterfly(D d, V v, V exchanged) {
   const hn::RebindToUnsigned<D> bits;
   const auto minus = hn::ShiftLeft<31>(hn::ShiftRight<Bit>(hn::Iota(bits, 0)));
-  return hn::Add(exchanged, hn::Xor(v, hn::BitCast(d, minus)));
+  const auto signs = hn::Xor(hn::BitCast(d, minus), hn::Set(d, 1.0f));
+  return hn::MulAdd(v, signs, exchanged);
 }
 
 /// All butterflies inside one vector: H of order Lanes(d) times v.
@@ -56,15 +58,51 @@ HWY_INLINE V transform_vector(HWY_MAYBE_UNUSED D d, V v) {
   return v;
 }
 
+/// The butterflies of kCount vectors `gap` values apart, in registers: between the first and the
+/// second, the third and the fourth, …, then two apart and so on. inside(v): what is done to each
+/// before.
+template <size_t kCount, class D, class Inside>
+HWY_INLINE void transform_vectors(D d, float* v, size_t gap, const Inside& inside) {
+  hn::Vec<D> x[kCount];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kCount; ++i) x[i] = inside(hn::LoadU(d, v + i * gap));
+#pragma GCC unroll 4
+  for (size_t half = 1; half < kCount; half *= 2) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kCount; ++i) {
+      if ((i & half) != 0) continue;
+      const auto sum = hn::Add(x[i], x[i + half]);
+      x[i + half] = hn::Sub(x[i], x[i + half]);
+      x[i] = sum;
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kCount; ++i) hn::StoreU(x[i], d, v + i * gap);
+}
+
 /// v ← scale · H_n · v, n a power of two and a multiple of the lanes.
 template <class D>
 HWY_INLINE void transform_power(D d, float* v, size_t n, float scale) {
   const size_t lanes = hn::Lanes(d);
   const auto factor = hn::Set(d, scale);
-  for (size_t i = 0; i < n; i += lanes) {
-    hn::StoreU(transform_vector(d, hn::Mul(hn::LoadU(d, v + i), factor)), d, v + i);
+  const auto first = [&](auto x) { return transform_vector(d, hn::Mul(x, factor)); };
+  const auto later = [](auto x) { return x; };
+  size_t half = lanes;  // what is done: all butterflies less than this apart
+  if (n >= 8 * lanes) {
+    half = 8 * lanes;
+    for (size_t i = 0; i < n; i += half) transform_vectors<8>(d, v + i, lanes, first);
+  } else if (n == 4 * lanes) {
+    half = 4 * lanes;
+    transform_vectors<4>(d, v, lanes, first);
+  } else {
+    for (size_t i = 0; i < n; i += lanes) transform_vectors<1>(d, v + i, lanes, first);
   }
-  for (size_t half = lanes; half < n; half *= 2) {
+  for (; 4 * half <= n; half *= 4) {
+    for (size_t i = 0; i < n; i += 4 * half) {
+      for (size_t c = 0; c < half; c += lanes) transform_vectors<4>(d, v + i + c, half, later);
+    }
+  }
+  for (; half < n; half *= 2) {
     for (size_t i = 0; i < n; i += 2 * half) butterfly(d, v + i, v + i + half, half);
   }
 }
