@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/base/memory.h"
 #include "scute/base/threads.h"
 #include "scute/tensor/tap.h"
 
@@ -15,7 +16,7 @@ namespace scute {
 struct Gram {
   int64_t size = 0;
   int64_t tokens = 0;
-  std::vector<double> values;
+  std::vector<double, MemoryAllocator<double>> values;
 
   explicit Gram(int64_t columns = 0)
       : size(columns), values(static_cast<size_t>(columns * columns)) {}

@@ -4,20 +4,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include "scute/base/checked.h"
+#include "scute/base/memory.h"
 
 namespace scute {
 namespace {
 
-constexpr size_t kAlignment = 64;
-
 std::shared_ptr<std::byte> allocate(int64_t bytes) {
   const size_t size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
-  auto* memory = static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment}));
+  std::byte* memory = allocate_memory(size);
   std::memset(memory, 0, size);
-  return {memory, [](std::byte* p) { ::operator delete (p, std::align_val_t{kAlignment}); }};
+  return {memory, [size](std::byte* p) { free_memory(p, size); }};
 }
 
 template <class T>
