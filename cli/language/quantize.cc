@@ -64,18 +64,20 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
 }
 
 void layer_flags(Options& options, QuantizeRequest& request) {
-  options.text("--hybrid-blocks", request.hybrid, "FILE",
-               "a JSON list with W8A8, W4A8, W8A16, W4A16 or FP for each layer");
+  options.text(
+      "--hybrid-blocks", request.hybrid, "FILE",
+      "a JSON list with W8A8, W4A8, W8A16, W4A16 or FP for each layer, or with one for "
+      "each of its parts: mixer=W8A8+experts=W4A8 (mixer, attention, feed-forward, experts)");
   options.last_reads();
   options.custom(
       "--search", "BITS", "",
-      "find such a list: at most so many bits a weight on average, scales included; needs "
-      "--data",
+      "find such a list, by part: at most so many bits a weight on average, scales included; "
+      "needs --data",
       [&request](const std::string& given) {
         request.search = parse_number("--search", given, 1, 64);
       });
   options.integer("--search-samples", request.search_samples, {.least = 1},
-                  "windows of --seqlen tokens that the search measures each layer on");
+                  "windows of --seqlen tokens that the search measures each part on");
 }
 
 /// Options that would be ignored, or that need others, are wrong usage.
@@ -185,7 +187,7 @@ std::optional<Hessians> get_hessians(const QuantizeRequest& request, const Model
 
 SearchResult search(const QuantizeRequest& request, const ModelDescription& model, const Plan& plan,
                     const StatisticsSet* statistics, const Hessians* hessians) {
-  Progress progress("search", "layers", request.job.quiet);
+  Progress progress("search", "models", request.job.quiet);
   SearchOptions options{
       .bits = *request.search,
       .calibration = request.how.calibration,
@@ -195,19 +197,23 @@ SearchResult search(const QuantizeRequest& request, const ModelDescription& mode
   return search_formats(model, plan, statistics, hessians, request.how, options);
 }
 
-/// Each layer's loss in each format, and what was chosen.
+/// The loss of each layer, or of each part, in each format, and what was chosen.
 std::string search_text(const SearchResult& found) {
   std::vector<Table::Column> columns{{"layer"}};
+  if (found.by_part()) columns.push_back({"part", Table::Align::left});
   for (const LayerFormat& format : found.formats) columns.push_back({format.name()});
   columns.push_back({"chosen", Table::Align::left});
   Table table(columns);
-  for (size_t i = 0; i < found.layers.size(); ++i) {
-    std::vector<std::string> cells{fmt::format("{}", i)};
+  for (size_t i = 0; i < found.items.size(); ++i) {
+    std::vector<std::string> cells{fmt::format("{}", fmt::join(found.items[i].layers, ", "))};
+    if (found.by_part()) cells.push_back(found.items[i].name());
     for (const MeanAndError& loss : found.divergence[i]) cells.push_back(significant(loss.mean, 3));
-    cells.push_back(found.layers[i].name());
+    cells.push_back(found.formats[found.chosen[i]].name());
     table.add(std::move(cells));
   }
-  return "divergence from the float model with one layer rounded, nats per token\n" + table.text() +
+  return fmt::format("divergence from the float model with one {} rounded, nats per token\n",
+                     found.by_part() ? "part" : "layer") +
+         table.text() +
          fmt::format("chosen: {} bits a weight; divergence {} predicted, {} ± {} measured\n",
                      significant(found.average_bits, 3), significant(found.predicted, 3),
                      significant(found.measured.mean, 3),
@@ -262,6 +268,13 @@ std::string kinds_text(const LowBitModel& low, const std::vector<LayerFormats>& 
       ++counts[{kind, layers[static_cast<size_t>(block.layer)].of(kind).name()}];
     }
   }
+  const MambaConfig& config = low.description.config;
+  for (int64_t number = 0; number < config.shared.count; ++number) {
+    const auto first = static_cast<size_t>(config.shared_users(number).front());
+    for (const PartKind kind : {PartKind::attention, PartKind::feed_forward}) {
+      ++counts[{kind, layers[first].of(kind).name()}];
+    }
+  }
   std::string out;
   for (const auto& [key, count] : counts) {
     out += fmt::format("{}{} {} × {}", out.empty() ? "" : ", ",
@@ -309,7 +322,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   const ModelDescription model = described(request.model, request.job.quiet);
   request.job.begin();
   if (!request.hybrid.empty()) {
-    request.how.hybrid = read_hybrid(request.hybrid, model.config.layers);
+    request.how.hybrid = read_hybrid(request.hybrid, model.config);
   }
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) {

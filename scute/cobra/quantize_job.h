@@ -40,7 +40,7 @@ class CobraQuantizeJob {
 
   void quantize_language();
   /// The format of each of its layers; all in floats: empty.
-  std::vector<LayerFormat> language_layers() const;
+  std::vector<LayerFormats> language_layers() const;
   /// Nothing: it stays in floats. Throws when that is not what was asked for.
   std::optional<Plan> language_plan(const LayerFormat& format);
 

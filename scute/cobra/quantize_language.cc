@@ -26,17 +26,17 @@ std::string plural(size_t count, const char* noun) {
 
 }  // namespace
 
-std::vector<LayerFormat> CobraQuantizeJob::language_layers() const {
+std::vector<LayerFormats> CobraQuantizeJob::language_layers() const {
   const MambaConfig& config = model_.config.language;
   const LayerFormat plain = LayerFormat::parse("FP", ""), format = formats_.buckets.at(kBucket);
-  std::vector<LayerFormat> out;
+  std::vector<LayerFormats> out;
   bool any = false;
   for (int64_t i = 0; i < config.layers; ++i) {
     const bool chosen = !format.is_float() && filter_.layer_chosen(config, i);
     any = any || chosen;
-    out.push_back(chosen ? format : plain);
+    out.push_back(LayerFormats::all(chosen ? format : plain));
   }
-  return any ? out : std::vector<LayerFormat>{};
+  return any ? out : std::vector<LayerFormats>{};
 }
 
 std::optional<Plan> CobraQuantizeJob::language_plan(const LayerFormat& format) {
@@ -63,7 +63,8 @@ void CobraQuantizeJob::quantize_language() {
     formats_.buckets[kBucket] = LayerFormat::parse("FP", "");
     return;
   }
-  const bool all = std::ranges::count(options.hybrid, options.format) == std::ssize(options.hybrid);
+  const auto usual = LayerFormats::all(options.format);
+  const bool all = std::ranges::count(options.hybrid, usual) == std::ssize(options.hybrid);
   if (all) options.hybrid.clear();
   options.group = group_for(model_.config.language.width, options_.group);
   plan->meta = ranges_.used().meta;

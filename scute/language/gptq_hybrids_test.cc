@@ -113,10 +113,10 @@ TEST(FittedHybridsAlone, LayersGiveASharedBlockGridsOfTheirOwn) {
   }
 }
 
-/// Bits of a weight of the layers' matrices, as stored.
+/// Bits of a weight of the matrices of layers and of what they share, as stored.
 double stored_bits_of(const LowBitModel& low, const ModelDescription& model) {
   const auto is_matrix = [](const std::string& name) {
-    return name.starts_with("backbone.layers.") &&
+    return (name.starts_with("backbone.layers.") || name.starts_with("backbone.shared.")) &&
            (name.find("_proj.weight") != std::string::npos ||
             name.find("latent_") != std::string::npos || name.find(".linear") != std::string::npos);
   };

@@ -311,13 +311,12 @@ void QuantizeJob::head(const LayerFormat& format) {
 }
 
 LayerFormats QuantizeJob::stored_formats(int64_t layer) const {
-  std::vector<PartKind> kinds;
+  const std::vector<PartKind> kinds = config_.kinds_of_layer(layer);
+  LayerFormats asked = options_.of_layer(layer);
   for (const BlockConfig& block : config_.all_blocks()) {
-    if (block.layer != layer) continue;
-    kinds.insert(kinds.end(), block.parts.begin(), block.parts.end());
-    if (block.shared >= 0) kinds.insert(kinds.end(), {PartKind::attention, PartKind::feed_forward});
+    if (block.layer != layer || block.shared < 0) continue;
+    asked.attention = shared_formats(block.shared % config_.shared.count).attention;
   }
-  const LayerFormats asked = options_.of_layer(layer);
   LayerFormats out = LayerFormats::all(kinds.empty() ? asked.mixer : asked.of(kinds.front()));
   for (const PartKind kind : kinds) out.of(kind) = asked.of(kind);
   return out;

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/io/file.h"
 
 namespace scute {
@@ -45,12 +48,15 @@ const LayerFormat& LayerFormats::of(PartKind kind) const {
 
 LayerFormat& LayerFormats::of(PartKind kind) { return this->*kOfKinds[static_cast<size_t>(kind)]; }
 
+std::string_view name_of(PartKind kind) {
+  constexpr std::string_view kNames[] = {"mixer", "attention", "feed-forward", "experts"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
 std::string LayerFormats::text() const {
   std::string out = mixer.name();
-  for (const auto& [name, format] :
-       {std::pair("attention", attention), std::pair("feed-forward", feed_forward),
-        std::pair("experts", experts)}) {
-    if (!(format == mixer)) out += fmt::format(", {} {}", name, format.name());
+  for (const PartKind kind : {PartKind::attention, PartKind::feed_forward, PartKind::experts}) {
+    if (!(of(kind) == mixer)) out += fmt::format(", {} {}", name_of(kind), of(kind).name());
   }
   return out;
 }
@@ -74,24 +80,81 @@ LayerFormats LayerFormats::from_json(const Json& json, const std::string& where)
   return {one("mixer"), one("attention"), one("feed_forward"), one("experts")};
 }
 
-LayerFormats QuantizeOptions::of_layer(int64_t layer) const {
-  const LayerFormat& usual = hybrid.empty() ? format : hybrid[static_cast<size_t>(layer)];
-  return {mixers.value_or(usual), attention.value_or(usual), feed_forwards.value_or(usual),
-          experts.value_or(usual)};
+LayerFormats LayerFormats::parse(std::string_view text, const std::vector<PartKind>& kinds,
+                                 const std::string& where) {
+  if (text.find('=') == std::string_view::npos) return all(LayerFormat::parse(text, where));
+  std::vector<std::string> names;
+  for (const PartKind kind : kinds) names.emplace_back(name_of(kind));
+  const auto refuse = [&] {
+    fail(where, fmt::format("a format, or one of each part: {}=W8A8", joined(names, "=W8A8+")),
+         fmt::format("\"{}\"", text));
+  };
+  if (text.ends_with('+')) refuse();
+  LayerFormats out = all(kFloatFormat);
+  std::vector<PartKind> left = kinds;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t end = std::min(rest.find('+'), rest.size());
+    const std::string_view one = rest.substr(0, end);
+    rest = rest.substr(std::min(end + 1, rest.size()));
+    const size_t equals = one.find('=');
+    const auto kind =
+        std::ranges::find(left, one.substr(0, equals), [](PartKind k) { return name_of(k); });
+    if (equals == std::string_view::npos || kind == left.end()) refuse();
+    out.of(*kind) = LayerFormat::parse(one.substr(equals + 1), where);
+    left.erase(kind);
+  }
+  if (!left.empty()) refuse();
+  return out;
 }
 
-std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers) {
+LayerFormats QuantizeOptions::of_layer(int64_t layer) const {
+  const LayerFormats usual =
+      hybrid.empty() ? LayerFormats::all(format) : hybrid[static_cast<size_t>(layer)];
+  return {mixers.value_or(usual.mixer), attention.value_or(usual.attention),
+          feed_forwards.value_or(usual.feed_forward), experts.value_or(usual.experts)};
+}
+
+namespace {
+
+/// Whether formats are of parts, not of whole layers.
+bool names_parts(const Json& entry) {
+  return !entry.is_string() || entry.as_string("").find('=') != std::string::npos;
+}
+
+void check_shared_blocks(const std::string& file, const MambaConfig& config, const Json& list,
+                         const std::vector<LayerFormats>& formats) {
+  for (int64_t number = 0; number < config.shared.count; ++number) {
+    const std::vector<int64_t> users = config.shared_users(number);
+    for (const int64_t user : users) {
+      const auto i = static_cast<size_t>(user), first = static_cast<size_t>(users.front());
+      if (!names_parts(list.as_array(file)[i])) continue;
+      if (formats[i].attention == formats[first].attention) continue;
+      fail(fmt::format("{}: layer {}", file, i),
+           fmt::format("attention={}, that of layer {}, whose block it shares",
+                       formats[first].attention.name(), first),
+           formats[i].attention.name());
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<LayerFormats> read_hybrid(const std::string& file, const MambaConfig& config) {
   constexpr int64_t kLimit = 1 << 20;
   const Json json = Json::parse(read_text(file, kLimit), file);
-  std::vector<LayerFormat> out;
-  for (const Json& name : json.as_array(file)) {
+  const auto count = static_cast<int64_t>(json.as_array(file).size());
+  if (count != config.layers) {
+    fail(file, fmt::format("one format for each of {} layers", config.layers),
+         fmt::format("{}", count));
+  }
+  std::vector<LayerFormats> out;
+  for (const Json& entry : json.as_array(file)) {
     const std::string where = fmt::format("{}: layer {}", file, out.size());
-    out.push_back(LayerFormat::parse(name.as_string(where), where));
+    const std::vector<PartKind> kinds = config.kinds_of_layer(std::ssize(out));
+    out.push_back(entry.is_object() ? LayerFormats::from_json(entry, where)
+                                    : LayerFormats::parse(entry.as_string(where), kinds, where));
   }
-  if (static_cast<int64_t>(out.size()) != layers) {
-    fail(file, fmt::format("one format for each of {} layers", layers),
-         fmt::format("{}", out.size()));
-  }
+  check_shared_blocks(file, config, json, out);
   return out;
 }
 
@@ -101,7 +164,7 @@ Json QuantizeOptions::to_json() const {
   out["format"] = format.name();
   if (!hybrid.empty()) {
     out["hybrid"] = Json::array();
-    for (const LayerFormat& layer : hybrid) out["hybrid"].push_back(layer.name());
+    for (const LayerFormats& layer : hybrid) out["hybrid"].push_back(layer.to_json());
   }
   for (const auto& [key, own] :
        {std::pair("mixers", mixers), std::pair("attention", attention),

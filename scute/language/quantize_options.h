@@ -41,6 +41,9 @@ struct LayerFormats {
   /// "W8A8", or where they differ {"mixer": "W8A8", "attention": "FP", …}.
   Json to_json() const;
   static LayerFormats from_json(const Json& json, const std::string& where);
+  /// "W8A8", or "mixer=W8A8+experts=W4A8", each of a layer's `kinds` once; Error naming `where`.
+  static LayerFormats parse(std::string_view text, const std::vector<PartKind>& kinds,
+                            const std::string& where);
   bool operator==(const LayerFormats&) const = default;
 };
 
@@ -48,8 +51,13 @@ struct LayerFormats {
 CacheForm parse_cache(std::string_view name, std::string_view where);
 std::string_view name_of(CacheForm form);
 
-/// The list of a hybrid file: a flat JSON list with one string per layer.
-std::vector<LayerFormat> read_hybrid(const std::string& file, int64_t layers);
+/// "mixer", "attention", "feed-forward" or "experts".
+std::string_view name_of(PartKind kind);
+
+/// The list of a hybrid file: a flat JSON list with one string per layer, as LayerFormats::parse()
+/// reads it, or an object as config.json has it. A block that layers share has the format of the
+/// first that uses it: Error where a later one names another for attention.
+std::vector<LayerFormats> read_hybrid(const std::string& file, const MambaConfig& config);
 
 /// Texts for GPTQ's Hessians.
 struct CalibrationOptions {
@@ -61,7 +69,7 @@ struct CalibrationOptions {
 
 struct QuantizeOptions {
   LayerFormat format;
-  std::vector<LayerFormat> hybrid;  ///< one per layer; empty: all `format`
+  std::vector<LayerFormats> hybrid;  ///< one per layer; empty: all `format`
   /// Of every part of that kind, before `hybrid` and `format`.
   std::optional<LayerFormat> mixers = {}, attention = {}, feed_forwards = {}, experts = {};
   bool gptq = false;

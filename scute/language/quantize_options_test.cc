@@ -5,6 +5,7 @@
 
 #include "scute/base/error.h"
 #include "scute/language/low_bit_config.h"
+#include "scute/language/test_hybrids.h"
 #include "scute/language/test_models.h"
 
 namespace scute {
@@ -26,25 +27,73 @@ TEST(LayerFormat, NamesReadBackAsThemselves) {
   }
 }
 
+MambaConfig of_layers(int64_t layers) {
+  MambaConfig out;
+  out.layers = layers;
+  return out;
+}
+
 TEST(ReadHybrid, TakesOneFormatALayer) {
   const Folder folder;
   write_file(folder.path("h.json"), R"(["FP", "W4A8"])");
-  const auto formats = read_hybrid(folder.path("h.json"), 2);
+  const auto formats = read_hybrid(folder.path("h.json"), of_layers(2));
   ASSERT_EQ(formats.size(), 2u);
-  EXPECT_EQ(formats[0].name(), "FP");
-  EXPECT_EQ(formats[1].name(), "W4A8");
-  EXPECT_THAT([&] { read_hybrid(folder.path("h.json"), 3); },
+  EXPECT_EQ(formats[0], LayerFormats::all(kFloatFormat));
+  EXPECT_EQ(formats[1], LayerFormats::all({4, 8}));
+  EXPECT_THAT([&] { read_hybrid(folder.path("h.json"), of_layers(3)); },
               ThrowsMessage<Error>(HasSubstr("3 layers, found 2")));
   for (const char* bad : {R"(["FP", 4])", R"({"0": "FP"})", R"("FP")", "[", R"(["FP", "W2A2"])"}) {
     write_file(folder.path("h.json"), bad);
-    EXPECT_THROW(read_hybrid(folder.path("h.json"), 2), Error) << bad;
+    EXPECT_THROW(read_hybrid(folder.path("h.json"), of_layers(2)), Error) << bad;
   }
+}
+
+TEST(ReadHybrid, TakesAFormatForEachPartOfALayer) {
+  const Folder folder;
+  const auto read = [&](const MambaConfig& config, const std::string& list) {
+    write_file(folder.path("h.json"), list);
+    return read_hybrid(folder.path("h.json"), config);
+  };
+  const auto refusal = [&](const MambaConfig& config, const std::string& list) -> std::string {
+    try {
+      read(config, list);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto [name, jamba] = test::small_hybrids()[2];  // mixer, attention, mixer; experts each
+  const auto formats =
+      read(jamba, R"(["experts=W4A8+mixer=W8A8", "W8A8", "mixer=FP+experts=W4A8"])");
+  EXPECT_EQ(formats[0].mixer.name() + formats[0].experts.name(), "W8A8W4A8");
+  EXPECT_EQ(formats[1], LayerFormats::all({8, 8}));
+  EXPECT_EQ(formats[2].mixer.name() + formats[2].experts.name(), "FPW4A8");
+  // As config.json has them.
+  EXPECT_EQ(read(jamba, Json(Json::Array{formats[0].to_json(), "W8A8", "FP"}).dump())[0],
+            formats[0]);
+  for (const char* wrong :
+       {"mixer=W8A8", "mixer=W8A8+attention=W8A8", "mixer=W8A8+experts=W8A8+experts=FP",
+        "mixer=W8A8+experts", "mixer=W8A8+experts=W8A8+", "W8A8+experts=FP", "=FP", "mixers=FP"}) {
+    const std::string said = refusal(jamba, Json(Json::Array{"FP", "FP", wrong}).dump());
+    EXPECT_THAT(said, HasSubstr("layer 2: expected a format, or one of each part: "
+                                "mixer=W8A8+experts=W8A8, found \"" +
+                                std::string(wrong)));
+  }
+  EXPECT_THAT(refusal(jamba, R"(["FP", "FP", "mixer=W2A2+experts=FP"])"), HasSubstr("W2A2"));
+  // A block that two layers share is of one format.
+  const MambaConfig zamba = test::small_hybrids()[5].second;  // layers 1 and 2 use block 0
+  const std::string first = R"(["FP", "mixer=FP+attention=W8A8+feed-forward=W8A8", )";
+  EXPECT_EQ(refusal(zamba, first + R"("mixer=FP+attention=W8A8+feed-forward=FP"])"), "");
+  EXPECT_EQ(refusal(zamba, first + R"("FP"])"), "");
+  EXPECT_THAT(
+      refusal(zamba, first + R"("mixer=FP+attention=FP+feed-forward=W8A8"])"),
+      HasSubstr("layer 2: expected attention=W8A8, that of layer 1, whose block it shares"));
 }
 
 TEST(QuantizeOptions, RecordWhatWasAsked) {
   QuantizeOptions options;
   options.format = LayerFormat::parse("W4A8", "");
-  options.hybrid = {LayerFormat::parse("FP", ""), LayerFormat::parse("W4A8", "")};
+  options.hybrid = {LayerFormats::all(kFloatFormat), LayerFormats::all({4, 8})};
   options.state_scale = QuantizeOptions::StateScale::none;
   options.state_rounding = Scheme::StateRounding::nearest;
   options.group = 64;

@@ -4,86 +4,25 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
 #include "scute/language/calibration.h"
-#include "scute/language/scale_names.h"
+#include "scute/language/search_items.h"
 #include "scute/models/language/check_weights.h"
 
 namespace scute {
 namespace {
 
-bool is_matrix(const std::string& tensor) {
-  return tensor.find("_proj.weight") != std::string::npos ||
-         tensor.find(".latent_in.weight") != std::string::npos ||
-         tensor.find(".latent_out.weight") != std::string::npos ||
-         tensor.find(".linear.weight") != std::string::npos;
-}
+/// Bits of the matrices of each item, and of those that belong to none.
+struct ItemBits {
+  std::vector<int64_t> items;
+  int64_t fixed = 0;
 
-/// Weights of each layer's matrices in the float model. What layers share counts for none.
-std::vector<int64_t> matrix_weights(const ModelDescription& model) {
-  std::vector<int64_t> out(static_cast<size_t>(model.config.layers));
-  const Weights weights = read_weights(model);
-  check_language_weights(model.config, weights);  // or a layer too many had no place in `out`
-  for (const std::string& name : weights.names()) {
-    if (const int64_t layer = layer_of(name); layer >= 0 && is_matrix(name)) {
-      out[static_cast<size_t>(layer)] += weights.at(name).size();
-    }
-  }
-  return out;
-}
-
-/// Bits of each layer's matrices as stored, their scales included.
-std::vector<int64_t> stored_bits(const LowBitModel& model) {
-  std::vector<int64_t> out(static_cast<size_t>(model.description.config.layers));
-  for (const NamedTensor& item : model.tensors) {
-    if (const int64_t layer = layer_of(item.name); layer >= 0 && is_matrix(item.name)) {
-      out[static_cast<size_t>(layer)] += 8 * static_cast<int64_t>(item.tensor.bytes().size());
-    }
-  }
-  return out;
-}
-
-/// Hundredths of a bit of an average layer's weight: the unit that budgets are counted in.
-constexpr double kUnit = 100;
-
-/// One format a layer, the least sum of losses ([layer][format]) with at most `budget` units in
-/// all. Exact, by dynamic programming: best[used] is the least loss of the layers so far with at
-/// most `used` units. Layers × budget × formats steps: 64 layers of 8 bits are 10 million. Of
-/// equally good formats the first, which has the fewest bits.
-std::vector<size_t> knapsack(const std::vector<std::vector<double>>& losses,
-                             const std::vector<std::vector<int64_t>>& costs, int64_t budget) {
-  constexpr double kNever = std::numeric_limits<double>::infinity();
-  const auto room = static_cast<size_t>(budget) + 1;
-  std::vector<double> best(room, 0);
-  std::vector<std::vector<size_t>> chosen(losses.size(), std::vector<size_t>(room));
-  for (size_t layer = 0; layer < losses.size(); ++layer) {
-    std::vector<double> next(room, kNever);
-    for (size_t used = 0; used < room; ++used) {
-      for (size_t f = 0; f < costs[layer].size(); ++f) {
-        const auto cost = static_cast<size_t>(costs[layer][f]);
-        if (cost > used) continue;
-        const double loss = best[used - cost] + losses[layer][f];
-        if (loss < next[used]) {
-          next[used] = loss;
-          chosen[layer][used] = f;
-        }
-      }
-    }
-    best = std::move(next);
-  }
-  std::vector<size_t> out(losses.size());
-  size_t used = room - 1;
-  for (size_t layer = losses.size(); layer-- > 0;) {
-    out[layer] = chosen[layer][used];
-    used -= static_cast<size_t>(costs[layer][out[layer]]);
-  }
-  return out;
-}
+  int64_t all() const { return std::accumulate(items.begin(), items.end(), fixed); }
+};
 
 std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
                                                const CalibrationOptions& options,
@@ -99,8 +38,8 @@ std::vector<std::vector<int32_t>> sequences_of(const ModelDescription& model,
 /// computed once for all of them: an eighth of a pass for each. Each holds its hidden states.
 constexpr size_t kCandidatesAtOnce = 8;
 
-/// The models that one search compares. Each format is quantized and packed once for all layers; a
-/// model with one rounded layer shares all others with the reference.
+/// The models that one search compares. Each format is quantized and packed once for all items; a
+/// model with one rounded item shares all others with the reference.
 class FormatSearch {
  public:
   FormatSearch(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
@@ -111,40 +50,65 @@ class FormatSearch {
         hessians_(hessians),
         options_(std::move(options)),
         search_(search),
-        layers_(model.config.layers),
-        weights_(matrix_weights(model)),
-        costs_(weights_.size()),
         threads_(search.threads),
-        sequences_(sequences_of(model, search.calibration, threads_)) {}
+        sequences_(sequences_of(model, search.calibration, threads_)) {
+    out_.items = format_items(model.config, options_);
+    if (out_.items.empty()) {
+      fail("--search", "a kind of part without a format of its own (--mixers, --attention, …)",
+           "none left in " + model.name);
+    }
+  }
 
   SearchResult run() {
+    count_weights();
     list_formats();
     quantize_all();
+    set_costs();
     const int64_t budget = budget_in_units();
-    measure_layers();
+    measure_items();
     choose(budget);
     out_.measured = divergence(found(), reference(), sequences_, threads_);
     return std::move(out_);
   }
 
  private:
-  LowBitModel quantized() const {
-    return quantize(model_, plan_, statistics_, hessians_, options_, threads_.count());
+  void count_weights() {
+    const Weights weights = read_weights(model_);
+    check_language_weights(model_.config, weights);  // or a layer too many had no place
+    const ItemOfTensor item_of(model_.config, out_.items);
+    for (const std::string& name : weights.names()) {
+      if (item_of(name) != ItemOfTensor::kNone) weights_ += weights.at(name).size();
+    }
   }
 
-  /// The model with the list found. Blocks that layers share are of one format, which no layer
-  /// taken for itself shows.
-  LanguageModel found() {
-    if (model_.config.shared.count > 0) {
-      options_.hybrid = out_.layers;
-      return build_model(quantized(), Execution{});
+  /// As stored, scales included.
+  ItemBits stored_bits(const LowBitModel& model) const {
+    const ItemOfTensor item_of(model_.config, out_.items);
+    ItemBits out{std::vector<int64_t>(out_.items.size())};
+    for (const NamedTensor& tensor : model.tensors) {
+      const int64_t item = item_of(tensor.name);
+      if (item == ItemOfTensor::kNone) continue;
+      int64_t& bits =
+          item == ItemOfTensor::kFixed ? out.fixed : out.items[static_cast<size_t>(item)];
+      bits += 8 * static_cast<int64_t>(tensor.tensor.bytes().size());
     }
+    return out;
+  }
+
+  static LanguageModel with_item(LanguageModel model, const LanguageModel& other,
+                                 const FormatItem& item) {
+    for (const int64_t layer : item.layers) {
+      for (const PartKind kind : item.kinds) model = model.with_part(other, layer, kind);
+    }
+    return model;
+  }
+
+  /// The model with the list found.
+  LanguageModel found() const {
     LanguageModel out = reference();
-    for (size_t f = 0; f < packed_.size(); ++f) {
-      for (int64_t i = 0; i < layers_; ++i) {
-        if (out_.layers[static_cast<size_t>(i)] != out_.formats[f]) continue;
-        out = out.with_layer(packed_[f], i);
-      }
+    for (size_t i = 0; i < out_.items.size(); ++i) {
+      if (out_.chosen[i] + 1 == out_.formats.size()) continue;
+      out = with_item(std::move(out), packed_[out_.chosen[i]], out_.items[i]);
     }
     return out;
   }
@@ -161,89 +125,139 @@ class FormatSearch {
 
   void quantize_all() {
     for (const LayerFormat& format : out_.formats) {
-      options_.hybrid.assign(static_cast<size_t>(layers_), format);
-      const LowBitModel rounded = quantized();
+      options_.hybrid.assign(static_cast<size_t>(model_.config.layers), LayerFormats::all(format));
+      const LowBitModel rounded =
+          quantize(model_, plan_, statistics_, hessians_, options_, threads_.count());
       const auto head =
           format.is_float() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
       packed_.push_back(build_model(rounded, Execution{}, head));
-      add_costs(stored_bits(rounded));
+      stored_.push_back(stored_bits(rounded));
+      out_.bits.push_back(share(stored_.back().all()));
     }
   }
 
-  void add_costs(const std::vector<int64_t>& stored) {
-    const auto sum = [](const std::vector<int64_t>& of) {
-      return static_cast<double>(std::accumulate(of.begin(), of.end(), int64_t{0}));
-    };
-    const double all = sum(weights_);
-    out_.bits.push_back(sum(stored) / all);
-    stored_.emplace_back();
-    for (const int64_t bits : stored) stored_.back().push_back(static_cast<double>(bits) / all);
-    for (size_t i = 0; i < costs_.size(); ++i) {
-      // Rounded up, so that the list found never exceeds the budget.
-      const double share = static_cast<double>(stored[i]) * static_cast<double>(layers_) / all;
-      costs_[i].push_back(static_cast<int64_t>(std::ceil(kUnit * share)));
+  /// Bits as a share of all weights.
+  double share(int64_t bits) const {
+    return static_cast<double>(bits) / static_cast<double>(weights_);
+  }
+
+  /// Of layers that are one part each, hundredths of a bit of an average layer's weight. Else the
+  /// largest number of bits that everything is a multiple of, as long as no budget has more than
+  /// kMostUnits of it. Rounded up, so that the list found never exceeds the budget.
+  void set_costs() {
+    constexpr int64_t kMostUnits = 1 << 18;
+    int64_t unit = 0;
+    for (const ItemBits& of_format : stored_) {
+      for (const int64_t bits : of_format.items) unit = std::gcd(unit, bits);
     }
+    unit = std::max({unit, int64_t{1}, stored_.back().all() / kMostUnits});
+    unit_ = one_mixer_a_layer(out_.items, model_.config.layers) ? 0 : unit;
+    for (size_t i = 0; i < out_.items.size(); ++i) {
+      costs_.emplace_back();
+      for (const ItemBits& of_format : stored_) costs_.back().push_back(units(of_format.items[i]));
+    }
+  }
+
+  int64_t units(int64_t bits) const {
+    if (unit_ > 0) return (bits + unit_ - 1) / unit_;
+    const auto layers = static_cast<double>(model_.config.layers);
+    return static_cast<int64_t>(std::ceil(
+        kHundredths * (static_cast<double>(bits) * layers / static_cast<double>(weights_))));
   }
 
   int64_t budget_in_units() const {
-    const auto budget = static_cast<int64_t>(kUnit * search_.bits * static_cast<double>(layers_));
-    int64_t least = 0;
-    for (const std::vector<int64_t>& of_layer : costs_) least += of_layer.front();
+    const auto sum = [this](size_t f) {
+      int64_t out = 0;
+      for (const auto& of_item : costs_) out += of_item[f];
+      return out;
+    };
+    const auto layers = static_cast<double>(model_.config.layers);
+    const int64_t least = sum(0), most = sum(costs_.front().size() - 1);
+    int64_t budget = static_cast<int64_t>(kHundredths * search_.bits * layers);
+    double average = static_cast<double>(least) / layers;
+    if (unit_ > 0) {
+      const double bits = search_.bits * static_cast<double>(weights_);
+      const bool all = bits >= static_cast<double>(stored_.back().all());
+      const double left = (bits - static_cast<double>(fixed())) / static_cast<double>(unit_);
+      budget = all ? most : static_cast<int64_t>(std::floor(left));
+      average = kHundredths * share(fixed() + least * unit_);
+    }
     if (budget < least) {
-      const double average = static_cast<double>(least) / static_cast<double>(layers_);
       fail("--search",
            fmt::format("at least {:.2f} bits a weight, which {} takes with its scales",
-                       std::ceil(average) / kUnit, out_.formats.front().name()),
+                       std::ceil(average) / kHundredths, out_.formats.front().name()),
            fmt::format("{}", search_.bits));
     }
-    return budget;
+    return std::min(budget, std::max(most, least));
   }
+
+  /// Bits of the parts whose format is not searched.
+  int64_t fixed() const { return stored_.front().fixed; }
 
   /// The float model, in the scheme that all formats share.
   const LanguageModel& reference() const { return packed_.back(); }
 
-  /// Of each layer alone in each format, the others floats: L·(F − 1) divergences instead of F^L.
-  /// That they add up is an assumption, so the list found is measured too.
-  void measure_layers() {
-    out_.divergence.assign(static_cast<size_t>(layers_), {});
-    std::vector<std::pair<size_t, int64_t>> candidates;  // format, layer
+  /// Of each item alone in each format, the others floats: items·(F − 1) divergences instead of
+  /// F^items. That they add up is an assumption, so the list found is measured too.
+  void measure_items() {
+    out_.divergence.assign(out_.items.size(), {});
+    std::vector<std::pair<size_t, size_t>> candidates;  // format, item
     for (size_t f = 0; f + 1 < out_.formats.size(); ++f) {
-      for (int64_t i = 0; i < layers_; ++i) candidates.emplace_back(f, i);
+      for (size_t i = 0; i < out_.items.size(); ++i) candidates.emplace_back(f, i);
     }
     for (size_t first = 0; first < candidates.size(); first += kCandidatesAtOnce) {
       const size_t last = std::min(first + kCandidatesAtOnce, candidates.size());
       std::vector<LanguageModel> models;
       for (size_t c = first; c < last; ++c) {
-        const auto& [f, layer] = candidates[c];
-        models.push_back(reference().with_layer(packed_[f], layer));
+        const auto& [f, item] = candidates[c];
+        models.push_back(with_item(reference(), packed_[f], out_.items[item]));
       }
       const auto losses = divergences(models, reference(), sequences_, threads_);
       for (size_t c = first; c < last; ++c) {
-        out_.divergence[static_cast<size_t>(candidates[c].second)].push_back(losses[c - first]);
+        out_.divergence[candidates[c].second].push_back(losses[c - first]);
       }
       if (search_.progress) {
         search_.progress(static_cast<int64_t>(last), static_cast<int64_t>(candidates.size()));
       }
     }
-    for (auto& of_layer : out_.divergence) of_layer.push_back({0, 0});  // floats against floats
+    for (auto& of_item : out_.divergence) of_item.push_back({0, 0});  // floats against floats
   }
 
   void choose(int64_t budget) {
     std::vector<std::vector<double>> losses;
-    for (const auto& of_layer : out_.divergence) {
+    for (const auto& of_item : out_.divergence) {
       losses.emplace_back();
-      for (const MeanAndError& loss : of_layer) losses.back().push_back(loss.mean);
+      for (const MeanAndError& loss : of_item) losses.back().push_back(loss.mean);
     }
-    const std::vector<size_t> chosen = knapsack(losses, costs_, budget);
-    for (size_t i = 0; i < chosen.size(); ++i) {
-      out_.layers.push_back(out_.formats[chosen[i]]);
-      out_.predicted += losses[i][chosen[i]];
-      out_.average_bits += bits_of(i, chosen[i]);
+    out_.chosen = knapsack(losses, costs_, budget);
+    std::vector<LayerFormats> layers(static_cast<size_t>(model_.config.layers),
+                                     LayerFormats::all(kFloatFormat));
+    out_.average_bits = share(fixed());
+    for (size_t i = 0; i < out_.items.size(); ++i) {
+      const size_t f = out_.chosen[i];
+      for (const int64_t layer : out_.items[i].layers) {
+        for (const PartKind kind : out_.items[i].kinds) {
+          layers[static_cast<size_t>(layer)].of(kind) = out_.formats[f];
+        }
+      }
+      out_.predicted += losses[i][f];
+      out_.average_bits += share(stored_[f].items[i]);
+    }
+    options_.hybrid = std::move(layers);
+    for (int64_t i = 0; i < model_.config.layers; ++i) {
+      out_.layers.push_back(of_its_parts(options_.of_layer(i), i));
     }
   }
 
-  /// What the layer adds to the bits of an average weight.
-  double bits_of(size_t layer, size_t format) const { return stored_[format][layer]; }
+  /// Kinds that the layer does not have are as its first part.
+  LayerFormats of_its_parts(const LayerFormats& formats, int64_t layer) const {
+    const std::vector<PartKind> kinds = model_.config.kinds_of_layer(layer);
+    LayerFormats out = LayerFormats::all(kinds.empty() ? formats.mixer : formats.of(kinds.front()));
+    for (const PartKind kind : kinds) out.of(kind) = formats.of(kind);
+    return out;
+  }
+
+  static constexpr double kHundredths = 100;
 
   const ModelDescription& model_;
   const Plan& plan_;
@@ -251,10 +265,10 @@ class FormatSearch {
   const Hessians* hessians_;
   QuantizeOptions options_;
   const SearchOptions& search_;
-  int64_t layers_;
-  std::vector<int64_t> weights_;             ///< of each layer's matrices
-  std::vector<std::vector<int64_t>> costs_;  ///< units of each layer in each format
-  std::vector<std::vector<double>> stored_;  ///< bits of each format's layers a weight of all
+  int64_t weights_ = 0;                      ///< of all matrices
+  std::vector<ItemBits> stored_;             ///< by format
+  int64_t unit_ = 0;                         ///< bits that budgets are counted in; 0: hundredths
+  std::vector<std::vector<int64_t>> costs_;  ///< [item][format], in units
   Threads threads_;
   std::vector<std::vector<int32_t>> sequences_;
   std::vector<LanguageModel> packed_;  ///< one for each format; the last is in floats
@@ -263,6 +277,8 @@ class FormatSearch {
 
 }  // namespace
 
+bool SearchResult::by_part() const { return !one_mixer_a_layer(items, std::ssize(layers)); }
+
 Json SearchResult::to_json() const {
   Json out = Json::object();
   out["average_bits"] = average_bits;
@@ -270,11 +286,17 @@ Json SearchResult::to_json() const {
   out["predicted_divergence"] = predicted;
   out["divergence"] = measured.mean;
   out["standard_error"] = measured.standard_error;
+  const bool parts = by_part();
   for (size_t i = 0; i < divergence.size(); ++i) {
     Json row = Json::object();
-    row["chosen"] = layers[i].name();
+    if (parts) {
+      row["part"] = items[i].name();
+      row["layers"] = Json::array();
+      for (const int64_t layer : items[i].layers) row["layers"].push_back(layer);
+    }
+    row["chosen"] = formats[chosen[i]].name();
     for (size_t f = 0; f < formats.size(); ++f) row[formats[f].name()] = divergence[i][f].mean;
-    out["layers"].push_back(std::move(row));
+    out[parts ? "parts" : "layers"].push_back(std::move(row));
   }
   return out;
 }

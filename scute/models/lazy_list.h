@@ -20,9 +20,8 @@ template <class T>
 class LazyList {
  public:
   void add(T element) {
-    slots_.push_back(std::make_shared<Slot>());
-    slots_.back()->element = std::move(element);
-    slots_.back()->state = Slot::done;
+    slots_.emplace_back();
+    put(size() - 1, std::move(element));
   }
   /// One that `make` makes when it is first asked for. What `make` holds is given back then; what
   /// it throws, at() throws whenever it is asked.
@@ -51,6 +50,13 @@ class LazyList {
   const T* peek(int64_t index) const {
     const Slot& found = slot(index);
     return found.is_done() && found.element ? &*found.element : nullptr;
+  }
+  /// In place of what was there, in this list alone.
+  void put(int64_t index, T element) {
+    auto slot = std::make_shared<Slot>();
+    slot->element = std::move(element);
+    slot->state = Slot::done;
+    slots_[static_cast<size_t>(index)] = std::move(slot);
   }
   /// Takes the element of that index from `other`.
   void share(int64_t index, const LazyList& other) {

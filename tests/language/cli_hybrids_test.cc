@@ -66,6 +66,41 @@ TEST_F(Hybrid, KindsOfPartsGetFormatsOfTheirOwn) {
   EXPECT_THAT(quantize("all", {}), HasSubstr("3 × W8A8"));
 }
 
+TEST_F(Hybrid, AListMayHaveAFormatForEachPart) {
+  const auto with = [&](const std::string& list) {
+    write_file(path("list.json"), list);
+    return Arguments{"--hybrid-blocks", path("list.json")};
+  };
+  const std::string list =
+      R"(["W8A8", "mixer=FP+experts=W4A8", "attention=W8A16+feed-forward=W8A8"])";
+  const std::string said = quantize("low", with(list));
+  EXPECT_THAT(said, HasSubstr("mixers 1 × FP, mixers 1 × W8A8, attention 1 × W8A16,"));
+  EXPECT_THAT(said, HasSubstr("experts 1 × W4A8"));
+  const Ended ended =
+      scute_program({"quantize", kHybrid, "--stats", path("s.safetensors"), "--out", path("no"),
+                     "--hybrid-blocks", with(R"(["FP", "mixer=FP", "FP"])")[1]});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("layer 1: expected a format, or one of each part: "
+                                   "mixer=W8A8+experts=W8A8, found \"mixer=FP\""));
+  // What a model says of its layers is such a list.
+  const Json layers =
+      Json::parse(read_text(path("low/config.json"), 1 << 20), "").at("scute", "").at("layers", "");
+  quantize("again", with(layers.dump()));
+  EXPECT_EQ(read_text(path("low/model.safetensors"), 1 << 24),
+            read_text(path("again/model.safetensors"), 1 << 24));
+}
+
+TEST_F(Hybrid, ASearchFindsAFormatForEachPart) {
+  const Arguments how{"--search", "9", "--data", path("ids.jsonl"), "--search-samples", "2"};
+  const std::string said = quantize("low", how);
+  EXPECT_THAT(said, HasSubstr("with one part rounded"));
+  EXPECT_THAT(said, HasSubstr("    2  feed-forward"));
+  EXPECT_THAT(said, HasSubstr("bits a weight"));
+  const Json recipe = Json::parse(read_text(path("low/recipe.json"), 1 << 24), "");
+  EXPECT_EQ(recipe.at("search", "").at("parts", "").as_array("").size(), 6U);
+  EXPECT_LE(recipe.at("search", "").at("average_bits", "").as_double(""), 9);
+}
+
 TEST_F(Hybrid, WhatAPureModelDoesNotHaveIsRefused) {
   for (const auto& [flag, what] :
        {std::pair("--attention", "attention"), std::pair("--feed-forwards", "feed-forwards"),

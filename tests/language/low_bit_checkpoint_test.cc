@@ -132,7 +132,7 @@ TEST_P(LowBitFolder, ThePublicBlockOfTheConfigHasNoPrivateKeys) {
   QuantizeOptions options;
   options.embedding = options.head = true;
   for (const char* name : {"FP", "W8A8", "W4A8", "W4A16", "W8A8", "W4A8"}) {
-    options.hybrid.push_back(LayerFormat::parse(name, ""));
+    options.hybrid.push_back(LayerFormats::all(LayerFormat::parse(name, "")));
   }
   const LowBitModel low = low_bit_model(options);
   const Json& block = low.config.at("quantization_config", "");
@@ -153,9 +153,7 @@ TEST_P(LowBitFolder, ThePublicBlockOfTheConfigHasNoPrivateKeys) {
       EXPECT_THAT(arguments, IsSupersetOf(keys(group.at("input_activations", ""))));
     }
   }
-  std::vector<LayerFormats> layers;
-  for (const LayerFormat& format : options.hybrid) layers.push_back(LayerFormats::all(format));
-  EXPECT_EQ(layers_from_json(low.config.at("scute", ""), ""), layers);
+  EXPECT_EQ(layers_from_json(low.config.at("scute", ""), ""), options.hybrid);
 }
 
 bool same_tensors(const LowBitModel& a, const LowBitModel& b) {
@@ -192,7 +190,7 @@ TEST_P(LowBitFolder, GptqGivesTheSameBytesForAnyNumberOfThreadsAndBeatsRounding)
   QuantizeOptions options;
   options.gptq = true;
   for (const char* name : {"W4A8", "W8A8", "FP", "FP", "FP", "FP"}) {
-    options.hybrid.push_back(LayerFormat::parse(name, ""));
+    options.hybrid.push_back(LayerFormats::all(LayerFormat::parse(name, "")));
   }
   const LowBitModel low = low_bit_model(options, &one, 1);
   for (const int threads : {2, 5}) {

@@ -75,9 +75,9 @@ TEST_F(Search, FindsTheBestListOfAllThatTheBudgetAllows) {
 
 TEST_F(Search, EveryLayerAtFourOrSixteenBitsWhereTheBudgetLeavesNoChoice) {
   // W4A8 takes 4.8 bits here: small matrices have many scales. The floats of this model are f32.
-  EXPECT_THAT(search(4.81).layers, Each(LayerFormat::parse("W4A8", "")));
+  EXPECT_THAT(search(4.81).layers, Each(LayerFormats::all(LayerFormat::parse("W4A8", ""))));
   const SearchResult all = search(32);
-  EXPECT_THAT(all.layers, Each(LayerFormat::parse("FP", "")));
+  EXPECT_THAT(all.layers, Each(LayerFormats::all(kFloatFormat)));
   EXPECT_EQ(all.measured.mean, 0);  // the same model
   EXPECT_EQ(all.average_bits, 32);
   EXPECT_THROW(search(4.7), Error);
@@ -106,7 +106,7 @@ TEST_F(Search, TheSameListForAnyNumberOfThreads) {
 // Put together from packed layers and run several at once: the same numbers as one by one.
 TEST_F(Search, CandidatesAreTheModelsThatTheirListsQuantizeTo) {
   const SearchResult found = search(14);
-  const auto quantized = [&](std::vector<LayerFormat> layers) {
+  const auto quantized = [&](std::vector<LayerFormats> layers) {
     QuantizeOptions options;
     options.hybrid = std::move(layers);
     return build_model(quantize(model_, plan_, &statistics_, nullptr, options), Execution{});
@@ -117,22 +117,23 @@ TEST_F(Search, CandidatesAreTheModelsThatTheirListsQuantizeTo) {
       calibration_windows(model_, {folder_.path("ids.npy")}, calibration.windows, {});
   std::vector<std::vector<int32_t>> sequences;
   for (const Window& window : windows.windows) sequences.push_back(window.ids);
-  const std::vector<LayerFormat> floats(4, LayerFormat::parse("FP", ""));
+  const std::vector<LayerFormats> floats(4, LayerFormats::all(kFloatFormat));
   const LanguageModel reference = quantized(floats);
-  const auto expect_loss = [&](const std::vector<LayerFormat>& layers, const MeanAndError& loss) {
+  const auto expect_loss = [&](const std::vector<LayerFormats>& layers, const MeanAndError& loss) {
     const auto one = divergence(quantized(layers), reference, sequences, Threads(1));
     EXPECT_EQ(one.mean, loss.mean);
     EXPECT_EQ(one.standard_error, loss.standard_error);
   };
   for (size_t layer = 0; layer < 4; ++layer) {
     for (size_t f = 0; f < 2; ++f) {
-      std::vector<LayerFormat> layers = floats;
-      layers[layer] = found.formats[f];
+      std::vector<LayerFormats> layers = floats;
+      layers[layer] = LayerFormats::all(found.formats[f]);
       expect_loss(layers, found.divergence[layer][f]);
     }
   }
   expect_loss(found.layers, found.measured);
-  EXPECT_THROW(reference.with_layer(low_bit::plain(model_), 0), Error);  // of another scheme
+  // Of another scheme.
+  EXPECT_THROW(reference.with_part(low_bit::plain(model_), 0, PartKind::mixer), Error);
 }
 
 TEST_F(Search, FewerBitsAreFurtherFromTheFloatModel) {

@@ -245,7 +245,7 @@ TEST_P(LowBit, EveryOptionRunsAndStaysCloseToTheFloatModel) {
 TEST_P(LowBit, AHybridListGivesEachLayerItsFormat) {
   QuantizeOptions options;
   for (const char* name : {"FP", "W8A8", "W4A8", "W4A16", "FP", "W8A8"}) {
-    options.hybrid.push_back(LayerFormat::parse(name, ""));
+    options.hybrid.push_back(LayerFormats::all(LayerFormat::parse(name, "")));
   }
   const LowBitModel low = low_bit_model(options);
   const auto stored = [&](int layer, const char* tensor) {

@@ -191,6 +191,18 @@ BlockState Block::new_state() const {
   return out;
 }
 
+Block Block::with_part(const Block& other, size_t index) const {
+  Block out = *this;
+  out.parts_[index] = other.parts_[index];
+  return out;
+}
+
+Block Block::with_shared(const Block& other) const {
+  Block out = *this;
+  out.shared_ = other.shared_;
+  return out;
+}
+
 MatView<const float> Block::source(Run& run, MatView<const float> residual,
                                    MatView<const float> origin, BlockState& state,
                                    const Place& place) const {

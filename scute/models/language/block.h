@@ -53,6 +53,11 @@ class Block {
   void operator()(Run& run, MatView<float> residual, MatView<const float> origin, BlockState& state,
                   const Place& place) const;
   BlockState new_state() const;
+  /// This block with its part `index` as `other`, of the same config and scheme, has it; packed
+  /// weights are shared.
+  Block with_part(const Block& other, size_t index) const;
+  /// The same of what a block that layers share is to this one.
+  Block with_shared(const Block& other) const;
   /// Adds its own.
   void add_size(ModelSize& size) const;
   /// Adds that of a token.

@@ -159,6 +159,21 @@ std::vector<int64_t> MambaConfig::shared_users(int64_t number) const {
   return out;
 }
 
+std::vector<PartKind> MambaConfig::kinds_of_layer(int64_t layer) const {
+  std::vector<PartKind> out;
+  const auto add = [&](PartKind kind) {
+    if (std::ranges::find(out, kind) == out.end()) out.push_back(kind);
+  };
+  for (const BlockConfig& block : all_blocks()) {
+    if (block.layer != layer) continue;
+    std::ranges::for_each(block.parts, add);
+    if (block.shared < 0) continue;
+    add(PartKind::attention);
+    add(PartKind::feed_forward);
+  }
+  return out;
+}
+
 bool MambaConfig::pure() const {
   MambaConfig plain = *this;
   plain.blocks.clear();

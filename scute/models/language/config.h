@@ -139,6 +139,8 @@ struct MambaConfig {
   std::vector<BlockConfig> all_blocks() const;
   /// The layers that use shared block `number`, in order; at least one.
   std::vector<int64_t> shared_users(int64_t number) const;
+  /// The kinds of that layer's parts, each once, in order; then those of a shared block it uses.
+  std::vector<PartKind> kinds_of_layer(int64_t layer) const;
   /// Mixers and nothing else: no attention, feed-forward or factor.
   bool pure() const;
   /// Columns of in_proj's output, channels of the convolution.

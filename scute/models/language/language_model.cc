@@ -181,20 +181,37 @@ void LanguageModel::build(Weights weights, const Execution& execution, Head head
   if (head == Head::packed) head_ = Linear(tensors.head, execution);
 }
 
-LanguageModel LanguageModel::with_layer(const LanguageModel& other, int64_t layer) const {
+LanguageModel LanguageModel::with_part(const LanguageModel& other, int64_t layer,
+                                       PartKind kind) const {
   const std::string prefix = fmt::format("layer_{}.", layer);
   if (config_ != other.config_ || scheme_ != other.scheme_) {
-    fail(prefix, "a layer of a model of the same config and scheme", "another");
+    fail(prefix, "a part of a model of the same config and scheme", "another");
   }
   LanguageModel out = *this;
   const std::vector<BlockConfig> blocks = config_.all_blocks();
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (blocks[i].layer == layer) out.blocks_.share(static_cast<int64_t>(i), other.blocks_);
+    if (blocks[i].layer != layer) continue;
+    const auto at = static_cast<int64_t>(i);
+    const bool shared = blocks[i].shared >= 0;
+    if (shared && (kind == PartKind::attention || kind == PartKind::feed_forward)) {
+      out.blocks_.put(at, out.blocks_.at(at).with_shared(other.blocks_.at(at)));
+    }
+    const auto part = std::ranges::find(blocks[i].parts, kind);
+    if (part == blocks[i].parts.end()) continue;
+    if (!shared && blocks[i].parts.size() == 1) {
+      out.blocks_.share(at, other.blocks_);
+      continue;
+    }
+    const auto index = static_cast<size_t>(part - blocks[i].parts.begin());
+    out.blocks_.put(at, out.blocks_.at(at).with_part(other.blocks_.at(at), index));
   }
-  for (const Site& site : sites_.list.sites()) {
-    if (site.name.starts_with(prefix)) out.grids_.copy(site, other.grids_);
+  // Of the parts that round their inputs, mixers alone have grids; the others' are in the products.
+  if (kind == PartKind::mixer) {
+    for (const Site& site : sites_.list.sites()) {
+      if (site.name.starts_with(prefix)) out.grids_.copy(site, other.grids_);
+    }
   }
-  out.eight_bit_.erase(prefix);
+  if (config_.kinds_of_layer(layer).size() == 1) out.eight_bit_.erase(prefix);
   if (other.eight_bit_.contains(prefix)) out.eight_bit_.insert(prefix);
   return out;
 }

@@ -56,9 +56,10 @@ class LanguageModel {
   LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution, Head head,
                 const Scheme& scheme, LanguageModelSites sites);
 
-  /// This model with one layer as `other` has it, grids and ranges of its sites included. Packed
+  /// This model with the parts of one kind of one layer as `other` has them, a mixer's grids
+  /// included; of attention and feed-forward what a shared block is to that layer too. Packed
   /// weights are shared, not copied. Error unless both have the same config and scheme.
-  LanguageModel with_layer(const LanguageModel& other, int64_t layer) const;
+  LanguageModel with_part(const LanguageModel& other, int64_t layer, PartKind kind) const;
 
   const MambaConfig& config() const { return config_; }
   const SiteList& sites() const { return sites_.list; }
