@@ -52,11 +52,12 @@ quietly() {
   return 1
 }
 
-# A build folder made elsewhere (the repository was copied or moved) cannot be continued.
+# A build folder made elsewhere (the repository was copied or moved) cannot be continued; the set-up's
+# packages and this run's logs can.
 fresh_if_moved() {
   if [ -f "$1/CMakeCache.txt" ] &&
     ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$1/CMakeCache.txt"; then
-    rm -rf "$1"
+    find "$1" -mindepth 1 -maxdepth 1 ! -name python ! -name test-logs -exec rm -rf {} +
   fi
 }
 
@@ -64,7 +65,7 @@ fresh_if_moved() {
 sources() {
   local names=(-false)
   for pattern in "$@"; do names+=(-o -name "$pattern"); done
-  find ./*.sh .ci cli bench examples scripts scute tests cmake -type f \( "${names[@]}" \) | sort
+  find ./*.sh .ci cli bench examples python scripts scute tests cmake -type f \( "${names[@]}" \) | sort
 }
 
 check_format() {

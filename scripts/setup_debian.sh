@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs, with apt (and pip for --all) and only when something is missing, what scute needs on Debian 12.
+# Installs, with apt (and pip for tests) and only when something is missing, what scute needs on Debian 12.
 #   scripts/setup_debian.sh          to build and run
-#   scripts/setup_debian.sh --test   also what test.sh needs
-#   scripts/setup_debian.sh --all    also what test.sh --all needs: packages of PyPI, into build/python
+#   scripts/setup_debian.sh --test   also what test.sh needs, with packages of PyPI in build/python: the Python package
+#   scripts/setup_debian.sh --all    also what test.sh --all needs
 #   scripts/setup_debian.sh --dev    what --test installs, and benchmarks and clang-tidy
 set -euo pipefail
 
@@ -11,22 +11,32 @@ packages=(cmake ninja-build g++ pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy
   nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev zlib1g-dev libssl-dev libutf8proc-dev
   libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
-  clang-format-14 chromium chromium-driver)
-all_packages=(python3-venv)
+  clang-format-14 chromium chromium-driver python3-dev python3-venv)
+all_packages=(python3-torch patchelf)
 dev_packages=(libbenchmark-dev clang-tidy-14)
-# Other tools that answers are compared with.
-pypi_packages=(tokenizers==0.23.3)
+# What builds and tests the Python package, each with all that it needs.
+pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packaging==26.4
+  pytest==9.2.0 iniconfig==2.3.1 pluggy==1.7.0 pygments==2.21.0 hypothesis==6.170.17 sortedcontainers==2.4.0)
+# Other tools that answers are compared with, and what puts libraries into wheels.
+all_pypi_packages=(tokenizers==0.23.3 auditwheel==6.8.2 pyelftools==0.33)
 pypi_wanted=no
 pypi_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../build/python
 
 case "${1:-}" in
   "") ;;
-  --test) packages+=("${test_packages[@]}") ;;
-  --all)
-    packages+=("${test_packages[@]}" "${all_packages[@]}")
+  --test)
+    packages+=("${test_packages[@]}")
     pypi_wanted=yes
     ;;
-  --dev) packages+=("${test_packages[@]}" "${dev_packages[@]}") ;;
+  --all)
+    packages+=("${test_packages[@]}" "${all_packages[@]}")
+    pypi_packages+=("${all_pypi_packages[@]}")
+    pypi_wanted=yes
+    ;;
+  --dev)
+    packages+=("${test_packages[@]}" "${dev_packages[@]}")
+    pypi_wanted=yes
+    ;;
   *)
     echo "usage: scripts/setup_debian.sh [--test|--all|--dev]" >&2
     exit 2
@@ -39,12 +49,14 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
-# Into a folder of their own, without what they depend on for other purposes, and last of all.
+# Into a folder of their own that sees Debian's NumPy, and last of all.
 finish() {
   [ $pypi_wanted = yes ] || exit 0
   local python=$pypi_folder/bin/python have package lost=()
-  [ -x "$python" ] || /usr/bin/python3 -m venv "$pypi_folder" || exit 1
-  have=$("$python" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null)
+  if ! grep -qsxF "include-system-site-packages = true" "$pypi_folder/pyvenv.cfg" || [ ! -x "$python" ]; then
+    /usr/bin/python3 -m venv --clear --system-site-packages "$pypi_folder" || exit 1
+  fi
+  have=$("$python" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | tr '[:upper:]_' '[:lower:]-')
   for package in "${pypi_packages[@]}"; do
     grep -qxF "$package" <<<"$have" || lost+=("$package")
   done

@@ -65,11 +65,15 @@ void forsake_claims() {
   }
 }
 
-void end_on_signals() { on_signals(end_program); }
+void end_on_signals() {
+  interrupted = false;
+  received = 0;
+  on_signals(end_program);
+}
 
 Interrupt::Interrupt() { on_signals(on_signal); }
 
-Interrupt::~Interrupt() { end_on_signals(); }
+Interrupt::~Interrupt() { on_signals(end_program); }
 
 const std::atomic<bool>& Interrupt::flag() const { return interrupted; }
 

@@ -168,6 +168,11 @@ uint64_t Distribution::below(double value) const {
   return end == points_.begin() ? 0 : cumulative_[static_cast<size_t>(end - points_.begin()) - 1];
 }
 
+double Distribution::cdf(double value) const {
+  if (count_ == 0) return 0;
+  return static_cast<double>(at_or_below(value)) / static_cast<double>(count_);
+}
+
 double Distribution::outside(double lo, double hi) const {
   if (count_ == 0) return 0;
   const uint64_t out = below(lo) + (count_ - at_or_below(hi));

@@ -38,6 +38,8 @@ class Distribution {
   double quantile(double share) const;
   /// The same of |x|.
   double magnitude_quantile(double share) const;
+  /// Share of values at or below `value` (buckets counted by their representative); 0 without any.
+  double cdf(double value) const;
   /// Share of values strictly outside [lo, hi] (buckets counted by their representative).
   double outside(double lo, double hi) const;
   double mean() const;

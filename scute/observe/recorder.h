@@ -1,14 +1,13 @@
 // The tap that keeps exact statistics of the sites it is asked for.
 #pragma once
 
-#include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "scute/kernels/histogram.h"
+#include "scute/observe/sample_counter.h"
 #include "scute/observe/statistic.h"
 #include "scute/tensor/tap.h"
 
@@ -20,8 +19,7 @@ struct RecorderOptions {
 };
 
 /// One per thread; merge them at the end, in any order: the statistics are the same bytes. Besides
-/// the counts it keeps max |x| per element of the state at `ssm_state_act` sites, and at
-/// `….x_conv_out:input` the largest over the samples of each channel's mean |x|.
+/// the counts it keeps the vectors that a site's name asks for (vectors_of).
 class Recorder : public Tap {
  public:
   /// Wants these sites and no other, by name. Error when fine is out of range or a name comes
@@ -45,21 +43,11 @@ class Recorder : public Tap {
   std::vector<std::string> silent_sites() const;
 
  private:
-  enum class Role { plain, conv_out, channels, state };
-  static Role role_of(std::string_view site);
-
-  ValueScan count_by_table(MatView<const float> values, Histogram& histogram);
-  ValueScan count_straight(MatView<const float> values, Histogram& histogram);
-  void flush(const ValueScan& scan, Histogram& histogram);
-  void record_channels(Role role, const std::string& name, MatView<const float> values,
-                       Statistic& statistic);
-
-  RecorderOptions options_;
+  int fine_;
+  SampleCounter counter_;
   std::vector<std::string> names_;
-  std::map<std::string, Role, std::less<>> roles_;
+  std::map<std::string, Vectors, std::less<>> vectors_;
   std::map<std::string, Statistic> statistics_;
-  std::vector<uint32_t> table_;  ///< scratch shared by all sites, all zero between calls
-  std::vector<double> sums_;     ///< scratch
 };
 
 }  // namespace scute

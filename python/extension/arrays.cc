@@ -1,0 +1,160 @@
+#include "extension/arrays.h"
+
+#include <fmt/format.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <string>
+
+#include "scute/tensor/tensor.h"
+
+namespace scute::python {
+namespace {
+
+namespace nb = nanobind;
+
+std::string name_of_type(nb::handle object) {
+  return nb::cast<std::string>(nb::str(nb::inst_name(object)));
+}
+
+/// NumPy's array of it where the object is one already (or what it says makes one).
+nb::object as_native(nb::handle object) {
+  const nb::module_ numpy = nb::module_::import_("numpy");
+  if (nb::isinstance<nb::float_>(object) || nb::isinstance<nb::int_>(object) ||
+      nb::isinstance<nb::list>(object) || nb::isinstance<nb::tuple>(object)) {
+    return numpy.attr("asarray")(object, nb::arg("dtype") = "float64");
+  }
+  if (!nb::isinstance(object, numpy.attr("ndarray"))) return nb::none();
+  // Another byte order, or strides that are no multiple of an element: a copy in order.
+  const nb::object dtype = object.attr("dtype");
+  const auto kind = nb::cast<std::string>(dtype.attr("kind"));
+  if (nb::cast<std::string>(nb::str(dtype.attr("name"))) == "bfloat16") {
+    return numpy.attr("ascontiguousarray")(object, nb::arg("dtype") = "float32");
+  }
+  if (kind != "f" || nb::cast<int>(dtype.attr("itemsize")) > 8) return nb::none();
+  return numpy.attr("array")(object, nb::arg("dtype") = dtype.attr("newbyteorder")("="),
+                             nb::arg("order") = "C");
+}
+
+bool is_float_array(const nb::ndarray<nb::ro>& array) {
+  const nb::dlpack::dtype type = array.dtype();
+  const auto code = static_cast<nb::dlpack::dtype_code>(type.code);
+  if (type.lanes != 1) return false;
+  if (code == nb::dlpack::dtype_code::Bfloat) return type.bits == 16;
+  return code == nb::dlpack::dtype_code::Float &&
+         (type.bits == 16 || type.bits == 32 || type.bits == 64);
+}
+
+DType dtype_of_array(const nb::ndarray<nb::ro>& array) {
+  const nb::dlpack::dtype type = array.dtype();
+  if (static_cast<nb::dlpack::dtype_code>(type.code) == nb::dlpack::dtype_code::Bfloat) {
+    return DType::bf16;
+  }
+  return type.bits == 16 ? DType::f16 : type.bits == 32 ? DType::f32 : DType::f64;
+}
+
+/// What the object says of its element type and memory, for an error.
+std::string found(nb::handle object) {
+  std::string words = name_of_type(object);
+  if (nb::hasattr(object, "dtype")) {
+    words += " of " + nb::cast<std::string>(nb::str(nb::object(object.attr("dtype"))));
+  }
+  if (nb::hasattr(object, "device")) {
+    words += " on " + nb::cast<std::string>(nb::str(nb::object(object.attr("device"))));
+  }
+  if (nb::hasattr(object, "requires_grad") && nb::cast<bool>(object.attr("requires_grad"))) {
+    words += " that requires grad (use .detach())";
+  }
+  return words;
+}
+
+bool import(nb::handle object, nb::ndarray<nb::ro>& out) {
+  nb::ndarray<nb::ro> array;
+  if (!nb::try_cast(object, array) || !array.is_valid()) return false;
+  if (array.device_type() != nb::device::cpu::value || !is_float_array(array)) return false;
+  out = array;
+  return true;
+}
+
+float widened(float x) { return x; }
+float widened(double x) { return static_cast<float>(x); }
+float widened(f16 x) { return to_float(x); }
+float widened(bf16 x) { return to_float(x); }
+
+}  // namespace
+
+FloatArray::FloatArray(nb::handle object, const char* where) {
+  if (!import(object, owner_)) {
+    const nb::object native = as_native(object);
+    if (native.is_none() || !import(native, owner_)) {
+      const std::string text = fmt::format(
+          "{}: expected an array of float16, bfloat16, float32 or float64 in this processor's "
+          "memory, found {}",
+          where, found(object));
+      throw nb::type_error(text.c_str());
+    }
+  }
+  dtype_ = dtype_of_array(owner_);
+  for (size_t i = 0; i < owner_.ndim(); ++i) {
+    shape_.push_back(static_cast<int64_t>(owner_.shape(i)));
+    strides_.push_back(owner_.stride(i));
+  }
+  size_ = element_count(shape_, where);
+}
+
+std::optional<MatView<const float>> FloatArray::view() const {
+  if (dtype_ != DType::f32 || size_ == 0) return std::nullopt;
+  const auto* data = static_cast<const float*>(owner_.data());
+  if (shape_.empty()) return MatView<const float>(data, 1, 1);
+  const int64_t columns = shape_.back();
+  if (columns > 1 && strides_.back() != 1) return std::nullopt;
+  // The dimensions before the last must be one walk with one stride.
+  int64_t rows = 1, stride = columns;
+  for (size_t i = shape_.size() - 1; i-- > 0;) {
+    if (shape_[i] == 1) continue;
+    if (rows == 1) {
+      stride = strides_[i];
+    } else if (strides_[i] != stride * rows) {
+      return std::nullopt;
+    }
+    rows *= shape_[i];
+  }
+  // Short pieces are counted faster once they lie side by side.
+  constexpr int64_t kShort = 256;
+  if (stride < columns || (stride != columns && rows > 1 && columns < kShort)) return std::nullopt;
+  return MatView<const float>(data, rows, columns, stride);
+}
+
+template <class T>
+void FloatArray::copy_as(int64_t first, int64_t count, float* out) const {
+  const auto* data = static_cast<const T*>(owner_.data());
+  const int64_t columns = this->columns();
+  const int64_t step = strides_.empty() ? 1 : strides_.back();
+  while (count > 0) {
+    int64_t row = first / columns, offset = 0;
+    for (size_t i = shape_.size(); i-- > 1;) {
+      offset += row % shape_[i - 1] * strides_[i - 1];
+      row /= shape_[i - 1];
+    }
+    const int64_t begin = first % columns, n = std::min(count, columns - begin);
+    for (int64_t c = 0; c < n; ++c) out[c] = widened(data[offset + (begin + c) * step]);
+    first += n;
+    count -= n;
+    out += n;
+  }
+}
+
+void FloatArray::copy(int64_t first, int64_t count, float* out) const {
+  switch (dtype_) {
+    case DType::f64:
+      return copy_as<double>(first, count, out);
+    case DType::f16:
+      return copy_as<f16>(first, count, out);
+    case DType::bf16:
+      return copy_as<bf16>(first, count, out);
+    default:
+      return copy_as<float>(first, count, out);
+  }
+}
+
+}  // namespace scute::python
