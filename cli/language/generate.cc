@@ -23,21 +23,7 @@
 namespace scute::cli {
 namespace {
 
-constexpr const char* kEndOfText = "<|endoftext|>";
 constexpr size_t kInputLimit = size_t{64} << 20;
-
-/// The ids that end a text: the model's own, else the tokenizer's.
-std::vector<int32_t> stop_ids(const GenerateFlags& request, const ModelDescription& description,
-                              const Tokenizer& tokenizer) {
-  if (request.ignore_eos) return {};
-  std::vector<int32_t> own = end_tokens(description);
-  if (!own.empty()) return own;
-  auto ids = tokenizer.encode_beginning(kEndOfText);
-  const auto before = tokenizer.encode_beginning("");
-  ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(before.size()));
-  const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
-  return known ? ids : std::vector<int32_t>{};
-}
 
 /// All of standard input.
 std::string read_input() {
@@ -278,7 +264,7 @@ int go_on(const GenerateFlags& flags, const ModelDescription& description,
           const LanguageModel& model, const Tokenizer& tokenizer, const Beginning& begin,
           Output& out) {
   GenerateOptions options = flags.how;
-  options.stop = stop_ids(flags, description, tokenizer);
+  if (!flags.ignore_eos) options.stop = stop_tokens(description, tokenizer);
   options.limit = std::min(tokenizer.size(), model.config().vocabulary);
   const Threads threads(flags.job.threads);
   options.team = threads.team();

@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include "cli/terminal/listener.h"
+
 namespace scute::cli {
 namespace {
 
@@ -71,13 +73,24 @@ void end_on_signals() {
   on_signals(end_program);
 }
 
-Interrupt::Interrupt() { on_signals(on_signal); }
+Interrupt::Interrupt() {
+  if (listener() == nullptr) on_signals(on_signal);
+}
 
-Interrupt::~Interrupt() { on_signals(end_program); }
+Interrupt::~Interrupt() {
+  if (listener() == nullptr) on_signals(end_program);
+}
 
-const std::atomic<bool>& Interrupt::flag() const { return interrupted; }
+const std::atomic<bool>& Interrupt::flag() const {
+  const Listener* heard = listener();
+  return heard == nullptr ? interrupted : heard->stop;
+}
 
-int Interrupt::exit_code() const { return received == 0 ? 0 : 128 + received; }
+int Interrupt::exit_code() const {
+  const Listener* heard = listener();
+  const int number = heard == nullptr ? received.load() : heard->stop ? SIGINT : 0;
+  return number == 0 ? 0 : 128 + number;
+}
 
 ForsakenClaim::ForsakenClaim(const Claim& claim) : claim_(&claim) {
   for (auto& entry : claims) {

@@ -14,7 +14,7 @@ namespace scute::cli {
 void end_on_signals();
 
 /// While it lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the program as
-/// above.
+/// above. With a Listener its `stop` is the flag, and signals are nobody's here.
 class Interrupt {
  public:
   Interrupt();

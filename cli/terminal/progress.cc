@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cli/terminal/color.h"
+#include "cli/terminal/listener.h"
 #include "cli/terminal/words.h"
 
 namespace scute::cli {
@@ -33,6 +34,11 @@ Progress::~Progress() {
 }
 
 void Progress::update(int64_t done, int64_t total) {
+  if (Listener* heard = listener()) {
+    heard->progress(title_, unit_, done, total);
+    if (heard->stop) throw Stopped();
+    return;
+  }
   if (quiet_) return;
   const std::lock_guard lock(guard_);
   if (done <= most_) return;
@@ -75,10 +81,12 @@ void StepProgress::finish() {
 }
 
 void note(bool quiet, const std::string& line) {
+  if (Listener* heard = listener()) return heard->note(line);
   if (!quiet) std::fputs((printable_lines(line) + "\n").c_str(), stderr);
 }
 
 void warn(const std::string& words) {
+  if (Listener* heard = listener()) return heard->warning(words);
   const std::string line = tinted("scute: warning:", Tint::warning, stderr) + " ";
   std::fputs((line + printable_line(words) + "\n").c_str(), stderr);
 }

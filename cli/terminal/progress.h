@@ -20,7 +20,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// From any thread; numbers may come out of order.
+  /// From any thread; numbers may come out of order. Throws Stopped when a Listener says so.
   void update(int64_t done, int64_t total);
 
  private:

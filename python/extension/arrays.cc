@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string>
 
+#include "scute/base/checked.h"
+#include "scute/base/error.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute::python {
@@ -28,7 +30,7 @@ nb::object as_native(nb::handle object) {
   // Another byte order, or strides that are no multiple of an element: a copy in order.
   const nb::object dtype = object.attr("dtype");
   const auto kind = nb::cast<std::string>(dtype.attr("kind"));
-  if (nb::cast<std::string>(nb::str(dtype.attr("name"))) == "bfloat16") {
+  if (nb::cast<std::string>(nb::str(nb::object(dtype.attr("name")))) == "bfloat16") {
     return numpy.attr("ascontiguousarray")(object, nb::arg("dtype") = "float32");
   }
   if (kind != "f" || nb::cast<int>(dtype.attr("itemsize")) > 8) return nb::none();
@@ -155,6 +157,73 @@ void FloatArray::copy(int64_t first, int64_t count, float* out) const {
     default:
       return copy_as<float>(first, count, out);
   }
+}
+
+namespace {
+
+template <class T>
+nb::object array_of(const Tensor& tensor) {
+  const auto values = tensor.values<T>();
+  std::vector<size_t> shape;
+  for (const int64_t dimension : tensor.shape()) shape.push_back(static_cast<size_t>(dimension));
+  auto* kept = new Tensor(tensor);
+  const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Tensor*>(p); });
+  return nb::cast(
+      nb::ndarray<nb::numpy, T>(const_cast<T*>(values.data()), shape.size(), shape.data(), owner));
+}
+
+}  // namespace
+
+nb::object to_numpy(const Tensor& tensor) {
+  switch (tensor.dtype()) {
+    case DType::f64:
+      return array_of<double>(tensor);
+    case DType::f32:
+      return array_of<float>(tensor);
+    case DType::i64:
+      return array_of<int64_t>(tensor);
+    case DType::i32:
+      return array_of<int32_t>(tensor);
+    case DType::i16:
+      return array_of<int16_t>(tensor);
+    case DType::i8:
+      return array_of<int8_t>(tensor);
+    case DType::u8:
+      return array_of<uint8_t>(tensor);
+    default:
+      return array_of<float>(tensor.to_f32());
+  }
+}
+
+nb::dict to_numpy(const std::vector<NamedTensor>& tensors) {
+  nb::dict out;
+  for (const NamedTensor& named : tensors) out[named.name.c_str()] = to_numpy(named.tensor);
+  return out;
+}
+
+Tensor token_ids(nb::handle ids) {
+  const nb::module_ numpy = nb::module_::import_("numpy");
+  const nb::object array = numpy.attr("asarray")(ids);
+  const auto kind = nb::cast<std::string>(array.attr("dtype").attr("kind"));
+  const auto size = nb::cast<int64_t>(array.attr("size"));
+  if (size == 0) fail("ids", "at least one token id", "none");
+  if (kind != "i" && kind != "u") {
+    throw nb::type_error(
+        fmt::format("ids: expected an array (L) or (B, L) of integers, found {} of "
+                    "{} elements",
+                    nb::cast<std::string>(nb::str(nb::object(array.attr("dtype")))), size)
+            .c_str());
+  }
+  const auto wide = nb::cast<nb::ndarray<const int64_t, nb::c_contig>>(
+      numpy.attr("ascontiguousarray")(array, nb::arg("dtype") = "int64"));
+  Shape shape;
+  for (size_t i = 0; i < wide.ndim(); ++i) shape.push_back(static_cast<int64_t>(wide.shape(i)));
+  if (shape.empty() || shape.size() > 2) {
+    fail("ids", "an array of (L) or (B, L) token ids", to_string(shape));
+  }
+  std::vector<int32_t> out(wide.size());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = narrow<int32_t>(wide.data()[i], "ids");
+  return Tensor::of<int32_t>(shape, out);
 }
 
 }  // namespace scute::python

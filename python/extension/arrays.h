@@ -10,6 +10,7 @@
 
 #include "scute/tensor/dtype.h"
 #include "scute/tensor/mat_view.h"
+#include "scute/tensor/tensor.h"
 
 namespace scute::python {
 
@@ -44,7 +45,7 @@ class FloatArray {
 
 /// A NumPy array that owns its memory.
 template <class T>
-nanobind::object to_numpy(std::vector<T> values, std::vector<size_t> shape) {
+nanobind::object to_numpy(std::vector<T> values, const std::vector<size_t>& shape) {
   auto* owned = new std::vector<T>(std::move(values));
   const nanobind::capsule owner(owned,
                                 [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
@@ -56,5 +57,13 @@ nanobind::object to_numpy(std::vector<T> values) {
   const size_t count = values.size();
   return to_numpy(std::move(values), {count});
 }
+
+/// The tensor's memory, which the array keeps alive; a copy of what is mapped or read only.
+nanobind::object to_numpy(const Tensor& tensor);
+/// {name: array}
+nanobind::dict to_numpy(const std::vector<NamedTensor>& tensors);
+/// Token ids, (L) or (B, L), I32, as an array of integers has them. TypeError for others, Error for
+/// ids beyond 32 bits or an array without any.
+Tensor token_ids(nanobind::handle ids);
 
 }  // namespace scute::python

@@ -46,5 +46,11 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = SCUTE_VERSION;
   bind_histogram(module);
   bind_statistics(module);
+  bind_decide(module);
+  bind_verb(module);
+  bind_generation(module);
+  bind_language(module);
+  bind_vision(module);
+  bind_record(module);
   bind_command_line(module);
 }

@@ -7,6 +7,12 @@ namespace scute::python {
 
 void bind_histogram(nanobind::module_& module);
 void bind_statistics(nanobind::module_& module);
+void bind_decide(nanobind::module_& module);
+void bind_verb(nanobind::module_& module);
+void bind_generation(nanobind::module_& module);
+void bind_language(nanobind::module_& module);
+void bind_vision(nanobind::module_& module);
+void bind_record(nanobind::module_& module);
 void bind_command_line(nanobind::module_& module);
 
 }  // namespace scute::python

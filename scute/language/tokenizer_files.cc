@@ -73,4 +73,14 @@ void check_tokenizer(const ModelDescription& model) {
   load_tokenizer(model);
 }
 
+std::vector<int32_t> stop_tokens(const ModelDescription& model, const Tokenizer& tokenizer) {
+  std::vector<int32_t> own = end_tokens(model);
+  if (!own.empty()) return own;
+  auto ids = tokenizer.encode_beginning(kEndOfText);
+  const auto before = tokenizer.encode_beginning("");
+  ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(before.size()));
+  const bool known = ids.size() == 1 && tokenizer.decode(ids) == kEndOfText;
+  return known ? ids : std::vector<int32_t>{};
+}
+
 }  // namespace scute

@@ -19,6 +19,12 @@ void copy_tokenizer(const ModelDescription& model, const FolderWriter& folder,
 /// or a list of them; nothing when neither says. Error naming file and value for anything else.
 std::vector<int32_t> end_tokens(const ModelDescription& model);
 
+/// What ends a text where a model's files do not say.
+inline constexpr const char* kEndOfText = "<|endoftext|>";
+/// The ids at which generation stops: end_tokens(), else the tokenizer's <|endoftext|>, if it has
+/// that token.
+std::vector<int32_t> stop_tokens(const ModelDescription& model, const Tokenizer& tokenizer);
+
 /// Error when the folder's tokenizer knows more ids than the model has rows: what would be written
 /// could not be used. One that cannot be read is left to whoever needs it.
 void check_tokenizer(const ModelDescription& model);

@@ -1,12 +1,54 @@
 """scute: exact statistics of activations, clip ranges and low-bit Mamba models.
 
 Measure once, decide any time: statistics are exact counts that merge by addition
-(`Histogram`, `Statistic`, `Statistics`). The same files and words as the program `scute`.
+(`Histogram`, `Statistic`, `Statistics`); `decide` makes a `Plan` of them in milliseconds;
+`quantize` and `evaluate` do the rest. The same files and words as the program `scute`.
 """
 
 from __future__ import annotations
 
-from scute._core import Error, Histogram, Statistic, __version__
-from scute.statistics import Statistics
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Error", "Histogram", "Statistic", "Statistics", "__version__"]
+from scute._core import Error, Histogram, Statistic, __version__
+from scute.log import Log
+from scute.models import Cobra, LanguageModel, Model, Regressor, load
+from scute.plan import Plan, decide
+from scute.statistics import Statistics
+from scute.verbs import collect, edit_scales, evaluate, quantize, trace
+
+if TYPE_CHECKING:
+    from scute.observe import Seen, observe
+
+__all__ = [
+    "Cobra",
+    "Error",
+    "Histogram",
+    "LanguageModel",
+    "Log",
+    "Model",
+    "Plan",
+    "Regressor",
+    "Seen",
+    "Statistic",
+    "Statistics",
+    "__version__",
+    "collect",
+    "decide",
+    "edit_scales",
+    "evaluate",
+    "load",
+    "observe",
+    "quantize",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # What needs torch is imported when it is asked for.
+    if name in ("observe", "Seen"):
+        module = importlib.import_module("scute.observe")
+        # The import has bound the module to the function's name.
+        globals().update(observe=module.observe, Seen=module.Seen)
+        return globals()[name]
+    raise AttributeError(f"module 'scute' has no attribute {name!r}")

@@ -71,6 +71,18 @@ void KeyValueCache::grow(int64_t capacity) {
   }
 }
 
+KeyValueCache KeyValueCache::copy() const {
+  KeyValueCache out(static_cast<int64_t>(heads_.size()), width_, form_);
+  out.keys_ = keys_;
+  out.values_ = values_;
+  out.key_scales_ = key_scales_;
+  out.value_scales_ = value_scales_;
+  out.length_ = length_;
+  if (capacity_ > 0) out.grow(capacity_);  // which copies the rows
+  out.conv_ = Tensor::of_bytes(conv_.dtype(), conv_.shape(), conv_.bytes());
+  return out;
+}
+
 void KeyValueCache::append(const Run& run, MatView<const float> k, MatView<const float> v) {
   const int64_t needed = checked_add(length_, k.rows, "cached tokens");
   if (needed > capacity_) {

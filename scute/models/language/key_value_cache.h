@@ -24,6 +24,8 @@ class KeyValueCache {
   KeyValueCache(KeyValueCache&&) = default;
   KeyValueCache& operator=(KeyValueCache&&) = default;
 
+  /// One with memory of its own.
+  KeyValueCache copy() const;
   /// Tokens.
   int64_t length() const { return length_; }
   /// k and v: tokens × (key heads · width), those behind the ones that are there.

@@ -1,5 +1,7 @@
 #include "scute/models/language/state.h"
 
+#include <algorithm>
+
 #include "scute/base/random.h"
 #include "scute/kernels/round.h"
 
@@ -31,9 +33,34 @@ LayerState::LayerState(int64_t taps, int64_t channels, int64_t rows, int64_t sta
   }
 }
 
+LayerState LayerState::copy() const {
+  const bool codes = ssm_codes.data != nullptr;
+  LayerState out(conv.rows + 1, conv.cols, codes ? ssm_codes.rows : ssm.rows,
+                 codes ? ssm_codes.cols : ssm.cols, codes ? Form::codes : Form::floats);
+  std::ranges::copy(conv_values, out.conv_values.begin());
+  std::ranges::copy(ssm_values, out.ssm_values.begin());
+  std::ranges::copy(ssm_code_values, out.ssm_code_values.begin());
+  return out;
+}
+
 int64_t LayerState::bytes() const {
   return static_cast<int64_t>((conv_values.size() + ssm_values.size()) * sizeof(float) +
                               ssm_code_values.size());
+}
+
+State State::copy() const {
+  struct Copy {
+    PartState operator()(const std::monostate&) const { return {}; }
+    PartState operator()(const LayerState& state) const { return state.copy(); }
+    PartState operator()(const KeyValueCache& cache) const { return cache.copy(); }
+  };
+  State out;
+  out.place = place;
+  for (const BlockState& block : blocks) {
+    BlockState& into = out.blocks.emplace_back();
+    for (const PartState& part : block.parts) into.parts.push_back(std::visit(Copy(), part));
+  }
+  return out;
 }
 
 int64_t State::bytes() const {

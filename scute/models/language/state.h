@@ -35,6 +35,7 @@ struct LayerState {
   LayerState(LayerState&&) = default;
   LayerState& operator=(LayerState&&) = default;
 
+  LayerState copy() const;
   int64_t bytes() const;
 };
 
@@ -48,6 +49,8 @@ struct BlockState {
 struct State {
   std::vector<BlockState> blocks;
   Place place;
+  /// One with memory of its own: both go on from here.
+  State copy() const;
   int64_t bytes() const;
 };
 
