@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <string>
@@ -19,6 +20,12 @@ std::string name_of_type(nb::handle object) {
   return nb::cast<std::string>(nb::str(nb::inst_name(object)));
 }
 
+/// NumPy's type of arrays, which stays as long as the process.
+nb::handle numpy_array_type() {
+  static PyObject* const type = nb::module_::import_("numpy").attr("ndarray").ptr();
+  return type;
+}
+
 /// NumPy's array of it where the object is one already (or what it says makes one).
 nb::object as_native(nb::handle object) {
   const nb::module_ numpy = nb::module_::import_("numpy");
@@ -26,7 +33,7 @@ nb::object as_native(nb::handle object) {
       nb::isinstance<nb::list>(object) || nb::isinstance<nb::tuple>(object)) {
     return numpy.attr("asarray")(object, nb::arg("dtype") = "float64");
   }
-  if (!nb::isinstance(object, numpy.attr("ndarray"))) return nb::none();
+  if (PyObject_IsInstance(object.ptr(), numpy_array_type().ptr()) != 1) return nb::none();
   // Another byte order, or strides that are no multiple of an element: a copy in order.
   const nb::object dtype = object.attr("dtype");
   const auto kind = nb::cast<std::string>(dtype.attr("kind"));
@@ -85,14 +92,22 @@ float widened(bf16 x) { return to_float(x); }
 
 }  // namespace
 
-FloatArray::FloatArray(nb::handle object, const char* where) {
+nb::object safe_array(nb::handle object) {
+  const bool others = PyObject_CheckBuffer(object.ptr()) != 0 &&
+                      PyObject_IsInstance(object.ptr(), numpy_array_type().ptr()) != 1;
+  if (!others) return nb::borrow(object);
+  return nb::module_::import_("numpy").attr("asarray")(object);
+}
+
+FloatArray::FloatArray(nb::handle given, const char* where) {
+  const nb::object object = safe_array(given);
   if (!import(object, owner_)) {
     const nb::object native = as_native(object);
     if (native.is_none() || !import(native, owner_)) {
       const std::string text = fmt::format(
           "{}: expected an array of float16, bfloat16, float32 or float64 in this processor's "
           "memory, found {}",
-          where, found(object));
+          where, found(given));
       throw nb::type_error(text.c_str());
     }
   }
@@ -216,8 +231,8 @@ Tensor token_ids(nb::handle ids) {
   }
   const auto wide = nb::cast<nb::ndarray<const int64_t, nb::c_contig>>(
       numpy.attr("ascontiguousarray")(array, nb::arg("dtype") = "int64"));
-  Shape shape;
-  for (size_t i = 0; i < wide.ndim(); ++i) shape.push_back(static_cast<int64_t>(wide.shape(i)));
+  // Not wide's: NumPy makes one dimension of none.
+  const auto shape = nb::cast<Shape>(array.attr("shape"));
   if (shape.empty() || shape.size() > 2) {
     fail("ids", "an array of (L) or (B, L) token ids", to_string(shape));
   }

@@ -43,6 +43,10 @@ class FloatArray {
   std::vector<int64_t> shape_, strides_;  ///< strides in elements
 };
 
+/// The object itself, or NumPy's view of what only has a buffer: nanobind 3.1 reads strides that
+/// ctypes' arrays do not have.
+nanobind::object safe_array(nanobind::handle object);
+
 /// A NumPy array that owns its memory.
 template <class T>
 nanobind::object to_numpy(std::vector<T> values, const std::vector<size_t>& shape) {

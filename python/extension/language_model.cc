@@ -226,7 +226,7 @@ nb::dict state_arrays(StateValue& value) {
 template <class T>
 void read_part(const nb::dict& arrays, const std::string& name, std::vector<T>& into) {
   if (!arrays.contains(name.c_str())) fail("state", "the array " + name, "none");
-  const nb::object array = nb::borrow(arrays[name.c_str()]);
+  const nb::object array = safe_array(nb::object(arrays[name.c_str()]));
   nb::ndarray<const T, nb::c_contig, nb::device::cpu> values;
   if (!nb::try_cast(array, values, false) || values.size() != into.size()) {
     fail(name, fmt::format("{} values of the type that State.arrays() has", into.size()),

@@ -4,11 +4,14 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
+
 #include "extension/json.h"
 #include "extension/module.h"
 #include "extension/state.h"
 #include "extension/values.h"
 #include "scute/base/error.h"
+#include "scute/observe/recorder.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::python {
@@ -32,10 +35,10 @@ void fill_up(StatisticsSet& set, const StatisticsSet& other) {
 void merge_sets(SiteStatistics& into, const SiteStatistics& from, bool repeats, bool sites) {
   StatisticsSet merged = into.copy(), other = from.copy();
   const nb::gil_scoped_release released;
+  if (merged.fine != other.fine) {
+    fail("merge", fmt::format("fine {} in both", merged.fine), std::to_string(other.fine));
+  }
   if (merged.sites.empty() && merged.meta.is_null()) {
-    if (merged.fine != other.fine) {
-      fail("merge", fmt::format("fine {} in both", merged.fine), std::to_string(other.fine));
-    }
     merged = std::move(other);
   } else if (!other.sites.empty() || !other.meta.is_null()) {
     if (sites) {
@@ -76,9 +79,25 @@ void bind_sites(nb::class_<SiteStatistics>& type) {
            nb::sig("def update(self, site: str, x: ArrayLike) -> None"));
 }
 
+/// What the library's own recorder takes for an array of float32 in order, again and again: what
+/// update() is measured against.
+double recorder_seconds(nb::handle x, int repeats) {
+  const FloatArray values(x, "recorder");
+  const auto view = values.view();
+  if (!view) fail("recorder", "float32 in order", "another array");
+  const nb::gil_scoped_release released;
+  const Site site{.name = "x", .shape = {view->cols}};
+  Recorder recorder({site});
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (int i = 0; i < repeats; ++i) recorder.see(site, *view);
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 }  // namespace
 
 void bind_statistics(nb::module_& module) {
+  module.def("recorder_seconds", &recorder_seconds, nb::arg("x"), nb::arg("repeats"));
   nb::class_<SiteStatistics> type(module, "StatisticsSet", "Sites and their statistics.");
   bind_sites(type);
   type.def_prop_rw(

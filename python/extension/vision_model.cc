@@ -50,7 +50,7 @@ Picture picture_of(nb::handle image) {
     return read_picture(path);
   }
   Bytes array;
-  if (!nb::try_cast(nb::borrow(image), array, false) || array.shape(2) != 3 || array.size() == 0) {
+  if (!nb::try_cast(safe_array(image), array, false) || array.shape(2) != 3 || array.size() == 0) {
     throw nb::type_error(
         "images: expected paths or uint8 arrays of (height, width, 3) in row-major "
         "order, found another");

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -141,6 +142,7 @@ def quantize(
     out: PathLike,
     stats: Statistics | PathLike | None = None,
     plan: Plan | PathLike | None = None,
+    format: str | None = None,
     progress: Progress = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -148,12 +150,18 @@ def quantize(
 
     decided: statistics, a plan, or the file of either; stats= and plan= say which, and may both be
     given. out: the folder (of a regressor the .pt) to write; force=True replaces what scute wrote
-    there. Others as the flags: format="w4a8", gptq=True, hadamard=False … Returns what --json
-    prints: folder, layers, bytes, remarks …
+    there. format: "w8a8", "w4a8", "w8a16" or "w4a16", bits of weights and activations. Others as
+    the flags: gptq=True, hadamard="off", group_heads=True … Returns what --json prints: folder,
+    layers, bytes, remarks …
 
     Error when the plan has sites that the model lacks, or was decided for another model; nothing
     is then written.
     """
+    if format is not None:
+        bits = re.fullmatch(r"w(\d+)a(\d+)", format, re.IGNORECASE)
+        if bits is None:
+            raise _core.Error(f'format: expected w8a8, w4a8, w8a16 or w4a16, found "{format}"')
+        options = {"w_bits": bits[1], "a_bits": bits[2], **options}
     if decided is not None:
         if isinstance(decided, Plan) or str(decided).endswith(".json"):
             plan = decided if plan is None else plan

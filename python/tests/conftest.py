@@ -1,0 +1,42 @@
+"""What the tests of the package share. They run from anywhere, with the package on PYTHONPATH."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import scute
+
+# Whatever the folder, programs that tests run have the same package.
+os.environ["PYTHONPATH"] = str(Path(scute.__file__).absolute().parents[1])
+
+# Fixed examples, and no time limit: two processors may have other work.
+settings.register_profile("scute", deadline=None, derandomize=True, database=None)
+settings.load_profile("scute")
+
+TOP = Path(__file__).resolve().parents[2]
+TINY = TOP / "examples/tiny-mamba1"
+TEXT = TOP / "examples/text"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "torch: needs torch")
+    config.addinivalue_line("markers", "adapter: needs another package, in an environment of its own")
+    config.addinivalue_line("markers", "slow: measures time; not under sanitizers")
+
+
+@pytest.fixture(scope="session")
+def statistics():
+    """Of every site of the tiny Mamba-1 on eight windows."""
+    return scute.collect(TINY, TEXT / "calibration.jsonl", samples=8, seqlen=64)
+
+
+@pytest.fixture(scope="session")
+def low_bit(statistics, tmp_path_factory):
+    """The tiny Mamba-1 with 8 bits: its folder."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-w8a8"
+    scute.quantize(TINY, statistics, out=folder)
+    return folder

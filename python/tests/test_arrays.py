@@ -1,0 +1,148 @@
+"""What update() takes: every layout and element type, and what is hostile."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import scute
+
+
+def histogram(x) -> scute.Histogram:
+    out = scute.Histogram()
+    out.update(x)
+    return out
+
+
+def reference(x) -> scute.Histogram:
+    return histogram(np.ascontiguousarray(x, dtype="float32").reshape(-1))
+
+
+@st.composite
+def views(draw):
+    """An array of some float type and a view of it: axes swapped, steps, negative ones."""
+    dtype = draw(st.sampled_from(["float16", "float32", "float64", ">f4", ">f2", "<f8"]))
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
+    base = np.random.default_rng(draw(st.integers(0, 99))).normal(size=shape).astype(dtype)
+    view = base.transpose(draw(st.permutations(range(len(shape)))))
+    steps = [draw(st.sampled_from([1, 1, 2, -1, -3])) for _ in shape]
+    return view[tuple(slice(None, None, step) for step in steps)]
+
+
+@settings(max_examples=300)
+@given(views())
+def test_any_layout_counts_as_a_copy_in_order(view):
+    assert histogram(view) == reference(view)
+
+
+def test_numbers_and_lists_are_what_numpy_makes_of_them():
+    assert histogram(1.5) == histogram([1.5]) == histogram((1.5,)) == histogram(np.float32(1.5))
+    assert histogram([[1, 2], [3, 4]]).total == 4
+    assert histogram(np.float64(1e300)).infs == 1  # beyond float32
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 0, 5)])
+def test_arrays_without_elements_are_nothing(shape):
+    assert histogram(np.zeros(shape, "float32")) == scute.Histogram()
+    seen = scute.Statistics()
+    seen.update("site", np.zeros(shape, "float32"))
+    assert len(seen) == 0
+
+
+def test_read_only_and_borrowed_memory():
+    x = np.arange(10, dtype="float32")
+    x.flags.writeable = False
+    assert histogram(x) == reference(x)
+    assert histogram(np.frombuffer(x.tobytes(), "float32")) == reference(x)
+    assert histogram(memoryview(x)) == reference(x)
+    assert histogram((ctypes.c_float * 10)(*range(10))) == reference(x)
+
+
+def test_strides_of_nothing_and_of_no_whole_element():
+    wide = np.broadcast_to(np.float32(2), (1000, 1000))
+    assert histogram(wide).total == 1_000_000
+    record = np.zeros(20, dtype=[("byte", "u1"), ("value", "<f4")])
+    record["value"] = np.arange(20)
+    assert histogram(record["value"]) == reference(record["value"].copy())
+    unaligned = np.frombuffer(b"\0" + np.arange(5, dtype="float32").tobytes(), "u1")[1:].view("<f4")
+    assert histogram(unaligned).total == 5
+
+
+def test_an_array_larger_than_memory_by_its_strides_takes_none():
+    # 8 GB of views of one number; counted in pieces.
+    x = np.broadcast_to(np.float16(1), (2**21, 2**7))
+    assert histogram(x).total == 2**28
+
+
+def test_nan_payloads_and_signed_zeros():
+    bits = np.array([0x7FC00001, 0xFFC12345, 0x7F800001, 0xFF800000, 0x80000000, 0], "uint32")
+    counted = histogram(bits.view("float32"))
+    assert (counted.nans, counted.infs, counted.zeros) == (3, 1, 2)
+    assert counted.min == counted.max == 0
+
+
+def test_a_subclass_is_its_array():
+    class Named(np.ndarray):
+        pass
+
+    x = np.arange(6, dtype="float32").reshape(2, 3).view(Named)
+    assert histogram(x) == reference(np.arange(6))
+    assert histogram(np.ma.masked_array(np.arange(3.0))).total == 3
+    assert histogram(np.matrix([[1.0, 2.0]])).total == 2
+
+
+class Liar:
+    """Claims to be an array and raises instead."""
+
+    def __dlpack__(self, **_):
+        raise RuntimeError("no")
+
+    def __dlpack_device__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        None,
+        "text",
+        b"bytes!!!",
+        {},
+        object(),
+        Liar(),
+        np.array([1, 2]),
+        np.array([True]),
+        np.array([1j]),
+        np.array([object()]),
+        np.array(["a"]),
+        np.zeros(3, "longdouble"),
+        np.zeros(3, "datetime64[s]"),
+        np.zeros(3, [("a", "f4"), ("b", "f4")]),
+    ],
+    ids=repr,
+)
+def test_what_holds_no_floats_is_a_type_error(x):
+    for target in (scute.Histogram(), scute.Statistic()):
+        with pytest.raises(TypeError):
+            target.update(x)
+        assert target.total == 0
+    with pytest.raises(TypeError):
+        scute.Statistics().update("site", x)
+
+
+@pytest.mark.parametrize("x", [["a"], [[1.0], [1.0, 2.0]], [object()]])
+def test_lists_of_other_things_are_numpys_error(x):
+    with pytest.raises((TypeError, ValueError)):
+        histogram(x)
+
+
+def test_the_error_says_what_was_found():
+    with pytest.raises(TypeError, match="update: expected an array of float16.*ndarray of int64"):
+        histogram(np.array([1, 2]))
+    with pytest.raises(TypeError, match="a.b: expected"):
+        scute.Statistics().update("a.b", np.array([1, 2]))

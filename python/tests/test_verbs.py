@@ -1,0 +1,266 @@
+"""collect, quantize, evaluate, trace, edit_scales: the program's verbs, and how they end early."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TEXT, TINY, TOP
+
+import scute
+from scute.verbs import flags, run
+
+GOLDEN = TOP / "tests/golden"
+COBRA = GOLDEN / "cobra/model"
+PICTURES = GOLDEN / "cobra/pictures"
+
+
+def test_keywords_are_flags():
+    given = {"seqlen": 64, "per_channel": True, "force": False, "out": None, "data": ["a", Path("b")]}
+    assert flags(given) == ["--seqlen=64", "--per-channel", "--data", "a", "b"]
+
+
+def test_collecting_tells_how_far_it_is(tmp_path):
+    heard = []
+    out = tmp_path / "s.pt"
+    stats = scute.collect(
+        scute.load(TINY),
+        [TEXT / "calibration.jsonl"],
+        samples=3,
+        seqlen=32,
+        out=out,
+        progress=lambda done, total, step: heard.append((done, total, step)),
+    )
+    assert heard[-1] == (3, 3, "collect") and stats.meta["samples"] == 3
+    assert scute.Statistics.load(out) == stats
+
+
+def test_collecting_texts_at_hand():
+    texts = ["A line of words that goes on.", "Another one, shorter."]
+    stats = scute.collect(TINY, texts=texts, samples=2, seqlen=16)
+    assert stats.meta["documents"] == 2
+    with pytest.raises(TypeError, match="several documents"):
+        scute.collect(TINY, texts="one")
+
+
+def test_a_low_bit_model_from_statistics_plan_or_files(tmp_path, statistics):
+    plan = scute.decide(statistics)
+    statistics.save(tmp_path / "s.safetensors")
+    plan.save(tmp_path / "p.json")
+    ways = {
+        "statistics": {"decided": statistics, "plan": plan},
+        "files": {"stats": tmp_path / "s.safetensors", "plan": tmp_path / "p.json"},
+        "plan": {"decided": plan, "stats": statistics},
+    }
+    weights = set()
+    for name, how in ways.items():
+        answer = scute.quantize(TINY, out=tmp_path / name, **how)
+        assert answer["layers"] == ["W8A8"] * 6
+        weights.add((tmp_path / name / "model.safetensors").read_bytes())
+    assert len(weights) == 1
+    answer = scute.quantize(TINY, out=tmp_path / "4", format="w4a16")
+    assert answer["layers"][0] == "W4A16"
+    with pytest.raises(scute.Error, match='found "int8"'):
+        scute.quantize(TINY, out=tmp_path / "8", format="int8")
+
+
+def test_a_plan_of_another_model_writes_nothing(tmp_path, statistics):
+    other = TOP / "examples/tiny-mamba2"
+    with pytest.raises(scute.Error, match="tiny-mamba2|sites|model"):
+        scute.quantize(other, scute.decide(statistics), out=tmp_path / "q")
+    with pytest.raises(scute.Error):
+        scute.quantize(TINY, scute.Plan({"nothing:input": {"lo": 0, "hi": 1}}), out=tmp_path / "q")
+    assert os.listdir(tmp_path) == []
+
+
+def test_trace_lists_every_scale_and_scales_are_edited(tmp_path, low_bit):
+    scales = scute.trace(low_bit)
+    sites = {scale["site"] for scale in scales}
+    assert "layer_0.x_proj:input" in sites and all("tensor" in scale for scale in scales)
+    folder = shutil.copytree(low_bit, tmp_path / "q")
+    site = "layer_0.x_proj:input"
+    said = scute.edit_scales(folder, f"{site}*=2")
+    assert said["sites"][0]["site"] == site
+
+    def scale(path):
+        return next(s["largest"] for s in scute.trace(path) if s["site"] == site)
+
+    assert scale(folder) == pytest.approx(2 * scale(low_bit))
+    scute.edit_scales(folder, undo=1)
+    assert scale(folder) == scale(low_bit)
+    with pytest.raises(scute.Error, match="nowhere"):
+        scute.edit_scales(folder, "nowhere=1")
+
+
+def test_evaluation_against_another(low_bit):
+    said = scute.evaluate(
+        low_bit, TEXT / "heldout.txt", window=128, max_windows=2, against=scute.load(TINY)
+    )
+    assert said["perplexity"]["windows"] == 2 and "against" in str(said)
+    text = scute.evaluate(TINY, texts="word " * 600, window=128, max_windows=2)
+    assert text["perplexity"]["windows"] == 2
+
+
+def test_cobra_and_the_regressor_by_the_same_calls(tmp_path):
+    stats = scute.collect(COBRA, PICTURES, batches=1, batch_size=2)
+    assert {"projector", "llm"} <= set(stats)
+    plan = scute.decide(stats)
+    assert plan["projector"]["policy"].startswith("tail")
+    features, model = GOLDEN / "regressor_features", GOLDEN / "regressor/slim.pt"
+    seen = scute.collect(model, features)
+    plan = scute.decide(seen)
+    # As the program decides a regressor: the range seen and a quarter more, values with 16 bits.
+    site = plan["proj:input"]
+    assert site["policy"] == "minmax" and site["headroom"] == 1.25
+    assert plan["head:output"]["bits"] == 16
+    answer = scute.quantize(model, plan, stats=seen, out=tmp_path / "q.pt")
+    assert answer and scute.load(tmp_path / "q.pt").low_bit
+    assert scute.evaluate(tmp_path / "q.pt", features)
+
+
+def test_errors_are_the_programs_words():
+    for call, words in (
+        (lambda: scute.collect(TINY, TEXT / "calibration.jsonl", nonsense=3), "unknown flag --nonsense"),
+        (lambda: scute.collect(TINY, "nowhere.jsonl"), "nowhere.jsonl: expected"),
+        (lambda: scute.collect("nowhere", "x"), "nowhere: expected a model folder"),
+        (lambda: scute.evaluate(TINY), "expected --perplexity FILE or --last-word FILE"),
+        (lambda: scute.trace(TINY), "tiny-mamba1"),
+        (lambda: run("nonsense"), 'unknown verb "nonsense"'),
+    ):
+        with pytest.raises(scute.Error, match=words):
+            call()
+
+
+def test_a_callback_that_raises_stops_the_work(tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(done, total, step):
+        raise Enough(step)
+
+    text = TEXT / "heldout.txt"
+    with pytest.raises(Enough, match="collect"):
+        scute.collect(
+            TINY, TEXT / "calibration.jsonl", samples=400, out=tmp_path / "s.pt", progress=stop
+        )
+    with pytest.raises(Enough, match="perplexity"):
+        scute.evaluate(TINY, text, window=64, progress=stop)
+    with pytest.raises(Enough, match="perplexity"):
+        scute.load(TINY).perplexity(text.read_text(), 64, progress=stop)
+    assert os.listdir(tmp_path) == []
+    # And the next one works.
+    assert scute.evaluate(TINY, text, window=64, max_windows=1)["perplexity"]["windows"] == 1
+
+
+def test_quantizing_stops_and_leaves_nothing(tmp_path, statistics):
+    def stop(*_):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        scute.quantize(
+            TINY,
+            statistics,
+            out=tmp_path / "q",
+            gptq=True,
+            data=[TEXT / "calibration.jsonl"],
+            progress=stop,
+        )
+    assert os.listdir(tmp_path) == []
+
+
+WAITING = """
+    import sys, scute
+    model = scute.load({tiny!r}, threads=1)
+    text = open({text!r}).read()
+    print("ready", flush=True)
+    try:
+        {call}
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "model.perplexity(text * 50, 64)",
+        "''.join(model.generate('The', 10**9, ignore_eos=True))",
+        f"scute.collect({str(TINY)!r}, texts=[text] * 500, samples=10**5, seqlen=2000)",
+        f"scute.evaluate({str(TINY)!r}, texts=text * 50, window=64)",
+    ],
+)
+def test_ctrl_c_raises_within_a_second(call):
+    script = textwrap.dedent(WAITING).format(tiny=str(TINY), text=str(TEXT / "heldout.txt"), call=call)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        time.sleep(1.5)
+        child.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        out = child.stdout.read()
+        code = child.wait(timeout=60)
+    assert (out, code) == ("interrupted\n", 7)
+    assert time.monotonic() - sent < 10  # a second on an idle machine
+
+
+def test_others_run_meanwhile():
+    """The GIL is released: a thread counts while a verb works."""
+    ticks = 0
+    over = threading.Event()
+
+    def count():
+        nonlocal ticks
+        while not over.is_set():
+            ticks += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    began = time.monotonic()
+    try:
+        scute.load(TINY).perplexity((TEXT / "heldout.txt").read_text(), 256, max_windows=40)
+    finally:
+        over.set()
+        thread.join()
+    # At most 50 ms at a time would be 20 a second.
+    assert ticks > 30 * (time.monotonic() - began)
+
+
+def test_verbs_of_several_threads_wait_for_each_other():
+    found: list = []
+
+    def one():
+        found.append(scute.evaluate(TINY, TEXT / "heldout.txt", window=64, max_windows=2))
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({result["perplexity"]["value"] for result in found}) == 1 and len(found) == 3
+
+
+def test_the_command_line_is_the_programs(tmp_path):
+    def scute_main(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "scute", *words], capture_output=True, text=True, cwd=tmp_path
+        )
+
+    assert scute_main("--version").stdout.startswith("scute ")
+    assert scute_main("nonsense").returncode == 2
+    assert scute_main("sites", "nowhere").returncode == 1
+    # In this process too, again and again, and Ctrl-C stays Python's.
+    before = signal.getsignal(signal.SIGINT)
+    code = "import scute.__main__ as m, signal; print(m.main(['nonsense']), m.main(['--version'])); "
+    code += "signal.raise_signal(signal.SIGINT)"
+    run_twice = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "2 0" in run_twice.stdout.splitlines()[-1] and "KeyboardInterrupt" in run_twice.stderr
+    assert signal.getsignal(signal.SIGINT) is before
