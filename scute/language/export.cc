@@ -16,12 +16,28 @@
 namespace scute {
 namespace {
 
+using StoredAs = std::optional<DType>;
+
 /// f32 as it is; bf16 rounded to nearest even.
-Tensor as_type(const Tensor& values, DType type) {
-  if (type != DType::f32 && type != DType::bf16) {
-    fail("--dtype", "f32 or bf16", std::string(name_of(type)));
-  }
-  return values.rounded_to(type);
+Tensor as_type(const Tensor& values, StoredAs type) {
+  return type ? values.rounded_to(*type) : values;
+}
+
+/// Which sides of a matrix are rotated, and the order of its inputs once that is undone; empty: as
+/// they are.
+struct Rotated {
+  bool inputs = false, outputs = false;
+  std::vector<int32_t> order = {};
+};
+
+Tensor float_matrix(const LinearTensors& tensors, const Rotated& rotated) {
+  const Tensor weight = tensors.quantized() ? dequantize(tensors.weight_codes()) : tensors.weight;
+  if (!rotated.inputs && !rotated.outputs) return weight;
+  MatrixEdit edit(weight);
+  if (rotated.inputs) edit.unrotate_inputs();
+  if (rotated.outputs) edit.unrotate_outputs();
+  if (!rotated.order.empty()) edit.permute_inputs(rotated.order);
+  return edit.tensor();
 }
 
 /// codes · scale of their channel, (channels, 1, taps).
@@ -38,15 +54,17 @@ Tensor float_taps(const ConvolutionTensors& conv) {
   return out;
 }
 
-/// Reads a low-bit model tensor by tensor and keeps what a plain one has.
+/// Reads a model strictly and lists what a plain one has of it.
 class Exporter {
  public:
-  Exporter(const ModelDescription& model, DType type)
-      : model_(model), type_(type), weights_(read_weights(model)), reader_(weights_) {}
+  Exporter(const ModelDescription& model, StoredAs type)
+      : model_(model), type_(type), weights_(read_weights(model)), reader_(weights_) {
+    if (type && type != DType::f32 && type != DType::bf16) {
+      fail("--dtype", "f32 or bf16", std::string(name_of(*type)));
+    }
+  }
 
-  /// What the factors on in_proj's segments were rounded to: the type of the buffers beside them.
-  std::optional<DType> factors_type() const { return factors_type_; }
-  std::vector<NamedTensor> run() {
+  DeferredTensors run() {
     const MambaConfig& config = model_.config;
     const LinearTensors table(reader_, "backbone.embedding", config.vocabulary, config.width);
     std::vector<SharedTransformer::Raw> shared;
@@ -64,7 +82,6 @@ class Exporter {
     reader_.finish();
 
     linear(table, {});
-    out_.back().name = embedding_name();
     for (size_t i = 0; i < shared.size(); ++i) shared_block(shared[i], static_cast<int64_t>(i));
     for (size_t i = 0; i < blocks.size(); ++i) block(blocks[i], configs[i]);
     keep("backbone.norm_f.weight", norm_f);
@@ -73,38 +90,28 @@ class Exporter {
   }
 
  private:
-  /// Which sides of a matrix are rotated.
-  struct Rotated {
-    bool inputs = false, outputs = false;
-  };
-
-  std::string embedding_name() const {
-    const bool plural = model_.config.pure() && model_.dialect == "Hugging Face";
-    return plural ? "backbone.embeddings.weight" : "backbone.embedding.weight";
-  }
   void keep(std::string name, Tensor tensor) {
-    out_.push_back({std::move(name), type_ == DType::f32 ? tensor.to_f32() : std::move(tensor)});
+    Shape shape = tensor.shape();
+    add(std::move(name), std::move(shape), [tensor = std::move(tensor), type = type_] {
+      return type == DType::f32 ? tensor.to_f32() : tensor;
+    });
   }
-  /// `order`: of the inputs, once the rotation is undone; empty: as they are.
-  void linear(const LinearTensors& tensors, Rotated rotated, std::span<const int32_t> order = {}) {
-    Tensor weight = tensors.quantized() ? dequantize(tensors.weight_codes()) : tensors.weight;
-    if (rotated.inputs || rotated.outputs) {
-      MatrixEdit edit(weight);
-      if (rotated.inputs) edit.unrotate_inputs();
-      if (rotated.outputs) edit.unrotate_outputs();
-      if (!order.empty()) edit.permute_inputs(order);
-      weight = edit.tensor();
-    }
-    out_.push_back({tensors.name + ".weight", as_type(weight, type_)});
+  void add(std::string name, Shape shape, std::function<Tensor()> make) {
+    out_.tensors.push_back({std::move(name), std::move(shape), std::move(make)});
+  }
+  void linear(const LinearTensors& tensors, const Rotated& rotated) {
+    add(tensors.name + ".weight", {tensors.outputs, tensors.inputs},
+        [tensors, rotated, type = type_] { return as_type(float_matrix(tensors, rotated), type); });
     bias(tensors, rotated.outputs);
   }
   void bias(const LinearTensors& tensors, bool rotated) {
     if (tensors.bias.size() == 0) return;
     if (!rotated) return keep(tensors.name + ".bias", tensors.bias);
-    MatrixEdit edit(tensors.bias.reshaped({tensors.outputs, 1}));
-    edit.unrotate_outputs();
-    out_.push_back(
-        {tensors.name + ".bias", as_type(edit.tensor().reshaped({tensors.outputs}), type_)});
+    add(tensors.name + ".bias", {tensors.outputs}, [tensors, type = type_] {
+      MatrixEdit edit(tensors.bias.reshaped({tensors.outputs, 1}));
+      edit.unrotate_outputs();
+      return as_type(edit.tensor().reshaped({tensors.outputs}), type);
+    });
   }
   /// A matrix that reads the norm of the stream, and one that writes to the stream.
   void reader(const LinearTensors& tensors) {
@@ -162,7 +169,8 @@ class Exporter {
   }
   void convolution(const ConvolutionTensors& conv) {
     if (conv.weight.size() == 0) return;
-    out_.push_back({conv.name + ".weight", as_type(float_taps(conv), type_)});
+    add(conv.name + ".weight", conv.weight.shape(),
+        [conv, type = type_] { return as_type(float_taps(conv), type); });
     if (conv.bias.size() > 0) keep(conv.name + ".bias", conv.bias);
   }
   /// What both mixers have.
@@ -173,8 +181,9 @@ class Exporter {
     convolution(raw.conv);
     keep(raw.name + "A_log", raw.A_log);
     keep(raw.name + "D", raw.D);
-    linear(raw.out_proj, {.inputs = scheme.rotated_out_proj, .outputs = scheme.rotated_stream},
-           order);
+    linear(raw.out_proj, {.inputs = scheme.rotated_out_proj,
+                          .outputs = scheme.rotated_stream,
+                          .order = {order.begin(), order.end()}});
   }
   void part(const Mamba1Mixer::Raw& raw) {
     mixer(raw, {});
@@ -190,17 +199,16 @@ class Exporter {
     std::span<const int32_t> order;
     if (raw.order.size() > 0) order = raw.order.values<int32_t>();
     mixer(raw, order);
-    factors_type_ = raw.factors_type();
+    out_.factors_type = raw.factors_type();
     keep(raw.name + "dt_bias", raw.dt_bias);
     if (raw.norm.size() > 0) keep(raw.name + "norm.weight", raw.norm);
   }
 
   const ModelDescription& model_;
-  DType type_;
+  StoredAs type_;
   Weights weights_;
   WeightReader reader_;
-  std::optional<DType> factors_type_;
-  std::vector<NamedTensor> out_;
+  DeferredTensors out_;
 };
 
 /// The original's keys; the type that readers may convert weights to is the stored one.
@@ -214,14 +222,21 @@ Json plain_config(const Json& config, DType type) {
   return out;
 }
 
-/// Under the names that the family publishes, fused and stacked as there.
+/// All made, under the names that the family publishes, fused and stacked as there.
 std::vector<NamedTensor> published(const ModelDescription& model,
-                                   std::vector<NamedTensor> tensors) {
-  if (model.config.pure()) return tensors;
-  Weights weights(model.path);
-  for (NamedTensor& item : tensors) weights.add(item.name, std::move(item.tensor));
-  use_published_names(model, weights);
+                                   const std::vector<DeferredTensor>& tensors) {
   std::vector<NamedTensor> out;
+  if (model.config.pure()) {
+    const bool plural = model.dialect == "Hugging Face";
+    for (const DeferredTensor& item : tensors) {
+      const bool table = plural && item.name == "backbone.embedding.weight";
+      out.push_back({table ? "backbone.embeddings.weight" : item.name, item.make()});
+    }
+    return out;
+  }
+  Weights weights(model.path);
+  for (const DeferredTensor& item : tensors) weights.add(item.name, item.make());
+  use_published_names(model, weights);
   for (const std::string& name : weights.names()) out.push_back({name, weights.take(name)});
   return out;
 }
@@ -238,14 +253,18 @@ void keep_factors(const MambaConfig& config, DType type, Json& json) {
 
 }  // namespace
 
+DeferredTensors float_tensors(const ModelDescription& model, std::optional<DType> type) {
+  return Exporter(model, type).run();
+}
+
 PlainModel dequantized(const ModelDescription& model, DType type) {
   if (!model.low_bit) fail(model.path, "a low-bit model (scute quantize)", "a float one");
-  Exporter exporter(model, type);
-  PlainModel out{model, published(model, exporter.run())};
+  const DeferredTensors tensors = float_tensors(model, type);
+  PlainModel out{model, published(model, tensors.tensors)};
   out.description.low_bit = false;
   out.description.scheme = {};
   out.description.json = plain_config(model.json, type);
-  keep_factors(model.config, exporter.factors_type().value_or(type), out.description.json);
+  keep_factors(model.config, tensors.factors_type.value_or(type), out.description.json);
   return out;
 }
 

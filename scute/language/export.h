@@ -1,6 +1,8 @@
 // Export: a low-bit model as a plain float checkpoint that any Mamba implementation runs.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +10,25 @@
 #include "scute/recipe/folder_writer.h"
 
 namespace scute {
+
+/// A tensor that is made when somebody needs it, so that one at a time is in memory. What it is
+/// made of (codes, or the floats of a mapped file) stays alive with it.
+struct DeferredTensor {
+  std::string name;
+  Shape shape;
+  std::function<Tensor()> make;
+};
+struct DeferredTensors {
+  std::vector<DeferredTensor> tensors;
+  /// What factors on in_proj's segments are rounded to, as buffers beside the model's weights
+  /// (Falcon-H1); none without Mamba-2.
+  std::optional<DType> factors_type = std::nullopt;
+};
+
+/// A model's tensors as floats under our names (docs/families.md), low-bit or not: `type` as in
+/// dequantized(), or as they are stored (what has codes as f32). Read strictly: Error as load_model
+/// gives it.
+DeferredTensors float_tensors(const ModelDescription& model, std::optional<DType> type);
 
 /// A checkpoint of floats: the rounded weights as real numbers, rotations undone.
 struct PlainModel {
