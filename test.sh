@@ -270,6 +270,33 @@ tokenizers() {
     run_tests build "scute/text/text_test --gtest_filter=TokenizerKinds.*" && rm -rf build/tokenizers
 }
 
+# python_tests FOLDER MARKERS [NAME=VALUE…]: of the package in that build, with those variables. MARKERS
+# choose among them, as pytest's -m.
+python_tests() {
+  local log=$logs/python-${1//\//-}.log folder=$PWD/$1/python_package markers=$2 status=0
+  shift 2
+  env "$@" PYTHONPATH="$folder" build/python/bin/python -m pytest -p no:cacheprovider -rs -q -s -m "$markers" \
+    python/tests >"$log" 2>&1 || status=1
+  grep -E '^(SKIPPED|FAILED|ERROR)|(passed|failed|error).* in |^\.*(import|update): |ERROR: AddressSanitizer' "$log" | head -n 40
+  [ $status -eq 0 ] || echo "the whole output: $log"
+  return $status
+}
+
+# The bindings under the address sanitizer. Python itself is not built for it, so its library comes first and
+# leaks are not looked for: an interpreter keeps what it has to the end.
+python_addresses() {
+  build_in build/python-addresses scute_python -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSCUTE_WERROR=ON \
+    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DSCUTE_TESTS=OFF -DSCUTE_PYTHON=ON -DSCUTE_ONE_TARGET=ON \
+    -DSCUTE_SANITIZE=address &&
+    python_tests build/python-addresses "not slow and not torch and not adapter" ASAN_OPTIONS=detect_leaks=0 \
+      LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
+}
+
+wheels() {
+  scripts/setup_debian.sh --all && python/build_wheels.sh && quietly wheels python/test_wheels.sh &&
+    grep -E 'installed in|passed' $logs/wheels.log
+}
+
 # The kernels' tests try every instruction set themselves; those of models have the kernels that such a
 # machine would choose (tests/older_machine.cc).
 older_machine() {
@@ -290,8 +317,9 @@ stage "layers" check_layers
 stage "file sizes" check_sizes
 stage "golden data" golden_data
 stage "build (GCC, Release, warnings are errors)" build_in build "" -DCMAKE_BUILD_TYPE=Release \
-  -DSCUTE_WERROR=ON -DSCUTE_TESTS=ON
+  -DSCUTE_WERROR=ON -DSCUTE_TESTS=ON -DSCUTE_PYTHON=ON
 stage "tests" run_ctest
+stage "Python package, with NumPy alone" python_tests build "not torch and not adapter"
 if [ $extent != fast ]; then
   stage "kernels and models as on a machine with AVX2 only" older_machine
   stage "portable path, without optimization: every layer, and the main job" unoptimized
@@ -304,6 +332,8 @@ fi
 if [ $extent = all ]; then
   stage "tokenizers, compared with the tokenizers package" tokenizers
   stage "every file by itself, with Clang" file_by_file
+  stage "Python bindings under the address sanitizer" python_addresses
+  stage "Python wheels, in empty environments" wheels
 fi
 
 printf '\nstages: %d passed, %d failed\n' $passed ${#failed[@]}

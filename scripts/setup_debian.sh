@@ -19,6 +19,10 @@ pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packagin
   pytest==9.2.0 iniconfig==2.3.1 pluggy==1.7.0 pygments==2.21.0 hypothesis==6.170.17 sortedcontainers==2.4.0)
 # Other tools that answers are compared with, and what puts libraries into wheels.
 all_pypi_packages=(tokenizers==0.23.3 auditwheel==6.8.2 pyelftools==0.33)
+# What wheels are tested with, for each Python that is found: NumPy's oldest and newest kind.
+numpy_of_debian=numpy==1.26.4
+numpy_of_newer=numpy==2.3.5
+wheels_wanted=no
 pypi_wanted=no
 pypi_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../build/python
 
@@ -31,6 +35,7 @@ case "${1:-}" in
   --all)
     packages+=("${test_packages[@]}" "${all_packages[@]}")
     pypi_packages+=("${all_pypi_packages[@]}")
+    wheels_wanted=yes
     pypi_wanted=yes
     ;;
   --dev)
@@ -49,9 +54,30 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
+# get_numpy PYTHON REQUIREMENT: its wheel, into build/wheelhouse.
+get_numpy() {
+  local folder=$pypi_folder/../wheelhouse tag
+  tag=cp$("$1" -c 'import sys; print("%d%d" % sys.version_info[:2])')
+  if compgen -G "$folder/numpy-${2#*==}-$tag-*.whl" >/dev/null; then return; fi
+  echo "setup: downloading $2 for $("$1" --version)"
+  "$1" -m pip download --quiet --no-deps --only-binary=:all: --disable-pip-version-check --dest "$folder" "$2"
+}
+
+get_wheels() {
+  local name
+  get_numpy /usr/bin/python3 $numpy_of_debian || return 1
+  for name in python3.12 python3.13 python3.14; do
+    if "$name" -c '' 2>/dev/null; then get_numpy "$name" $numpy_of_newer || return 1; fi
+  done
+}
+
 # Into a folder of their own that sees Debian's NumPy, and last of all.
 finish() {
   [ $pypi_wanted = yes ] || exit 0
+  if [ $wheels_wanted = yes ] && ! get_wheels; then
+    echo "setup: expected pip to download NumPy, found the errors above." >&2
+    exit 1
+  fi
   local python=$pypi_folder/bin/python have package lost=()
   if ! grep -qsxF "include-system-site-packages = true" "$pypi_folder/pyvenv.cfg" || [ ! -x "$python" ]; then
     /usr/bin/python3 -m venv --clear --system-site-packages "$pypi_folder" || exit 1

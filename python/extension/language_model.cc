@@ -149,7 +149,7 @@ nb::dict perplexity_of(const LanguageValue& value, nb::handle given, int64_t win
                                   .context = context,
                                   .feed = stepwise ? Feed::one_by_one : Feed::whole};
   PerplexityResult result;
-  in_background(progress, [&](Work& work) {
+  in_background(progress, [&](BackgroundWork& work) {
     const int64_t all = window < 1 || options.stride < 1
                             ? 0
                             : std::max<int64_t>(0, (ids.size() - window) / options.stride + 1);

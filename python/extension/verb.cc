@@ -36,7 +36,7 @@ std::mutex& one_verb() {
   return guard;
 }
 
-void run(const std::vector<std::string>& words, Work& work, Answer& answer) {
+void run(const std::vector<std::string>& words, BackgroundWork& work, Answer& answer) {
   std::unique_lock turn(one_verb(), std::defer_lock);
   while (!turn.try_lock()) {
     if (work.stop) return;
@@ -69,7 +69,7 @@ void run(const std::vector<std::string>& words, Work& work, Answer& answer) {
 
 nb::tuple run_verb(const std::vector<std::string>& words, nb::handle progress) {
   Answer answer;
-  in_background(progress, [&](Work& work) { run(words, work, answer); });
+  in_background(progress, [&](BackgroundWork& work) { run(words, work, answer); });
   const nb::object json =
       answer.json.empty() ? nb::none() : to_python(Json::parse(answer.json, words.front()));
   return nb::make_tuple(answer.code, json, answer.notes, answer.warnings);

@@ -23,7 +23,7 @@ class StoppedWork : public std::exception {
 /// A piece of work on its thread; joined before anything it uses ends.
 class Worker {
  public:
-  Worker(Work& work, const std::function<void(Work&)>& piece)
+  Worker(BackgroundWork& work, const std::function<void(BackgroundWork&)>& piece)
       : thread_([this, &work, &piece] {
           try {
             piece(work);
@@ -54,20 +54,20 @@ class Worker {
 };
 
 /// With the GIL. Throws what Python raises.
-void listen(nb::handle callback, Work& work) {
+void listen(nb::handle callback, BackgroundWork& work) {
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
-  Work::Report report;
+  BackgroundWork::Report report;
   if (!callback.is_none() && work.take(report)) callback(report.done, report.total, report.step);
 }
 
 }  // namespace
 
-void Work::progress(const std::string& step, int64_t done, int64_t total) {
+void BackgroundWork::progress(const std::string& step, int64_t done, int64_t total) {
   tell(step, done, total);
   if (stop) throw StoppedWork();
 }
 
-void Work::tell(const std::string& step, int64_t done, int64_t total) {
+void BackgroundWork::tell(const std::string& step, int64_t done, int64_t total) {
   const std::lock_guard lock(guard_);
   // Numbers of one step may come out of order.
   if (step == report_.step && done < report_.done) return;
@@ -75,19 +75,19 @@ void Work::tell(const std::string& step, int64_t done, int64_t total) {
   fresh_ = true;
 }
 
-void Work::on_stop(std::function<void()> call) {
+void BackgroundWork::on_stop(std::function<void()> call) {
   const std::lock_guard lock(guard_);
   on_stop_ = std::move(call);
   if (stop && on_stop_) on_stop_();
 }
 
-void Work::stop_now() {
+void BackgroundWork::stop_now() {
   const std::lock_guard lock(guard_);
   stop = true;
   if (on_stop_) on_stop_();
 }
 
-bool Work::take(Report& report) {
+bool BackgroundWork::take(Report& report) {
   const std::lock_guard lock(guard_);
   if (!fresh_) return false;
   fresh_ = false;
@@ -95,8 +95,8 @@ bool Work::take(Report& report) {
   return true;
 }
 
-void in_background(nb::handle callback, const std::function<void(Work&)>& piece) {
-  Work work;
+void in_background(nb::handle callback, const std::function<void(BackgroundWork&)>& piece) {
+  BackgroundWork work;
   std::exception_ptr raised, thrown;
   {
     const nb::gil_scoped_release released;

@@ -13,7 +13,7 @@
 namespace scute::python {
 
 /// What the work is told, and tells.
-class Work {
+class BackgroundWork {
  public:
   /// From any thread; throws when the work is to stop, and must not be called without exceptions.
   void progress(const std::string& step, int64_t done, int64_t total);
@@ -43,6 +43,6 @@ class Work {
 /// this thread, at most twenty times a second and once at the end of each step that it heard of,
 /// with (done, total, step). What it raises, and what a signal's handler raises, stops the work and
 /// is raised here; what `piece` throws is thrown here.
-void in_background(nanobind::handle callback, const std::function<void(Work&)>& piece);
+void in_background(nanobind::handle callback, const std::function<void(BackgroundWork&)>& piece);
 
 }  // namespace scute::python

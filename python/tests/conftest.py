@@ -24,7 +24,7 @@ TEXT = TOP / "examples/text"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "torch: needs torch")
-    config.addinivalue_line("markers", "adapter: needs another package, in an environment of its own")
+    config.addinivalue_line("markers", "adapter: needs another package, in its own environment")
     config.addinivalue_line("markers", "slow: measures time; not under sanitizers")
 
 

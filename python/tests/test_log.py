@@ -14,7 +14,8 @@ import scute
 @pytest.fixture
 def log(tmp_path) -> scute.Log:
     out = scute.Log(tmp_path / "logs" / "log.jsonl")
-    out.append({"config": {"model": "a", "bits": 8}, "results": {"perplexity": 20.5}, "id": "abcdef"})
+    results = {"perplexity": 20.5}
+    out.append({"config": {"model": "a", "bits": 8}, "results": results, "id": "abcdef"})
     out.append({"config": {"model": "b", "bits": 4}, "timestamp": "2025-01-02 03:04:05"})
     return out
 
@@ -40,7 +41,8 @@ def test_two_are_compared_as_the_program_does(log):
 
 def test_what_the_program_recorded(tmp_path):
     path = tmp_path / "run.jsonl"
-    words = ["eval", TINY, "--perplexity", TEXT / "heldout.txt", "--window", "64", "--max-windows", "2"]
+    text = TEXT / "heldout.txt"
+    words = ["eval", TINY, "--perplexity", text, "--window", "64", "--max-windows", "2"]
     subprocess.run(
         [sys.executable, "-m", "scute", *map(str, words), "--log", str(path)],
         check=True,

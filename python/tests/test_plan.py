@@ -23,7 +23,8 @@ def plan(statistics) -> scute.Plan:
 def test_a_plan_is_the_programs(tmp_path, statistics, plan):
     statistics.save(tmp_path / "s.safetensors")
     words = ["decide", "s.safetensors", "--out", "p.json", "--per-site", "*.z_act:input=minmax"]
-    subprocess.run([sys.executable, "-m", "scute", *words], check=True, cwd=tmp_path, capture_output=True)
+    program = [sys.executable, "-m", "scute"]
+    subprocess.run([*program, *words], check=True, cwd=tmp_path, capture_output=True)
     theirs = scute.Plan.load(tmp_path / "p.json")
     ours = scute.decide(statistics, per_site={"*.z_act:input": "minmax"})
     assert dict(ours) == dict(theirs) and ours != plan
@@ -52,7 +53,8 @@ def test_entries_are_checked_and_completed():
     assert plan["a"]["bits"] == 8 and plan["a"]["scale"] == pytest.approx(3 / 127)
     plan["a"] = {**plan["a"], "hi": 254 / 2, "lo": -128.0, "symmetric": False}
     assert (plan["a"]["scale"], plan["a"]["zero_point"]) == (1.0, 0)
-    plan["a"] = {"lo": np.float32(0), "hi": np.float64(255), "symmetric": False, "bits": np.int64(8)}
+    numbers = {"lo": np.float32(0), "hi": np.float64(255), "bits": np.int64(8)}
+    plan["a"] = {**numbers, "symmetric": False}
     assert (plan["a"]["scale"], plan["a"]["zero_point"]) == (1.0, -128)
     before = dict(plan["a"])
     for wrong, words in (
@@ -80,7 +82,8 @@ def test_json_copies_and_pickles(tmp_path, plan):
         pickle.loads(pickle.dumps(plan)),
     ):
         assert other == plan
-    assert json.loads(plan.to_json())["layer_0.x_proj:input"]["lo"] == plan["layer_0.x_proj:input"]["lo"]
+    site = "layer_0.x_proj:input"
+    assert json.loads(plan.to_json())[site]["lo"] == plan[site]["lo"]
     with pytest.raises(scute.Error, match="plan.json: .*byte"):
         (tmp_path / "plan.json").write_text("{")
         scute.Plan.load(tmp_path / "plan.json")
@@ -111,7 +114,8 @@ def test_policies_bits_and_sites(statistics):
     )
     wide = scute.decide(statistics, "minmax", headroom=2)[site]
     assert wide["hi"] == pytest.approx(2 * high)
-    mixed = scute.decide(statistics, "minmax", per_site=[("layer_1.*", "mse"), ("*x_proj:input", "tail")])
+    rules = [("layer_1.*", "mse"), ("*x_proj:input", "tail")]
+    mixed = scute.decide(statistics, "minmax", per_site=rules)
     assert mixed[site]["policy"].startswith("tail")
     assert mixed["layer_0.conv1d:input"]["policy"] == "minmax"
 

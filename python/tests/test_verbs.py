@@ -24,7 +24,8 @@ PICTURES = GOLDEN / "cobra/pictures"
 
 
 def test_keywords_are_flags():
-    given = {"seqlen": 64, "per_channel": True, "force": False, "out": None, "data": ["a", Path("b")]}
+    given = {"seqlen": 64, "per_channel": True, "force": False, "out": None}
+    given["data"] = ["a", Path("b")]
     assert flags(given) == ["--seqlen=64", "--per-channel", "--data", "a", "b"]
 
 
@@ -128,7 +129,7 @@ def test_cobra_and_the_regressor_by_the_same_calls(tmp_path):
 
 def test_errors_are_the_programs_words():
     for call, words in (
-        (lambda: scute.collect(TINY, TEXT / "calibration.jsonl", nonsense=3), "unknown flag --nonsense"),
+        (lambda: scute.collect(TINY, "x.txt", nonsense=3), "unknown flag --nonsense"),
         (lambda: scute.collect(TINY, "nowhere.jsonl"), "nowhere.jsonl: expected"),
         (lambda: scute.collect("nowhere", "x"), "nowhere: expected a model folder"),
         (lambda: scute.evaluate(TINY), "expected --perplexity FILE or --last-word FILE"),
@@ -158,6 +159,21 @@ def test_a_callback_that_raises_stops_the_work(tmp_path):
     assert os.listdir(tmp_path) == []
     # And the next one works.
     assert scute.evaluate(TINY, text, window=64, max_windows=1)["perplexity"]["windows"] == 1
+
+
+def test_quantizing_tells_how_far_it_is(tmp_path, statistics):
+    heard = []
+    scute.quantize(TINY, statistics, out=tmp_path / "q", progress=lambda *said: heard.append(said))
+    done, total, step = heard[-1]
+    assert step == "quantize" and done == total == 6 * 4
+
+    def stop(*_):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        scute.quantize(TINY, statistics, out=tmp_path / "stopped", threads=1, progress=stop)
+    # Either it was stopped, or it had done all when it heard: never half.
+    assert not (tmp_path / "stopped").exists() or scute.load(tmp_path / "stopped").low_bit
 
 
 def test_quantizing_stops_and_leaves_nothing(tmp_path, statistics):
@@ -199,8 +215,10 @@ WAITING = """
     ],
 )
 def test_ctrl_c_raises_within_a_second(call):
-    script = textwrap.dedent(WAITING).format(tiny=str(TINY), text=str(TEXT / "heldout.txt"), call=call)
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+    text = str(TEXT / "heldout.txt")
+    script = textwrap.dedent(WAITING).format(tiny=str(TINY), text=text, call=call)
+    words = [sys.executable, "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
         time.sleep(1.5)
         child.send_signal(signal.SIGINT)
@@ -259,8 +277,10 @@ def test_the_command_line_is_the_programs(tmp_path):
     assert scute_main("sites", "nowhere").returncode == 1
     # In this process too, again and again, and Ctrl-C stays Python's.
     before = signal.getsignal(signal.SIGINT)
-    code = "import scute.__main__ as m, signal; print(m.main(['nonsense']), m.main(['--version'])); "
+    code = "import scute.__main__ as m, signal; "
+    code += "print(m.main(['nonsense']), m.main(['--version'])); "
     code += "signal.raise_signal(signal.SIGINT)"
-    run_twice = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    words = [sys.executable, "-c", code]
+    run_twice = subprocess.run(words, capture_output=True, text=True)
     assert "2 0" in run_twice.stdout.splitlines()[-1] and "KeyboardInterrupt" in run_twice.stderr
     assert signal.getsignal(signal.SIGINT) is before

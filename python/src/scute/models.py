@@ -158,7 +158,7 @@ class LanguageModel(Model):
         """Logits and the tensors of sites for ids (L) or (B, L), or a text, as `scute dump`.
 
         sites: globs; None: all but lm_head:output. Returns "ids" (B, L), "logits" (B, L, V) and
-        "site/NAME" (B, L, width) or (B, shape of the state), float32. stepwise: one token at a time.
+        "site/NAME" (B, L, width) or (B, shape of the state), float32. stepwise: one at a time.
         """
         return self._core.dump(self._ids(ids), _globs(sites), stepwise)
 
@@ -184,7 +184,7 @@ class Cobra(Model):
     def dump(
         self, images: Any, ids: ArrayLike | None = None, sites: str | Sequence[str] | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Logits and the tensors of sites (globs; None: all but lm_head:output), as `scute dump`."""
+        """Logits and tensors of sites (globs; None: all but lm_head:output), as `scute dump`."""
         return self._core.dump(_images(images), ids, _globs(sites))
 
     def generate(

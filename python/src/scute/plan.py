@@ -24,8 +24,8 @@ class Plan(MutableMapping[str, Entry]):
     An entry is a read-only mapping: percentile, lo, hi (the range kept), policy, bits, symmetric,
     scale, zero_point, coverage, clipped, sqnr_db, range_before, range_reduction, because, and
     headroom and remark where there are some. Assign one to change it: `lo` and `hi` suffice,
-    `{**plan[site], "hi": 3.0}` keeps the rest; scale and zero_point follow from the range. ValueError
-    (scute.Error) naming site and key on what makes no sense, and the plan is as it was.
+    `{**plan[site], "hi": 3.0}` keeps the rest; scale and zero_point follow from the range.
+    Error naming site and key on what makes no sense, and the plan is as it was.
     """
 
     def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
@@ -41,7 +41,7 @@ class Plan(MutableMapping[str, Entry]):
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan") -> Plan:
-        """Reads what to_json() and `scute decide` write; entries of percentile, lo, hi alone too."""
+        """Reads what to_json() and `scute decide` write; entries of lo and hi alone, too."""
         return cls._of(_core.Plan.from_json(text, where))
 
     @classmethod
@@ -75,8 +75,8 @@ class Plan(MutableMapping[str, Entry]):
         """Changes ranges as `scute scales` does and says what each edit did to each site.
 
         "GLOB=1.5" makes the range ±1.5, "GLOB=-1:1.5" these ends, "GLOB*=1.5" multiplies it,
-        "GLOB+=0.5" widens both sides; a blank before the operator keeps a glob's own * apart. Error,
-        and nothing changed, when a glob matches no site or a range would make no sense.
+        "GLOB+=0.5" widens both sides; a blank before the operator keeps a glob's own * apart.
+        Error, and nothing changed, when a glob matches no site or a range would make no sense.
         """
         return self._plan.edit(list(edits))
 
@@ -143,7 +143,8 @@ def explain(site: str, entry: Entry) -> str:
     lines = [
         f"site       {site}",
         f"policy     {entry['policy'] or 'none recorded'}",
-        f"range      {entry['lo']:.4g} .. {entry['hi']:.4g}, seen {low:.4g} .. {high:.4g}: {change}",
+        f"range      {entry['lo']:.4g} .. {entry['hi']:.4g}, "
+        f"seen {low:.4g} .. {high:.4g}: {change}",
         f"grid       {entry['bits']} bits, scale {entry['scale']:.6g}{zero}",
     ]
     if entry["clipped"] is not None:
