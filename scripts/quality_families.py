@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What low bits do to every family, part by part: table G of docs/quality.md.
+"""What low bits do to every family, part by part, and what the forms of the cache do: tables G and H of docs/quality.md.
 
     scripts/quality_families.py [MODELS]   MODELS: a folder of model folders (default: ../shared/golden/families)
 
@@ -56,11 +56,42 @@ def error(low, reference):
     return each.mean(), each.std(ddof=1) / np.sqrt(len(each))
 
 
-def measure(model, work):
+def show_error(low, reference):
+    mean, deviation = error(low, reference)
+    return f"{100 * mean:.2f} ± {100 * deviation:.2f}" if mean >= 1e-4 else f"{100 * mean:.1g}"
+
+
+def measure_cache(model, work):
+    """Bytes of a token's keys and values, and what rounding them alone does, after random_ids()."""
+    kinds = [kind for kind in kinds_of(model) if kind in KINDS]
+    if "attention" not in kinds:
+        return None
+    low = work / "low"
+
+    def made(form):
+        floats = [word for kind in kinds for word in (KINDS[kind], "FP")]
+        scute("quantize", model, "--w-bits", 8, "--a-bits", 16, *floats, "--cache", form, "--out", low, "--force")
+        size = json.loads(scute("bench", low, "--size", "--json"))["size"]["state_bytes"]["cache_per_token"]
+        return size, logits(low, work / "scored.npy", work)
+
+    plain = logits(model, work / "scored.npy", work)
+    size, exact = made("f32")
+    cells = [str(size), show_error(exact, plain)]
+    for form in ("bf16", "int8"):
+        size, rounded = made(form)
+        cells += [str(size), show_error(rounded, exact)]
+    return f"| {model.name} | " + " | ".join(cells) + " |"
+
+
+def random_ids(model, work):
+    """calibration.npy and scored.npy."""
     vocabulary = json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     rng = np.random.default_rng(20261130)
     for name, rows in (("calibration", 64), ("scored", 16)):
         np.save(work / f"{name}.npy", rng.integers(0, vocabulary, (rows, 128), dtype=np.int32))
+
+
+def measure(model, work):
     statistics, ids, low = work / "statistics.safetensors", work / "scored.npy", work / "low"
     scute("collect", model, "--data", work / "calibration.npy", "--out", statistics, "--force", "--quiet")
     reference = logits(model, ids, work)
@@ -68,8 +99,7 @@ def measure(model, work):
     def cost(bits, *flags):
         ranges = ["--stats", statistics] if bits[1] == 8 else []
         scute("quantize", model, "--w-bits", bits[0], "--a-bits", bits[1], *ranges, *flags, "--out", low, "--force")
-        mean, deviation = error(logits(low, ids, work), reference)
-        return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+        return show_error(logits(low, ids, work), reference)
 
     cells = [cost(bits) for bits in FORMATS.values()]
     kinds = kinds_of(model)
@@ -79,16 +109,27 @@ def measure(model, work):
     return f"| {model.name} | " + " | ".join(cells) + " |"
 
 
+def header(*columns):
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+
+
 def main():
     models = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared/golden/families")
-    check_places(DOCUMENT, ["G"], SCRIPT)
-    rows = ["| model | " + " | ".join(FORMATS) + " | " + " | ".join(f"W8A8 of {flag[2:]} alone" for flag in KINDS.values()) + " |",
-            "|---" * (1 + len(FORMATS) + len(KINDS)) + "|"]
-    with tempfile.TemporaryDirectory() as work:
+    check_places(DOCUMENT, ["G", "H"], SCRIPT)
+    parts = header("model", *FORMATS, *(f"W8A8 of {flag[2:]} alone" for flag in KINDS.values()))
+    caches = header("model", "f32, bytes a token", "all parts FP", "bf16, bytes", "bf16", "int8, bytes", "int8")
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
         for model in sorted(path.parent for path in models.glob("*/config.json")):
-            rows.append(measure(model, pathlib.Path(work)))
-            print(rows[-1], flush=True)
-    write_between(DOCUMENT, "G", "\n".join(rows), SCRIPT)
+            random_ids(model, work)
+            parts.append(measure(model, work))
+            print(parts[-1], flush=True)
+            cache = measure_cache(model, work)
+            if cache:
+                caches.append(cache)
+                print(cache, flush=True)
+    write_between(DOCUMENT, "G", "\n".join(parts), SCRIPT)
+    write_between(DOCUMENT, "H", "\n".join(caches), SCRIPT)
 
 
 if __name__ == "__main__":
