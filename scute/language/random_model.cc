@@ -39,6 +39,10 @@ const PublishedConfig* find_published(std::string_view name) {
   return found == all.end() ? nullptr : &*found;
 }
 
+ModelDescription published_description(std::string_view name) {
+  return describe_config(Json::parse(find_published(name)->json, name), std::string(name));
+}
+
 }  // namespace
 
 std::string assumed_in(std::string_view size) {
@@ -69,11 +73,23 @@ MambaConfig named_config(std::string_view name) {
     }
     return c;
   }
-  if (const PublishedConfig* found = find_published(name)) {
-    return describe_config(Json::parse(found->json, found->name), std::string(name)).config;
-  }
+  if (find_published(name) != nullptr) return published_description(name).config;
   fail("--random", fmt::format("one of {}", joined(named_sizes(), ", ")),
        fmt::format("\"{}\"{}", name, did_you_mean(name, named_sizes())));
+}
+
+ModelDescription random_description(std::string_view size, uint64_t seed) {
+  ModelDescription out;
+  if (find_published(size) != nullptr) {
+    out = published_description(size);
+  } else {
+    out.config = named_config(size);
+    out.dialect = "state-spaces";
+  }
+  out.name = "random " + std::string(size);
+  out.embedded = std::make_shared<const ModelDescription::Embedded>(
+      ModelDescription::Embedded{random_weights(out.config, seed), ""});
+  return out;
 }
 
 }  // namespace scute

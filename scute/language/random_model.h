@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scute/models/language/language_model.h"
+#include "scute/language/model_folder.h"
 
 namespace scute {
 
@@ -20,5 +20,8 @@ std::string assumed_in(std::string_view size);
 /// bf16 matrices from a normal distribution with the usual initial scales, A_log and D as Mamba
 /// initializes them; the same for the same seed anywhere.
 Weights random_weights(const MambaConfig& config, uint64_t seed);
+
+/// A model of that size with random_weights, to be read like one that lies in a folder.
+ModelDescription random_description(std::string_view size, uint64_t seed);
 
 }  // namespace scute
