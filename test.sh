@@ -3,7 +3,7 @@
 #   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
 #   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer,
-#                     a build file by file, 10,000 random strings for each kind of tokenizer
+#                     a build file by file, 10,000 random strings for each kind of tokenizer, GGUF files read back
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
@@ -297,6 +297,11 @@ wheels() {
     grep -E 'installed in|passed' $logs/wheels.log
 }
 
+# Every GGUF file that export writes, read back by the gguf package: keys, and each value.
+gguf_files() {
+  scripts/setup_debian.sh --all && build/python/bin/python scripts/check_gguf.py build/cli/scute
+}
+
 # The kernels' tests try every instruction set themselves; those of models have the kernels that such a
 # machine would choose (tests/older_machine.cc).
 older_machine() {
@@ -331,6 +336,7 @@ fi
 
 if [ $extent = all ]; then
   stage "tokenizers, compared with the tokenizers package" tokenizers
+  stage "GGUF files, read by the gguf package" gguf_files
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
   stage "Python wheels, in empty environments" wheels
