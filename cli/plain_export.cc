@@ -8,10 +8,18 @@ namespace scute::cli {
 
 void PlainExportRequest::declare(Options& options) {
   options.model(model);
+  declare_form(options);
+  options.out_folder(folder, force);
+  declare_rest(options);
+}
+
+void PlainExportRequest::declare_form(Options& options) {
   options.flag("--dequantized", plain,
                "a plain checkpoint of floats: the rounded weights, rotations undone, activations "
                "not rounded");
-  options.out_folder(folder, force);
+}
+
+void PlainExportRequest::declare_rest(Options& options) {
   options.choice("--dtype", dtype, {"f32", "bf16"},
                  "of the weights written; bf16 is half the size and rounds them again");
   job.declare(options);

@@ -15,6 +15,9 @@ struct PlainExportRequest {
   Job job;
 
   void declare(Options& options);
+  /// What declare() has before and after the folder.
+  void declare_form(Options& options);
+  void declare_rest(Options& options);
   void check() const;
   DType type() const { return dtype == "f32" ? DType::f32 : DType::bf16; }
 };

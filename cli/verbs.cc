@@ -37,7 +37,7 @@ std::vector<Verb> make_verbs() {
        "one page with distributions, ranges, heat map, experiments; opens from disk",
        {report_form()}},
       {"export",
-       "a low-bit model as a plain checkpoint, or a regressor for hardware",
+       "a GGUF file, a plain checkpoint, or a regressor for hardware",
        {language_export_form(), cobra_export_form(), regressor_export_form()}},
       {"eval",
        "how good a model is, or how far from another: with protocol and standard error",

@@ -89,6 +89,7 @@ const OneFile kFiles[] = {
     {"DumpCobra",
      {"dump", kCobra + "model", "--images", kCobra + "pictures", "--sites", "projector", "--out"},
      ".safetensors"},
+    {"ExportGguf", {"export", "examples/tiny-mamba1", "--gguf", "q8_0", "--out"}, ".gguf"},
     {"Hessians",
      {"quantize", "examples/tiny-mamba1", "--w-bits", "4", "--a-bits", "16", "--data", kText,
       "--samples", "2", "--seqlen", "16", "--quiet", "--out", "FOLDER", "--save-hessians"},

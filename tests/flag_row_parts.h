@@ -66,6 +66,7 @@ Rows trace_rows(const char* json);
 /// `target`, and what scales has `edited`, as whole lines.
 Rows scales_rows(std::string_view target, std::string_view edited, std::string_view out);
 Rows plain_export();
+Rows export_language();
 Rows export_regressor();
 Rows eval_language();
 Rows eval_cobra();

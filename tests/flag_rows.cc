@@ -204,7 +204,7 @@ const std::vector<FormRows>& flag_rows() {
       {{"scales", kRegressor, "OUTREGRESSOR --set head:input*=2"},
        scales_rows("=OUTREGRESSOR", "=MADE/edited.pt --out OUT/e.pt", "--out OUT/e.pt")},
       {{"report", {}, "--stats MADE/stats.safetensors --out OUT/r.html"}, report()},
-      {{"export", kLanguage, "LOW --dequantized --out OUT/q"}, plain_export()},
+      {{"export", kLanguage, "LOW --dequantized --out OUT/q"}, export_language()},
       {{"export", kCobra, "LOWCOBRA --dequantized --out OUT/q"}, plain_export()},
       {{"export", kRegressor, "REGRESSOR --q8.8 --out OUT/q"}, export_regressor()},
       {{"eval", kLanguage, "LANGUAGE --perplexity IDS --window 32"}, eval_language()},

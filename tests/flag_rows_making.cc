@@ -206,6 +206,15 @@ Rows plain_export() {
           {"--json", ""}};
 }
 
+Rows export_language() {
+  Rows out = plain_export();
+  append(out, {{"--gguf q8_0", "=LOW --out OUT/a.gguf", repair},
+               {"--random mamba-tiny", "=--gguf f32 --out OUT/a.gguf", repair},
+               {"--dtype bf16", "=LANGUAGE --gguf f32 --out OUT/a.gguf", refuse},
+               {"--random mamba-tiny", "=LOW --dequantized --out OUT/q", refuse}});
+  return out;
+}
+
 Rows export_regressor() {
   const char* kMeasured = "=REGRESSOR --per-layer --feat-root FEATURES --out OUT/q";
   return {{"--q8.8", "=REGRESSOR --out OUT/q", repair},
