@@ -111,23 +111,15 @@ Histogram histogram_of(const Integers& ids, const Integers& counts, int fine) {
   return out;
 }
 
-/// What was counted elsewhere, checked as a file is.
-Statistic counted(const Integers& ids, const Integers& counts, int fine, double min, double max,
-                  uint64_t zeros, uint64_t nans, uint64_t infs, uint32_t bits_or, uint64_t samples,
-                  std::vector<float> channel_absmax) {
-  Statistic out(fine);
-  out.histogram = histogram_of(ids, counts, fine);
+/// What was counted elsewhere, checked as a file is. `out` has all but the counts.
+Statistic counted(const Integers& ids, const Integers& counts, double min, double max,
+                  Statistic out) {
+  out.histogram = histogram_of(ids, counts, out.histogram.fine());
   out.count = out.histogram.total();
-  out.zeros = zeros;
-  out.nans = nans;
-  out.infs = infs;
-  if (nans + infs <= out.count && out.finite() > 0) {
+  if (out.nans + out.infs <= out.count && out.finite() > 0) {
     out.min = static_cast<float>(min) + 0.0f;
     out.max = static_cast<float>(max) + 0.0f;
   }
-  out.bits_or = bits_or;
-  out.samples = samples;
-  out.channel_absmax = std::move(channel_absmax);
   const StatisticsSet set = set_of_one(std::move(out));
   return one_of(from_tensors(to_tensors(set), to_metadata(set), "counts"));
 }
@@ -368,14 +360,26 @@ void bind_statistic_type(nb::module_& module) {
       "from_counts",
       [](nb::handle bins, nb::handle counts, int fine, double min, double max, uint64_t zeros,
          uint64_t nans, uint64_t infs, uint32_t bits_or, uint64_t samples,
-         std::vector<float> channel_absmax) {
-        return new StatisticValue(counted(integers(bins), integers(counts), fine, min, max, zeros,
-                                          nans, infs, bits_or, samples, std::move(channel_absmax)));
+         std::vector<float> channel_absmax, std::vector<float> channel_meanabs,
+         std::vector<float> element_absmax) {
+        Statistic out(fine);
+        out.zeros = zeros;
+        out.nans = nans;
+        out.infs = infs;
+        out.bits_or = bits_or;
+        out.samples = samples;
+        out.channel_absmax = std::move(channel_absmax);
+        out.channel_meanabs = std::move(channel_meanabs);
+        out.element_absmax = std::move(element_absmax);
+        return new StatisticValue(
+            counted(integers(bins), integers(counts), min, max, std::move(out)));
       },
       nb::arg("bins"), nb::arg("counts"), nb::kw_only(), nb::arg("fine") = 8, nb::arg("min"),
       nb::arg("max"), nb::arg("zeros") = 0, nb::arg("nans") = 0, nb::arg("infs") = 0,
       nb::arg("bits_or") = 0xffffffffU, nb::arg("samples") = 1,
       nb::arg("channel_absmax") = std::vector<float>{},
+      nb::arg("channel_meanabs") = std::vector<float>{},
+      nb::arg("element_absmax") = std::vector<float>{},
       "Of what was counted elsewhere, on another device say: ids and counts as `buckets` has them "
       "(ids\n"
       "in any order), and of the same values min and max of the finite ones, the numbers of "

@@ -18,7 +18,8 @@ from scute.statistics import Statistics
 from scute.verbs import collect, edit_scales, evaluate, quantize, trace
 
 if TYPE_CHECKING:
-    from scute.observe import Seen, observe
+    from scute.observation import observe
+    from scute.seen import Seen
 
 __all__ = [
     "Cobra",
@@ -47,8 +48,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # What needs torch is imported when it is asked for.
     if name in ("observe", "Seen"):
-        module = importlib.import_module("scute.observe")
-        # The import has bound the module to the function's name.
-        globals().update(observe=module.observe, Seen=module.Seen)
+        globals()[name] = getattr(importlib.import_module("scute.observation"), name)
         return globals()[name]
     raise AttributeError(f"module 'scute' has no attribute {name!r}")

@@ -1,0 +1,172 @@
+"""Module paths of a torch language model and scute's site names (DESIGN §5)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from scute import Error
+from scute.hadamard import factor_of, rotated
+from scute.hooks import unwrapped
+from scute.mixers import Mixer, is_mixer
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)(?:\.|$)")
+_EMBEDDINGS = ("embedding", "embeddings", "embed_tokens", "word_embeddings", "wte")
+_FINAL_NORMS = ("norm_f", "final_layernorm", "final_norm", "norm")
+_BLOCK_NORMS = ("norm", "input_layernorm")
+
+MAMBA1_OPS = (
+    "in_proj:input",
+    "in_proj:input@rotated",
+    "in_proj:output",
+    "conv1d:input",
+    "z_act:input",
+    "x_proj:input",
+    "x_proj:output",
+    "dt_proj:input",
+    "B_act:input",
+    "C_act:input",
+    "dt_proj:output",
+    "ssm_state_act:steps",
+    "ssm_state_act:input",
+    "out_proj:input",
+    "out_proj:input@rotated",
+    "out_proj:output",
+)
+MAMBA2_OPS = (
+    "in_proj:input",
+    "in_proj:input@rotated",
+    "in_proj:output",
+    "z_act:input",
+    "x_conv_in:input",
+    "B_conv_in:input",
+    "C_conv_in:input",
+    "dt_act:input",
+    "x_conv_out:input",
+    "B_conv_out:input",
+    "C_conv_out:input",
+    "ssm_state_act:steps",
+    "ssm_state_act:input",
+    "ssd_out_act:input",
+    "out_proj:input",
+    "out_proj:input@rotated",
+    "out_proj:output",
+)
+# Other parts of hybrids: the last word of the module's path → the site its input is. What reads the
+# same tensor (k_proj, v_proj, up_proj beside gate_proj) is observed once.
+_PARTS = {
+    "q_proj": "q_proj:input",
+    "o_proj": "o_proj:input",
+    "gate_proj": "gate_proj:input",
+    "input_linear": "gate_proj:input",
+    "down_proj": "down_proj:input",
+    "output_linear": "down_proj:input",
+}
+
+
+@dataclass
+class Sites:
+    """What of a model has names of scute's.
+
+    mixers: computed once more, site by site. modules: (module, "input" or "output", site) of plain
+    modules. heads: (lm_head, weight of the norm before it), shown rotated too.
+    """
+
+    mixers: list[Mixer] = field(default_factory=list)
+    modules: list[tuple[torch.nn.Module, str, str]] = field(default_factory=list)
+    heads: list[tuple[torch.nn.Module, torch.Tensor]] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """All sites, in the order tensors reach them; those scute collect would list."""
+        found = [site for _, kind, site in self.modules if site == "embedding:output"]
+        for mixer in self.mixers:
+            ops = MAMBA2_OPS if mixer.is_mamba2 else MAMBA1_OPS
+            found += [f"layer_{mixer.layer}.{op}" for op in ops if _can_show(mixer, op)]
+        found += [site for _, _, site in self.modules if site != "embedding:output"]
+        found += ["lm_head:input@rotated" for _ in self.heads]
+        return found
+
+
+def _can_show(mixer: Mixer, op: str) -> bool:
+    """Whether a Hadamard transform of that width exists."""
+    if op == "in_proj:input@rotated":
+        known = mixer.norm is not None
+        return known and factor_of(mixer.module.in_proj.weight.shape[1]) is not None
+    if op == "out_proj:input@rotated":
+        return factor_of(mixer.module.out_proj.weight.shape[1]) is not None
+    return True
+
+
+def _child(model: Any, path: str) -> Any:
+    for part in path.split(".") if path else ():
+        model = getattr(model, part)
+    return model
+
+
+def _norm_weight(model: torch.nn.Module, path: str) -> torch.Tensor | None:
+    """The weight of the norm beside the mixer at this path."""
+    block = _child(model, path.rpartition(".")[0])
+    for name in _BLOCK_NORMS:
+        weight = getattr(getattr(block, name, None), "weight", None)
+        if weight is not None:
+            return weight
+    return None
+
+
+def _final_norm(modules: dict[str, torch.nn.Module]) -> torch.Tensor | None:
+    for wanted in _FINAL_NORMS:
+        for path, module in modules.items():
+            weight = getattr(module, "weight", None)
+            if path.split(".")[-1] == wanted and not _LAYER.search(path) and weight is not None:
+                return weight
+    return None
+
+
+def _plain_site(path: str, module: torch.nn.Module) -> list[tuple[str, str]]:
+    """(kind, site) of a module outside the mixers."""
+    last, layer = path.split(".")[-1], _LAYER.search(path)
+    if layer is None:
+        if last in _EMBEDDINGS and isinstance(module, torch.nn.Embedding):
+            return [("output", "embedding:output")]
+        return (
+            [("input", "lm_head:input"), ("output", "lm_head:output")] if last == "lm_head" else []
+        )
+    if last not in _PARTS or "experts." in path or path.endswith("experts"):
+        return []
+    shared = "shared_experts." if "shared_expert" in path else ""
+    return [("input", f"layer_{layer[1]}.{shared}{_PARTS[last]}")]
+
+
+def sites_of(model: torch.nn.Module) -> Sites:
+    """Error when nothing of the model is known; then module paths are the names to use."""
+    found, inside = Sites(), ()
+    modules = {unwrapped(path): module for path, module in model.named_modules()}
+    for path, module in modules.items():
+        layer = _LAYER.search(path)
+        if layer is not None and is_mixer(module):
+            found.mixers.append(Mixer(path, int(layer[1]), module, _norm_weight(model, path)))
+            inside += (path + ".",)
+        elif not path.startswith(inside):
+            found.modules += [(module, kind, site) for kind, site in _plain_site(path, module)]
+            norm = _final_norm(modules) if path.split(".")[-1] == "lm_head" else None
+            if norm is not None and factor_of(norm.shape[0]) is not None:
+                found.heads.append((module, norm))
+    if not found.mixers:
+        raise Error(
+            f"{type(model).__name__}: expected Mamba mixers (in_proj, conv1d, A_log, …) in "
+            "layers.N, found none; names='modules' takes module paths"
+        )
+    return found
+
+
+def unrotated(x: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    """x without its norm's weight; channels whose weight is 0 stay 0."""
+    return torch.where(norm != 0, x / norm, torch.zeros_like(x))
+
+
+def shown_rotated(x: torch.Tensor, norm: torch.Tensor | None) -> torch.Tensor:
+    """What a matrix whose norm is folded into it reads when the stream is rotated."""
+    return rotated(x if norm is None else unrotated(x, norm))
