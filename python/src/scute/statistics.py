@@ -82,6 +82,15 @@ class Statistics(MutableMapping[str, Statistic]):
         """
         self._set.merge(other._set, repeats, missing)
 
+    def all_reduce(self, group: Any = None) -> None:
+        """Becomes the sum over all ranks of torch.distributed, exact, in every rank.
+
+        Error, the same in every rank, when `fine` or a site's number of channels differs.
+        """
+        from scute.distributed import all_reduce
+
+        all_reduce(self, group)
+
     def copy(self) -> Statistics:
         """A copy that shares nothing."""
         return self._of(self._set.copy())
