@@ -46,6 +46,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = SCUTE_VERSION;
   bind_histogram(module);
   bind_statistics(module);
+  bind_tail_rule(module);
   bind_decide(module);
   bind_verb(module);
   bind_generation(module);
