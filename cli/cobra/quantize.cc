@@ -15,6 +15,7 @@
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
+#include "cli/terminal/progress.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -238,8 +239,12 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
     statistics = read_statistics(model.files->open(request.statistics));
   }
   const MergedPlans merged = get_plan(request, model, statistics);
-  LowBitCobra low = quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr,
-                                   request.how, request.job.threads);
+  LowBitCobra low = [&] {
+    Progress progress("quantize", "matrices", request.job.quiet);
+    return quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr, request.how,
+                          request.job.threads,
+                          [&](int64_t done, int64_t total) { progress.update(done, total); });
+  }();
   record_files(request, merged.remarks, low);
   ProbeComparison check;
   {

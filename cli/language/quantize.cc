@@ -337,7 +337,11 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     found = search(request, model, plan, seen, grams);
     request.how.hybrid = found->layers;
   }
-  LowBitModel low = quantize(model, plan, seen, grams, request.how, request.job.threads);
+  LowBitModel low = [&] {
+    Progress progress("quantize", "matrices", request.job.quiet);
+    return quantize(model, plan, seen, grams, request.how, request.job.threads,
+                    [&](int64_t done, int64_t total) { progress.update(done, total); });
+  }();
   if (found) low.recipe["search"] = found->to_json();
   ProbeComparison check;
   {

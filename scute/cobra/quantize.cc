@@ -53,10 +53,12 @@ Json CobraQuantizeOptions::to_json() const {
 
 CobraQuantizeJob::CobraQuantizeJob(const CobraDescription& model, const Plan& plan,
                                    const StatisticsSet* statistics,
-                                   const CobraQuantizeOptions& options, int threads)
+                                   const CobraQuantizeOptions& options, int threads,
+                                   const QuantizeProgress& progress)
     : model_(model),
       options_(options),
       threads_(threads),
+      progress_(progress),
       language_(cobra_language(model)),
       hash_(language_.embedded ? language_.embedded->sha256 : hash_cobra(model)),
       filter_(model.config, options.include, options.exclude),
@@ -96,6 +98,7 @@ void CobraQuantizeJob::quantize_part(size_t part, Weights weights, std::vector<N
     Rounding& job = jobs[static_cast<size_t>(i)];
     job.codes = quantize_nearest(job.weight, job.format, job.matrix->name, threads_.team(worker));
     job.weight = Tensor();  // gives mapped memory back
+    if (progress_) progress_(done_.fetch_add(1) + 1, std::ssize(matrices_));
   });
   for (const Rounding& job : jobs) {
     const std::string& name = job.matrix->tensor;
@@ -163,9 +166,9 @@ LowBitCobra CobraQuantizeJob::run() {
 
 LowBitCobra quantize_cobra(const CobraDescription& model, const Plan& plan,
                            const StatisticsSet* statistics, const CobraQuantizeOptions& options,
-                           int threads) {
+                           int threads, const QuantizeProgress& progress) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  return CobraQuantizeJob(model, plan, statistics, options, threads).run();
+  return CobraQuantizeJob(model, plan, statistics, options, threads, progress).run();
 }
 
 CobraModel build_cobra(const LowBitCobra& model, const Execution& execution,

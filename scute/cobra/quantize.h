@@ -55,7 +55,7 @@ struct LowBitCobra {
 /// matrices are shared out (0: all processors).
 LowBitCobra quantize_cobra(const CobraDescription& model, const Plan& plan,
                            const StatisticsSet* statistics, const CobraQuantizeOptions& options,
-                           int threads = 1);
+                           int threads = 1, const QuantizeProgress& progress = {});
 
 /// The model that these tensors are.
 CobraModel build_cobra(const LowBitCobra& model, const Execution& execution,

@@ -1,6 +1,7 @@
 // One quantization of a Cobra in progress: internal to this folder.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <optional>
 #include <string>
@@ -18,7 +19,8 @@ namespace scute {
 class CobraQuantizeJob {
  public:
   CobraQuantizeJob(const CobraDescription& model, const Plan& plan, const StatisticsSet* statistics,
-                   const CobraQuantizeOptions& options, int threads);
+                   const CobraQuantizeOptions& options, int threads,
+                   const QuantizeProgress& progress);
   LowBitCobra run();
 
  private:
@@ -53,6 +55,8 @@ class CobraQuantizeJob {
   const CobraDescription& model_;
   const CobraQuantizeOptions& options_;
   Threads threads_;
+  const QuantizeProgress& progress_;
+  std::atomic<int64_t> done_ = 0;  ///< matrices
   ModelDescription language_;
   std::string hash_;
   MatrixFilter filter_;

@@ -71,8 +71,11 @@ void CobraQuantizeJob::quantize_language() {
   use_hash(plan->meta, language_);
   std::optional<StatisticsSet> statistics = ranges_.language_statistics();
   if (statistics) use_hash(statistics->meta, language_);
+  const auto behind = [this](int64_t done, int64_t total) {
+    if (progress_) progress_(done_ + done, done_ + total);
+  };
   out_.language = quantize(language_, *plan, statistics ? &*statistics : nullptr, nullptr, options,
-                           threads_.count());
+                           threads_.count(), behind);
   out_.description.language = out_.language->description;
   for (const std::string& sentence : out_.language->remarks) {
     if (!sentence.starts_with("model not recorded")) remark("llm: " + sentence);

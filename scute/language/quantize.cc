@@ -8,9 +8,10 @@ namespace scute {
 
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
-                     const QuantizeOptions& options, int threads) {
+                     const QuantizeOptions& options, int threads,
+                     const QuantizeProgress& progress) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  return QuantizeJob(model, plan, statistics, hessians, options, threads).run();
+  return QuantizeJob(model, plan, statistics, hessians, options, threads, progress).run();
 }
 
 LanguageModel build_model(const LowBitModel& model, const Execution& execution,

@@ -1,6 +1,8 @@
 // Quantize: from a float model and a plan to the tensors of a low-bit checkpoint.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +31,10 @@ struct LowBitModel {
   std::map<std::string, GptqReport> gptq;  ///< by matrix
 };
 
+/// Called with how many matrices are rounded, and all of them; from any thread. What it throws ends
+/// the work.
+using QuantizeProgress = std::function<void(int64_t done, int64_t total)>;
+
 /// `plan` may be empty when no layer has 8-bit activations. `statistics` (may be null) gives head
 /// grouping and the states' channel scales what they need. `hessians` (may be null): for GPTQ.
 /// Error naming site, tensor or option on everything that does not fit together: a plan of another
@@ -37,7 +43,8 @@ struct LowBitModel {
 /// matrices in work take 4 GiB at most, or one matrix.
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
-                     const QuantizeOptions& options, int threads = 0);
+                     const QuantizeOptions& options, int threads = 0,
+                     const QuantizeProgress& progress = {});
 
 /// The model that these tensors are.
 LanguageModel build_model(const LowBitModel& model, const Execution& execution,

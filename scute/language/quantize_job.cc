@@ -58,13 +58,15 @@ void check_statistics(const StatisticsSet& statistics, const ModelDescription& m
 
 QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
                          const StatisticsSet* statistics, const Hessians* hessians,
-                         const QuantizeOptions& options, int threads)
+                         const QuantizeOptions& options, int threads,
+                         const QuantizeProgress& progress)
     : model_(model),
       config_(model.config),
       options_(options),
       statistics_(statistics),
       hessians_(hessians),
       threads_(threads),
+      progress_(progress),
       weights_(read_weights(model)),
       scales_(plan, model) {
   hash_model_beside(model);

@@ -58,7 +58,8 @@ struct MatrixJob {
 class QuantizeJob {
  public:
   QuantizeJob(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
-              const Hessians* hessians, const QuantizeOptions& options, int threads);
+              const Hessians* hessians, const QuantizeOptions& options, int threads,
+              const QuantizeProgress& progress);
   LowBitModel run();
 
  private:
@@ -186,6 +187,7 @@ class QuantizeJob {
   const StatisticsSet* statistics_;
   const Hessians* hessians_;
   Threads threads_;
+  const QuantizeProgress& progress_;
   Weights weights_;
   PlanScales scales_;
   std::vector<Pending> pending_;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <iterator>
 
 #include "scute/base/error.h"
@@ -107,6 +108,7 @@ int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
 
 void QuantizeJob::finish_matrices() {
   const size_t count = pending_.size();
+  std::atomic<int64_t> done = 0;
   for (size_t first = 0, last = 0; first < count; first = last) {
     int64_t bytes = 0;
     do {
@@ -114,6 +116,7 @@ void QuantizeJob::finish_matrices() {
     } while (last < count && bytes + bytes_at_work(pending_[last].job) <= kMemoryAtWork);
     threads_.for_each(static_cast<int64_t>(last - first), [&](int64_t i, int worker) {
       finish(pending_[first + static_cast<size_t>(i)], threads_.team(worker));
+      if (progress_) progress_(done.fetch_add(1) + 1, static_cast<int64_t>(count));
     });
   }
   std::vector<NamedTensor> all;

@@ -55,6 +55,34 @@ TEST(Recorder, SeesWhatPlainLoopsSeeAtEverySizeAndFine) {
   }
 }
 
+TEST(SampleCounter, CountsPiecesAsTheWhole) {
+  const auto values = draw(families()[2], 30000, 5);
+  SampleCounter counter(8);
+  Statistic whole, pieces;
+  counter.see("site", {}, {values.data(), 100, 300}, whole);
+  for (int64_t first = 0; first < 30000; first += 7000) {
+    counter.count({values.data() + first, 1, std::min<int64_t>(7000, 30000 - first)}, pieces);
+  }
+  EXPECT_EQ(pieces.samples, 0);
+  pieces.samples = 1;
+  EXPECT_EQ(pieces, whole);
+  Statistic other(9);
+  EXPECT_THROW(counter.count({values.data(), 1, 10}, other), Error);
+  EXPECT_EQ(other, Statistic(9));
+}
+
+TEST(SampleCounter, RefusesOtherChannelsBeforeItCounts) {
+  const auto values = draw(families()[2], 24, 5);
+  SampleCounter counter(8);
+  Statistic statistic;
+  const Vectors all{.absmax = true, .meanabs = true, .elements = true};
+  counter.see("site", all, {values.data(), 3, 4}, statistic);
+  const Statistic before = statistic;
+  // As many channels, other elements.
+  EXPECT_THROW(counter.see("site", all, {values.data(), 6, 4}, statistic), Error);
+  EXPECT_EQ(statistic, before);
+}
+
 TEST(Recorder, SkipsTheGapsOfStridedViews) {
   const int64_t rows = 90, cols = 61, stride = 70;
   std::vector<float> memory(static_cast<size_t>(rows * stride), 1e30f), dense;

@@ -297,6 +297,16 @@ TEST(Distribution, MomentsAndSharesAgreeWithTheValues) {
   }
 }
 
+TEST(Distribution, TheShareAtOrBelowAValue) {
+  const std::vector<float> values{-2, -1, 0, 0, 1, 4};
+  const Distribution distribution(statistic_of(values));
+  EXPECT_EQ(distribution.cdf(-2.5), 0);
+  EXPECT_EQ(distribution.cdf(-1), 2.0 / 6);
+  EXPECT_EQ(distribution.cdf(0), 4.0 / 6);
+  EXPECT_EQ(distribution.cdf(4), 1);
+  EXPECT_EQ(Distribution(Statistic()).cdf(0), 0);
+}
+
 TEST(Distribution, NothingFiniteIsAnErrorOnlyWhenAsked) {
   const Distribution d(statistic_of(std::vector<float>{kNan, kInf}));
   EXPECT_EQ(d.count(), 0u);

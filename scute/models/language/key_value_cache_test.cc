@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "scute/base/random.h"
@@ -47,6 +48,32 @@ TEST(KeyValueCache, GrowsInWholeTilesByDoublingAndKeepsItsRowsWhenMoved) {
   const Tensor many = normal_rows(700, 8);
   cache.append(run, many.matrix<float>(), many.matrix<float>());
   EXPECT_EQ(cache.bytes(), 768 * (8 + 32) * 4);
+}
+
+TEST(KeyValueCache, ACopyHasItsOwnMemoryAndBothGoOn) {
+  scute::Run run;
+  const Tensor rows = normal_rows(300, 2 * 40), other = normal_rows(1, 2 * 40);
+  for (const CacheForm form : {CacheForm::f32, CacheForm::bf16, CacheForm::int8}) {
+    KeyValueCache cache(2, 40, form, 3, 10);
+    EXPECT_EQ(cache.copy().length(), 0);
+    cache.append(run, rows.matrix<float>(), rows.matrix<float>());
+    cache.conv().row(0)[0] = 5;
+    KeyValueCache copy = cache.copy();
+    EXPECT_EQ(copy.length(), 300);
+    EXPECT_EQ(copy.bytes(), cache.bytes());
+    EXPECT_EQ(copy.conv().row(0)[0], 5);
+    copy.conv().row(0)[0] = 6;
+    EXPECT_EQ(cache.conv().row(0)[0], 5);
+    for (size_t h = 0; h < 2; ++h) {
+      const auto* mine = static_cast<const std::byte*>(cache.heads()[h].keys);
+      const auto* theirs = static_cast<const std::byte*>(copy.heads()[h].keys);
+      EXPECT_NE(mine, theirs);
+      EXPECT_TRUE(std::equal(mine, mine + 256 * 40, theirs));
+    }
+    copy.append(run, other.matrix<float>(), other.matrix<float>());
+    EXPECT_EQ(cache.length(), 300);
+    EXPECT_EQ(copy.length(), 301);
+  }
 }
 
 }  // namespace

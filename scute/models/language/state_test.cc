@@ -199,5 +199,34 @@ TEST(State, WhatLeavesTheGridSaturatesAndNanBecomesZero) {
   }
 }
 
+TEST(State, ACopyHasItsOwnMemory) {
+  for (const LayerState::Form form : {LayerState::Form::floats, LayerState::Form::codes}) {
+    State state;
+    state.place = {.sequence = 3, .position = 8};
+    BlockState& block = state.blocks.emplace_back();
+    block.parts.emplace_back();
+    block.parts.emplace_back(LayerState(4, 3, kRows, kColumns, form));
+    auto& layer = std::get<LayerState>(block.parts[1]);
+    layer.conv.row(2)[1] = 7;
+    if (form == LayerState::Form::codes) {
+      layer.ssm_codes.row(1)[2] = 9;
+    } else {
+      layer.ssm.row(1)[2] = 9;
+    }
+    State copy = state.copy();
+    auto& own = std::get<LayerState>(copy.blocks.at(0).parts.at(1));
+    EXPECT_EQ(copy.place.sequence, 3);
+    EXPECT_EQ(copy.place.position, 8);
+    EXPECT_EQ(copy.bytes(), state.bytes());
+    EXPECT_TRUE(std::holds_alternative<std::monostate>(copy.blocks.at(0).parts.at(0)));
+    EXPECT_EQ(own.conv_values, layer.conv_values);
+    EXPECT_EQ(own.ssm_values, layer.ssm_values);
+    EXPECT_EQ(own.ssm_code_values, layer.ssm_code_values);
+    own.conv.row(2)[1] = 1;
+    EXPECT_EQ(layer.conv_values[2 * 3 + 1], 7);
+    EXPECT_EQ(own.conv_values[2 * 3 + 1], 1);
+  }
+}
+
 }  // namespace
 }  // namespace scute
