@@ -111,6 +111,18 @@ std::string GenerationValue::stopped() const {
 }
 
 void bind_generation(nb::module_& module) {
+  nb::class_<SamplingOptions>(module, "Sampling")
+      .def(
+          "__init__",
+          [](SamplingOptions* self, double temperature, int64_t top_k, double top_p, double min_p,
+             double repetition_penalty, uint64_t seed) {
+            const SamplingOptions options{temperature,        top_k, top_p, min_p,
+                                          repetition_penalty, seed};
+            options.check();
+            new (self) SamplingOptions(options);
+          },
+          nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
+          nb::arg("repetition_penalty"), nb::arg("seed"));
   nb::class_<GenerationValue> type(module, "Generation",
                                    "Text as it is made: an iterator of str, whole characters. It "
                                    "stops at the text's end, after\n"

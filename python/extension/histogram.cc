@@ -186,7 +186,8 @@ void bind_questions(nb::class_<Value>& type) {
         return each(q, [&](double share) { return distribution->quantile(share); });
       },
       nb::arg("q"),
-      nb::sig("def quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]"),
+      nb::sig("def quantile(self, q: float | numpy.typing.ArrayLike) -> float | "
+              "numpy.typing.NDArray[numpy.float64]"),
       "The smallest value with at least a share q of the finite values at or below it (NumPy's\n"
       "method \"inverted_cdf\"); an array for an array. q in [0, 1]. The rank is exact, the value\n"
       "within a factor 1 ± 2**-(fine + 1), or exact where `exact` is. Error when nothing finite "
@@ -199,8 +200,8 @@ void bind_questions(nb::class_<Value>& type) {
         return each(q, [&](double share) { return distribution->magnitude_quantile(share); });
       },
       nb::arg("q"),
-      nb::sig(
-          "def magnitude_quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]"),
+      nb::sig("def magnitude_quantile(self, q: float | numpy.typing.ArrayLike) -> float | "
+              "numpy.typing.NDArray[numpy.float64]"),
       "The same of the magnitudes abs(x).");
   type.def(
       "cdf",
@@ -209,7 +210,8 @@ void bind_questions(nb::class_<Value>& type) {
         return each(x, [&](double value) { return distribution->cdf(value); });
       },
       nb::arg("x"),
-      nb::sig("def cdf(self, x: float | ArrayLike) -> float | NDArray[numpy.float64]"),
+      nb::sig("def cdf(self, x: float | numpy.typing.ArrayLike) -> float | "
+              "numpy.typing.NDArray[numpy.float64]"),
       "The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle\n"
       "lies. An array for an array.");
   type.def(
@@ -217,7 +219,8 @@ void bind_questions(nb::class_<Value>& type) {
       [](const Value& h) {
         return h.read([](const Statistic& s) { return edges_and_counts(s.histogram); });
       },
-      nb::sig("def to_numpy(self) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]"),
+      nb::sig("def to_numpy(self) -> tuple[numpy.typing.NDArray[numpy.float64], "
+              "numpy.typing.NDArray[numpy.int64]]"),
       "(edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as "
       "numpy.histogram\n"
       "gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN\n"
@@ -227,7 +230,8 @@ void bind_questions(nb::class_<Value>& type) {
       [](const Value& h) {
         return h.read([](const Statistic& s) { return buckets(s.histogram); });
       },
-      nb::sig("def buckets(self) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64]]"),
+      nb::sig("def buckets(self) -> tuple[numpy.typing.NDArray[numpy.int32], "
+              "numpy.typing.NDArray[numpy.int64]]"),
       "(ids, counts) of all buckets that are not empty, NaN's too, ids ascending: an id is the "
       "top\n"
       "9 + fine bits of the values as float32.");
@@ -295,7 +299,7 @@ void bind_histogram_type(nb::module_& module) {
       [](HistogramValue& h, nb::handle x) {
         h.update({x, kUpdate}, kUpdate, {});
       },
-      nb::arg("x"), nb::sig("def update(self, x: ArrayLike) -> None"),
+      nb::arg("x"), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
       "Counts every element of x: an array of float16, bfloat16, float32 or float64 of any shape\n"
       "and strides, by DLPack or the buffer protocol, in the processor's memory; float64 is "
       "rounded\n"
@@ -311,8 +315,8 @@ void bind_vectors(nb::class_<StatisticValue>& type) {
         [member](const StatisticValue& value) {
           return to_numpy(value.read([&](const Statistic& s) { return s.*member; }));
         },
-        nb::for_getter(
-            nb::sig(fmt::format("def {}(self, /) -> NDArray[numpy.float32]", name).c_str())),
+        nb::for_getter(nb::sig(
+            fmt::format("def {}(self, /) -> numpy.typing.NDArray[numpy.float32]", name).c_str())),
         doc);
   };
   vector("channel_absmax", &Statistic::channel_absmax,
@@ -343,7 +347,7 @@ void bind_statistic_type(nb::module_& module) {
       [](StatisticValue& s, nb::handle x) {
         s.update({x, kUpdate}, kUpdate, {.absmax = s.per_channel()});
       },
-      nb::arg("x"), nb::sig("def update(self, x: ArrayLike) -> None"),
+      nb::arg("x"), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
       "As Histogram.update, as one sample. Error, and nothing counted, when channels are kept and\n"
       "their number changes.");
   type.def_prop_ro("per_channel", &StatisticValue::per_channel,

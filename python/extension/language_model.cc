@@ -275,32 +275,38 @@ void bind_state(nb::module_& module) {
       },
       "Another one that goes on from here by itself.");
   type.def(
-      "arrays", &state_arrays, nb::sig("def arrays(self) -> dict[str, NDArray[Any]]"),
+      "arrays", &state_arrays,
+      nb::sig("def arrays(self) -> dict[str, numpy.typing.NDArray[typing.Any]]"),
       "Copies of the layers' states by name: \"block_3.0.conv\", (K - 1, channels) float32, and\n"
       "\"block_3.0.ssm\", float32 or, of a low-bit state, int8 codes. Error where a part is\n"
       "attention, whose keys and values grow.");
   type.def(
       "set_arrays", &set_state_arrays, nb::arg("arrays"),
-      nb::sig("def set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None"),
+      nb::sig("def set_arrays(self, arrays: dict[str, numpy.typing.NDArray[typing.Any]]) -> None"),
       "The inverse; Error, and nothing changed, unless they are all there and of the same sizes.");
+}
+
+void bind_kind(nb::module_& module) {
+  module.def(
+      "kind_of",
+      [](const std::string& path) {
+        switch (kind_of(path)) {
+          case ModelKind::language:
+            return "language";
+          case ModelKind::cobra:
+            return "cobra";
+          default:
+            return "regressor";
+        }
+      },
+      nb::arg("path"), nb::call_guard<nb::gil_scoped_release>());
 }
 
 }  // namespace
 
 void bind_language(nb::module_& module) {
+  bind_kind(module);
   bind_state(module);
-  nb::class_<SamplingOptions>(module, "Sampling")
-      .def(
-          "__init__",
-          [](SamplingOptions* self, double temperature, int64_t top_k, double top_p, double min_p,
-             double repetition_penalty, uint64_t seed) {
-            const SamplingOptions options{temperature,        top_k, top_p, min_p,
-                                          repetition_penalty, seed};
-            options.check();
-            new (self) SamplingOptions(options);
-          },
-          nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
-          nb::arg("repetition_penalty"), nb::arg("seed"));
   nb::class_<LanguageValue> type(module, "Language", "What the package's LanguageModel wraps.");
   type.def_static("load", &load_language, nb::arg("path"), nb::arg("compute"), nb::arg("backend"),
                   nb::arg("threads"), nb::arg("tokenizer"),
@@ -338,19 +344,6 @@ void bind_language(nb::module_& module) {
       nb::arg("ids"));
   type.def("generate", &generated, nb::arg("prompt"), nb::arg("max_tokens"), nb::arg("sampling"),
            nb::arg("ignore_eos"));
-  module.def(
-      "kind_of",
-      [](const std::string& path) {
-        switch (kind_of(path)) {
-          case ModelKind::language:
-            return "language";
-          case ModelKind::cobra:
-            return "cobra";
-          default:
-            return "regressor";
-        }
-      },
-      nb::arg("path"), nb::call_guard<nb::gil_scoped_release>());
 }
 
 }  // namespace scute::python

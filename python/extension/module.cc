@@ -34,6 +34,8 @@ void translate(const std::exception_ptr& thrown, void* error_type) {
 NB_MODULE(_core, module) {
   namespace nb = nanobind;
   using namespace scute::python;
+  // What a user's variables hold at the end of a program is none of nanobind's leaks.
+  nb::set_leak_warnings(false);
   module.doc() = "The library of scute: what the package's modules are made of.";
   const nb::object error = nb::steal(PyErr_NewExceptionWithDoc(
       "scute.Error",

@@ -32,9 +32,8 @@ void fill_up(StatisticsSet& set, const StatisticsSet& other) {
   for (const auto& [site, statistic] : other.sites) set.sites.try_emplace(site, set.fine);
 }
 
-void merge_sets(SiteStatistics& into, const SiteStatistics& from, bool repeats, bool sites) {
-  StatisticsSet merged = into.copy(), other = from.copy();
-  const nb::gil_scoped_release released;
+/// Of the two, the sum. `sites`: they may have different ones.
+void add(StatisticsSet& merged, StatisticsSet other, bool repeats, bool sites) {
   if (merged.fine != other.fine) {
     fail("merge", fmt::format("fine {} in both", merged.fine), std::to_string(other.fine));
   }
@@ -46,6 +45,14 @@ void merge_sets(SiteStatistics& into, const SiteStatistics& from, bool repeats, 
       fill_up(other, merged);
     }
     merge(merged, other, repeats ? Repeats::allow : Repeats::refuse);
+  }
+}
+
+void merge_sets(SiteStatistics& into, const SiteStatistics& from, bool repeats, bool sites) {
+  StatisticsSet merged = into.copy(), other = from.copy();
+  {
+    const nb::gil_scoped_release released;
+    add(merged, std::move(other), repeats, sites);
   }
   into.replace(std::move(merged));
 }
@@ -76,7 +83,7 @@ void bind_sites(nb::class_<SiteStatistics>& type) {
       nb::arg("site"), nb::arg("statistic"));
   type.def("remove", &SiteStatistics::remove, nb::arg("site"), "Whether it was there.");
   type.def("update", &update, nb::arg("site"), nb::arg("x"),
-           nb::sig("def update(self, site: str, x: ArrayLike) -> None"));
+           nb::sig("def update(self, site: str, x: numpy.typing.ArrayLike) -> None"));
 }
 
 /// What the library's own recorder takes for an array of float32 in order, again and again: what

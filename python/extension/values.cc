@@ -132,8 +132,9 @@ bool SiteStatistics::remove(const std::string& site) {
 
 StatisticsSet SiteStatistics::copy() const {
   StatisticsSet out;
-  out.fine = fine_;
   out.meta = meta;
+  const nb::gil_scoped_release released;
+  out.fine = fine_;
   for (const auto& [site, statistic] : sites()) out.sites.emplace(site, statistic->copy());
   return out;
 }

@@ -79,9 +79,9 @@ class SiteStatistics {
   /// Error when the statistic has another `fine`.
   void set(const std::string& site, Statistic statistic);
   bool remove(const std::string& site);
-  /// A copy as the library has it.
+  /// A copy as the library has it. With the GIL, which is released meanwhile.
   StatisticsSet copy() const;
-  /// All of it; what was handed out of sites that stay has the new values.
+  /// With the GIL. All of it; what was handed out of sites that stay has the new values.
   void replace(StatisticsSet set);
 
   Json meta;  ///< with the GIL only

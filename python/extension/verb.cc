@@ -80,8 +80,9 @@ nb::tuple run_verb(const std::vector<std::string>& words, nb::handle progress) {
 void bind_verb(nb::module_& module) {
   module.def(
       "verb", &run_verb, nb::arg("words"), nb::arg("progress").none() = nb::none(),
-      nb::sig("def verb(words: list[str], progress: Callable[[int, int, str], object] | None "
-              "= None) -> tuple[int, Any, list[str], list[str]]"),
+      nb::sig("def verb(words: list[str], progress: collections.abc.Callable[[int, int, str], "
+              "object] | None "
+              "= None) -> tuple[int, typing.Any, list[str], list[str]]"),
       "Runs a verb with --json: (exit code, its answer, notes, warnings). Error with its words\n"
       "on wrong usage, too.");
 }

@@ -1,8 +1,10 @@
 """The library of scute: what the package's modules are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy
+import numpy.typing
 
 from scute import Error as Error
 
@@ -64,7 +66,7 @@ class Histogram:
         Whether every value is the edge of its bucket, so that quantiles are exact.
         """
 
-    def quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def quantile(self, q: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The smallest value with at least a share q of the finite values at or below it (NumPy's
         method "inverted_cdf"); an array for an array. q in [0, 1]. The rank is exact, the value
@@ -72,23 +74,23 @@ class Histogram:
         counted.
         """
 
-    def magnitude_quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def magnitude_quantile(self, q: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """The same of the magnitudes abs(x)."""
 
-    def cdf(self, x: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def cdf(self, x: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle
         lies. An array for an array.
         """
 
-    def to_numpy(self) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]:
+    def to_numpy(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
         """
         (edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as numpy.histogram
         gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN
         and Inf are left out.
         """
 
-    def buckets(self) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64]]:
+    def buckets(self) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int64]]:
         """
         (ids, counts) of all buckets that are not empty, NaN's too, ids ascending: an id is the top
         9 + fine bits of the values as float32.
@@ -121,7 +123,7 @@ class Histogram:
 
     def __setstate__(self, state: object) -> None: ...
 
-    def update(self, x: ArrayLike) -> None:
+    def update(self, x: numpy.typing.ArrayLike) -> None:
         """
         Counts every element of x: an array of float16, bfloat16, float32 or float64 of any shape
         and strides, by DLPack or the buffer protocol, in the processor's memory; float64 is rounded
@@ -184,7 +186,7 @@ class Statistic:
         Whether every value is the edge of its bucket, so that quantiles are exact.
         """
 
-    def quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def quantile(self, q: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The smallest value with at least a share q of the finite values at or below it (NumPy's
         method "inverted_cdf"); an array for an array. q in [0, 1]. The rank is exact, the value
@@ -192,23 +194,23 @@ class Statistic:
         counted.
         """
 
-    def magnitude_quantile(self, q: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def magnitude_quantile(self, q: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """The same of the magnitudes abs(x)."""
 
-    def cdf(self, x: float | ArrayLike) -> float | NDArray[numpy.float64]:
+    def cdf(self, x: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle
         lies. An array for an array.
         """
 
-    def to_numpy(self) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]:
+    def to_numpy(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
         """
         (edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as numpy.histogram
         gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN
         and Inf are left out.
         """
 
-    def buckets(self) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64]]:
+    def buckets(self) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int64]]:
         """
         (ids, counts) of all buckets that are not empty, NaN's too, ids ascending: an id is the top
         9 + fine bits of the values as float32.
@@ -242,26 +244,26 @@ class Statistic:
     def __setstate__(self, state: object) -> None: ...
 
     @property
-    def channel_absmax(self, /) -> NDArray[numpy.float32]:
+    def channel_absmax(self, /) -> numpy.typing.NDArray[numpy.float32]:
         """
         max abs(x) of each channel (the last dimension), float32; empty unless per_channel.
         """
 
     @property
-    def channel_meanabs(self, /) -> NDArray[numpy.float32]:
+    def channel_meanabs(self, /) -> numpy.typing.NDArray[numpy.float32]:
         """
         The largest over the samples of each channel's mean abs(x), float32; kept where the site's
         name asks for it (….x_conv_out:input), else empty.
         """
 
     @property
-    def element_absmax(self, /) -> NDArray[numpy.float32]:
+    def element_absmax(self, /) -> numpy.typing.NDArray[numpy.float32]:
         """
         max abs(x) of each element of the state, float32; kept where the site's name asks for it
         (….ssm_state_act:…), else empty.
         """
 
-    def update(self, x: ArrayLike) -> None:
+    def update(self, x: numpy.typing.ArrayLike) -> None:
         """
         As Histogram.update, as one sample. Error, and nothing counted, when channels are kept and
         their number changes.
@@ -307,7 +309,7 @@ class StatisticsSet:
     def remove(self, site: str) -> bool:
         """Whether it was there."""
 
-    def update(self, site: str, x: ArrayLike) -> None: ...
+    def update(self, site: str, x: numpy.typing.ArrayLike) -> None: ...
 
     @property
     def meta(self) -> dict | None: ...
@@ -372,6 +374,9 @@ def verb(words: list[str], progress: Callable[[int, int, str], object] | None = 
     on wrong usage, too.
     """
 
+class Sampling:
+    def __init__(self, temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float, seed: int) -> None: ...
+
 class Generation:
     """
     Text as it is made: an iterator of str, whole characters. It stops at the text's end, after
@@ -393,6 +398,8 @@ class Generation:
     def stopped(self) -> str:
         """What ended it: "end-of-text", "max-tokens", or "" until then."""
 
+def kind_of(path: str) -> str: ...
+
 class State:
     """What a language model remembers of the tokens it has seen."""
 
@@ -410,20 +417,17 @@ class State:
     def copy(self) -> State:
         """Another one that goes on from here by itself."""
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, numpy.typing.NDArray[Any]]:
         """
         Copies of the layers' states by name: "block_3.0.conv", (K - 1, channels) float32, and
         "block_3.0.ssm", float32 or, of a low-bit state, int8 codes. Error where a part is
         attention, whose keys and values grow.
         """
 
-    def set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def set_arrays(self, arrays: dict[str, numpy.typing.NDArray[Any]]) -> None:
         """
         The inverse; Error, and nothing changed, unless they are all there and of the same sizes.
         """
-
-class Sampling:
-    def __init__(self, temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float, seed: int) -> None: ...
 
 class Language:
     """What the package's LanguageModel wraps."""
@@ -463,8 +467,6 @@ class Language:
     def decode(self, ids: Sequence[int]) -> str: ...
 
     def generate(self, prompt: object, max_tokens: int, sampling: Sampling, ignore_eos: bool) -> Generation: ...
-
-def kind_of(path: str) -> str: ...
 
 class Cobra:
     """What the package's Cobra wraps."""

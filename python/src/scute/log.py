@@ -14,6 +14,8 @@ from scute.verbs import run
 if TYPE_CHECKING:
     import pandas
 
+Entries = list[dict[str, Any]]
+
 DEFAULT = "logs/percentile_experiments.jsonl"
 
 
@@ -37,7 +39,7 @@ class Log:
         stamped = {"timestamp": time.strftime("%Y-%m-%d %H:%M:%S"), **record}
         _core.append_record(self.path, stamped)
 
-    def list(self, last: int | None = None) -> list[dict[str, Any]]:
+    def list(self, last: int | None = None) -> Entries:
         """Entries in the file's order: number, id, timestamp, command, config, results … as dicts.
 
         last: only so many of the newest. Without activation_stats, the bulk of a line: record() has
@@ -46,12 +48,12 @@ class Log:
         entries = self.filter()
         return entries if last is None else entries[len(entries) - min(last, len(entries)) :]
 
-    def filter(self, *terms: str) -> list[dict[str, Any]]:
+    def filter(self, *terms: str) -> Entries:
         """Entries that all terms match: "KEY: VALUE" a member of config at any depth ("bits: 8").
 
         Anything else is a piece of config's model or of the command, case ignored.
         """
-        entries, remarks = _core.read_log(self.path, list(terms))
+        entries, remarks = _core.read_log(self.path, [*terms])
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
         return entries

@@ -75,7 +75,9 @@ def run(verb: str, *words: str, progress: Progress = None, **options: Any) -> An
         logging.getLogger("scute").info(line)
     for line in said:
         warnings.warn(line, stacklevel=3)
-    if code not in (0, 3):
+    if code == 3:
+        warnings.warn(f"{verb}: done, but not recorded: {'; '.join(notes)}", stacklevel=3)
+    elif code != 0:
         raise _core.Error(f"{verb}: expected exit code 0, found {code}: {'; '.join(notes)}")
     return answer
 
@@ -183,7 +185,7 @@ def evaluate(
     model: PathLike | HasPath,
     data: PathLike | None = None,
     *,
-    texts: str | None = None,
+    text: str | None = None,
     against: PathLike | HasPath | None = None,
     progress: Progress = None,
     **options: Any,
@@ -191,15 +193,15 @@ def evaluate(
     """How good a model is, or how far from another, as `scute eval` says it.
 
     data: of a language model the text of its perplexity, of a Cobra the folder of pictures, of a
-    regressor the feature folder. texts: a text at hand instead of a file. Others as the flags:
+    regressor the feature folder. text: one at hand instead of a file. Others as the flags:
     perplexity=, last_word=, window=, max_windows=, images= … against: the model to compare with.
     Returns what --json prints.
     """
     where = path_of(model)
     with tempfile.TemporaryDirectory(prefix="scute-") as folder:
-        if texts is not None:
+        if text is not None:
             data = Path(folder, "text.txt")
-            data.write_text(texts, encoding="utf-8")
+            data.write_text(text, encoding="utf-8")
         if data is not None:
             kind = _core.kind_of(where)
             flag = {"language": "perplexity", "cobra": "images"}.get(kind, "feat_root")
