@@ -117,8 +117,8 @@ class Exporter {
   void reader(const LinearTensors& tensors) {
     linear(tensors, {.inputs = model_.scheme.rotated_stream});
   }
-  void writer(const LinearTensors& tensors) {
-    linear(tensors, {.outputs = model_.scheme.rotated_stream});
+  void writer(const LinearTensors& tensors, bool rotated_inputs = false) {
+    linear(tensors, {.inputs = rotated_inputs, .outputs = model_.scheme.rotated_stream});
   }
   void block(const Block::Raw& raw, const BlockConfig& config) {
     keep(fmt::format("backbone.layers.{}.norm{}.weight", config.layer, config.second ? "2" : ""),
@@ -133,25 +133,29 @@ class Exporter {
     convolution(raw.conv);
     writer(raw.o_proj);
   }
-  void part(const FeedForward::Raw& raw) {
+  void part(const FeedForward::Raw& raw) { feed_forward(raw, model_.scheme.rotated_down_proj); }
+  void feed_forward(const FeedForward::Raw& raw, bool rotated) {
     if (raw.gate_proj.outputs > 0) reader(raw.gate_proj);
     reader(raw.up_proj);
-    writer(raw.down_proj);
+    writer(raw.down_proj, rotated);
   }
   void part(const Experts::Raw& raw) {
     reader(raw.router);
     if (raw.correction.size() > 0) keep(raw.router.name + ".correction_bias", raw.correction);
     const bool latent = raw.latent_in.outputs > 0;
     if (latent) reader(raw.latent_in);
-    for (const FeedForward::Raw& expert : raw.experts) latent ? plain(expert) : part(expert);
+    for (const FeedForward::Raw& expert : raw.experts) {
+      latent ? plain(expert, false) : feed_forward(expert, false);
+    }
     if (latent) writer(raw.latent_out);
     if (raw.shared) part(*raw.shared);
   }
   /// Matrices that neither read nor write the stream.
-  void plain(const FeedForward::Raw& raw) {
-    for (const LinearTensors* of : {&raw.gate_proj, &raw.up_proj, &raw.down_proj}) {
+  void plain(const FeedForward::Raw& raw, bool rotated) {
+    for (const LinearTensors* of : {&raw.gate_proj, &raw.up_proj}) {
       if (of->outputs > 0) linear(*of, {});
     }
+    linear(raw.down_proj, {.inputs = rotated});
   }
   void shared_block(const SharedTransformer::Raw& raw, int64_t number) {
     const std::string name = fmt::format("backbone.shared.{}.", number);
@@ -159,7 +163,7 @@ class Exporter {
     keep(name + "norm2.weight", raw.norm2);
     const Attention::Raw& a = raw.attention;
     for (const LinearTensors* of : {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj}) linear(*of, {});
-    plain(raw.feed_forward);
+    plain(raw.feed_forward, model_.scheme.rotated_down_proj);
   }
   void shared_use(const SharedTransformer::RawUse& raw) {
     for (const LinearTensors* of : {&raw.linear, &raw.down, &raw.gate_up, &raw.up_up}) {

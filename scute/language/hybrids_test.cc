@@ -73,6 +73,62 @@ TEST_P(Hybrids, EveryNameOfASiteIsThatOfASite) {
   }
 }
 
+/// What stands at a layer's sites, by kind of part: names and aliases that plans may use.
+std::vector<std::string> names_of_part(const MambaConfig& config, PartKind kind) {
+  const bool gated = config.feed_forward.gated();
+  std::vector<std::string> out;
+  switch (kind) {
+    case PartKind::mixer:
+      return {"in_proj:input", "out_proj:input", "out_proj:output", "ssm_state_act:input"};
+    case PartKind::attention:
+      out = {"q_proj:input",  "k_proj:input",  "v_proj:input", "q_act:input",  "q_act:output",
+             "k_cache:input", "v_cache:input", "o_proj:input", "o_proj:output"};
+      if (config.attention.taps > 0) out.emplace_back("qkv_conv:input");
+      return out;
+    case PartKind::feed_forward:
+      out = {"up_proj:input", "down_proj:input", "down_proj:input@rotated", "down_proj:output"};
+      break;
+    case PartKind::experts:
+      out = {"up_proj:input", "router:input", "router:output", "experts.down_proj:input",
+             "experts.1.down_proj:input"};
+      if (config.experts.latent > 0) {
+        out.insert(out.end(), {"experts.up_proj:input", "latent_in:input", "latent_out:input",
+                               "fc1_latent_proj:input", "fc2_latent_proj:input"});
+      }
+      if (config.experts.shared_inner > 0) {
+        out.insert(out.end(), {"shared_experts.up_proj:input", "shared_experts.down_proj:input",
+                               "shared_experts.down_proj:input@rotated"});
+        if (gated) out.emplace_back("shared_experts.gate_proj:input");
+      }
+      break;
+  }
+  if (gated) out.emplace_back("gate_proj:input");
+  return out;
+}
+
+TEST_P(Hybrids, EveryPartHasItsSites) {
+  const MambaConfig& config = GetParam().second;
+  const SiteList list = LanguageModelSites(config).list;
+  const auto expect = [&](int64_t layer, const std::string& name) {
+    EXPECT_NE(list.find("layer_" + std::to_string(layer) + "." + name), nullptr) << layer << name;
+  };
+  for (const BlockConfig& block : config.all_blocks()) {
+    for (const PartKind kind : block.parts) {
+      for (const std::string& name : names_of_part(config, kind)) expect(block.layer, name);
+    }
+    if (block.shared < 0) continue;
+    for (const PartKind kind : {PartKind::attention, PartKind::feed_forward}) {
+      for (const std::string& name : names_of_part(config, kind)) {
+        if (name != "down_proj:output") expect(block.layer, "shared." + name);
+      }
+    }
+    for (const char* name : {"linear:input", "adapter_gate:input", "adapter_up:input"}) {
+      expect(block.layer, std::string("shared.") + name);
+    }
+    if (config.shared.attention_adapters) expect(block.layer, "shared.adapter_q:input");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Hybrids, testing::ValuesIn(test::small_hybrids()),
                          [](const auto& made) {
                            std::string name = made.param.first;

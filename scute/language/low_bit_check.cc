@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <map>
 #include <set>
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
+#include "scute/io/file.h"
 #include "scute/language/low_bit_config.h"
 #include "scute/language/low_bit_matrix_check.h"
+#include "scute/language/rotations.h"
 #include "scute/language/scale_names.h"
 
 namespace scute {
@@ -156,6 +159,34 @@ void check_twins(const Weights& weights, const ModelDescription& model,
   }
 }
 
+/// Of rotations and folds the tensors show only what is folded: a matrix looks like any other when
+/// its columns are rotated. What was done is known from recipe.json, where the folder has one.
+void check_rotations(const ModelDescription& model, const std::string& where) {
+  const Scheme& scheme = model.scheme;
+  const auto expect = [&](const char* key, bool expected, bool found, const std::string& why) {
+    if (found == expected) return;
+    fail(fmt::format("{}: {}", where, key), fmt::format("{}, {}", expected, why),
+         fmt::format("{}", found));
+  };
+  expect("folded_head", scheme.rotated_stream && !model.config.tied_head, scheme.folded_head,
+         "a folded head is that of a rotated stream whose head is not tied");
+  const std::string file = model.path + "/recipe.json";
+  if (model.embedded || !std::filesystem::exists(file)) return;
+  constexpr int64_t kLimit = int64_t{64} << 20;
+  const Json recipe = Json::parse(read_text(file, kLimit), file);
+  const Json* options = recipe.find("options");
+  const Json* hadamard = options == nullptr ? nullptr : options->find("hadamard");
+  if (hadamard == nullptr) return;
+  const bool rotates = hadamard->as_bool(file + ": options: hadamard");
+  const std::string why = fmt::format("as recipe.json says (hadamard {})", rotates);
+  const Scheme asked = rotations(model.config, rotates);
+  expect("rotated_stream", asked.rotated_stream, scheme.rotated_stream, why);
+  expect("rotated_out_proj", asked.rotated_out_proj, scheme.rotated_out_proj, why);
+  const Json* down = recipe.find("rotated_down_proj");
+  expect("rotated_down_proj", down != nullptr && down->as_bool(file + ": rotated_down_proj"),
+         scheme.rotated_down_proj, "as recipe.json says");
+}
+
 [[noreturn]] void refuse_foreign(const std::string& where, const std::string& method) {
   fail(where, "float weights, or a folder that scute quantize wrote",
        fmt::format("weights quantized by another tool: {}; quantize the float model instead",
@@ -212,6 +243,7 @@ void check_low_bit(const Weights& weights, const ModelDescription& model) {
   const Json& scute = model.json.at("scute", where);
   const auto layers = layers_from_json(scute, where);
   const std::string state = scute.at("state_scale", where).as_string(where + ": state_scale");
+  check_rotations(model, where);
   for (const BlockConfig& block : model.config.all_blocks()) {
     check_block(weights, model, block, layers[static_cast<size_t>(block.layer)], state);
   }

@@ -66,6 +66,7 @@ void guess_from_plan(LowBitFiles& out) {
   if (!out.has_scheme) {
     out.origins.scheme.rotated_stream = any(".in_proj:input@rotated");
     out.origins.scheme.rotated_out_proj = any(".out_proj:input@rotated");
+    out.origins.scheme.rotated_down_proj = any(".down_proj:input@rotated");
     out.origins.scheme.folded_head = any("lm_head:input@rotated");
   }
   out.origins.experts.emplace();

@@ -12,19 +12,13 @@ namespace {
 constexpr std::string_view kInputScale = ".input_scale";
 constexpr std::string_view kExperts = "mlp.experts.";
 
-/// `tensor` without ".input_scale". Where a feed-forward has no gate, its input is called after
-/// up_proj.
-struct PartRow {
-  std::string_view tensor, step, site;
-  enum class Reads { inside, stream, feed_forward } reads = Reads::inside;
-};
 using Reads = PartRow::Reads;
 
 constexpr std::array<PartRow, 5> kShared{{
     {"shared.q_proj", "norm → q, k, v", "shared.q_proj:input"},
     {"shared.o_proj", "attention → o_proj", "shared.o_proj:input"},
     {"shared.gate_proj", "norm2 → gate, up", "shared.gate_proj:input"},
-    {"shared.down_proj", "gate, up → down_proj", "shared.down_proj:input"},
+    {"shared.down_proj", "gate, up → down_proj", "shared.down_proj:input", Reads::activated},
     {"linear", "down_proj → linear", "shared.linear:input"},
 }};
 
@@ -35,12 +29,13 @@ constexpr std::array<PartRow, 12> kOthers{{
     {"attention.o_proj", "attention → o_proj", "o_proj:input"},
     {"mlp.gate_proj", "norm → gate_proj", "", Reads::feed_forward},
     {"mlp.up_proj", "norm → up_proj", "", Reads::feed_forward},
-    {"mlp.down_proj", "up_proj → down_proj", "down_proj:input"},
+    {"mlp.down_proj", "up_proj → down_proj", "down_proj:input", Reads::activated},
     {"mlp.latent_in", "norm → latent_in", "", Reads::feed_forward},
     {"mlp.latent_out", "experts → latent_out", "latent_out:input"},
     {"mlp.shared.gate_proj", "norm → gate_proj", "", Reads::feed_forward},
     {"mlp.shared.up_proj", "norm → up_proj", "", Reads::feed_forward},
-    {"mlp.shared.down_proj", "up_proj → down_proj", "shared_experts.down_proj:input"},
+    {"mlp.shared.down_proj", "up_proj → down_proj", "shared_experts.down_proj:input",
+     Reads::activated},
 }};
 /// Experts come behind latent_in.
 constexpr int64_t kExpertsRow = 7;
@@ -62,6 +57,11 @@ std::string PartScaleNames::input_of(int64_t layer, std::string_view op) const {
 
 std::string PartScaleNames::feed_forward_input(int64_t layer) const {
   return input_of(layer, gated_ ? "gate_proj" : "up_proj");
+}
+
+std::string PartScaleNames::site_inside(int64_t layer, const PartRow& row) const {
+  const bool rotated = row.reads == Reads::activated && origins_.scheme.rotated_down_proj;
+  return fmt::format("layer_{}.{}{}", layer, row.site, rotated ? "@rotated" : "");
 }
 
 std::optional<PartScaleNames::Found> PartScaleNames::find_expert(int64_t layer,
@@ -96,17 +96,16 @@ std::optional<PartScaleNames::Found> PartScaleNames::find(int64_t layer,
   if (shared != kShared.end()) {
     return Found{{kMixerPart - 1, shared - kShared.begin(), 0},
                  std::string(shared->step),
-                 fmt::format("layer_{}.{}", layer, shared->site)};
+                 site_inside(layer, *shared)};
   }
   const auto row = std::ranges::find(kOthers, tensor, &PartRow::tensor);
   if (row == kOthers.end()) return std::nullopt;
   // Rows behind the experts' leave room for them.
   const int64_t place = row - kOthers.begin();
   const int64_t at = place <= kExpertsRow ? place : place + 2;
-  std::string site = row->reads == Reads::stream ? input_of(layer, row->site)
-                     : row->reads == Reads::feed_forward
-                         ? feed_forward_input(layer)
-                         : fmt::format("layer_{}.{}", layer, row->site);
+  std::string site = row->reads == Reads::stream         ? input_of(layer, row->site)
+                     : row->reads == Reads::feed_forward ? feed_forward_input(layer)
+                                                         : site_inside(layer, *row);
   return Found{{kMixerPart + 1, at, 0}, std::string(row->step), std::move(site)};
 }
 

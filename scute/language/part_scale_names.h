@@ -20,6 +20,13 @@ struct ScalePlace {
 };
 constexpr int64_t kMixerPart = 1, kUnknownPart = 3;
 
+/// `tensor` without ".input_scale". Where a feed-forward has no gate, its input is called after
+/// up_proj.
+struct PartRow {
+  std::string_view tensor, step, site;
+  enum class Reads { inside, stream, feed_forward, activated } reads = Reads::inside;
+};
+
 class PartScaleNames {
  public:
   /// `names`: all tensors of the checkpoint, which tell whether feed-forwards have gates.
@@ -37,6 +44,7 @@ class PartScaleNames {
   /// The block's input, which q, k and v or gate, up and router share.
   std::string input_of(int64_t layer, std::string_view op) const;
   std::string feed_forward_input(int64_t layer) const;
+  std::string site_inside(int64_t layer, const PartRow& row) const;
 
   const ScaleOrigins& origins_;
   bool gated_ = false, latent_ = false;

@@ -42,6 +42,9 @@ TEST_P(QuantizeHybrids, FloatsFoldedAndRotatedAreThePlainModel) {
     const LowBitModel low = quantize(model, {}, nullptr, nullptr, options);
     EXPECT_EQ(low.description.scheme.rotated_stream, !shared());
     EXPECT_TRUE(low.description.scheme.rotated_out_proj);
+    const bool feeds_forward = !config().feed_forward_widths().empty();
+    EXPECT_EQ(low.description.scheme.rotated_down_proj, feeds_forward);
+    EXPECT_EQ(scheme_from_json(low.config.at("scute", ""), ""), low.description.scheme);
     const auto plain = hybrid_logits(load_model(model, Execution{}, LanguageModel::Head::packed));
     EXPECT_LT(apart(hybrid_logits(build_model(low, Execution{})), plain), kSame) << outlier;
     for (const NamedTensor& item : low.tensors) {
@@ -271,6 +274,20 @@ TEST(QuantizeHybridsAlone, OfPartsThatAreNotThereNoFormatIsWritten) {
   const LowBitModel low = made_of(test::small_hybrids()[4].second, options);  // Falcon-H1
   const auto formats = layers_from_json(low.config.at("scute", ""), "");
   EXPECT_EQ(formats.front().text(), "W4A16, attention FP, feed-forward W8A16");
+}
+
+TEST(QuantizeHybridsAlone, FeedForwardsOfAWidthWithoutATransformAreNotRotated) {
+  MambaConfig config = test::small_hybrid(MixerKind::mamba2, {PartKind::feed_forward});
+  for (BlockConfig& block : config.blocks) block.inner = block.layer == 1 ? 44 : 48;
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W8A16", "");
+  LowBitModel low = made_of(config, options);
+  EXPECT_FALSE(low.description.scheme.rotated_down_proj);
+  EXPECT_THAT(low.remarks, testing::Contains(HasSubstr("down_proj's input is not rotated: its "
+                                                       "width 44")));
+  ModelDescription wrong = as_read(low);
+  wrong.scheme.rotated_down_proj = true;
+  EXPECT_THROW(load_model(wrong, Execution{}, LanguageModel::Head::packed), Error);
 }
 
 TEST(QuantizeHybridsAlone, GroupsThatDoNotDivideAWidthBecomeTheLargestPowerOfTwo) {

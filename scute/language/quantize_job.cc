@@ -7,6 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/language/collect.h"
 #include "scute/language/low_bit_config.h"
+#include "scute/language/rotations.h"
 #include "scute/language/stored_weight.h"
 #include "scute/language/tokenizer_files.h"
 #include "scute/models/language/check_weights.h"
@@ -94,8 +95,7 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
   }
   for (int64_t i = 0; i < config_.layers; ++i) {
     const LayerFormats formats = options.of_layer(i);
-    for (const PartKind kind :
-         {PartKind::mixer, PartKind::attention, PartKind::feed_forward, PartKind::experts}) {
+    for (const PartKind kind : kAllKinds) {
       LayerFormat::parse(formats.of(kind).name(), "format");
     }
   }
@@ -108,98 +108,41 @@ void QuantizeJob::remark(const std::string& sentence) {
   }
 }
 
-bool QuantizeJob::has_part(PartKind kind) const {
-  const bool shared = kind == PartKind::attention || kind == PartKind::feed_forward;
-  if (shared && config_.shared.count > 0) return true;
-  return std::ranges::any_of(config_.all_blocks(),
-                             [kind](const BlockConfig& block) { return block.has(kind); });
-}
-
-bool QuantizeJob::any_part(PartKind kind, bool (*is)(const LayerFormat&)) const {
-  return std::ranges::any_of(config_.all_blocks(), [&](const BlockConfig& block) {
-    return block.has(kind) && is(options_.of_layer(block.layer).of(kind));
-  });
-}
-
-/// What would do nothing because no part is of the format that reads it. A list of layers is not
-/// judged: a search tries one that rounds none.
-void QuantizeJob::check_formats() const {
-  if (!options_.hybrid.empty()) return;
-  using Options = QuantizeOptions;
-  const auto rounds = [](const LayerFormat& format) { return !format.is_float(); };
-  const auto rounds_inputs = [](const LayerFormat& format) {
-    return !format.is_float() && format.eight_bit_activations();
-  };
-  const auto refuse = [&](bool given, const char* flag, const char* what) {
-    if (given) fail(flag, what, "none in " + model_.name);
-  };
-  const Options usual;
-  const bool pure_formats = has_part(PartKind::mixer) && !options_.mixers;
-  if (!pure_formats && !any_part(PartKind::mixer, rounds_inputs)) {
-    constexpr const char* kWhat = "Mamba mixers whose activations are rounded to 8 bits";
-    refuse(options_.group_heads, "--group-heads", kWhat);
-    refuse(options_.shared_scales, "--shared-scales", kWhat);
-    refuse(options_.conv_scale != usual.conv_scale, "--conv-scale", kWhat);
-    refuse(options_.state_scale != usual.state_scale, "--state-scale", kWhat);
-    refuse(options_.state_rounding != usual.state_rounding, "--state-rounding", kWhat);
-    refuse(options_.state_clip != usual.state_clip, "--state-clip", kWhat);
-  }
-  bool any = options_.embedding || options_.head || config_.shared.count > 0;
-  for (const PartKind kind :
-       {PartKind::mixer, PartKind::attention, PartKind::feed_forward, PartKind::experts}) {
-    any = any || any_part(kind, rounds);
-  }
-  refuse(options_.gptq && !any, "--gptq", "matrices that are rounded");
-  refuse(options_.per_tensor && !any, "--per-tensor", "matrices that are rounded");
-}
-
-void QuantizeJob::check_kinds() const {
-  const auto check = [&](const char* flag, bool given, PartKind kind, const char* what) {
-    if (given && !has_part(kind)) {
-      fail(flag, fmt::format("a model with {}", what), model_.name + ", which has none");
-    }
-  };
-  check("--mixers", options_.mixers.has_value(), PartKind::mixer, "Mamba mixers");
-  check("--attention", options_.attention.has_value(), PartKind::attention, "attention");
-  check("--cache", options_.cache != CacheForm::f32, PartKind::attention, "attention");
-  check("--feed-forwards", options_.feed_forwards.has_value(), PartKind::feed_forward,
-        "feed-forwards");
-  check("--experts", options_.experts.has_value(), PartKind::experts, "experts");
-  check_formats();
-}
-
 void QuantizeJob::decide_scheme() {
-  const bool a8 = any_eight_bit(options_, config_);
-  scheme_.state_rounding = options_.state_rounding;
-  scheme_.seed = options_.seed;
-  scheme_.cache = options_.cache;
   if (options_.hadamard && !options_.fold) {
     fail("--fold off", "--hadamard off beside it, because rotating folds the norms",
          "--hadamard on");
   }
-  if (options_.hadamard) {
-    // Zamba2's blocks read two streams side by side, which two rotations would have to meet.
-    scheme_.rotated_stream = can_rotate(config_.width) && config_.shared.count == 0;
-    const bool mixes = has_part(PartKind::mixer);
-    scheme_.rotated_out_proj = mixes && can_rotate(config_.inner);
-    const auto none = [&](const char* what, int64_t width) {
-      remark(
-          fmt::format("{} is not rotated: its width {} is no 1, 12, 20, 28 or 40 times a power "
-                      "of two",
-                      what, width));
-    };
-    if (config_.shared.count > 0) {
-      remark("the residual stream is not rotated: shared blocks read it beside the embedding");
-    } else if (!scheme_.rotated_stream) {
-      none("the residual stream", config_.width);
-    }
-    if (mixes && !scheme_.rotated_out_proj) none("out_proj's input", config_.inner);
-  }
+  scheme_ = rotations(config_, options_.hadamard);
+  scheme_.state_rounding = options_.state_rounding;
+  scheme_.seed = options_.seed;
+  scheme_.cache = options_.cache;
+  if (options_.hadamard) remark_on_rotations();
+  const bool a8 = any_eight_bit(options_, config_);
   folded_ = scheme_.rotated_stream || (options_.fold && !a8);
   if (options_.fold && !folded_) {
     remark("norms are not folded without rotation: in_proj:input was measured with them");
   }
-  scheme_.folded_head = scheme_.rotated_stream && !config_.tied_head;
+}
+
+void QuantizeJob::remark_on_rotations() {
+  const auto none = [&](const char* what, int64_t width) {
+    remark(
+        fmt::format("{} is not rotated: its width {} is no 1, 12, 20, 28 or 40 times a power "
+                    "of two",
+                    what, width));
+  };
+  if (config_.shared.count > 0) {
+    remark("the residual stream is not rotated: shared blocks read it beside the embedding");
+  } else if (!scheme_.rotated_stream) {
+    none("the residual stream", config_.width);
+  }
+  if (has_part(PartKind::mixer) && !scheme_.rotated_out_proj) {
+    none("out_proj's input", config_.inner);
+  }
+  for (const int64_t inner : config_.feed_forward_widths()) {
+    if (!can_rotate(inner)) none("down_proj's input", inner);
+  }
 }
 
 std::string QuantizeJob::site(int64_t layer, const char* name) const {
@@ -369,6 +312,7 @@ Json QuantizeJob::recipe() const {
   out["model_sha256"] = hash_model(model_);
   out["tokenizer_sha256"] = hash_tokenizer(model_);
   out["options"] = options_.to_json();
+  if (scheme_.rotated_down_proj) out["rotated_down_proj"] = true;
   out["plan"] = out_.plan.meta;
   if (hessians_ != nullptr && options_.gptq) out["calibration"] = hessians_->meta;
   for (const auto& [name, report] : out_.gptq) {

@@ -70,6 +70,7 @@ class QuantizeJob {
   void check_kinds() const;
   void check_formats() const;
   void decide_scheme();
+  void remark_on_rotations();
   /// A block's norm and, one after the other, its parts.
   void block(const BlockConfig& block);
   void part(const BlockConfig& block, PartKind kind, const std::vector<float>& norm);
@@ -98,7 +99,8 @@ class QuantizeJob {
   /// A matrix that reads the norm's output, and one that writes the stream.
   void reader(const std::string& name, const std::string& site, const LayerFormat& format,
               const std::vector<float>& norm);
-  void writer(const std::string& name, const std::string& site, const LayerFormat& format);
+  void writer(const std::string& name, const std::string& site, const LayerFormat& format,
+              bool rotated = false);
   /// The bias of a matrix, where there is one; of one that writes the stream it is rotated too.
   void keep_bias(const std::string& name, bool writes_stream);
   /// The expert's own site, or the pooled one when the plan has no range of it.

@@ -107,6 +107,20 @@ LayerFormats LayerFormats::parse(std::string_view text, const std::vector<PartKi
   return out;
 }
 
+const std::optional<LayerFormat>& QuantizeOptions::own(PartKind kind) const {
+  switch (kind) {
+    case PartKind::mixer:
+      return mixers;
+    case PartKind::attention:
+      return attention;
+    case PartKind::feed_forward:
+      return feed_forwards;
+    case PartKind::experts:
+      break;
+  }
+  return experts;
+}
+
 LayerFormats QuantizeOptions::of_layer(int64_t layer) const {
   const LayerFormats usual =
       hybrid.empty() ? LayerFormats::all(format) : hybrid[static_cast<size_t>(layer)];

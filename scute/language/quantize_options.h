@@ -1,6 +1,7 @@
 // What a quantization is asked to do; all of it is recorded in recipe.json.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -51,6 +52,8 @@ struct LayerFormats {
 CacheForm parse_cache(std::string_view name, std::string_view where);
 std::string_view name_of(CacheForm form);
 
+inline constexpr std::array kAllKinds{PartKind::mixer, PartKind::attention, PartKind::feed_forward,
+                                      PartKind::experts};
 /// "mixer", "attention", "feed-forward" or "experts".
 std::string_view name_of(PartKind kind);
 
@@ -93,6 +96,8 @@ struct QuantizeOptions {
   uint64_t seed = 42;                ///< as collect's default order of documents
   CacheForm cache = CacheForm::f32;  ///< of attention's keys and values
 
+  /// The format of every part of that kind, where it has one of its own.
+  const std::optional<LayerFormat>& own(PartKind kind) const;
   LayerFormats of_layer(int64_t layer) const;
   Json to_json() const;
 };

@@ -57,9 +57,10 @@ void QuantizeJob::reader(const std::string& name, const std::string& site,
 }
 
 void QuantizeJob::writer(const std::string& name, const std::string& site,
-                         const LayerFormat& format) {
-  MatrixJob job(name, take(name + ".weight"), format, site);
+                         const LayerFormat& format, bool rotated) {
+  MatrixJob job(name, take(name + ".weight"), format, input_site(site, rotated));
   job.hessian_sites = {site};
+  job.rotate_inputs = rotated;
   job.rotate_outputs = scheme_.rotated_stream;
   matrix(std::move(job));
   keep_bias(name, true);
@@ -91,7 +92,7 @@ void QuantizeJob::feed_forward(const std::string& name, const std::string& sites
   const std::string input = sites + first_input(config_);
   if (gated) reader(name + "gate_proj", input, format, norm);
   reader(name + "up_proj", input, format, norm);
-  writer(name + "down_proj", sites + "down_proj:input", format);
+  writer(name + "down_proj", sites + "down_proj:input", format, scheme_.rotated_down_proj);
 }
 
 std::string QuantizeJob::expert_site(int64_t layer, int64_t expert) {
@@ -181,7 +182,8 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
   if (config_.experts.shared_inner == 0) return;
   if (gated) reader(name + "shared.gate_proj", input, format, norm);
   reader(name + "shared.up_proj", input, format, norm);
-  writer(name + "shared.down_proj", sites + "shared_experts.down_proj:input", format);
+  writer(name + "shared.down_proj", sites + "shared_experts.down_proj:input", format,
+         scheme_.rotated_down_proj);
 }
 
 LayerFormats QuantizeJob::shared_formats(int64_t number) const {
@@ -196,6 +198,7 @@ void QuantizeJob::shared_matrix(int64_t number, const std::string& name, const c
   for (const int64_t layer : config_.shared_users(number)) {
     job.hessian_sites.push_back(fmt::format("layer_{}.shared.{}:input", layer, op));
   }
+  job.rotate_inputs = scheme_.rotated_down_proj && std::string_view(op) == "down_proj";
   matrix(std::move(job));
   keep_bias(name, false);
 }
@@ -221,8 +224,10 @@ void QuantizeJob::shared_use(const BlockConfig& block) {
     const bool attends = op[0] == 'q' || op[0] == 'o';
     const LayerFormat& format = attends ? formats.attention : formats.feed_forward;
     if (format.is_float() || !format.eight_bit_activations()) continue;
+    const bool rotated = scheme_.rotated_down_proj && op[0] == 'd';
     scale(fmt::format("{}shared.{}.input_scale", name, op),
-          scales_.scale(fmt::format("layer_{}.shared.{}:input", block.layer, op)));
+          scales_.scale(
+              input_site(fmt::format("layer_{}.shared.{}:input", block.layer, op), rotated)));
   }
   MatrixJob linear(name + "linear", take(name + "linear.weight"),
                    options_.of_layer(block.layer).feed_forward,

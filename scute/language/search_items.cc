@@ -21,20 +21,6 @@ bool is_matrix(const std::string& tensor) {
 
 constexpr std::string_view kShared = "backbone.shared.";
 
-bool is_fixed(const QuantizeOptions& options, PartKind kind) {
-  switch (kind) {
-    case PartKind::mixer:
-      return options.mixers.has_value();
-    case PartKind::attention:
-      return options.attention.has_value();
-    case PartKind::feed_forward:
-      return options.feed_forwards.has_value();
-    case PartKind::experts:
-      return options.experts.has_value();
-  }
-  return false;
-}
-
 }  // namespace
 
 std::string FormatItem::name() const {
@@ -50,14 +36,14 @@ std::vector<FormatItem> format_items(const MambaConfig& config, const QuantizeOp
       for (const PartKind kind : block.parts) {
         const FormatItem item{{layer}, {kind}};
         const bool there = std::ranges::find(out, item) != out.end();
-        if (!there && !is_fixed(options, kind)) out.push_back(item);
+        if (!there && !options.own(kind)) out.push_back(item);
       }
     }
   }
   for (int64_t number = 0; number < config.shared.count; ++number) {
     FormatItem item{config.shared_users(number), {}, number};
     for (const PartKind kind : {PartKind::attention, PartKind::feed_forward}) {
-      if (!is_fixed(options, kind)) item.kinds.push_back(kind);
+      if (!options.own(kind)) item.kinds.push_back(kind);
     }
     if (!item.kinds.empty()) out.push_back(std::move(item));
   }

@@ -45,6 +45,15 @@ int64_t Run::stretch_of(int64_t n, int64_t each, int64_t multiple) const {
   return (step + multiple - 1) / multiple * multiple;
 }
 
+void Run::pass_input(const SiteList::InputSites& sites, MatView<float> x) {
+  if (sites.rotates()) {
+    on_rows([](auto rows) { hadamard_rows(rows); }, x);
+    return pass(sites.rotated, x);
+  }
+  pass_rotated(sites.rotated, x);
+  pass(sites.plain, x);
+}
+
 void Run::pass_rotated(const Site& site, MatView<const float> x) {
   if (!wants(site)) return;
   const Arena::Scope scope(arena_);

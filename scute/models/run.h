@@ -32,11 +32,9 @@ class Run {
   bool touches(const Site& site) const;
   /// The grids of the model that uses this run now; it must live as long as it does.
   void use(const SiteGrids& grids) { grids_ = &grids; }
-  /// The plain input of a product; its twin is shown what a rotated one would be.
-  void pass_input(const SiteList::InputSites& sites, MatView<float> x) {
-    pass_rotated(sites.rotated, x);
-    pass(sites.plain, x);
-  }
+  /// The input of a product, rotated first where that is how it looks; the twin of a plain one is
+  /// shown what a rotated one would be.
+  void pass_input(const SiteList::InputSites& sites, MatView<float> x);
   /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.
   void pass_rotated(const Site& site, MatView<const float> x);
   /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.

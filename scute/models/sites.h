@@ -27,6 +27,8 @@ class SiteList {
   enum class Input { plain, rotated };
   struct InputSites {
     Site plain, rotated;
+    /// Whether the product reads the rotated input.
+    bool rotates() const { return plain.index < 0; }
   };
   InputSites add_input(const std::string& name, int64_t width, Input input);
   /// Says that the columns of `whole` are those of `parts` side by side.

@@ -22,11 +22,14 @@ constexpr int64_t kShares = 16;
 AttentionSites::AttentionSites(const MambaConfig& config, const std::string& layer,
                                SiteList& sites) {
   const AttentionConfig& c = config.attention;
-  keys = sites.add(layer + "k_cache:input", {c.key_heads * c.head_width});
-  values = sites.add(layer + "v_cache:input", {c.key_heads * c.head_width});
-  o_proj_input = sites.add_input(layer + "o_proj:input", c.heads * c.head_width, input_of(false));
+  const int64_t wide = c.heads * c.head_width, narrow = c.key_heads * c.head_width;
+  if (c.taps > 0) convolved = sites.add(layer + "qkv_conv:input", {wide + 2 * narrow});
+  queries = sites.add(layer + "q_act:input", {wide});
+  keys = sites.add(layer + "k_cache:input", {narrow});
+  values = sites.add(layer + "v_cache:input", {narrow});
+  o_proj_input = sites.add_input(layer + "o_proj:input", wide, input_of(false));
   out_output = sites.add(layer + "o_proj:output", {config.width});
-  for (const char* op : {"k_cache", "v_cache"}) {
+  for (const char* op : {"q_act", "k_cache", "v_cache"}) {
     sites.alias(layer + op + ":output", layer + op + ":input");
   }
 }
@@ -88,6 +91,7 @@ void Attention::operator()(Run& run, MatView<float> u, KeyValueCache& cache, con
   const auto q = qkv.columns(0, queries()), k = qkv.columns(queries(), keys()),
              v = qkv.columns(queries() + keys(), keys());
   rotate(run, place.position, q, k);
+  run.pass(sites_.queries, q);
   run.pass(sites_.keys, k);
   run.pass(sites_.values, v);
   cache.append(run, k, v);
@@ -106,6 +110,7 @@ MatView<float> Attention::project(Run& run, MatView<const float> u, KeyValueCach
   v_proj_(run, u, v);
   scale_rows(run, config_.key_factor, k);
   if (config_.taps == 0) return qkv;
+  run.pass(*sites_.convolved, qkv);
   const auto convolved = run.matrix(u.rows, qkv.cols);
   conv_(run, qkv, cache.conv(), convolved);
   return convolved;

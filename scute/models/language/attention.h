@@ -1,6 +1,7 @@
 // Causal self-attention with grouped queries, and what it remembers.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "scute/models/language/config.h"
@@ -16,11 +17,12 @@
 
 namespace scute {
 
-/// The sites of one layer behind its input, in the order tensors reach them: k_cache:input (keys
-/// after factor and RoPE), v_cache:input, o_proj:input, o_proj:output. `layer` is their prefix,
-/// e.g. "layer_3.".
+/// The sites of one layer behind its input, in the order tensors reach them: qkv_conv:input ([q; k;
+/// v] where the config has taps), q_act:input and k_cache:input (queries and keys after factor and
+/// RoPE), v_cache:input, o_proj:input, o_proj:output. `layer` is their prefix, e.g. "layer_3.".
 struct AttentionSites {
-  Site keys, values, out_output;
+  std::optional<Site> convolved;
+  Site queries, keys, values, out_output;
   SiteList::InputSites o_proj_input;
   /// Of weights that only wait to be shared: they are never run.
   AttentionSites() = default;

@@ -149,6 +149,10 @@ TEST_P(AttentionOf, EqualsTheEquationsInDouble) {
       for (size_t i = 0; i < rows[t].size(); ++i) ASSERT_NEAR(seen[t][i], rows[t][i], size) << name;
     }
   };
+  expect_shown("q_act:input", plain.q, steps * kHalfUnit * plain.q_size);
+  if (c.taps > 0) {
+    expect_shown("qkv_conv:input", plain.projected, steps * kHalfUnit * plain.projected_size);
+  }
   expect_shown("k_cache:input", plain.k, steps * kHalfUnit * plain.k_size);
   expect_shown("v_cache:input", plain.v, steps * kHalfUnit * plain.v_size);
   expect_shown("o_proj:input", plain.attended, head);

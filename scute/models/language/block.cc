@@ -25,7 +25,7 @@ std::vector<std::string> input_names(const MambaConfig& config, PartKind kind) {
       break;
     case PartKind::experts:
       out = {"router"};
-      if (config.experts.latent > 0) out.push_back("latent_in");
+      if (config.experts.latent > 0) out.insert(out.end(), {"latent_in", "fc1_latent_proj"});
       if (config.experts.shared_inner > 0) out.push_back("shared_experts.up_proj");
       if (config.experts.shared_inner > 0 && gated) out.push_back("shared_experts.gate_proj");
       break;
@@ -50,11 +50,12 @@ PartSites part_sites(const MambaConfig& config, const BlockConfig& block, PartKi
     case PartKind::attention:
       return {input, AttentionSites(config, layer, list)};
     case PartKind::feed_forward:
-      return {input, FeedForwardSites(config.width, block.inner, layer, list)};
+      return {input,
+              FeedForwardSites(config.width, block.inner, scheme.rotated_down_proj, layer, list)};
     case PartKind::experts:
       break;
   }
-  return {input, ExpertsSites(config, layer, list)};
+  return {input, ExpertsSites(config, scheme, layer, list)};
 }
 
 RawPart read_part(WeightReader& reader, const std::string& layer, const MambaConfig& config,
@@ -148,7 +149,7 @@ std::pair<float, float> factors_of(const MambaConfig& config, PartKind kind) {
 
 BlockSites::BlockSites(const MambaConfig& config, const BlockConfig& block, const Scheme& scheme,
                        SiteList& list) {
-  if (block.shared >= 0) shared.emplace(config, site_prefix(block) + "shared.", list);
+  if (block.shared >= 0) shared.emplace(config, scheme, site_prefix(block) + "shared.", list);
   for (const PartKind kind : block.parts) {
     parts.push_back(part_sites(config, block, kind, scheme, list));
   }

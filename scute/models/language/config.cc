@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "scute/base/error.h"
 
@@ -172,6 +173,16 @@ std::vector<PartKind> MambaConfig::kinds_of_layer(int64_t layer) const {
     add(PartKind::feed_forward);
   }
   return out;
+}
+
+std::vector<int64_t> MambaConfig::feed_forward_widths() const {
+  std::set<int64_t> out;
+  for (const BlockConfig& block : blocks) {
+    if (block.has(PartKind::feed_forward)) out.insert(block.inner);
+    if (block.has(PartKind::experts) && experts.shared_inner > 0) out.insert(experts.shared_inner);
+  }
+  if (shared.count > 0) out.insert(shared.inner);
+  return {out.begin(), out.end()};
 }
 
 bool MambaConfig::pure() const {

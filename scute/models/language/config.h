@@ -141,6 +141,8 @@ struct MambaConfig {
   std::vector<int64_t> shared_users(int64_t number) const;
   /// The kinds of that layer's parts, each once, in order; then those of a shared block it uses.
   std::vector<PartKind> kinds_of_layer(int64_t layer) const;
+  /// I of every feed-forward that all its tokens go through, each once, ascending.
+  std::vector<int64_t> feed_forward_widths() const;
   /// Mixers and nothing else: no attention, feed-forward or factor.
   bool pure() const;
   /// Columns of in_proj's output, channels of the convolution.

@@ -46,7 +46,8 @@ void place_rows(MatView<const int32_t> experts, std::span<const int32_t> begins,
 
 }  // namespace
 
-ExpertsSites::ExpertsSites(const MambaConfig& config, const std::string& layer, SiteList& sites) {
+ExpertsSites::ExpertsSites(const MambaConfig& config, const Scheme& scheme,
+                           const std::string& layer, SiteList& sites) {
   const ExpertsConfig& experts = config.experts;
   router_output = sites.add(layer + "router:output", {experts.count});
   if (experts.latent > 0) {
@@ -63,10 +64,11 @@ ExpertsSites::ExpertsSites(const MambaConfig& config, const std::string& layer, 
   }
   if (experts.latent > 0) {
     latent_output = sites.add(layer + "latent_out:input", {experts.latent});
+    sites.alias(layer + "fc2_latent_proj:input", layer + "latent_out:input");
   }
   if (experts.shared_inner > 0) {
     shared_input = sites.add_input(layer + "shared_experts.down_proj:input", experts.shared_inner,
-                                   SiteList::Input::plain);
+                                   input_of(scheme.rotated_down_proj));
   }
   down_proj_output = sites.add(layer + "down_proj:output", {config.width});
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scute/models/language/feed_forward.h"
+#include "scute/models/scheme.h"
 
 namespace scute {
 
@@ -16,7 +17,8 @@ struct ExpertsSites {
   std::vector<Site> of_expert;
   std::optional<SiteList::InputSites> shared_input;
   Site down_proj_output;
-  ExpertsSites(const MambaConfig& config, const std::string& layer, SiteList& sites);
+  ExpertsSites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+               SiteList& sites);
 };
 
 class Experts {

@@ -69,9 +69,9 @@ void FeedForwardProducts::add_work(ModelWork& work) const {
   work.exps += inner_;
 }
 
-FeedForwardSites::FeedForwardSites(int64_t width, int64_t inner, const std::string& layer,
-                                   SiteList& sites)
-    : down_proj_input(sites.add_input(layer + "down_proj:input", inner, SiteList::Input::plain)),
+FeedForwardSites::FeedForwardSites(int64_t width, int64_t inner, bool rotated,
+                                   const std::string& layer, SiteList& sites)
+    : down_proj_input(sites.add_input(layer + "down_proj:input", inner, input_of(rotated))),
       down_proj_output(sites.add(layer + "down_proj:output", {width})) {}
 
 void FeedForward::operator()(Run& run, MatView<const float> u, MatView<float> out) const {

@@ -54,7 +54,9 @@ class FeedForwardProducts {
 struct FeedForwardSites {
   SiteList::InputSites down_proj_input;
   Site down_proj_output;
-  FeedForwardSites(int64_t width, int64_t inner, const std::string& layer, SiteList& sites);
+  /// `rotated`: how down_proj's input looks.
+  FeedForwardSites(int64_t width, int64_t inner, bool rotated, const std::string& layer,
+                   SiteList& sites);
 };
 
 class FeedForward {

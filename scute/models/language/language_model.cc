@@ -54,6 +54,10 @@ const MambaConfig& checked(const MambaConfig& config, const Scheme& scheme,
   if (scheme.rotated_out_proj && !hadamard_factor(config.inner)) {
     fail(where, "an inner width that has a Hadamard transform", fmt::format("{}", config.inner));
   }
+  for (const int64_t inner : config.feed_forward_widths()) {
+    if (!scheme.rotated_down_proj || hadamard_factor(inner)) continue;
+    fail(where, "feed-forwards of a width that has a Hadamard transform", fmt::format("{}", inner));
+  }
   if (scheme.folded_head && (!scheme.rotated_stream || config.tied_head)) {
     fail(where, "a folded head only where it is not tied and the stream is rotated", "another");
   }

@@ -13,18 +13,27 @@ std::string shared_prefix(int64_t number) { return fmt::format("backbone.shared.
 
 }  // namespace
 
-SharedSites::SharedSites(const MambaConfig& config, const std::string& layer, SiteList& sites)
+SharedSites::SharedSites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+                         SiteList& sites)
     : attention_input(
           sites.add_input(layer + "q_proj:input", 2 * config.width, SiteList::Input::plain)),
       attention(config, layer, sites) {
   for (const char* op : {"k_proj", "v_proj"}) {
     sites.alias_input(layer + op + ":input", layer + "q_proj:input");
   }
+  if (config.shared.attention_adapters) {
+    for (const char* to : {"q", "k", "v"}) {
+      sites.alias_input(layer + "adapter_" + to + ":input", layer + "q_proj:input");
+    }
+  }
   feed_forward_input =
       sites.add_input(layer + "gate_proj:input", config.width, SiteList::Input::plain);
   sites.alias_input(layer + "up_proj:input", layer + "gate_proj:input");
-  down_proj_input =
-      sites.add_input(layer + "down_proj:input", config.shared.inner, SiteList::Input::plain);
+  down_proj_input = sites.add_input(layer + "down_proj:input", config.shared.inner,
+                                    input_of(scheme.rotated_down_proj));
+  for (const char* to : {"gate", "up"}) {
+    sites.alias_input(layer + "adapter_" + to + ":input", layer + "gate_proj:input");
+  }
   linear_input = sites.add_input(layer + "linear:input", config.width, SiteList::Input::plain);
   linear_output = sites.add(layer + "linear:output", {config.width});
 }

@@ -7,6 +7,7 @@
 #include "scute/models/language/attention.h"
 #include "scute/models/language/feed_forward.h"
 #include "scute/models/language/stream_norm.h"
+#include "scute/models/scheme.h"
 
 namespace scute {
 
@@ -16,7 +17,8 @@ struct SharedSites {
   SiteList::InputSites attention_input, feed_forward_input, down_proj_input, linear_input;
   AttentionSites attention;
   Site linear_output;
-  SharedSites(const MambaConfig& config, const std::string& layer, SiteList& sites);
+  SharedSites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,
+              SiteList& sites);
 };
 
 /// A block as one layer uses it: with c = norm([r; x0]), r the residual stream and x0 the

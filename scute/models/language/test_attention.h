@@ -101,6 +101,12 @@ class PlainAttention {
     for (auto& row : k) {
       for (double& value : row) value *= static_cast<double>(c_.key_factor);
     }
+    projected = q;
+    for (size_t t = 0; t < q.size(); ++t) {
+      projected[t].insert(projected[t].end(), k[t].begin(), k[t].end());
+      projected[t].insert(projected[t].end(), v[t].begin(), v[t].end());
+    }
+    projected_size = std::max({q_size, k_size * std::max(1.0, double{c_.key_factor}), v_size});
     if (c_.taps > 0) convolve();
     for (Rows* rows : {&q, &k}) {
       for (size_t t = 0; t < rows->size(); ++t) turn((*rows)[t], static_cast<double>(t));
@@ -108,8 +114,8 @@ class PlainAttention {
     attend();
     out = product("o_proj", attended, out_size);
   }
-  Rows q, k, v, attended, out;
-  double q_size = 0, k_size = 0, v_size = 0, out_size = 0;
+  Rows projected, q, k, v, attended, out;  ///< [q; k; v] before the convolution; as attended
+  double projected_size = 0, q_size = 0, k_size = 0, v_size = 0, out_size = 0;
 
  private:
   Rows product(const std::string& name, const Rows& x, double& size) const {
