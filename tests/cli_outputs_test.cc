@@ -220,6 +220,25 @@ TEST_F(CliOutputs, AFolderIsNotWrittenByTwo) {
   EXPECT_EQ(scute_program(words).code, 0);
 }
 
+// The first one would be made, and the second not allowed to replace it.
+TEST_F(CliOutputs, AFolderIsNotWrittenIntoAModel) {
+  fs::copy("examples/tiny-mamba1", path("model"));
+  fs::create_directory(path("model/sub"));
+  fs::copy(kCobra + "model", path("cobra"), fs::copy_options::recursive);
+  for (Words words : {Words{"quantize", path("model"), "--w-bits", "4", "--a-bits", "16", "--out",
+                            path("model/in")},
+                      Words{"quantize", path("model"), "--w-bits", "4", "--a-bits", "16", "--force",
+                            "--out", path("model/sub/in")},
+                      Words{"quantize", path("cobra"), "--w-bits", "8", "--a-bits", "16", "--out",
+                            path("cobra/in")}}) {
+    const Ended ended = scute_program(words);
+    EXPECT_EQ(ended.code, 1) << ended.out;
+    EXPECT_THAT(ended.err, HasSubstr("none that holds it or lies in it, found a new one in "));
+    EXPECT_FALSE(fs::exists(words.back()));
+    EXPECT_FALSE(fs::exists(words.back() + ".writing"));
+  }
+}
+
 TEST_F(CliOutputs, WhatLooksLikeALeftoverStays) {
   for (const std::string name : {"low.writing-12345", "low.writing-1.old"}) {
     fs::create_directory(path(name));

@@ -167,6 +167,21 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   return plan;
 }
 
+/// What check_together() can tell without a list's formats.
+void check_list(const QuantizeRequest& request, const MambaConfig& config) {
+  if (!request.plan.empty() || !request.statistics.empty()) return;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const LayerFormats formats = request.how.of_layer(layer);
+    for (const PartKind kind : config.kinds_of_layer(layer)) {
+      if (!formats.of(kind).eight_bit_activations()) continue;
+      fail(fmt::format("{}: layer {}", request.hybrid, layer),
+           "--stats FILE or --plan FILE beside it, the ranges of 8-bit activations (scute collect "
+           "measures them), or formats without them",
+           fmt::format("{} and neither", formats.of(kind).name()));
+    }
+  }
+}
+
 std::optional<Hessians> get_hessians(const QuantizeRequest& request, const ModelDescription& model,
                                      std::optional<ClaimedFile>& saved) {
   const CalibrationOptions& options = request.how.calibration;
@@ -323,6 +338,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   request.job.begin();
   if (!request.hybrid.empty()) {
     request.how.hybrid = read_hybrid(request.hybrid, model.config);
+    check_list(request, model.config);
   }
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) {

@@ -71,14 +71,15 @@ void check_standing(const std::string& given, const std::string& target, const F
   if (error && there.type() == fs::file_type::none) {
     fail(given, "a name for a folder", error.message());
   }
-  if (there.type() == fs::file_type::not_found) return;
+  const bool stands = there.type() != fs::file_type::not_found;
   for (const std::string& source : rules.sources) {
     if (source.empty() || (!lies_in(source, target) && !lies_in(target, source))) continue;
     fail(given,
          "another folder than the model's own or what else is read, none that holds it or lies in "
          "it",
-         source + " there");
+         stands ? source + " there" : "a new one in " + source);
   }
+  if (!stands) return;
   const auto check = rules.check != nullptr ? rules.check : check_model_folder;
   if (rules.replace) return check(target);
   const std::string expected =

@@ -18,8 +18,8 @@ bool lies_in(const std::string& inner, const std::string& outer);
 
 /// What a folder that is written may take the place of.
 struct FolderRules {
-  /// Folders and files that are read meanwhile: none is replaced, nor a folder that holds one or
-  /// lies in one. Empty names are none.
+  /// Folders and files that are read meanwhile: none is replaced, nor a folder that holds one, and
+  /// none is written in one. Empty names are none.
   std::vector<std::string> sources;
   /// What else the same work writes, maybe into a source: no change of it.
   std::vector<std::string> outputs = {};

@@ -170,9 +170,36 @@ TEST_F(Hybrid, WhatNoPartReadsIsRefused) {
   EXPECT_THAT(
       refusal({"--attention", "FP", "--feed-forwards", "FP", "--experts", "FP", "--per-tensor"}),
       HasSubstr("--per-tensor: expected matrices that are rounded"));
+  EXPECT_THAT(refusal({"--w-bits", "4", "--attention", "FP", "--feed-forwards", "W8A8", "--experts",
+                       "FP", "--group-size", "32"}),
+              HasSubstr("--group-size: expected matrices that are rounded to 4 bits"));
+  EXPECT_THAT(
+      refusal({"--attention", "FP", "--feed-forwards", "W4A16", "--experts", "FP", "--per-tensor"}),
+      HasSubstr("--per-tensor: expected matrices that are rounded to 8 bits"));
   const Ended dumped = scute_program({"dump", kHybrid, "--ids", path("ids.npy"), "--sites",
                                       "*.experts.0.*", "--out", path("d.safetensors")});
   EXPECT_THAT(dumped.err, HasSubstr("--sites: expected a site whose tensors have one shape"));
+}
+
+TEST_F(Hybrid, AListWithoutRangesSaysWhichLayerNeedsThem) {
+  write_file(path("list.json"), R"(["W4A16", "mixer=FP+experts=W4A8", "FP"])");
+  const Ended ended = scute_program(
+      {"quantize", kHybrid, "--hybrid-blocks", path("list.json"), "--out", path("low")});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("list.json: layer 1: expected --stats FILE or --plan FILE"));
+  EXPECT_THAT(ended.err, HasSubstr("found W4A8 and neither"));
+}
+
+TEST_F(Hybrid, WhatConfigSaysOfDownProjIsWhatWasDone) {
+  quantize("low", {});
+  const std::string file = path("low/config.json");
+  Json config = Json::parse(read_text(file, 1 << 20), file);
+  EXPECT_TRUE(config.at("scute", "").at("rotated_down_proj", "").as_bool(""));
+  config["scute"]["rotated_down_proj"] = false;
+  write_file(file, config.dump());
+  const Ended ended = scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl")});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("rotated_down_proj: expected true, as recipe.json says"));
 }
 
 TEST_F(Hybrid, DequantizedItIsReadAgain) {

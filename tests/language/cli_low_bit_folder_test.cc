@@ -281,6 +281,17 @@ TEST_F(LowBitFolders, AConfigThatMakesNoSense) {
                  {"config.json", "5"});
 }
 
+// Tensors do not show whether they were rotated: with another word of it they are another model's.
+TEST_F(LowBitFolders, AConfigThatSaysOfRotationsWhatWasNotDone) {
+  for (const char* key : {"rotated_stream", "rotated_out_proj", "rotated_down_proj"}) {
+    const std::string low = with_config("tiny-mamba1", [&](Json& json) {
+      const Json* said = json["scute"].find(key);
+      json["scute"][key] = said == nullptr || !said->as_bool(key);
+    });
+    expect_refused(low, {std::string("config.json: scute: ") + key, "as recipe.json says"});
+  }
+}
+
 TEST_F(LowBitFolders, TensorsThatAreNotOfTheirFormat) {
   const auto without = [&](const std::string& ending) {
     return with_tensors("tiny-mamba1", [&](auto& tensors) {
