@@ -61,7 +61,11 @@ def test_last_words_are_hit_as_by_scute_eval(lm, tmp_path):
 
 def test_the_harness_itself_runs_the_task(lm):
     from lm_eval.evaluator import evaluate
-    from lm_eval.tasks import ConfigurableTask
+    from datasets import Dataset, DatasetDict
+    from lm_eval.api.task import ConfigurableTask
+
+    def passages(**_):
+        return DatasetDict({"test": Dataset.from_list([{"text": t} for t in texts()[:30]])})
 
     class Passages(ConfigurableTask):
         """LAMBADA's protocol, data from the repository."""
@@ -76,7 +80,7 @@ def test_the_harness_itself_runs_the_task(lm):
                     "doc_to_text": "{{text.split(' ')[:-1]|join(' ')}}",
                     "doc_to_target": "{{' '+text.split(' ')[-1]}}",
                     "test_split": "test",
-                    "custom_dataset": lambda **_: {"test": [{"text": t} for t in texts()[:30]]},
+                    "custom_dataset": passages,
                     "metric_list": [{"metric": "acc"}, {"metric": "perplexity"}],
                 }
             )

@@ -271,13 +271,13 @@ def shallow(folder, layers):
 
 
 # A value on the edge of two codes falls to either side where sums are formed in another order, and
-# each layer hands that on: of one layer's 8 thousand tokens perplexity differs by 3e-7, of six
-# layers' by 2e-4, which falls as one over the root of the tokens (1.1e-4 of 16 thousand).
-@pytest.mark.parametrize("layers, tolerance", [(1, 1e-5), (2, 1e-4), (6, 6e-4)])
+# each layer hands that on. Of six layers perplexity differs by 2.7e-4 of 3 thousand tokens and by
+# 1.1e-4 of 16 thousand, as one over their root; of one layer by 3e-5 of 512.
+@pytest.mark.parametrize("layers, tolerance", [(1, 1e-4), (6, 1e-3)])
 def test_perplexity_is_that_of_the_simulation(measured, layers, tolerance):
     folder = measured[0]
     source = TINY if layers == 6 else shallow(folder, layers)
-    ids = np.load(folder / "ids.npy")[: 32 * WINDOW]
+    ids = np.load(folder / "ids.npy")[: 16 * WINDOW]
     np.save(folder / "scored.npy", ids)
     model = Mamba1.load(source)
     with observe(model, names="sites") as seen, torch.no_grad():
