@@ -292,6 +292,15 @@ python_addresses() {
       LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
 }
 
+# The adapters, each beside the real package in an environment of its own; torch.ao and Model Optimizer's
+# contract with Debian's torch.
+adapters() {
+  scripts/setup_debian.sh --all &&
+    PYTHONPATH=$PWD/build/python_package quietly adapters-torch build/python/bin/python -m pytest -p no:cacheprovider \
+      -q python/tests/adapter_torch_ao.py python/tests/adapter_modelopt.py &&
+    quietly adapters python/tests/adapters.sh run && grep -hE 'passed|^SKIPPED' $logs/adapters*.log
+}
+
 wheels() {
   scripts/setup_debian.sh --all && python/build_wheels.sh && quietly wheels python/test_wheels.sh &&
     grep -E 'installed in|passed' $logs/wheels.log
@@ -339,6 +348,8 @@ if [ $extent = all ]; then
   stage "GGUF files, read by the gguf package" gguf_files
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
+  stage "Python package, with torch" python_tests build torch
+  stage "Python adapters, beside the real packages" adapters
   stage "Python wheels, in empty environments" wheels
 fi
 

@@ -24,6 +24,7 @@ numpy_of_debian=numpy==1.26.4
 numpy_of_newer=numpy==2.3.5
 wheels_wanted=no
 pypi_wanted=no
+environments_wanted=no
 pypi_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../build/python
 
 case "${1:-}" in
@@ -71,6 +72,14 @@ get_wheels() {
   done
 }
 
+# The packages that the adapters' tests stand beside, each in an environment of its own.
+environments() {
+  [ $environments_wanted = yes ] || exit 0
+  "$pypi_folder/../../python/tests/adapters.sh" install && exit 0
+  echo "setup: expected pip to install python/tests/environments, found the errors above." >&2
+  exit 1
+}
+
 # Into a folder of their own that sees Debian's NumPy, and last of all.
 finish() {
   [ $pypi_wanted = yes ] || exit 0
@@ -86,9 +95,9 @@ finish() {
   for package in "${pypi_packages[@]}"; do
     grep -qxF "$package" <<<"$have" || lost+=("$package")
   done
-  [ ${#lost[@]} -gt 0 ] || exit 0
+  [ ${#lost[@]} -gt 0 ] || environments
   echo "setup: installing ${lost[*]} into build/python"
-  "$python" -m pip install --quiet --no-deps --disable-pip-version-check "${lost[@]}" && exit 0
+  "$python" -m pip install --quiet --no-deps --disable-pip-version-check "${lost[@]}" && environments
   echo "setup: expected pip to install ${lost[*]}, found the errors above." >&2
   exit 1
 }
