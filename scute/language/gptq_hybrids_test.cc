@@ -105,9 +105,10 @@ TEST(FittedHybridsAlone, LayersGiveASharedBlockGridsOfTheirOwn) {
     return hybrid_logits(build_model(low, Execution{}));
   };
   const auto usual = with(nullptr);
-  for (const char* op : {"q_proj", "o_proj", "gate_proj", "down_proj"}) {
+  for (const char* input :
+       {"q_proj:input", "o_proj:input", "gate_proj:input", "down_proj:input@rotated"}) {
     for (const int layer : {1, 2}) {
-      const std::string site = fmt::format("layer_{}.shared.{}:input", layer, op);
+      const std::string site = fmt::format("layer_{}.shared.{}", layer, input);
       EXPECT_NE(with(site.c_str()), usual) << site;
     }
   }

@@ -197,7 +197,8 @@ TEST_F(Hybrid, WhatConfigSaysOfDownProjIsWhatWasDone) {
   EXPECT_TRUE(config.at("scute", "").at("rotated_down_proj", "").as_bool(""));
   config["scute"]["rotated_down_proj"] = false;
   write_file(file, config.dump());
-  const Ended ended = scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl")});
+  const Ended ended =
+      scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"});
   EXPECT_EQ(ended.code, 1);
   EXPECT_THAT(ended.err, HasSubstr("rotated_down_proj: expected true, as recipe.json says"));
 }
