@@ -210,7 +210,7 @@ WAITING = """
     [
         "model.perplexity(text * 50, 64)",
         "''.join(model.generate('The', 10**9, ignore_eos=True))",
-        f"scute.collect({str(TINY)!r}, texts=[text] * 500, samples=10**5, seqlen=2000)",
+        f"scute.collect({str(TINY)!r}, texts=[text] * 20, samples=10**5, windows_per_document=999)",
         f"scute.evaluate({str(TINY)!r}, text=text * 50, window=64)",
     ],
 )

@@ -34,6 +34,7 @@ try:
     said = ""
 except scute.Error as error:
     said = str(error)
+dist.destroy_process_group()  # or its threads end the process while they run
 with open(f"{folder}/{rank}.pickle", "wb") as file:
     pickle.dump((own, seen.statistics, said), file)
 """

@@ -1,6 +1,7 @@
 // Calibration data: documents from files, cut into windows of token ids in a seeded order.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -74,12 +75,12 @@ struct Windows {
 /// Shuffle, skip, take; then the first windows_per_document windows of seqlen tokens of each, until
 /// there are `samples`. A document's last window may be short (counted) but never empty. Documents
 /// are tokenized as they are needed, several at once: the same windows for any number of threads.
-/// Error when nothing is left, when an option is out
-/// of its range, or when an id is not below `vocabulary`. `tokenizer` may be null when every
-/// document brings ids.
+/// Error when nothing is left, when an option is out of its range, when an id is not below
+/// `vocabulary`, or once *cancelled is set. `tokenizer` may be null when every document brings ids.
 Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tokenizer,
                     const WindowOptions& options, int64_t vocabulary,
-                    const Threads& threads = Threads(1));
+                    const Threads& threads = Threads(1),
+                    const std::atomic<bool>* cancelled = nullptr);
 
 /// SHA-256 over the number of windows, then each window's length (both 8 bytes, little endian) and
 /// ids (4 bytes each, little endian): names exactly what a model was shown, and in which order.

@@ -114,7 +114,8 @@ void append_little_endian(T value, std::string& bytes) {
 }  // namespace
 
 Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tokenizer,
-                    const WindowOptions& options, int64_t vocabulary, const Threads& threads) {
+                    const WindowOptions& options, int64_t vocabulary, const Threads& threads,
+                    const std::atomic<bool>* cancelled) {
   require_valid(options);
   Windows result;
   result.documents = static_cast<int64_t>(documents.size());
@@ -122,6 +123,7 @@ Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tok
   const int64_t each = options.windows_per_document;
   DocumentIds all(documents, chosen(result.documents, options), tokenizer, vocabulary, threads);
   for (int64_t place = 0; place < all.size() && room() > 0; ++place) {
+    if (cancelled != nullptr && *cancelled) fail("data", "time to cut it", "an interruption");
     const int64_t index = all.index(place);
     const std::vector<int32_t> ids = all.at(place, (room() - 1) / each + 1);
     if (ids.empty()) ++result.empty_documents;

@@ -230,6 +230,18 @@ TEST(Windows, TheSameForAnyNumberOfThreads) {
   }
 }
 
+TEST(Windows, AnInterruptionEndsTheCutting) {
+  const std::vector<Document> documents = numbered(60, 10);
+  std::atomic<bool> cancelled = false;
+  const auto run = [&] {
+    return cut_windows(documents, nullptr, in_file_order(9, 4), kVocabulary, Threads(2),
+                       &cancelled);
+  };
+  EXPECT_EQ(run().windows.size(), 9u);
+  cancelled = true;
+  EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr("an interruption")));
+}
+
 // Two documents are wrong; also with several at work the first is named, and none that no window
 // is needed of.
 TEST(Windows, TheFirstWrongDocumentIsNamedWhoeverFindsIt) {

@@ -37,7 +37,7 @@ Json window_list(const std::vector<Window>& windows) {
 
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
                             const WindowOptions& options, const TextInput& input,
-                            const Threads& threads) {
+                            const Threads& threads, const std::atomic<bool>* cancelled) {
   BadLines bad;
   const std::vector<Document> documents = read_documents(files, input, &bad);
   const bool needs_tokenizer =
@@ -53,7 +53,7 @@ Windows calibration_windows(const ModelDescription& model, const std::vector<std
     fail("--special-tokens on", "a text to put them around", "token ids alone");
   }
   Windows out = cut_windows(documents, tokenizer ? &*tokenizer : nullptr, options,
-                            model.config.vocabulary, threads);
+                            model.config.vocabulary, threads, cancelled);
   out.bad_lines = std::move(bad);
   return out;
 }

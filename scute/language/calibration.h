@@ -1,6 +1,7 @@
 // The texts that a model is measured on: read, cut, and named so that anyone can find them again.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,11 @@
 namespace scute {
 
 /// Documents of `files` cut into windows. Error when text needs a tokenizer and there is none, and
-/// when special tokens are wanted and there is no text.
+/// when special tokens are wanted and there is no text, or once *cancelled is set.
 Windows calibration_windows(const ModelDescription& model, const std::vector<std::string>& files,
                             const WindowOptions& options, const TextInput& input,
-                            const Threads& threads = Threads(1));
+                            const Threads& threads = Threads(1),
+                            const std::atomic<bool>* cancelled = nullptr);
 
 /// "special_tokens": true and "bad_lines": how many, where they are not what is usual (absent: no
 /// token was added, no line left out).

@@ -95,7 +95,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
   Windows windows = calibration_windows(description, options.data, options.windows, options.input,
-                                        Threads(control.threads));
+                                        Threads(control.threads), control.cancelled);
   hash_model_beside(description);
   const LanguageModel model =
       load_model(description, options.compute,

@@ -278,7 +278,7 @@ class Statistic:
         """A copy of the counts."""
 
     @staticmethod
-    def from_counts(bins: object, counts: object, *, fine: int = 8, min: float, max: float, zeros: int = 0, nans: int = 0, infs: int = 0, bits_or: int = 4294967295, samples: int = 1, channel_absmax: Sequence[float] = []) -> Statistic:
+    def from_counts(bins: object, counts: object, *, fine: int = 8, min: float, max: float, zeros: int = 0, nans: int = 0, infs: int = 0, bits_or: int = 4294967295, samples: int = 1, channel_absmax: Sequence[float] = [], channel_meanabs: Sequence[float] = [], element_absmax: Sequence[float] = []) -> Statistic:
         """
         Of what was counted elsewhere, on another device say: ids and counts as `buckets` has them (ids
         in any order), and of the same values min and max of the finite ones, the numbers of zeros,
@@ -331,6 +331,12 @@ class StatisticsSet:
     def __getstate__(self) -> tuple: ...
 
     def __setstate__(self, state: tuple) -> None: ...
+
+def tail_rule(p25: float, p50: float, p75: float, p90: float, p99: float, p99_9: float, p99_99: float, p99_999: float) -> tuple[float, int]:
+    """
+    (percentile, rule): what the policy "tail" picks, 99, 99.9, 99.99 or 99.999, and by which of its
+    seven rules.
+    """
 
 class Plan:
     """What the package's Plan wraps."""
