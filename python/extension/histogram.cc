@@ -7,6 +7,7 @@
 #include <bit>
 #include <limits>
 
+#include "extension/counted.h"
 #include "extension/module.h"
 #include "extension/state.h"
 #include "extension/values.h"
@@ -85,43 +86,6 @@ nb::tuple buckets(const Histogram& histogram) {
 double finite_or_nan(const Statistic& statistic, float value) {
   return statistic.finite() == 0 ? std::numeric_limits<double>::quiet_NaN()
                                  : static_cast<double>(value);
-}
-
-using Integers = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig>;
-
-Integers integers(nb::handle values) {
-  return nb::cast<Integers>(
-      nb::module_::import_("numpy").attr("ascontiguousarray")(values, nb::arg("dtype") = "int64"));
-}
-
-Histogram histogram_of(const Integers& ids, const Integers& counts, int fine) {
-  if (ids.shape(0) != counts.shape(0)) {
-    fail("counts", fmt::format("{}, as many as bins", ids.shape(0)),
-         std::to_string(counts.shape(0)));
-  }
-  Histogram out(fine);
-  for (size_t i = 0; i < ids.shape(0); ++i) {
-    const int64_t id = ids.data()[i], count = counts.data()[i];
-    if (id < 0 || id > std::numeric_limits<int32_t>::max() || count < 0) {
-      fail("counts", "ids and counts that are not negative",
-           fmt::format("{} values of bucket {}", count, id));
-    }
-    out.add(static_cast<uint32_t>(id), static_cast<uint64_t>(count));
-  }
-  return out;
-}
-
-/// What was counted elsewhere, checked as a file is. `out` has all but the counts.
-Statistic counted(const Integers& ids, const Integers& counts, double min, double max,
-                  Statistic out) {
-  out.histogram = histogram_of(ids, counts, out.histogram.fine());
-  out.count = out.histogram.total();
-  if (out.nans + out.infs <= out.count && out.finite() > 0) {
-    out.min = static_cast<float>(min) + 0.0f;
-    out.max = static_cast<float>(max) + 0.0f;
-  }
-  const StatisticsSet set = set_of_one(std::move(out));
-  return one_of(from_tensors(to_tensors(set), to_metadata(set), "counts"));
 }
 
 /// Of histograms: how many arrays the values came in does not matter.
@@ -375,8 +339,7 @@ void bind_statistic_type(nb::module_& module) {
         out.channel_absmax = std::move(channel_absmax);
         out.channel_meanabs = std::move(channel_meanabs);
         out.element_absmax = std::move(element_absmax);
-        return new StatisticValue(
-            counted(integers(bins), integers(counts), min, max, std::move(out)));
+        return new StatisticValue(counted(bins, counts, min, max, std::move(out)));
       },
       nb::arg("bins"), nb::arg("counts"), nb::kw_only(), nb::arg("fine") = 8, nb::arg("min"),
       nb::arg("max"), nb::arg("zeros") = 0, nb::arg("nans") = 0, nb::arg("infs") = 0,

@@ -159,8 +159,9 @@ def test_from_counts_is_what_was_counted():
     for wrong in ({"zeros": 2}, {"nans": 0}, {"min": -1e9}, {"max": 0.0}):
         with pytest.raises(scute.Error, match="counts"):
             scute.Statistic.from_counts(ids, counts, **{**known, **wrong})
-    with pytest.raises(scute.Error):
-        scute.Statistic.from_counts([-1], [1], min=0, max=0)
+    for wrong_ids in ([-1], [[1]], 1.5):
+        with pytest.raises(scute.Error):
+            scute.Statistic.from_counts(wrong_ids, [1], min=0, max=0)
     with pytest.raises(scute.Error):
         scute.Statistic.from_counts([0], [2**62, 2**62], min=0, max=0)
 
