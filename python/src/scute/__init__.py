@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from scute._core import Error, Histogram, Statistic, __version__
+from scute.display import counted_html
 from scute.log import Log
 from scute.models import Cobra, LanguageModel, Model, Regressor, load
 from scute.plan import Plan, decide
@@ -43,6 +44,9 @@ __all__ = [
     "quantize",
     "trace",
 ]
+
+# The extension's own classes, in notebooks.
+Histogram._repr_html_ = Statistic._repr_html_ = counted_html  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scute import _core
+from scute.display import plan_html
 from scute.statistics import Statistics
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.axes import Axes
 
 Entry = Mapping[str, Any]
 
@@ -90,6 +92,12 @@ class Plan(MutableMapping[str, Entry]):
 
         return fake_quantize(self, model, **options)
 
+    def plot(self, sites: str | Iterable[str] | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draws the largest magnitude seen and kept at each site: scute.plot.plan. matplotlib."""
+        from scute.plot import plan
+
+        return plan(self, sites, ax=ax)
+
     def copy(self) -> Plan:
         """A copy that shares nothing."""
         return self._of(self._plan.copy())
@@ -132,6 +140,9 @@ class Plan(MutableMapping[str, Entry]):
 
     def __repr__(self) -> str:
         return f"Plan({len(self)} sites)"
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)
 
 
 def explain(site: str, entry: Entry) -> str:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from scute import _core
 from scute._core import Statistic
+from scute.display import statistics_html
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+
+    from scute.plan import Plan
 
 
 class Statistics(MutableMapping[str, Statistic]):
@@ -91,6 +95,17 @@ class Statistics(MutableMapping[str, Statistic]):
 
         all_reduce(self, group)
 
+    def plot(self, site: str, plan: Plan | None = None, **options: Any) -> Axes:
+        """Draws what a site saw, with the range that a plan keeps of it; returns the Axes.
+
+        options: of scute.plot.histogram (bins, ax, title). Needs matplotlib.
+        """
+        from scute.plot import histogram
+
+        if plan is not None:
+            options.setdefault("keep", (plan[site]["lo"], plan[site]["hi"]))
+        return histogram(self[site], **{"title": site, **options})
+
     def copy(self) -> Statistics:
         """A copy that shares nothing."""
         return self._of(self._set.copy())
@@ -146,3 +161,6 @@ class Statistics(MutableMapping[str, Statistic]):
 
     def __repr__(self) -> str:
         return f"Statistics(fine={self.fine}, {len(self)} sites)"
+
+    def _repr_html_(self) -> str:
+        return statistics_html(self)
