@@ -168,4 +168,5 @@ for draw in (lambda: stats.plot("a"), scute.decide(stats).plot):
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.count("pip install 'scute[plot]', or apt-get install python3-matplotlib") == 2
+    install = "pip install 'scute[plot]', or apt-get install python3-matplotlib"
+    assert done.stdout.count(install) == 2
