@@ -100,7 +100,11 @@ nb::object safe_array(nb::handle object) {
 }
 
 FloatArray::FloatArray(nb::handle given, const char* where) {
-  const nb::object object = safe_array(given);
+  nb::object object = safe_array(given);
+  // torch's view of an array times −1, whose memory holds the other sign.
+  if (nb::hasattr(object, "is_neg") && nb::cast<bool>(object.attr("is_neg")())) {
+    object = object.attr("resolve_neg")();
+  }
   if (!import(object, owner_)) {
     const nb::object native = as_native(object);
     if (native.is_none() || !import(native, owner_)) {

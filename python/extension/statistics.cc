@@ -23,8 +23,10 @@ void update(SiteStatistics& statistics, const std::string& site, nb::handle x) {
   const FloatArray values(x, site.c_str());
   if (values.size() == 0) return;
   Vectors vectors = vectors_of(site);
-  vectors.absmax |= statistics.per_channel();
-  statistics.at(site)->update(values, site, vectors);
+  const auto statistic = statistics.at(site);
+  // Also of what was loaded or merged: its channels would be those of before, unnoticed.
+  vectors.absmax |= statistic->per_channel();
+  statistic->update(values, site, vectors);
 }
 
 /// Sites of either that the other lacks are there, empty.

@@ -93,7 +93,10 @@ SiteStatistics::SiteStatistics(int fine, bool per_channel)
   const Histogram check(fine);
 }
 
-SiteStatistics::SiteStatistics(StatisticsSet set) : fine_(set.fine), per_channel_(false) {
+SiteStatistics::SiteStatistics(StatisticsSet set)
+    : fine_(set.fine), per_channel_(std::ranges::any_of(set.sites, [](const auto& site) {
+        return !site.second.channel_absmax.empty() && !vectors_of(site.first).absmax;
+      })) {
   replace(std::move(set));
 }
 

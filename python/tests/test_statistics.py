@@ -128,3 +128,17 @@ def test_bad_files(tmp_path):
     with pytest.raises(scute.Error):
         seen(a=[1]).save(tmp_path / "no" / "folder.pt")
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_channels_go_on_after_loading_and_merging(tmp_path):
+    first = scute.Statistics(per_channel=True)
+    first.update("a", np.float32([[1, 2]]))
+    first.save(tmp_path / "s.safetensors")
+    merged = scute.Statistics()
+    merged.merge(first)
+    for again in (scute.Statistics.load(tmp_path / "s.safetensors"), merged):
+        again.update("a", np.float32([[50, 60]]))
+        assert again["a"].channel_absmax.tolist() == [50, 60]
+    loaded = scute.Statistics.load(tmp_path / "s.safetensors")
+    loaded.update("b", np.float32([[-7]]))
+    assert loaded["b"].channel_absmax.tolist() == [7]

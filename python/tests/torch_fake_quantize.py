@@ -313,3 +313,43 @@ def test_4_bit_weights_are_scutes_own_business(measured):
     with pytest.raises(scute.Error, match="w_bits: expected 8 or 16"):
         with measured[2].fake_quantize(Mamba1.load(TINY), w_bits=4):
             raise AssertionError("entered")
+
+
+def minmax_plan(model, x, **options):
+    with torch.no_grad(), scute.observe(model, kinds="input", **options) as seen:
+        model(x)
+    return scute.decide(seen.statistics, "minmax")
+
+
+def test_a_tied_table_stays_as_it_is():
+    torch.manual_seed(0)
+    table, head = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 7, bias=False)
+    head.weight = table.weight
+    ids = torch.tensor([[1, 5]])
+    plan = minmax_plan(torch.nn.Sequential(torch.nn.Identity(), head), table(ids).detach())
+    model = torch.nn.Sequential(table, head)
+    with torch.no_grad(), plan.fake_quantize(model):
+        model(ids)
+        assert torch.equal(table(ids), torch.nn.functional.embedding(ids, table.weight))
+        assert not torch.equal(head.weight, table.weight)
+    assert head.weight is table.weight
+
+
+def test_a_computed_weight_is_an_error_and_nothing_stays():
+    model = torch.nn.Sequential(torch.nn.utils.weight_norm(torch.nn.Linear(4, 3)))
+    x = torch.randn(2, 4)
+    plan = minmax_plan(model, x)
+    with pytest.raises(scute.Error, match="weight_norm"):
+        with plan.fake_quantize(model):
+            pass
+    assert "forward" not in model[0].__dict__
+
+
+def test_transposed_convolutions_have_a_scale_for_each_output():
+    model = torch.nn.Sequential(torch.nn.ConvTranspose1d(1, 2, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[[0.01], [10.0]]]))
+    x = torch.ones(1, 1, 1)
+    plan = minmax_plan(model, x, modules=(torch.nn.ConvTranspose1d,))
+    with torch.no_grad(), plan.fake_quantize(model):
+        assert torch.allclose(model(x).flatten(), torch.tensor([0.01, 10.0]), rtol=0.01)

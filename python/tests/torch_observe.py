@@ -356,3 +356,11 @@ def test_statistics_are_there_within_the_block_and_saved(tmp_path):
     assert again == seen.statistics
     assert again.meta["model"] == "Net"
     assert again.meta["data"] == "none"
+
+
+def test_a_view_times_minus_one_has_its_sign():
+    x = torch.view_as_complex(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).conj().imag
+    assert x.is_neg()
+    histogram = scute.Histogram()
+    histogram.update(x)
+    assert (histogram.min, histogram.max) == (-4, -2)

@@ -171,10 +171,28 @@ def _round_modules(
         module = paths[path]
         inputs = any(site.startswith(path + ":input") for site in grids)
         if inputs and isinstance(module, _ROUNDED_WEIGHTS):
-            weight = module.weight
-            stack.callback(setattr, weight, "data", weight.data)
-            weight.data = rounded_weight(weight, w_bits, per_tensor)
+            _round_own_weight(stack, module, path, w_bits, per_tensor)
         stack.callback(_attach_rounding(module, path, grids, seen).remove)
+
+
+def _round_own_weight(
+    stack: ExitStack, module: torch.nn.Module, path: str, w_bits: int, per_tensor: bool
+) -> None:
+    """For the block the module has a weight of its own, so that one tied to it stays as it is."""
+    weight = module._parameters.get("weight")
+    if weight is None:
+        raise Error(
+            f"{path}: expected a weight that is a parameter, found one that is computed "
+            "(weight_norm, parametrize): make it plain first"
+        )
+    if isinstance(module, torch.nn.modules.conv._ConvTransposeNd) and not per_tensor:
+        if module.groups != 1:
+            raise Error(f"{path}: expected one group, or per_tensor=True, found {module.groups}")
+        rounded = rounded_weight(weight.transpose(0, 1), w_bits, per_tensor).transpose(0, 1)
+    else:
+        rounded = rounded_weight(weight, w_bits, per_tensor)
+    stack.callback(module._parameters.__setitem__, "weight", weight)
+    module._parameters["weight"] = torch.nn.Parameter(rounded, requires_grad=weight.requires_grad)
 
 
 def _attach_rounding(
@@ -229,7 +247,7 @@ def _round_sites(
     for mixer in found.mixers:
         rounding = _Rounding(plan, mixer, seen, options)
         stack.callback(_attach_mixer(mixer, rounding).remove)
-    _round_plain(stack, plan, found, seen, options)
+    _refuse_other_parts(plan, found)
     # What a mixer's form does not read (its twin, outputs that nothing rounds) is no silence.
     seen.update(site for site in plan if _not_read(site))
 
@@ -259,30 +277,14 @@ def _attach_mixer(mixer: Mixer, rounding: _Rounding) -> Any:
     return attach(mixer.module, before, after)
 
 
-def _round_plain(
-    stack: ExitStack,
-    plan: Mapping[str, Mapping[str, Any]],
-    found: Sites,
-    seen: set[str],
-    options: _Options,
-) -> None:
-    """Parts beside the mixers: inputs of q_proj and so on, as scute quantize names them."""
-    for module, kind, site in found.modules:
-        if kind != "input" or site not in plan or _not_read(site):
-            continue
-        grid = _grid_of(plan[site], site)
-
-        def before(
-            _: torch.nn.Module, arguments: dict[str, Any], grid: Grid = grid, site: str = site
-        ) -> dict[str, Any]:
-            seen.add(site)
-            first = next(iter(arguments))
-            return arguments | {first: grid.round(arguments[first])}
-
-        weight = module.weight
-        stack.callback(setattr, weight, "data", weight.data)
-        weight.data = rounded_weight(weight, options.w_bits, options.per_tensor)
-        stack.callback(attach(module, before).remove)
+def _refuse_other_parts(plan: Mapping[str, Mapping[str, Any]], found: Sites) -> None:
+    """Attention and feed-forwards: a site is the input of several modules there."""
+    for _, kind, site in found.modules:
+        if kind == "input" and site in plan and not _not_read(site):
+            raise Error(
+                f"{site}: expected sites of Mamba mixers alone, found another part; of hybrids "
+                "scute.quantize and scute.evaluate say what a plan costs"
+            )
 
 
 class _Rounding:
