@@ -125,3 +125,27 @@ def test_the_fake_quantize_module_uses_its_scale():
     out = fake(x)
     assert float((out - x).abs().max()) <= 5.1 / 255 / 2 + 1e-5
     assert out.unique().numel() == 256
+
+
+def test_a_state_that_is_more_than_statistics_is_refused():
+    import os
+    import pickle
+    import struct
+
+    def text(word):
+        return b"\x8c" + struct.pack("B", len(word)) + word.encode()
+
+    # STACK_GLOBAL scute.statistics "os.getpid", called without arguments.
+    evil = b"\x80\x04" + text("scute.statistics") + text("os.getpid") + b"\x93)R."
+    assert pickle.loads(evil) == os.getpid()
+    state = torch.frombuffer(bytearray(evil), dtype=torch.uint8)
+    with pytest.raises(pickle.UnpicklingError, match="os.getpid"):
+        ScuteObserver().set_extra_state(state)
+
+
+def test_what_would_be_ignored_is_refused():
+    for wrong in ({"reduce_range": True}, {"dtype": torch.qint32}):
+        with pytest.raises(scute.Error):
+            ScuteObserver(**wrong)
+    with pytest.raises(TypeError):
+        ScuteObserver(epz=3)

@@ -19,6 +19,9 @@ _SYMMETRIC = (torch.per_tensor_symmetric,)
 _KNOWN = (torch.per_tensor_affine, torch.per_tensor_symmetric)
 
 
+_TYPES = (torch.quint8, torch.qint8, torch.uint8, torch.int8)
+
+
 class ScuteObserver(ObserverBase):
     """One scale and zero point for a tensor. policy: as scute.decide's; fine: as Histogram's.
 
@@ -34,9 +37,14 @@ class ScuteObserver(ObserverBase):
         quant_min: int | None = None,
         quant_max: int | None = None,
         fine: int = 8,
-        **_: Any,
+        reduce_range: bool = False,
+        factory_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(dtype)
+        if reduce_range:
+            raise Error("reduce_range: expected False (quant_min and quant_max say which codes)")
+        if dtype not in _TYPES:
+            raise Error(f"dtype: expected quint8 or qint8, found {dtype}")
         if qscheme not in _KNOWN:
             raise Error(f"qscheme: expected a scale for each tensor, found {qscheme}")
         if quant_min is None or quant_max is None:
@@ -80,15 +88,15 @@ class ScuteObserver(ObserverBase):
         return f"policy={self._site.policy!r}, {self.quant_min} … {self.quant_max}"
 
 
+_OWN = (("scute.statistics", "Statistics"), ("scute._core", "StatisticsSet"))
+
+
 class _OwnTypes(pickle.Unpickler):
     """Nothing but statistics: a checkpoint may come from anywhere."""
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed = module in ("scute.statistics", "scute._core") or (module, name) in (
-            ("copyreg", "_reconstructor"),
-            ("copyreg", "__newobj__"),
-        )
-        if not allowed:
+        # By whole names: what these modules import would be within reach of "os.system".
+        if (module, name) not in _OWN:
             raise pickle.UnpicklingError(f"expected statistics, found {module}.{name}")
         return super().find_class(module, name)
 
