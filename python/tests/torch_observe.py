@@ -364,3 +364,17 @@ def test_a_view_times_minus_one_has_its_sign():
     histogram = scute.Histogram()
     histogram.update(x)
     assert (histogram.min, histogram.max) == (-4, -2)
+
+
+def test_two_observers_may_end_in_any_order():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3))
+    x = torch.ones(2, 3)
+    first, second = scute.observe(model), scute.observe(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with torch.no_grad():
+        model(x)
+    second.__exit__(None, None, None)
+    assert second.statistics["0:input"].count == 6
+    assert "forward" not in model[0].__dict__ and not model[0]._forward_pre_hooks

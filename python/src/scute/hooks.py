@@ -35,8 +35,10 @@ class Signature:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.names: list[str] = []
+        cover = module.__dict__.get(_Cover.NAME)
+        forward = module.forward if cover is None else cover.inner
         try:
-            parameters = inspect.signature(module.forward).parameters.values()
+            parameters = inspect.signature(forward).parameters.values()
         except (TypeError, ValueError):  # built in: no names
             parameters = ()  # type: ignore[assignment]
         for parameter in parameters:
@@ -103,39 +105,71 @@ class Attached:
         return None if changed is None else self._signature.unbind(changed, args, kwargs)
 
     def _wrap(self, module: torch.nn.Module) -> None:
-        """1.13: forward itself is covered, because hooks there are not shown arguments by name.
+        """1.13: forward itself is covered, because hooks there are not shown arguments by name."""
+        cover = module.__dict__.get(_Cover.NAME) or _Cover(module)
+        cover.attached.append(self)
+        self._undo.append(lambda: cover.leave(self))
 
-        DataParallel copies a module's attributes into its replicas, this cover too, which then
-        must run the replica's forward: the pre-hook, which is given the replica, says whose.
-        """
-        inner = module.forward
-        covered = "forward" in module.__dict__
-        called = threading.local()
+    def covered_before(
+        self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What forward is called with."""
+        if self._before is None:
+            return args, kwargs
+        return self._call_before(module, args, kwargs) or (args, kwargs)
 
-        def mark(instance: torch.nn.Module, _args: Any) -> None:
-            called.instance = instance
+    def covered_after(self, module: torch.nn.Module, output: Any) -> Any:
+        """What forward returns."""
+        changed = None if self._after is None else self._after(module, output)
+        return output if changed is None else changed
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            instance = called.__dict__.pop("instance", None)
-            if instance is None:  # forward was called past the hooks: nothing to show
-                return inner(*args, **kwargs)
-            if self._before is not None:
-                args, kwargs = self._call_before(instance, args, kwargs) or (args, kwargs)
-            bound = instance is module or not inspect.ismethod(inner)
-            output = inner(*args, **kwargs) if bound else inner.__func__(instance, *args, **kwargs)
-            changed = None if self._after is None else self._after(instance, output)
-            return output if changed is None else changed
 
-        self._undo.append(module.register_forward_pre_hook(mark).remove)
-        module.forward = forward  # type: ignore[method-assign]
+class _Cover:
+    """In place of one module's forward, for all that are attached, who may leave in any order.
 
-        def restore() -> None:
-            if covered:
-                module.forward = inner  # type: ignore[method-assign]
-            else:
-                del module.__dict__["forward"]
+    DataParallel copies a module's attributes into its replicas, this cover too, which then must run
+    the replica's forward: the pre-hook, which is given the replica, says whose.
+    """
 
-        self._undo.append(restore)
+    NAME = "_scute_cover"
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.attached: list[Attached] = []
+        self._module = module
+        self.inner = module.forward
+        self._own = module.__dict__.get("forward")
+        self._called = threading.local()
+        self._mark = module.register_forward_pre_hook(self._note)
+        module.__dict__[self.NAME] = self
+        module.forward = self._forward  # type: ignore[method-assign]
+
+    def leave(self, attached: Attached) -> None:
+        """The last one takes the cover away."""
+        self.attached.remove(attached)
+        if self.attached:
+            return
+        self._mark.remove()
+        del self._module.__dict__[self.NAME]
+        if self._own is not None:
+            self._module.forward = self._own  # type: ignore[method-assign]
+        else:
+            del self._module.__dict__["forward"]
+
+    def _note(self, instance: torch.nn.Module, _args: Any) -> None:
+        self._called.instance = instance
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+        inner, instance = self.inner, self._called.__dict__.pop("instance", None)
+        if instance is None:  # forward was called past the hooks: nothing to show
+            return inner(*args, **kwargs)
+        attached = list(self.attached)
+        for one in attached:
+            args, kwargs = one.covered_before(instance, args, kwargs)
+        bound = instance is self._module or not inspect.ismethod(inner)
+        output = inner(*args, **kwargs) if bound else inner.__func__(instance, *args, **kwargs)
+        for one in attached:
+            output = one.covered_after(instance, output)
+        return output
 
 
 def attach(
