@@ -17,6 +17,18 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = REPOSITORY / "examples" / "tiny-mamba1"
 
 
+def table_of(values):
+    """Exact percentiles, as the pipeline records them."""
+    found = np.quantile(values, [q / 100 for q in (25, 50, 75, 90, 99, 99.9, 99.99, 99.999)])
+    keys = ("p25.0", "p50.0", "p75.0", "p90.0", "p99.0", "p99.9", "p99.99", "p99.999")
+    return {
+        "min": float(min(values)),
+        "max": float(max(values)),
+        "numel": len(values),
+        "percentiles": dict(zip(keys, map(float, found), strict=True)),
+    }
+
+
 def program(*words, module="scute", code=0):
     """`python -m MODULE WORDS…` in a process of its own, beside this file; what it said."""
     done = subprocess.run(

@@ -11,21 +11,9 @@ from torch import nn  # noqa: E402
 
 import scute  # noqa: E402
 from scute import pct  # noqa: E402
-from small_models import TinyVlm, program  # noqa: E402
+from small_models import TinyVlm, program, table_of  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-
-def table_of(values):
-    """Exact percentiles, as the pipeline records them."""
-    found = np.quantile(values, [q / 100 for q in (25, 50, 75, 90, 99, 99.9, 99.99, 99.999)])
-    keys = ("p25.0", "p50.0", "p75.0", "p90.0", "p99.0", "p99.9", "p99.99", "p99.999")
-    return {
-        "min": float(min(values)),
-        "max": float(max(values)),
-        "numel": len(values),
-        "percentiles": dict(zip(keys, map(float, found), strict=True)),
-    }
 
 
 # The modules of the buckets.

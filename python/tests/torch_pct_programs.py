@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import scute  # noqa: E402
 from scute import pct  # noqa: E402
 from scute.pct import collect as pct_collect  # noqa: E402
-from small_models import pixels_of, program, tiny_vlm  # noqa: E402
+from small_models import pixels_of, program, table_of, tiny_vlm  # noqa: E402
 
 pytestmark = pytest.mark.torch
 HERE = pathlib.Path(__file__).parent
@@ -35,18 +35,6 @@ def pictures(tmp_path):
     (folder / "more" / "j.JPG").write_bytes(b"j")
     (folder / "notes.txt").write_text("no picture")
     return folder
-
-
-def table_of(values):
-    """Exact percentiles, as the pipeline records them."""
-    found = np.quantile(values, [q / 100 for q in (25, 50, 75, 90, 99, 99.9, 99.99, 99.999)])
-    keys = ("p25.0", "p50.0", "p75.0", "p90.0", "p99.0", "p99.9", "p99.99", "p99.999")
-    return {
-        "min": float(min(values)),
-        "max": float(max(values)),
-        "numel": len(values),
-        "percentiles": dict(zip(keys, map(float, found), strict=True)),
-    }
 
 
 # The programs.
@@ -198,3 +186,22 @@ def pct_apply_ranges(stats):
     from scute.pct.apply import decide_overrides
 
     return decide_overrides(stats)[0]
+
+
+def test_the_environment_is_obeyed(pictures, tmp_path, monkeypatch):
+    stats, mine = tmp_path / "stats.pt", tmp_path / "mine.json"
+    words = ("--model", "small_models:tiny_vlm", "--images", pictures, "--out", stats)
+    monkeypatch.setenv("PCT_DEVICE", "nowhere")
+    program(*words, module="scute.pct.collect", code=1)
+    monkeypatch.setenv("PCT_DEVICE", "cpu")
+    collect_program(*words, "--batches", 1)
+    monkeypatch.setenv("PCT_TARGETS", "dino")
+    monkeypatch.setenv("PCT_OVERRIDES_JSON", str(mine))
+    apply_program("--stats", stats)
+    assert list(json.loads(mine.read_text())) == ["vision.dino"]
+
+
+def test_text_where_a_number_belongs_is_an_error(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"batches": "4"}))
+    with pytest.raises(scute.Error, match="batches"):
+        pct.PctConfig.load_json(tmp_path / "c.json")

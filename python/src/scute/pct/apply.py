@@ -117,8 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     config = PctConfig.from_env().merge({"percentile_override": args.percentile_override})
     stats = args.stats or config.stats_out
-    out = args.out or os.path.splitext(stats)[0] + "_overrides.json"
-    targets = parse_targets(args.targets) if args.targets else None
+    out = args.out or config.chosen("overrides_json")
+    out = out or os.path.splitext(stats)[0] + "_overrides.json"
+    targets = parse_targets(args.targets) if args.targets else config.chosen("targets")
     ranges = write_overrides(stats, out, targets, config.percentile_override)
     for bucket, entry in ranges.items():
         if args.best_percentile == "apply":

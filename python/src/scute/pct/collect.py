@@ -175,8 +175,8 @@ def _by_engine(args: argparse.Namespace, config: PctConfig) -> int:
         words += ["--export-best-json", args.export_best_json]
         if config.percentile_override is not None:
             words += ["--percentile-override", str(config.percentile_override)]
-    if args.device is not None:
-        words += ["--device", args.device]
+    if device := args.device or config.chosen("device"):
+        words += ["--device", device]
     return scute_main(words + ["--force"])
 
 
@@ -188,7 +188,8 @@ def _by_torch(args: argparse.Namespace, config: PctConfig) -> int:
     if not args.images:
         raise Error("--images: expected a folder of pictures, found none")
     model, forward = load_factory(args.model)
-    model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(args.device or config.chosen("device") or usual)
     accumulator = collect(
         model,
         forward,

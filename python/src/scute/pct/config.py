@@ -89,7 +89,13 @@ class PctConfig:
     batch_size: int = 4
 
     def to_dict(self) -> dict[str, Any]:
+        """Option → value, as save_json() writes it."""
         return asdict(self)
+
+    def chosen(self, option: str) -> Any:
+        """The option's value, or None where it is what it is by default."""
+        value = getattr(self, option)
+        return None if value == getattr(PctConfig(), option) else value
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PctConfig:
@@ -133,13 +139,24 @@ class PctConfig:
 
     @classmethod
     def load_json(cls, path: str | os.PathLike[str]) -> PctConfig:
+        """from_dict() of a file. Error when it holds no object, or text where a number belongs."""
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
         if not isinstance(values, dict):
             raise Error(f"{os.fspath(path)}: expected a JSON object, found {type(values).__name__}")
+        for option in fields(cls):
+            wanted = (int, float) if option.name == "percentile_override" else type(
+                getattr(cls(), option.name)
+            )
+            found = values.get(option.name)
+            if found is not None and option.name != "targets" and not isinstance(found, wanted):
+                raise Error(
+                    f"{os.fspath(path)}: {option.name}: expected another type, found {found!r}"
+                )
         return cls.from_dict(values)
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
+        """A file that load_json() reads."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.to_dict(), file, indent=2)
             file.write("\n")
