@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -201,6 +202,17 @@ TEST_F(Hybrid, WhatConfigSaysOfDownProjIsWhatWasDone) {
       scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"});
   EXPECT_EQ(ended.code, 1);
   EXPECT_THAT(ended.err, HasSubstr("rotated_down_proj: expected true, as recipe.json says"));
+}
+
+TEST_F(Hybrid, AsGgufItIsItsDequantizedWeights) {
+  quantize("low", {});
+  std::filesystem::create_directory(path("plain"));  // the file names the folder's last part
+  run({"export", path("low"), "--dequantized", "--out", path("plain/low")});
+  run({"export", path("low"), "--gguf", "f32", "--out", path("a.gguf")});
+  run({"export", path("plain/low"), "--gguf", "f32", "--out", path("b.gguf")});
+  const std::string made = read_text(path("a.gguf"), 1 << 24);
+  EXPECT_GT(made.size(), 10000u);
+  EXPECT_TRUE(made == read_text(path("b.gguf"), 1 << 24));
 }
 
 TEST_F(Hybrid, DequantizedItIsReadAgain) {
