@@ -222,3 +222,13 @@ def test_wrapping_replaces_or_leaves_all():
     assert type(model.projector.projector[0]) is nn.Linear
     pct.wrap(model, ["projector.projector.0"])
     assert type(model.projector.projector[0]) is pct.QuantLinear
+
+
+def test_a_weight_that_changed_has_a_new_scale():
+    layer = pct.QuantLinear(4, 4, bias=False)
+    layer.set_quant_state(weight_quant=True)
+    x = torch.eye(4)
+    with torch.no_grad():
+        before = layer(x)
+        layer.weight.mul_(100)
+        assert torch.allclose(layer(x), 100 * before, rtol=1e-3)

@@ -165,7 +165,9 @@ class UniformAffineQuantizer(torch.nn.Module):
             found = statistic_of(count(as_floats(x), 8))
             self._seen = found if self._seen is None else self._seen + found
             return x
-        if self._clip_override is None and (self.is_dynamic_quant or self.scale is None):
+        # Of weights always: one that has changed since would saturate unnoticed.
+        fresh = self.is_weight or self.is_dynamic_quant or self.scale is None
+        if self._clip_override is None and fresh:
             self.scale, self.zero = self._params(*self._own_range(x))
         return self.fake_quant(x)
 
