@@ -12,10 +12,6 @@
 
 namespace scute::cli {
 
-void check_statistics_name(const std::string& file) {
-  check_ending("--out", file, {".safetensors", ".pt"});
-}
-
 void Collecting::say_nothing_written(const Error& error) {
   note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
 }

@@ -17,9 +17,6 @@
 
 namespace scute::cli {
 
-/// UsageError unless the name ends as a statistics file's.
-void check_statistics_name(const std::string& file);
-
 /// The pass of one collection: a bar, Ctrl-C, the time it took.
 class Collecting {
  public:

@@ -1,43 +1,74 @@
 // scute merge: statistics files into one, as if collected at once.
 #include <fmt/format.h>
 
+#include <filesystem>
+
+#include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
 #include "scute/io/file.h"
+#include "scute/recipe/part_folder.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::cli {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 struct MergeRequest {
   std::vector<std::string> files;
   std::string target;
+  MergeLimits limits;
   bool force = false, json = false;
 
   void declare(Options& options) {
-    options.texts("STATS", files, "FILE...", "statistics files of one model and one kind",
+    options.texts("STATS", files, "FILE...|DIR",
+                  "statistics files of one model and one kind, or the folder that scute collect "
+                  "--shard wrote the parts of one collection into",
                   Options::Need::required);
     options.last_reads();
     options.text("--out", target, "FILE", "a name ending in .safetensors or .pt",
                  Options::Need::required);
     options.force(force);
+    options.integer("--fan-in", limits.fan_in, {2, 1 << 16},
+                    "of a folder: parts and sums in memory at once");
+    options.machine(limits.threads);
     options.json(json);
+    options.only_with({"--fan-in", "--threads", "--device"}, "a folder of parts",
+                      [this] { return of_parts(); });
   }
+  bool of_parts() const { return files.size() == 1 && fs::is_directory(files.front()); }
   void check() const {
     check_ending("--out", target, {".safetensors", ".pt"});
     refuse_same_files({target}, files);
+    for (const std::string& file : files) {
+      if (of_parts() || !fs::is_directory(file)) continue;
+      throw UsageError(fmt::format(
+          "STATS: expected files, or one folder of parts alone, found the folder {} among others",
+          file));
+    }
   }
 };
+
+/// --sites of the collection.
+std::string sites_asked(const StatisticsSet& all) {
+  const Json* sites = all.meta.find("sites");
+  return sites != nullptr && sites->is_string() ? sites->as_string("meta") : "";
+}
 
 int run(MergeRequest& request, const Call&, Output& out) {
   const std::string& target = request.target;
   ClaimedFile file(target, request.force, request.files);
 
-  const StatisticsSet all = merge_statistics(request.files);
+  const bool of_parts = request.of_parts();
+  const MergedParts merged =
+      of_parts ? merge_parts(request.files.front(), request.limits)
+               : MergedParts{merge_statistics(request.files), std::ssize(request.files), {}};
+  const StatisticsSet& all = merged.statistics;
   const HoldInterrupts hold;
   write_statistics(file.written(), all);
   file.publish();
@@ -50,19 +81,21 @@ int run(MergeRequest& request, const Call&, Output& out) {
     Json result;
     result["file"] = target;
     result["bytes"] = file_size(target);
-    result["files"] = static_cast<int64_t>(request.files.size());
+    result["files"] = merged.parts;
+    result["silent_sites"] = array_of(merged.silent);
     result["samples"] = number("samples");
     result["tokens"] = number("tokens");
     result["sites"] = static_cast<int64_t>(all.sites.size());
     out.write_json(result);
   } else {
     out.write(fmt::format("merged     {}: {}, {}{}\nfile       {}, {}\n",
-                          count_of(static_cast<int64_t>(request.files.size()), "file"),
+                          count_of(merged.parts, of_parts ? "part" : "file"),
                           count_of(number("samples"), "sample"),
                           number("tokens") > 0 ? grouped(number("tokens")) + " tokens, " : "",
                           count_of(static_cast<int64_t>(all.sites.size()), "site"), target,
                           bytes_text(file_size(target))));
   }
+  refuse_silence(target, missed_sites(merged.silent, sites_asked(all)));
   return kDone;
 }
 
@@ -75,7 +108,8 @@ Form merge_form() {
            "--out part1.safetensors\n"
            "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --skip 16 "
            "--take 16 --out part2.safetensors\n"
-           "scute merge part1.safetensors part2.safetensors --out stats.safetensors"});
+           "scute merge part1.safetensors part2.safetensors --out stats.safetensors\n"
+           "scute merge parts --out stats.safetensors"});
 }
 
 }  // namespace scute::cli

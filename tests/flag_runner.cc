@@ -295,6 +295,7 @@ class Runner {
 const std::vector<std::pair<std::string_view, std::string_view>> Runner::kMade{
     {"collect", "LANGUAGE --data IDS --samples 3 --seqlen 80 --out MADE/stats.safetensors"},
     {"collect", "LANGUAGE --data IDS --samples 2 --skip 3 --seqlen 80 --out MADE/more.safetensors"},
+    {"collect", "LANGUAGE --data IDS --samples 3 --seqlen 80 --shard 0/1 --out MADE/parts"},
     {"collect", "MAMBA2 --data IDS --samples 3 --seqlen 80 --out MADE/stats2.safetensors"},
     {"decide", "MADE/more.safetensors --policy minmax --out MADE/plan.json"},
     {"quantize", "LANGUAGE --stats MADE/stats.safetensors --out LOW"},

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
+#include "cli/collect_part.h"
 #include "cli/collecting.h"
 #include "cli/described.h"
 #include "cli/form.h"
@@ -33,17 +33,13 @@ struct CobraCollectRequest {
   PercentileOptions pct;
   CobraCollectOptions collect;
   bool no_random_text = false, force = false;
+  PartFlags part;
   Job job;
 
   void prepare(const Arguments& arguments);
   void declare(Options& options);
   void check();
 };
-
-std::optional<std::string> environment(const std::string& name) {
-  const char* value = std::getenv(name.c_str());
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
 
 /// The value of a flag before the others are parsed; "" when it is not there.
 std::string early_value(const Arguments& arguments, const std::string& flag) {
@@ -91,6 +87,7 @@ void CobraCollectRequest::declare(Options& options) {
   declare_data(options, *this);
   options.statistics_out(pct.stats_out);
   options.force(force);
+  part.declare(options);
   options.text("--export-best-json", pct.overrides_json, "FILE",
                "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
@@ -132,7 +129,12 @@ void CobraCollectRequest::check() {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
   check_ending("--export-best-json", pct.overrides_json, {".json"});
-  check_ending("--out", pct.stats_out, {".pt", ".safetensors"});
+  if (part.shard() && !pct.overrides_json.empty()) {
+    throw UsageError(
+        "--export-best-json: expected no --shard beside it, found both; decide from what scute "
+        "merge makes of the parts");
+  }
+  check_statistics_name(pct.stats_out, part);
 }
 
 void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
@@ -200,15 +202,18 @@ Json as_json(const CobraCollectRequest& request, const CobraCollectResult& resul
   if (!request.pct.overrides_json.empty()) out["overrides"] = request.pct.overrides_json;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
+  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
 
 std::string as_text(const CobraCollectRequest& request, const CobraCollectResult& result,
                     double seconds) {
   std::string out = bucket_table(result.statistics) + "\n";
-  out += fmt::format("pictures   {} measured of {} in {}; {} unused, {} could not be read\n",
-                     result.pictures, result.listed, request.pct.images, result.unused,
-                     result.corrupt.size());
+  out += fmt::format("pictures   {} {} of {} in {}; {} unused, {} could not be read\n",
+                     result.pictures, request.part.shard() ? "in all parts" : "measured",
+                     result.listed, request.pct.images, result.unused, result.corrupt.size());
+  out += part_text(result.statistics, result.before);
   for (const std::string& problem : result.corrupt) out += fmt::format("WARNING    {}\n", problem);
   if (result.unused > 0) {
     out += fmt::format("           --batches {} measures them all\n",
@@ -224,7 +229,7 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
   }
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
   out += fmt::format("time       {}, {} pictures a second\n", duration_text(seconds),
-                     significant(static_cast<double>(result.pictures) / seconds, 3));
+                     significant(static_cast<double>(result.measured) / seconds, 3));
   out += fmt::format("file       {}, {}\n", request.pct.stats_out,
                      bytes_text(file_size(request.pct.stats_out)));
   if (!request.pct.overrides_json.empty())
@@ -243,33 +248,44 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());
   }
-  ClaimedFile file(request.pct.stats_out, request.force, inputs);
+  CollectionOutput file(request.part, request.pct.stats_out, request.force, inputs);
+  request.pct.stats_out = file.path();
   std::optional<ClaimedFile> overrides;
   claim_if_named(overrides, request.pct.overrides_json, request.force, {});
 
   Collecting collecting(request.job, "pictures");
-  const auto measured = collecting.measure(
-      [&](const PassControl& how) { return collect_cobra(model, request.collect, how); });
+  const auto measured = collecting.measure([&](const PassControl& how) {
+    return collect_cobra(model, request.collect, how, file.request());
+  });
   if (!measured) return collecting.exit_code();
   const CobraCollectResult& result = *measured;
   warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
-  write_statistics(file.written(), result.statistics);
-  file.publish();
+  if (result.was_complete) {
+    say_complete(out, request.job.json, file.path(), result.statistics);
+    return kDone;
+  }
+  file.write(result.statistics);
   if (overrides) {
-    const Plan plan = default_plan(result.statistics, hash_file(request.pct.stats_out),
-                                   request.pct.percentile_override);
+    const Plan plan =
+        default_plan(result.statistics, hash_file(file.path()), request.pct.percentile_override);
     overrides->publish(plan.to_json().dump(1) + "\n");
   }
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },
       [&] { return as_text(request, result, collecting.seconds()); });
-  refuse_silence(request.pct.stats_out, missed_sites(result.silent_sites, request.collect.sites),
-                 "look with scute sites, or leave it out of --targets");
+  if (!request.part.shard()) {
+    refuse_silence(file.path(), missed_sites(result.silent_sites, request.collect.sites),
+                   "look with scute sites, or leave it out of --targets");
+  }
   if (!result.interrupted) return kDone;
+  if (request.part.shard()) {
+    note(false, part_interrupted(file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",
-                          count_of(result.pictures, "picture"), request.pct.stats_out));
+                          count_of(result.measured, "picture"), file.path()));
   return collecting.exit_code();
 }
 

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/collect_part.h"
 #include "cli/collecting.h"
 #include "cli/described.h"
 #include "cli/form.h"
@@ -30,6 +31,7 @@ struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
   bool force = false;
+  PartFlags part;
   Job job;
 
   void declare(Options& options);
@@ -46,6 +48,7 @@ void CollectRequest::declare(Options& options) {
   options.last_reads();
   options.statistics_out(out, Options::Need::required);
   options.force(force);
+  part.declare(options);
   declare_windows(options, collect.windows, "--shuffle,--seed");
   options.sites(collect.sites, "all but lm_head:output");
   options.fine(collect.fine);
@@ -63,7 +66,7 @@ void CollectRequest::declare(Options& options) {
 }
 
 void CollectRequest::check() {
-  check_statistics_name(out);
+  check_statistics_name(out, part);
   collect.ema = observer == "ema";
 }
 
@@ -109,15 +112,18 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["seconds"] = seconds;
   out["tokens_per_second"] = static_cast<double>(result.tokens) / seconds;
   out["interrupted"] = result.interrupted;
+  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
 
 /// Fewer samples than wanted: which documents there were, and how to get more windows.
 std::string shortage(const CollectResult& result, const WindowOptions& windows) {
-  if (result.interrupted || result.samples >= result.samples_wanted) return "";
+  const int64_t samples = result.before + result.samples;
+  if (result.interrupted || samples >= result.samples_wanted) return "";
   const bool all = windows.skip == 0 && !windows.take;
   return fmt::format("           {} for {}: {}; --windows-per-document {} cuts more\n",
-                     count_of(all ? result.documents : result.samples, "document"),
+                     count_of(all ? result.documents : samples, "document"),
                      count_of(result.samples_wanted, "sample"),
                      windows.windows_per_document == 1 ? "all used once" : "all used",
                      windows.windows_per_document * 2);
@@ -128,7 +134,8 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
   std::string out =
       fmt::format("samples    {} of at most {} tokens, {} tokens in all\n", grouped(result.samples),
                   grouped(request.collect.windows.seqlen), grouped(result.tokens));
-  out += shortage(result, request.collect.windows);
+  out += part_text(result.statistics, result.before);
+  if (!request.part.shard()) out += shortage(result, request.collect.windows);
   out += fmt::format("documents  {}; {} short of a full window, {} empty\n",
                      grouped(result.documents), result.short_documents, result.empty_documents);
   out += fmt::format("protocol   {}\n", special_tokens_text(request.collect.input));
@@ -144,6 +151,7 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
     out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
                        request.collect.state_every);
   }
+  if (request.part.shard()) return out + nonfinite_text(result.statistics);
   for (const SilentExperts& silent : result.silent_experts) {
     out += fmt::format("WARNING    {}\n", sentence_of(silent, result.samples));
   }
@@ -161,10 +169,11 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
     return "where documents are empty or give several windows, the rest cannot be told by --skip: "
            "start again";
   }
-  Arguments changed{"--skip", fmt::format("{}", windows.skip + result.samples), "--samples",
+  const int64_t finished = result.before + result.samples;
+  Arguments changed{"--skip", fmt::format("{}", windows.skip + finished), "--samples",
                     fmt::format("{}", planned - result.samples)};
   if (windows.take) {
-    changed.insert(changed.end(), {"--take", fmt::format("{}", *windows.take - result.samples)});
+    changed.insert(changed.end(), {"--take", fmt::format("{}", *windows.take - finished)});
   }
   return to_continue(call, request.out, changed);
 }
@@ -172,19 +181,23 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
 int run(CollectRequest& request, const Call& call, Output& out) {
   std::vector<std::string> inputs = request.collect.data;
   inputs.insert(inputs.end(), {request.model, request.collect.input.tokenizer});
-  ClaimedFile file(request.out, request.force, inputs);
+  CollectionOutput file(request.part, request.out, request.force, inputs);
+  request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
   Collecting collecting(request.job, "samples");
   const auto measured = collecting.measure(
-      [&](const PassControl& how) { return collect(model, request.collect, how); });
+      [&](const PassControl& how) { return collect(model, request.collect, how, file.request()); });
   if (!measured) return collecting.exit_code();
   const CollectResult& result = *measured;
   warn_of(result.bad_lines);
 
   const HoldInterrupts hold;
-  write_statistics(file.written(), result.statistics);
-  file.publish();
+  if (result.was_complete) {
+    say_complete(out, request.job.json, file.path(), result.statistics);
+    return kDone;
+  }
+  file.write(result.statistics);
   std::string activations;
   if (!result.activations.empty()) {
     activations = activations_path(request, model.name);
@@ -193,12 +206,16 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   request.job.answer(
       out, [&] { return as_json(request, result, activations, collecting.seconds()); },
       [&] { return as_text(request, result, activations, collecting.seconds()); });
+  if (request.part.shard()) {
+    if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
   if (!result.interrupted) return kDone;
-  note(false,
-       fmt::format("scute: interrupted after {} of {}; {} holds those; {}", grouped(result.samples),
-                   count_of(collecting.planned(), "sample"), request.out,
-                   how_to_continue(call, request, result, collecting.planned())));
+  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
+                          grouped(result.before + result.samples),
+                          count_of(result.before + collecting.planned(), "sample"), request.out,
+                          how_to_continue(call, request, result, collecting.planned())));
   return collecting.exit_code();
 }
 

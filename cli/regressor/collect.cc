@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/collect_part.h"
 #include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
@@ -27,6 +28,7 @@ struct RegressorCollectRequest {
   MeasuredWindowFlags windows;
   RegressorCollectOptions collect;
   bool force = false;
+  PartFlags part;
   Job job;
 
   void declare(Options& options);
@@ -38,6 +40,7 @@ void RegressorCollectRequest::declare(Options& options) {
   features.declare(options);
   options.statistics_out(out, Options::Need::required);
   options.force(force);
+  part.declare(options);
   windows.declare(options);
   options.part(collect.skip, collect.take);
   options.sites(collect.sites, "all");
@@ -50,7 +53,7 @@ void RegressorCollectRequest::check() {
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
-  check_statistics_name(out);
+  check_statistics_name(out, part);
   collect.features = features.root;
   collect.normalize = !features.no_normalize;
   if (windows.role) collect.role = parse_feature_role(*windows.role);
@@ -74,6 +77,8 @@ Json as_json(const RegressorCollectRequest& request, const RegressorCollectResul
   out["infinite_features"] = result.found.infinities;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
+  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
 
@@ -82,6 +87,7 @@ std::string as_text(const RegressorCollectRequest& request, const RegressorColle
   std::string out = fmt::format("windows    {} of {} listed ({}), in {}\n", grouped(result.windows),
                                 grouped(result.listed), name_of(request.collect.role),
                                 count_of(result.pieces, "piece"));
+  out += part_text(result.statistics, result.before);
   if (result.found.nans + result.found.infinities > 0) {
     out +=
         fmt::format("WARNING    features that are no numbers: {} NaN (taken as 0), {} infinite\n",
@@ -97,31 +103,41 @@ std::string as_text(const RegressorCollectRequest& request, const RegressorColle
 /// What to type to do the rest: the same command line, with later flags that count instead.
 std::string how_to_continue(const Call& call, const RegressorCollectRequest& request,
                             const RegressorCollectResult& result) {
-  Arguments changed{"--skip", fmt::format("{}", request.collect.skip + result.pieces)};
+  const int64_t finished = result.before + result.pieces;
+  Arguments changed{"--skip", fmt::format("{}", request.collect.skip + finished)};
   if (request.collect.take) {
-    changed.insert(changed.end(),
-                   {"--take", fmt::format("{}", *request.collect.take - result.pieces)});
+    changed.insert(changed.end(), {"--take", fmt::format("{}", *request.collect.take - finished)});
   }
   return to_continue(call, request.out, changed);
 }
 
 int run(RegressorCollectRequest& request, const Call& call, Output& out) {
-  ClaimedFile file(request.out, request.force, {request.model, request.features.root});
+  CollectionOutput file(request.part, request.out, request.force,
+                        {request.model, request.features.root});
+  request.out = file.path();
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
 
   Collecting collecting(request.job, "windows");
-  const auto measured = collecting.measure(
-      [&](const PassControl& how) { return collect_regressor(checkpoint, request.collect, how); });
+  const auto measured = collecting.measure([&](const PassControl& how) {
+    return collect_regressor(checkpoint, request.collect, how, file.request());
+  });
   if (!measured) return collecting.exit_code();
   const RegressorCollectResult& result = *measured;
   for (const std::string& remark : result.remarks) warn(remark);
 
   const HoldInterrupts hold;
-  write_statistics(file.written(), result.statistics);
-  file.publish();
+  if (result.was_complete) {
+    say_complete(out, request.job.json, file.path(), result.statistics);
+    return kDone;
+  }
+  file.write(result.statistics);
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },
       [&] { return as_text(request, result, collecting.seconds()); });
+  if (request.part.shard()) {
+    if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
   if (!result.interrupted) return kDone;
   note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",

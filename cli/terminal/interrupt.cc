@@ -62,6 +62,7 @@ void forsake_claims() {
     if (claim == nullptr) continue;
     ::rmdir(claim->payload().c_str());  // an empty folder, or nothing
     if (::access(claim->payload().c_str(), F_OK) == 0) continue;
+    if (::access(claim->checkpoint().c_str(), F_OK) == 0) continue;
     ::unlink(claim->marker().c_str());
     ::rmdir(claim->folder().c_str());
   }

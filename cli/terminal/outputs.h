@@ -34,6 +34,8 @@ class ClaimedFile {
 
   /// Where it is written, under its own name, until publish().
   const std::string& written() const { return file_.written(); }
+  const std::string& path() const { return file_.path(); }
+  const Claim& claim() const { return file_.claim(); }
   /// Error when an input was changed meanwhile.
   void publish();
   /// Both, of a text.

@@ -156,6 +156,38 @@ void check(const CobraCollectOptions& options) {
                    did_you_mean(target, there), id->dump(), model.path));
 }
 
+/// What is measured of a part; see PartWork.
+PartWork part_work(const CobraDescription& model, const CobraCollectOptions& options,
+                   const PartRequest& part) {
+  if (!part.any()) return PartWork(part, "");
+  return PartWork(part,
+                  cobra_collection_key(hash_cobra(model),
+                                       hash_tokenizer(model.language, options.text.input.tokenizer),
+                                       hash_pictures(options.images), options));
+}
+
+struct OwnPicture {
+  size_t ordinal;  ///< among the pictures of the whole collection
+  PictureReader::Loaded picture;
+};
+
+/// The next few that are to be measured, none at the end; adds the numbers of all that are passed
+/// to `counted`, which are `wanted` at most.
+std::vector<OwnPicture> next_own(PictureReader& reader, const PartWork& work, int64_t wanted,
+                                 const Threads& threads, std::vector<int64_t>& counted) {
+  std::vector<OwnPicture> out;
+  while (std::ssize(out) < 2 * threads.count()) {
+    auto loaded = reader.next_few(wanted - std::ssize(counted), threads);
+    if (loaded.empty()) break;
+    for (PictureReader::Loaded& one : loaded) {
+      const size_t ordinal = counted.size();
+      counted.push_back(one.number);
+      if (work.takes(static_cast<int64_t>(ordinal))) out.push_back({ordinal, std::move(one)});
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<Site> cobra_collection_sites(const CobraDescription& model,
@@ -186,11 +218,19 @@ std::vector<Site> cobra_collection_sites(const CobraDescription& model,
 }
 
 CobraCollectResult collect_cobra(const CobraDescription& description,
-                                 const CobraCollectOptions& options, const PassControl& control) {
+                                 const CobraCollectOptions& options, const PassControl& control,
+                                 const PartRequest& part) {
   check(options);
+  PartWork work = part_work(description, options, part);
+  CobraCollectResult result;
+  result.before = work.finished();
+  if (work.was_complete()) {
+    result.statistics = *part.begun;
+    result.was_complete = true;
+    return result;
+  }
   const std::vector<Site> sites = cobra_collection_sites(description, options);
   PictureReader reader(description, options.images);
-  CobraCollectResult result;
   result.listed = reader.listed();
   const PictureTexts texts(description, options.text, result.listed);
   result.bad_lines = texts.bad_lines();
@@ -203,24 +243,34 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
 
   const int64_t wanted =
       checked_mul(options.batches, options.batch_size, "--batches × --batch-size");
-  Measurement measurement(sites, measure_options(options), control,
-                          std::min(wanted, result.listed));
-  while (result.pictures < wanted) {
-    const auto loaded = reader.next_few(wanted - result.pictures, measurement.threads());
-    if (loaded.empty()) break;
+  const int64_t most = std::min(wanted, result.listed);
+  Measurement measurement(sites, measure_options(options), control, work.left(most));
+  const auto meta = [&] {
+    return cobra_collection_meta(description, options, result, reader.used(), texts);
+  };
+  work.begin(measurement, most, options.fine, meta);
+  std::vector<int64_t> counted;  // numbers of the pictures of the collection
+  while (!measurement.interrupted()) {
+    const std::vector<OwnPicture> own =
+        next_own(reader, work, wanted, measurement.threads(), counted);
+    if (own.empty()) break;
     std::vector<Sample> samples;
-    for (const auto& picture : loaded) samples.push_back({.number = picture.number});
+    for (const OwnPicture& one : own) samples.push_back({.number = one.picture.number});
     const int64_t finished = measurement.run(samples, [&](int64_t i, Run& run) {
-      const auto& picture = loaded[static_cast<size_t>(i)];
+      const auto& picture = own[static_cast<size_t>(i)].picture;
       pass(run, picture.pixels, texts.of(picture.number));
     });
-    for (const auto& picture : std::span(loaded).first(static_cast<size_t>(finished))) {
-      if (pass.needs().text) result.text_tokens += std::ssize(texts.of(picture.number));
+    work.add(finished);
+    result.measured += finished;
+    if (measurement.interrupted()) {
+      const size_t first = own[static_cast<size_t>(finished)].ordinal;
+      reader.forget(static_cast<int64_t>(counted.size() - first));
+      counted.resize(first);
     }
-    result.pictures += finished;
-    if (!measurement.interrupted()) continue;
-    reader.forget(std::ssize(loaded) - finished);
-    break;
+  }
+  result.pictures = std::ssize(counted);
+  if (pass.needs().text) {
+    for (const int64_t number : counted) result.text_tokens += std::ssize(texts.of(number));
   }
   result.interrupted = measurement.interrupted();
   result.corrupt = reader.corrupt();
@@ -229,8 +279,8 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   result.silent_sites = measurement.silent_sites();
   result.statistics.fine = options.fine;
   result.statistics.sites = measurement.take();
-  result.statistics.meta =
-      cobra_collection_meta(description, options, result, reader.used(), texts);
+  result.statistics.meta = meta();
+  work.mark(result.statistics, result.interrupted ? most : result.pictures, result.silent_sites);
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include "scute/cobra/picture_texts.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/recipe/measure.h"
+#include "scute/recipe/part.h"
 
 namespace scute {
 
@@ -34,12 +35,15 @@ struct CobraCollectResult {
   StatisticsSet statistics;
   std::vector<std::string> silent_sites;  ///< asked for, saw no value
   int64_t listed = 0;                     ///< pictures in the folder
-  int64_t pictures = 0;                   ///< measured
+  int64_t pictures = 0;                   ///< of the collection, as far as it went
+  int64_t measured = 0;                   ///< of them, here and now
   int64_t unused = 0;                     ///< beyond batches × batch size
   std::vector<std::string> corrupt;       ///< could not be decoded: path and reason
-  int64_t text_tokens = 0;
-  BadLines bad_lines = {};   ///< of the prompts' file
-  bool interrupted = false;  ///< what was finished, in order, is here
+  int64_t text_tokens = 0;                ///< of these pictures
+  BadLines bad_lines = {};                ///< of the prompts' file
+  bool interrupted = false;               ///< what was finished, in order, is here
+  bool was_complete = false;              ///< the part was there: nothing was measured
+  int64_t before = 0;  ///< samples of the part that had been finished before
 };
 
 /// The sites that these options ask for. Error naming the nearest when there is none.
@@ -47,8 +51,10 @@ std::vector<Site> cobra_collection_sites(const CobraDescription& model,
                                          const CobraCollectOptions& options);
 
 /// The result does not depend on threads or, without max_samples_per_batch, on how pictures are
-/// split into batches. Error when no picture can be read.
+/// split into batches. Error when no picture can be read. `part`: what is asked of a collection in
+/// parts: every picture is decoded, so that all parts know which ones count, and the part's are
+/// measured.
 CobraCollectResult collect_cobra(const CobraDescription& model, const CobraCollectOptions& options,
-                                 const PassControl& control);
+                                 const PassControl& control, const PartRequest& part = {});
 
 }  // namespace scute

@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr const char* kMark = ".writing";
 constexpr const char* kMarker = ".scute-writing";
 constexpr const char* kOld = ".old";
+constexpr const char* kCheckpoint = ".checkpoint";
 
 bool is_there(const std::string& path) {
   struct stat status {};
@@ -57,6 +58,7 @@ Claim::Claim(const std::string& target, Renames how)
       marker_(folder_ + "/" + kMarker),
       payload_(folder_ + "/" + base_name(target_)),
       old_(folder_ + "/" + kOld),
+      checkpoint_(folder_ + "/" + kCheckpoint),
       how_(how) {
   try {
     lock();
@@ -69,8 +71,11 @@ Claim::Claim(const std::string& target, Renames how)
 
 Claim::~Claim() {
   remove_own();
-  ::unlink(marker_.c_str());
-  ::rmdir(folder_.c_str());  // stays when somebody else put something there
+  // By its marker the next writer knows whose checkpoint it is.
+  if (!is_there(checkpoint_)) {
+    ::unlink(marker_.c_str());
+    ::rmdir(folder_.c_str());  // stays when somebody else put something there
+  }
   ::close(lock_);
 }
 
@@ -114,7 +119,9 @@ void Claim::take_over() {
     const std::string path = entry.path().string();
     if (path == marker_) continue;
     left = true;
-    const bool own = path == payload_ || path == old_ || path == folder_ + "/" + kSealsFile;
+    // A file's own claim lies here while it is written.
+    const bool own = path == payload_ || path == payload_ + kMark || path == old_ ||
+                     path == checkpoint_ || path == folder_ + "/" + kSealsFile;
     if (!own) foreign = entry.path().filename().string();
   }
   if (before.state == ClaimMarker::State::empty) {
@@ -142,8 +149,14 @@ void Claim::remove_own() {
   // Only a renaming in steps that was cut short leaves the name free and the old output here.
   if (is_there(old_) && !is_there(target_)) fs::rename(old_, target_, ignored);
   fs::remove_all(payload_, ignored);
+  fs::remove_all(payload_ + kMark, ignored);
   fs::remove_all(old_, ignored);
   ::unlink((folder_ + "/" + kSealsFile).c_str());
+}
+
+void Claim::forget_checkpoint() {
+  std::error_code ignored;
+  fs::remove_all(checkpoint_, ignored);
 }
 
 Claim::Standing Claim::standing_of(const std::string& path) {
@@ -170,6 +183,7 @@ void Claim::publish() {
     exchange();
   }
   sync_folder(folder_of(target_));
+  forget_checkpoint();
 }
 
 void Claim::publish_over() {
@@ -177,6 +191,7 @@ void Claim::publish_over() {
     fail_system(target_, "a name that can be written", errno);
   }
   sync_folder(folder_of(target_));
+  forget_checkpoint();
 }
 
 void Claim::put_where_nothing_is() {

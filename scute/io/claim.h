@@ -7,7 +7,8 @@ namespace scute {
 
 /// While it lives nobody else may write `target`. On disk it is the folder TARGET.writing, which
 /// holds the marker `.scute-writing` (JSON: host, boot, process, start; locked with flock while its
-/// writer lives) and the output until it is put in place; nothing of it reaches the output.
+/// writer lives) and the output until it is put in place; nothing of it reaches the output. Beside
+/// them lies what a writer keeps of unfinished work, until the output is put in place.
 class Claim {
  public:
   /// How what is complete takes the place of what is there.
@@ -21,7 +22,7 @@ class Claim {
   /// place. Error naming the writer when it lives or may live, and when TARGET.writing or anything
   /// in it is not of a claim; then nothing is touched.
   explicit Claim(const std::string& target, Renames how = Renames::atomic);
-  ~Claim();  ///< removes TARGET.writing
+  ~Claim();  ///< removes TARGET.writing, unless something is kept there
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
 
@@ -30,6 +31,9 @@ class Claim {
   const std::string& marker() const { return marker_; }
   /// Where the output, a file or a folder, is written first: TARGET.writing/NAME.
   const std::string& payload() const { return payload_; }
+  /// The folder for what is kept of unfinished work, not there unless a writer, this one or one
+  /// that died, made it. Goes when the output is put in place.
+  const std::string& checkpoint() const { return checkpoint_; }
 
   /// Notes what stands under the name now: nothing else will be replaced.
   void note_standing();
@@ -53,12 +57,13 @@ class Claim {
   bool try_lock();
   void take_over();
   void remove_own();
+  void forget_checkpoint();
   void exchange();
   void exchange_in_steps();
   void put_where_nothing_is();
   [[noreturn]] void refuse_changed() const;
 
-  std::string target_, folder_, marker_, payload_, old_;
+  std::string target_, folder_, marker_, payload_, old_, checkpoint_;
   Renames how_;
   int lock_ = -1;
   bool locks_ = true;  ///< the file system has locks

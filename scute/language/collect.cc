@@ -83,6 +83,26 @@ Json ema_json(const std::map<std::string, EmaResult>& results, const CollectOpti
   return out;
 }
 
+int64_t tokens_of(const Windows& windows) {
+  int64_t out = 0;
+  for (const Window& window : windows.windows) out += std::ssize(window.ids);
+  return out;
+}
+
+/// What is measured of a part; the key of the whole needs hashes that a whole collection computes
+/// beside its work.
+PartWork part_work(const ModelDescription& model, const CollectOptions& options,
+                   const PartRequest& part) {
+  if (!part.any()) return PartWork(part, "");
+  constexpr const char* kWhere = "a collection in parts";
+  if (options.ema) fail(kWhere, "no --observer ema: its order is that of one pass", "it");
+  if (options.save_activations > 0) {
+    fail(kWhere, "no --save-activations, which are of the first sample", "it");
+  }
+  return PartWork(part, collection_key(hash_model(model),
+                                       hash_tokenizer(model, options.input.tokenizer), options));
+}
+
 }  // namespace
 
 SiteList list_sites(const ModelDescription& model) {
@@ -90,45 +110,64 @@ SiteList list_sites(const ModelDescription& model) {
 }
 
 CollectResult collect(const ModelDescription& description, const CollectOptions& options,
-                      const PassControl& control) {
+                      const PassControl& control, const PartRequest& part) {
+  PartWork work = part_work(description, options, part);
+  CollectResult result;
+  result.before = work.finished();
+  if (work.was_complete()) {
+    result.statistics = *part.begun;
+    result.was_complete = true;
+    return result;
+  }
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const bool with_logits =
       std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
   Windows windows = calibration_windows(description, options.data, options.windows, options.input,
                                         Threads(control.threads), control.cancelled);
+  std::vector<const Window*> mine;
+  for (size_t i = 0; i < windows.windows.size(); ++i) {
+    if (work.takes(static_cast<int64_t>(i))) mine.push_back(&windows.windows[i]);
+  }
   hash_model_beside(description);
   const LanguageModel model =
       load_model(description, options.compute,
                  with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);
   const auto show = [&](int64_t index, Run& run) {
-    forward(model, run, windows.windows[static_cast<size_t>(index)], with_logits);
+    forward(model, run, *mine[static_cast<size_t>(index)], with_logits);
   };
 
-  CollectResult result;
   if (options.save_activations > 0) {
     result.activations = first_values(sites, options.save_activations, options.state_every, control,
                                       [&](Run& run) { show(0, run); });
   }
-  WindowObserver observer(sites, options, control, std::ssize(windows.windows));
-  const std::vector<Sample> samples(windows.windows.size());
-  windows.windows.resize(static_cast<size_t>(observer.measurement().run(samples, show)));
-  if (windows.windows.empty()) fail("collect", "at least one finished sample", "an interruption");
-  for (const Window& window : windows.windows) {
-    result.tokens += static_cast<int64_t>(window.ids.size());
+  WindowObserver observer(sites, options, control, std::ssize(mine));
+  Measurement& measurement = observer.measurement();
+  const int64_t planned = std::ssize(windows.windows);
+  work.begin(measurement, planned, options.fine,
+             [&] { return collection_meta(description, options, windows, tokens_of(windows)); });
+  const std::vector<Sample> samples(mine.size());
+  result.samples = measurement.run(samples, show);
+  for (int64_t i = 0; i < result.samples; ++i) {
+    result.tokens += std::ssize(mine[static_cast<size_t>(i)]->ids);
   }
-  result.interrupted = observer.measurement().interrupted();
-  result.samples = static_cast<int64_t>(windows.windows.size());
+  result.interrupted = measurement.interrupted();
   result.bad_lines = windows.bad_lines;
   result.samples_wanted = options.windows.samples;
   result.short_documents = windows.short_documents;
   result.empty_documents = windows.empty_documents;
   result.documents = windows.documents;
-  result.silent_sites = observer.measurement().silent_sites();
+  result.silent_sites = measurement.silent_sites();
   result.silent_experts = silent_experts(description.config, result.silent_sites);
   result.statistics.fine = options.fine;
-  result.statistics.sites = observer.measurement().take();
-  result.statistics.meta = collection_meta(description, options, windows, result.tokens);
+  result.statistics.sites = measurement.take();
+  work.add(result.samples);
+  if (work.finished() == 0 && !mine.empty()) {
+    fail("collect", "at least one finished sample", "an interruption");
+  }
+  if (!part.shard) windows.windows.resize(static_cast<size_t>(work.finished()));
+  result.statistics.meta = collection_meta(description, options, windows, tokens_of(windows));
   if (options.ema) result.statistics.meta["ema"] = ema_json(observer.averages(), options);
+  work.mark(result.statistics, planned, result.silent_sites);
   return result;
 }
 

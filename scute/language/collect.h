@@ -10,6 +10,7 @@
 #include "scute/language/silent_experts.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/recipe/measure.h"
+#include "scute/recipe/part.h"
 
 namespace scute {
 
@@ -34,15 +35,20 @@ struct CollectResult {
   std::vector<std::string> silent_sites;      ///< asked for, saw no value
   std::vector<SilentExperts> silent_experts;  ///< the same by layers
   std::vector<NamedTensor> activations;       ///< for an .npz, when asked for
-  int64_t samples = 0, tokens = 0;
+  int64_t samples = 0, tokens = 0;            ///< measured now
   int64_t short_documents = 0, empty_documents = 0, documents = 0;
   int64_t samples_wanted = 0;
   BadLines bad_lines = {};
-  bool interrupted = false;  ///< samples is how many of the planned ones were finished, in order
+  bool interrupted = false;   ///< samples is how many of the planned ones were finished, in order
+  bool was_complete = false;  ///< the part was there: nothing was measured
+  int64_t before = 0;  ///< samples of the part that had been finished before
 };
 
+/// `part`: what is asked of a collection in parts; then samples, tokens and silent sites of the
+/// result are the part's, and its meta that of the whole collection. Error with a moving average or
+/// saved activations, which are of one whole pass.
 CollectResult collect(const ModelDescription& model, const CollectOptions& options,
-                      const PassControl& control);
+                      const PassControl& control, const PartRequest& part = {});
 
 /// The sites of a description without reading its weights.
 SiteList list_sites(const ModelDescription& model);

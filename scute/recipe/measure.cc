@@ -78,16 +78,16 @@ class FirstValues : public Tap {
   std::vector<std::vector<float>> kept_;
 };
 
-/// Consecutive samples that one worker does before their statistics are added.
-struct Stretch {
-  int64_t first, end;
-};
-
 // What a cancellation may cost of finished work, and how often statistics are added: adding all
 // sites' pages costs about the same whatever they hold, so it is done seldom, not sample by sample.
 constexpr double kStretchSeconds = 0.5;
 
 }  // namespace
+
+/// Consecutive samples that one worker does before their statistics are added.
+struct Measurement::Stretch {
+  int64_t first, end;
+};
 
 /// The samples of one run(): handed out in order, and added in order.
 class Measurement::Queue {
@@ -215,13 +215,8 @@ void Measurement::work(std::span<const Sample> samples, const ShowSample& show, 
       for (; i < stretch->end; ++i) show(i, lane.begin(samples[static_cast<size_t>(i)], team));
       const std::chrono::duration<double> time = Clock::now() - start;
       seconds_each = time.count() / static_cast<double>(stretch->end - stretch->first);
-      queue.finish(*stretch, lane.take(), [&](Stretch done, Seen seen) {
-        sum_.merge(std::move(seen));
-        for (int64_t d = done.first; d < done.end; ++d) {
-          done_ += samples[static_cast<size_t>(d)].units;
-        }
-        if (control_.progress) control_.progress(done_, total_);
-      });
+      queue.finish(*stretch, lane.take(),
+                   [&](Stretch done, Seen seen) { add(done, samples, std::move(seen)); });
     } catch (const SampleGivenUp&) {
       lane.take();
       return queue.stop(i, nullptr);
@@ -230,6 +225,34 @@ void Measurement::work(std::span<const Sample> samples, const ShowSample& show, 
       return queue.stop(i, std::current_exception());
     }
   }
+}
+
+/// One at a time: the queue sees to it.
+void Measurement::add(Stretch stretch, std::span<const Sample> samples, Seen seen) {
+  sum_.merge(std::move(seen));
+  for (int64_t i = stretch.first; i < stretch.end; ++i) {
+    done_ += samples[static_cast<size_t>(i)].units;
+  }
+  finished_ += stretch.end - stretch.first;
+  if (control_.progress) control_.progress(done_, total_);
+  if (!keep_ || !due_(finished_ - kept_)) return;
+  kept_ = finished_;
+  Seen all = sum_.statistics();
+  add_composites(sites_, all);
+  keep_(std::move(all), finished_);
+}
+
+void Measurement::resume(Seen seen) {
+  Seen counted;
+  for (const Site& site : counted_) {
+    if (auto node = seen.extract(site.name)) counted.insert(std::move(node));
+  }
+  sum_.merge(std::move(counted));
+}
+
+void Measurement::keep(std::function<bool(int64_t)> due, std::function<void(Seen, int64_t)> keep) {
+  due_ = std::move(due);
+  keep_ = std::move(keep);
 }
 
 Seen Measurement::take() {

@@ -62,6 +62,13 @@ class Measurement {
               const PassControl& control, int64_t total);
   ~Measurement();
 
+  /// Takes up where another measurement of the same sites ended: `seen` is what it took.
+  void resume(std::map<std::string, Statistic> seen);
+  /// From now on, whenever due(samples finished since it last said so) is true, calls keep(what
+  /// take() would give, samples finished by all calls of run()); from any thread, one at a time.
+  void keep(std::function<bool(int64_t samples)> due,
+            std::function<void(std::map<std::string, Statistic>, int64_t samples)> keep);
+
   /// Shows these samples, on several threads; returns how many were finished: all, or after a
   /// cancellation the first ones, and then no further one is begun by any call. What show() throws
   /// is thrown here: of the lowest sample that failed.
@@ -78,8 +85,10 @@ class Measurement {
  private:
   class Lane;
   class Queue;
+  struct Stretch;
   void work(std::span<const Sample> samples, const ShowSample& show, Queue& queue, Lane& lane,
             const Team& team);
+  void add(Stretch stretch, std::span<const Sample> samples, std::map<std::string, Statistic> seen);
 
   std::vector<Site> sites_;
   MeasureOptions options_;
@@ -89,6 +98,9 @@ class Measurement {
   Recorder sum_;
   std::vector<std::unique_ptr<Lane>> lanes_;  ///< of the workers, made when they begin
   int64_t total_, done_ = 0;                  ///< units
+  int64_t finished_ = 0, kept_ = 0;           ///< samples; of them in what was kept last
+  std::function<bool(int64_t)> due_;
+  std::function<void(std::map<std::string, Statistic>, int64_t)> keep_;
   bool interrupted_ = false;
 };
 

@@ -25,9 +25,9 @@ int64_t windows_in(std::span<const WindowPiece> pieces) {
   return count;
 }
 
-/// After skip, at most take.
-std::vector<WindowPiece> part_of(const std::vector<WindowPiece>& pieces,
-                                 const RegressorCollectOptions& options) {
+/// After --skip, at most --take.
+std::vector<WindowPiece> without_skipped(const std::vector<WindowPiece>& pieces,
+                                         const RegressorCollectOptions& options) {
   const int64_t all = std::ssize(pieces), skipped = std::min(options.skip, all);
   const int64_t count = std::min(options.take.value_or(all), all - skipped);
   if (count == 0) {
@@ -44,7 +44,7 @@ SiteList list_regressor_sites(const RegressorConfig& config) { return RegressorS
 
 RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
                                          const RegressorCollectOptions& options,
-                                         const PassControl& control) {
+                                         const PassControl& control, const PartRequest& part) {
   check(options);
   const std::vector<Site> sites =
       list_regressor_sites(checkpoint.config)
@@ -57,28 +57,48 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
   const int64_t most =
       checked_mul(options.batches, options.batch_size, "--quant-calib-batches × --batch-size");
   const std::vector<WindowPiece> all = calibration_pieces(folder, most);
-  std::vector<WindowPiece> pieces = part_of(all, options);
-
+  std::vector<WindowPiece> pieces = without_skipped(all, options);
+  PartWork work(part, part.any() ? regressor_collection_key(checkpoint, options, folder) : "");
   RegressorCollectResult result;
+  result.before = work.finished();
+  if (work.was_complete()) {
+    result.statistics = *part.begun;
+    result.was_complete = true;
+    return result;
+  }
+  std::vector<WindowPiece> mine;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (work.takes(static_cast<int64_t>(i))) mine.push_back(pieces[i]);
+  }
+
   result.listed = folder.windows();
   result.remarks = checkpoint.remarks;
   result.remarks.insert(result.remarks.end(), folder.remarks.begin(), folder.remarks.end());
   result.wanted = windows_in(all);
-  result.windows_planned = windows_in(pieces);
+  result.windows_planned = windows_in(mine);
   Measurement measurement(sites, {.fine = options.fine, .per_channel = options.per_channel},
                           control, result.windows_planned);
+  const auto meta = [&] {
+    return regressor_collection_meta(
+        checkpoint, options, folder, pieces,
+        std::span(all).first(static_cast<size_t>(std::min(options.skip, std::ssize(all)))));
+  };
+  const int64_t planned = std::ssize(pieces);
+  work.begin(measurement, planned, options.fine, meta);
   result.pieces =
-      measure_pieces(build_regressor(checkpoint), folder, pieces, measurement, result.found);
-  if (result.pieces == 0) fail("collect", "at least one finished piece", "an interruption");
-  pieces.resize(static_cast<size_t>(result.pieces));
-  result.windows = windows_in(pieces);
+      measure_pieces(build_regressor(checkpoint), folder, mine, measurement, result.found);
+  work.add(result.pieces);
+  if (work.finished() == 0 && !mine.empty()) {
+    fail("collect", "at least one finished piece", "an interruption");
+  }
+  result.windows = windows_in(std::span(mine).first(static_cast<size_t>(result.pieces)));
+  if (!part.shard) pieces.resize(static_cast<size_t>(work.finished()));
   result.interrupted = measurement.interrupted();
   result.silent_sites = measurement.silent_sites();
   result.statistics.fine = options.fine;
   result.statistics.sites = measurement.take();
-  result.statistics.meta = regressor_collection_meta(
-      checkpoint, options, folder, pieces,
-      std::span(all).first(static_cast<size_t>(std::min(options.skip, std::ssize(all)))));
+  result.statistics.meta = meta();
+  work.mark(result.statistics, planned, result.silent_sites);
   return result;
 }
 

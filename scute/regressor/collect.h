@@ -10,6 +10,7 @@
 #include "scute/data/features.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/recipe/measure.h"
+#include "scute/recipe/part.h"
 #include "scute/regressor/checkpoint.h"
 
 namespace scute {
@@ -39,6 +40,8 @@ struct RegressorCollectResult {
   NonFinite found;                        ///< in the frames of the sequences
   std::vector<std::string> remarks;       ///< of checkpoint and folder, a sentence each
   bool interrupted = false;               ///< what was finished, in order, is here
+  bool was_complete = false;              ///< the part was there: nothing was measured
+  int64_t before = 0;  ///< samples of the part that had been finished before
 };
 
 /// The sites of a regressor without reading its weights.
@@ -50,9 +53,11 @@ SiteList list_regressor_sites(const RegressorConfig& config);
 /// model, model_sha256, data (files, and windows as [sequence, end]), windows_sha256, samples (the
 /// windows measured), command, tool, …; besides them role, features_sha256 (hash_features() of the
 /// whole role) and normalization_sha256. The same for any number of threads. Error when nothing is
-/// left to measure, or nothing was finished before an interruption.
+/// left to measure, or nothing was finished before an interruption. `part`:
+/// what is asked of a collection in parts, whose samples are pieces; windows and pieces are then
+/// the part's.
 RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
                                          const RegressorCollectOptions& options,
-                                         const PassControl& control);
+                                         const PassControl& control, const PartRequest& part = {});
 
 }  // namespace scute

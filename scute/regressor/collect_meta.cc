@@ -93,4 +93,18 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
   return meta;
 }
 
+std::string regressor_collection_key(const RegressorCheckpoint& checkpoint,
+                                     const RegressorCollectOptions& options,
+                                     const FeatureFolder& folder) {
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = hash_regressor(checkpoint);
+  key["features"] = hash_features(folder);
+  key["normalization"] = folder.normalization ? hash_file(folder.normalization->path) : "none";
+  // Names every option.
+  key["command"] = canonical_command(checkpoint, options);
+  key["instruction_set"] = std::string(highway_target());
+  return sha256(key.dump());
+}
+
 }  // namespace scute

@@ -1,0 +1,136 @@
+#include "scute/recipe/part.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <utility>
+
+#include "scute/base/error.h"
+
+namespace scute {
+namespace {
+
+constexpr const char* kPart = "part";
+
+/// What a message says of where statistics come from.
+std::string command_of(const StatisticsSet& statistics) {
+  const Json* command = statistics.meta.find("command");
+  return command != nullptr && command->is_string() ? command->as_string("meta") : "another one";
+}
+
+bool all_digits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+}  // namespace
+
+Shard Shard::parse(const std::string& text, const std::string& where) {
+  const auto refuse = [&] {
+    fail(where, "I/N, a part I of N counted from 0: 0/8 to 7/8", text.empty() ? "nothing" : text);
+  };
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos) refuse();
+  const std::string_view first(text.data(), slash), second(text.data() + slash + 1);
+  Shard out;
+  if (!all_digits(first) || !all_digits(second)) refuse();
+  const auto read = [&](std::string_view digits, int64_t& value) {
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc{}) {
+      refuse();
+    }
+  };
+  read(first, out.index);
+  read(second, out.of);
+  if (out.index >= out.of) refuse();
+  return out;
+}
+
+std::string Shard::text() const { return fmt::format("{}/{}", index, of); }
+
+std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::string& where) {
+  const Json* found = statistics.meta.find(kPart);
+  if (found == nullptr) return std::nullopt;
+  const std::string what = where + ": meta.part";
+  PartRecord out;
+  out.collection = found->at("collection", what).as_string(what);
+  out.shard.index = found->at("index", what).as_int(what);
+  out.shard.of = found->at("of", what).as_int(what);
+  out.samples = found->at("samples", what).as_int(what);
+  out.finished = found->at("finished", what).as_int(what);
+  for (const Json& site : found->at("silent_sites", what).as_array(what)) {
+    out.silent.push_back(site.as_string(what));
+  }
+  const bool sound = 0 <= out.shard.index && out.shard.index < out.shard.of && 0 <= out.finished &&
+                     out.finished <= out.samples;
+  if (!sound) fail(where, "a part that scute collect --shard wrote", found->dump());
+  return out;
+}
+
+void say_part(StatisticsSet& statistics, const PartRecord& part) {
+  Json json;
+  json["collection"] = part.collection;
+  json["index"] = part.shard.index;
+  json["of"] = part.shard.of;
+  json["samples"] = part.samples;
+  json["finished"] = part.finished;
+  json["silent_sites"] = Json::array();
+  for (const std::string& site : part.silent) json["silent_sites"].push_back(site);
+  statistics.meta[kPart] = std::move(json);
+}
+
+void forget_part(StatisticsSet& statistics) {
+  Json rest = Json::object();
+  for (const auto& [key, value] : statistics.meta.as_object("meta")) {
+    if (key != kPart) rest.append_member(key, value);
+  }
+  statistics.meta = std::move(rest);
+}
+
+PartWork::PartWork(const PartRequest& request, std::string collection) : request_(request) {
+  part_.collection = std::move(collection);
+  part_.shard = request.shard.value_or(Shard{});
+  if (request.begun == nullptr) return;
+  const std::string& name = request.begun_name;
+  const auto begun = part_of(*request.begun, name);
+  const bool same = begun && begun->collection == part_.collection && begun->shard == part_.shard;
+  if (!same && request.begun_may_differ) return;
+  if (!begun) fail(name, "a part of this collection", "statistics of a whole one; move them");
+  if (begun->shard != part_.shard) {
+    fail(name, "part " + part_.shard.text(), "part " + begun->shard.text());
+  }
+  if (!same) {
+    fail(name, "a part of this collection: the same model, data and options",
+         fmt::format("one of another, by: {}", command_of(*request.begun)));
+  }
+  begun_ = request.begun;
+  part_ = *begun;
+}
+
+bool PartWork::takes(int64_t sample) const {
+  const Shard& shard = part_.shard;
+  return sample % shard.of == shard.index && sample >= shard.sample(part_.finished);
+}
+
+void PartWork::begin(Measurement& measurement, int64_t all, int fine, std::function<Json()> meta) {
+  if (begun_ != nullptr) measurement.resume(begun_->sites);
+  if (!request_.keep) return;
+  measurement.keep(request_.due, [this, all, fine, meta = std::move(meta), &measurement](
+                                     std::map<std::string, Statistic> seen, int64_t more) {
+    StatisticsSet set{.fine = fine, .sites = std::move(seen), .meta = meta()};
+    PartRecord part = part_;
+    part.samples = part.shard.count(all);
+    part.finished += more;
+    part.silent = measurement.silent_sites();
+    say_part(set, part);
+    request_.keep(set);
+  });
+}
+
+void PartWork::mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent) const {
+  if (!request_.shard) return;
+  PartRecord part = part_;
+  part.samples = part.shard.count(all);
+  part.silent = std::move(silent);
+  say_part(statistics, part);
+}
+
+}  // namespace scute

@@ -1,0 +1,98 @@
+// Parts of one collection: what one process measures of it, and how far it came.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/observe/statistics_file.h"
+#include "scute/recipe/measure.h"
+
+namespace scute {
+
+/// One of `of` shares of samples: those numbered index, index + of, index + 2·of, … from 0.
+struct Shard {
+  int64_t index = 0, of = 1;
+
+  /// "I/N", 0 ≤ I < N. Error naming `where` and what was found instead.
+  static Shard parse(const std::string& text, const std::string& where);
+  std::string text() const;
+  /// How many of `all` samples.
+  int64_t count(int64_t all) const { return all <= index ? 0 : (all - index - 1) / of + 1; }
+  /// The number of its i-th sample among all.
+  int64_t sample(int64_t i) const { return index + i * of; }
+  bool operator==(const Shard&) const = default;
+};
+
+/// What the statistics of a part say of themselves, in their meta under "part"; the rest of the
+/// meta is that of the whole collection once the part is finished.
+struct PartRecord {
+  /// SHA-256 of everything that decides what the whole collection measures.
+  std::string collection;
+  Shard shard;
+  int64_t samples = 0;              ///< of the shard
+  int64_t finished = 0;             ///< of those, the first ones
+  std::vector<std::string> silent;  ///< sites asked for that saw nothing in these
+
+  bool complete() const { return finished == samples; }
+};
+
+/// Nothing when they are a collection of their own. Error naming `where` when what they say is none
+/// of a part.
+std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::string& where);
+void say_part(StatisticsSet& statistics, const PartRecord& part);
+/// They are a collection of their own from now on.
+void forget_part(StatisticsSet& statistics);
+
+/// What a collection is told of parts.
+struct PartRequest {
+  std::optional<Shard> shard;  ///< nothing: it is all of them
+  /// What was finished of the same part before: it goes on from there. May be null.
+  const StatisticsSet* begun = nullptr;
+  std::string begun_name = "";  ///< for messages
+  /// Whether what was begun may be of another collection: then it is left aside, not an Error.
+  bool begun_may_differ = false;
+  /// Called with the part as far as it is finished, whenever due(samples finished since the last
+  /// time) says so, one at a time. Null: never.
+  std::function<bool(int64_t samples)> due = {};
+  std::function<void(const StatisticsSet&)> keep = {};
+
+  /// Whether anything is asked for.
+  bool any() const { return shard || begun != nullptr || keep != nullptr; }
+};
+
+/// What a collection does for a request: which samples it measures, and what they say of it.
+class PartWork {
+ public:
+  /// Error naming `begun_name` when what was begun is of another collection or of another shard.
+  /// The request must live as long as this.
+  PartWork(const PartRequest& request, std::string collection);
+
+  /// Whether all was done before: what was begun is the answer.
+  bool was_complete() const { return begun_ != nullptr && part_.complete(); }
+  /// Whether this sample, of that number among those of the whole collection, is to be measured.
+  bool takes(int64_t sample) const;
+  /// How many of the first `all` are.
+  int64_t left(int64_t all) const { return part_.shard.count(all) - part_.finished; }
+
+  /// Before the pass: takes up what was begun, and sees to it that parts are kept as asked. `all`:
+  /// samples of the whole collection, at most. `meta`: of the whole collection, as far as it is
+  /// known when it is asked for.
+  void begin(Measurement& measurement, int64_t all, int fine, std::function<Json()> meta);
+  /// After it: so many more were finished.
+  void add(int64_t samples) { part_.finished += samples; }
+  /// In all, of the shard, what was begun included.
+  int64_t finished() const { return part_.finished; }
+  /// Where a shard was asked for, says so in the statistics: of the `all` samples that there are.
+  void mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent) const;
+
+ private:
+  const PartRequest& request_;
+  const StatisticsSet* begun_ = nullptr;
+  PartRecord part_;
+};
+
+}  // namespace scute

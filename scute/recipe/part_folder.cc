@@ -1,0 +1,219 @@
+#include "scute/recipe/part_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <system_error>
+
+#include "scute/base/checked.h"
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/base/threads.h"
+#include "scute/recipe/statistics_io.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "part-", kOf = "-of-", kEnding = ".safetensors";
+constexpr std::string_view kWriting = ".writing";  // of scute/io/claim.h
+
+/// Nothing when it is no name of a part.
+std::optional<Shard> shard_of(std::string_view name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) return std::nullopt;
+  std::string middle(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kEnding.size()));
+  const size_t of = middle.find(kOf);
+  if (of == std::string::npos) return std::nullopt;
+  middle.replace(of, kOf.size(), "/");
+  try {
+    return Shard::parse(middle, std::string(name));
+  } catch (const Error&) {
+    return std::nullopt;  // another's file: scute writes no such name
+  }
+}
+
+/// What lies in a folder of parts.
+struct Found {
+  int64_t of = 0;
+  std::set<int64_t> parts, writing;  ///< by index
+};
+
+Found look_into(const std::string& folder) {
+  Found out;
+  std::error_code error;
+  std::string first;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    std::string name = at->path().filename().string();
+    const bool writing = name.ends_with(kWriting);
+    if (writing) name.resize(name.size() - kWriting.size());
+    const auto shard = shard_of(name);
+    if (!shard) continue;
+    if (out.of != 0 && out.of != shard->of) {
+      fail(folder, fmt::format("parts of one collection, as {}", first),
+           fmt::format("{} beside it; move one kind away", name));
+    }
+    if (out.of == 0) first = name;
+    out.of = shard->of;
+    (writing ? out.writing : out.parts).insert(shard->index);
+  }
+  if (error) fail(folder, "a folder that can be read", error.message());
+  if (out.of == 0) {
+    fail(folder,
+         "parts of a collection (part-0-of-8.safetensors, …), as scute collect --shard writes them",
+         "none");
+  }
+  return out;
+}
+
+/// One part as it is read: what it says of itself, and the meta of the whole collection.
+struct ReadPart {
+  StatisticsSet statistics;
+  PartRecord part;
+};
+
+ReadPart read_part(const std::string& folder, const Shard& shard) {
+  const std::string file = part_file(folder, shard);
+  ReadPart out{read_statistics(file), {}};
+  const auto part = part_of(out.statistics, file);
+  if (!part) fail(file, "a part of a collection", "statistics of a whole one");
+  if (part->shard != shard) fail(file, "part " + shard.text(), "part " + part->shard.text());
+  out.part = *part;
+  forget_part(out.statistics);
+  return out;
+}
+
+std::string unfinished_text(const PartRecord& part) {
+  return fmt::format("{} ({} of {} samples)", part.shard.index, part.finished, part.samples);
+}
+
+/// Of the parts that are there, for a message: the first thousand are looked at.
+std::vector<std::string> unfinished_of(const std::string& folder, const Found& found) {
+  std::vector<std::string> out;
+  int64_t looked_at = 0;
+  for (const int64_t index : found.parts) {
+    if (++looked_at > 1000) break;
+    const PartRecord part = read_part(folder, {index, found.of}).part;
+    if (!part.complete()) out.push_back(unfinished_text(part));
+  }
+  return out;
+}
+
+void require_all(const std::string& folder, const Found& found) {
+  std::vector<std::string> missing, writing;
+  for (int64_t i = 0; i < found.of && std::ssize(missing) < 1000; ++i) {
+    if (found.parts.contains(i)) continue;
+    (found.writing.contains(i) ? writing : missing).push_back(std::to_string(i));
+  }
+  if (missing.empty() && writing.empty()) return;
+  std::vector<std::string> words;
+  constexpr size_t kShown = 12;
+  if (!missing.empty()) words.push_back("missing: " + first_few(missing, kShown));
+  if (!writing.empty()) {
+    words.push_back("being written, or left by a writer that died: " + first_few(writing, kShown));
+  }
+  if (const auto unfinished = unfinished_of(folder, found); !unfinished.empty()) {
+    words.push_back("not finished: " + first_few(unfinished, kShown));
+  }
+  fail(folder, fmt::format("all {} parts", found.of),
+       fmt::format("{} ({}); run scute collect ... --shard I/{} for these", std::ssize(found.parts),
+                   joined(words, "; "), found.of));
+}
+
+/// The sum of some parts.
+class Sum {
+ public:
+  void add(ReadPart read, const std::string& file) {
+    if (!read.part.complete()) {
+      unfinished_.push_back(unfinished_text(read.part));
+    }
+    add(std::move(read.statistics), std::move(read.part.silent), read.part.collection, file);
+  }
+  void add(Sum other) {
+    if (other.first_.empty()) return;
+    std::ranges::move(other.unfinished_, std::back_inserter(unfinished_));
+    add(std::move(other.all_), std::move(other.silent_), other.collection_, other.first_);
+  }
+  StatisticsSet& statistics() { return all_; }
+  std::vector<std::string>& silent() { return silent_; }
+  const std::vector<std::string>& unfinished() const { return unfinished_; }
+
+ private:
+  void add(StatisticsSet set, std::vector<std::string> silent, const std::string& collection,
+           const std::string& file) {
+    if (first_.empty()) {
+      all_ = std::move(set);
+      silent_ = std::move(silent);
+      collection_ = collection;
+      first_ = file;
+      return;
+    }
+    check(set, collection, file);
+    try {
+      for (auto& [name, statistic] : set.sites) {
+        all_.sites.try_emplace(name, Statistic(all_.fine)).first->second.merge(statistic);
+      }
+    } catch (const Error& error) {
+      throw Error(fmt::format("{}: {}", file, error.what()));
+    }
+    std::erase_if(silent_, [&](const std::string& site) {
+      return std::ranges::find(silent, site) == silent.end();
+    });
+  }
+  void check(const StatisticsSet& set, const std::string& collection,
+             const std::string& file) const {
+    if (collection != collection_ || set.fine != all_.fine) {
+      fail(file, "a part of the same collection as " + first_,
+           "one of another: model, data or options are not the same");
+    }
+    if (!unfinished_.empty() || set.meta == all_.meta) return;
+    for (const auto& [key, value] : all_.meta.as_object(first_)) {
+      const Json* found = set.meta.find(key);
+      if (found == nullptr || *found != value) {
+        fail(file, fmt::format("the same {} as {}", key, first_), "another");
+      }
+    }
+    fail(file, "the same meta as " + first_, "another");
+  }
+
+  StatisticsSet all_;
+  std::vector<std::string> silent_, unfinished_;
+  std::string collection_, first_;
+};
+
+}  // namespace
+
+std::string part_file(const std::string& folder, const Shard& shard) {
+  return (fs::path(folder) /
+          fmt::format("{}{}{}{}{}", kPrefix, shard.index, kOf, shard.of, kEnding))
+      .string();
+}
+
+MergedParts merge_parts(const std::string& folder, const MergeLimits& limits) {
+  require_at_least("--fan-in", limits.fan_in, 2);
+  const Found found = look_into(folder);
+  require_all(folder, found);
+  const Threads threads(limits.threads);
+  const int64_t lanes = std::min<int64_t>({threads.count(), limits.fan_in / 2, (found.of + 1) / 2});
+  std::vector<Sum> sums(static_cast<size_t>(lanes));
+  threads.for_each(lanes, [&](int64_t lane, int) {
+    for (int64_t i = lane; i < found.of; i += lanes) {
+      const Shard shard{i, found.of};
+      sums[static_cast<size_t>(lane)].add(read_part(folder, shard), part_file(folder, shard));
+    }
+  });
+  Sum& all = sums.front();
+  for (size_t i = 1; i < sums.size(); ++i) all.add(std::move(sums[i]));
+  if (!all.unfinished().empty()) {
+    fail(folder, "parts that are finished",
+         fmt::format("not finished: {}; run scute collect ... --shard I/{} again for these",
+                     first_few(all.unfinished(), 12), found.of));
+  }
+  return {std::move(all.statistics()), found.of, std::move(all.silent())};
+}
+
+}  // namespace scute
