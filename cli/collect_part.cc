@@ -51,16 +51,31 @@ std::string checkpoint_file(const Claim& claim) {
 
 }  // namespace
 
-void PartFlags::declare(Options& options) {
+void declare_shard(Options& options, std::optional<Launched>& value, const std::string& does) {
   options.custom("--shard", "I/N", "",
-                 "measure part I of N, from 0, and write DIR/part-I-of-N.safetensors, --out DIR; "
-                 "auto: as mpirun, Slurm, RANK and WORLD_SIZE or (auto/N) GNU parallel number this "
-                 "process; scute merge DIR adds the parts up",
-                 [this](const std::string& given) { launched = parse_shard(given, environment); });
-  options.custom("--checkpoint-every", "TIME|SAMPLES", "",
-                 "keep what is finished every 10min, or every 64 samples, beside --out: after a "
-                 "run that died the same command goes on there",
-                 [this](const std::string& given) { every = parse_every(given); });
+                 does +
+                     "; auto: as mpirun, Slurm, RANK and WORLD_SIZE or (auto/N) GNU parallel "
+                     "number this process",
+                 [&value](const std::string& given) { value = parse_shard(given, environment); });
+}
+
+void declare_checkpoint_every(Options& options, CheckpointEvery& value, const std::string& does) {
+  options.custom("--checkpoint-every", "TIME|SAMPLES", "", does,
+                 [&value](const std::string& given) { value = parse_every(given); });
+}
+
+void say_launched(const std::optional<Launched>& launched) {
+  if (!launched || launched->by.empty()) return;
+  note(false, fmt::format("scute: part {} by {}", launched->shard.text(), launched->by));
+}
+
+void PartFlags::declare(Options& options) {
+  declare_shard(options, launched,
+                "measure part I of N, from 0, and write DIR/part-I-of-N.safetensors, --out DIR; "
+                "scute merge DIR adds the parts up");
+  declare_checkpoint_every(options, every,
+                           "keep what is finished every 10min, or every 64 samples, beside --out: "
+                           "after a run that died the same command goes on there");
 }
 
 std::optional<Shard> PartFlags::shard() const {
@@ -80,9 +95,7 @@ CollectionOutput::CollectionOutput(const PartFlags& flags, const std::string& ou
                                    const std::vector<std::string>& inputs)
     : every_(flags.every), file_(file_of(flags, out), force, inputs) {
   request_.shard = flags.shard();
-  if (flags.launched && !flags.launched->by.empty()) {
-    note(false, fmt::format("scute: part {} by {}", request_.shard->text(), flags.launched->by));
-  }
+  say_launched(flags.launched);
   const std::string kept = checkpoint_file(file_.claim());
   std::error_code error;
   const bool there = request_.shard && !force && fs::exists(path(), error);

@@ -22,7 +22,13 @@ struct CheckpointEvery {
   bool any() const { return seconds || samples; }
 };
 
-/// --shard and --checkpoint-every.
+/// --shard and --checkpoint-every of a verb, with what they do there.
+void declare_shard(Options& options, std::optional<Launched>& value, const std::string& does);
+void declare_checkpoint_every(Options& options, CheckpointEvery& value, const std::string& does);
+/// Which part it is, where a launcher said so.
+void say_launched(const std::optional<Launched>& launched);
+
+/// --shard and --checkpoint-every of a collection.
 struct PartFlags {
   std::optional<Launched> launched;
   CheckpointEvery every;

@@ -109,7 +109,11 @@ Form merge_form() {
            "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --skip 16 "
            "--take 16 --out part2.safetensors\n"
            "scute merge part1.safetensors part2.safetensors --out stats.safetensors\n"
-           "scute merge parts --out stats.safetensors"});
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --shard 0/2 "
+           "--out parts\n"
+           "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --shard 1/2 "
+           "--out parts\n"
+           "scute merge parts --out all.safetensors"});
 }
 
 }  // namespace scute::cli

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <span>
 
 #include "cli/choose.h"
 #include "cli/help.h"
@@ -120,6 +121,24 @@ std::string without_folders(std::string_view word) {
   return out;
 }
 
+/// Flags with a value that say how the work is shared out and kept, not what it is.
+constexpr std::string_view kHow[] = {"--shard", "--memory", "--checkpoint-every", "--parts"};
+
+/// Without these flags and their values.
+Arguments without(const Arguments& arguments, std::span<const std::string_view> flags) {
+  Arguments out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string flag = word.starts_with("-") ? flag_name(word) : "";
+    if (std::ranges::find(flags, flag) == flags.end()) {
+      out.push_back(word);
+    } else if (word.find('=') == std::string::npos) {
+      ++i;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 bool Call::gives(std::string_view flag) const {
@@ -135,19 +154,15 @@ bool Call::gives(std::string_view flag) const {
 
 std::string Call::command() const {
   std::vector<std::string> words{std::string(verb)};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  for (const std::string& word : without(arguments, kHow)) words.push_back(word);
   return shell_command(words);
 }
 
 std::string Call::canonical_command() const {
+  constexpr std::string_view kWhere[] = {"--threads", "--out", "--output"};
   std::vector<std::string> words{std::string(verb)};
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
+  for (const std::string& word : without(without(arguments, kHow), kWhere)) {
     const std::string flag = word.starts_with("-") ? flag_name(word) : "";
-    if (flag == "--threads" || flag == "--out" || flag == "--output") {
-      if (word.find('=') == std::string::npos) ++i;
-      continue;
-    }
     if (flag == "--force" || flag == "--quiet" || flag == "-q" || flag == "--json") continue;
     words.push_back(without_folders(word));
   }

@@ -73,7 +73,7 @@ TEST(Inputs, EveryFlagThatNamesAFileReadsOrWritesIt) {
   const Words written{"--out",     "--save-hessians", "--save-calib-ckpt",
                       "--out-dir", "--items-out",     "--export-best-json",
                       "--log",     "--mlflow",        "--pretrained-dir",
-                      "TARGET"};
+                      "--parts",   "TARGET"};
   int read = 0;
   for (const cli::Verb& verb : cli::verbs()) {
     for (const cli::Form& form : verb.forms) {

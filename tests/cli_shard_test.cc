@@ -154,6 +154,58 @@ TEST(Checkpoint, WhatASignalInterruptsIsAnUnfinishedPart) {
   EXPECT_EQ(bytes(folder.path("all.safetensors")), bytes(one));
 }
 
+/// Without what tells how long it took.
+std::string without_time(std::string answer) {
+  const size_t at = answer.find("\"seconds\"");
+  return at == std::string::npos ? answer : answer.substr(0, at);
+}
+
+const std::vector<Collection> kEvaluations{
+    {"language",
+     {"eval", "examples/tiny-mamba1", "--perplexity", "examples/text/heldout.txt", "--window", "64",
+      "--max-windows", "7", "--against", "examples/tiny-mamba1", "--last-word",
+      "examples/text/last_word.jsonl", "--max-items", "5", "--quiet"}},
+    {"cobra",
+     {"eval", "tests/golden/cobra/model", "--images", "tests/golden/cobra/pictures", "--against",
+      "tests/golden/cobra/model", "--no-random-text", "--quiet"}}};
+
+class ShardedScores : public testing::TestWithParam<Collection> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, ShardedScores, testing::ValuesIn(kEvaluations),
+                         [](const auto& kind) { return kind.param.name; });
+
+TEST_P(ShardedScores, AreThoseOfOneProcessToTheDigit) {
+  const TemporaryFolder folder;
+  const Words words = GetParam().words + Words{"--json"};
+  const Ended one = scute_program(words + Words{"--items-out", folder.path("one.jsonl")});
+  ASSERT_EQ(one.code, 0) << one.err;
+  const Words kept = words + Words{"--parts", folder.path("p")};
+  for (const char* shard : {"2/3", "0/3", "1/3"}) {
+    const Ended part = scute_program(kept + Words{"--shard", shard});
+    ASSERT_EQ(part.code, 0) << part.err;
+    EXPECT_THAT(part.out, HasSubstr("\"of\": 3"));
+  }
+  const Ended all = scute_program(kept + Words{"--items-out", folder.path("all.jsonl")});
+  ASSERT_EQ(all.code, 0) << all.err;
+  EXPECT_EQ(without_time(all.out), without_time(one.out));
+  EXPECT_EQ(bytes(folder.path("all.jsonl")), bytes(folder.path("one.jsonl")));
+  std::filesystem::remove(folder.path("p/part-1-of-3.jsonl"));
+  const Ended lacking = scute_program(kept);
+  EXPECT_NE(lacking.code, 0);
+  EXPECT_THAT(lacking.err, HasSubstr("missing: 1"));
+}
+
+TEST(ShardedScores, ARecordDoesNotSayHowTheWorkWasShared) {
+  const TemporaryFolder folder;
+  const Ended ended = scute_program(kEvaluations[0].words +
+                                    Words{"--parts", folder.path("p"), "--checkpoint-every=5min",
+                                          "--log", folder.path("log.jsonl")});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const std::string record = bytes(folder.path("log.jsonl"));
+  EXPECT_THAT(record, HasSubstr("--max-windows 7"));
+  EXPECT_THAT(record, testing::Not(HasSubstr("--parts")));
+  EXPECT_THAT(record, testing::Not(HasSubstr("--checkpoint-every")));
+}
+
 using Variables = std::map<std::string, std::string>;
 
 cli::Launched by(const Variables& variables, std::optional<int64_t> count = std::nullopt) {

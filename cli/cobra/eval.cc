@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cli/described.h"
+#include "cli/eval_parts.h"
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
@@ -29,6 +30,7 @@ struct CobraEvalRequest {
   int64_t seed = 42;
   Execution execution;
   EvalLog log;
+  EvalPartFlags parts;
   bool no_random_text = false, force = false;
   Job job;
 
@@ -45,6 +47,7 @@ void CobraEvalRequest::declare(Options& options) {
   options.integer("--seed", seed, {.least = 0}, "of random ids");
   options.items_out(items_out);
   options.force(force);
+  parts.declare(options);
   log.declare(options);
   options.compute(execution.compute);
   options.backend(execution.backend);
@@ -57,6 +60,7 @@ void CobraEvalRequest::declare(Options& options) {
 void CobraEvalRequest::check() {
   check_ending("--items-out", items_out, {".jsonl"});
   check_force(force, {items_out});
+  parts.check_whole({{"--items-out", !items_out.empty()}, {"--log", !log.path.empty()}});
   if (compare.images.empty()) {
     throw UsageError(
         fmt::format("expected --images DIR, the pictures that {} and the model of --against are "
@@ -207,6 +211,10 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   request.compare.progress = [&](int64_t done, int64_t total) {
     progress.update("eval", "pictures", done, total);
   };
+  EvalParts parts(
+      request.parts,
+      [&] { return comparison_key(model, against, request.compare, request.execution); }, call);
+  request.compare.kept = parts.items();
   constexpr auto kAll = CobraModel::Parts::all;
   const PictureComparison comparison =
       compare_cobra(model, load_cobra(model, request.execution, kAll), against,
@@ -217,6 +225,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
   }
   stamps.check();
   const double seconds = request.job.seconds();
+  if (parts.finish(out, request.job.json, seconds)) return kDone;
   if (items) {
     const HoldInterrupts hold;
     items->publish(items_text(comparison));

@@ -68,6 +68,15 @@ void CollectRequest::declare(Options& options) {
 void CollectRequest::check() {
   check_statistics_name(out, part);
   collect.ema = observer == "ema";
+  const char* one_pass = collect.ema                    ? "--observer ema"
+                         : collect.save_activations > 0 ? "--save-activations"
+                                                        : nullptr;
+  if (one_pass != nullptr && (part.shard() || part.every.any())) {
+    throw UsageError(fmt::format(
+        "{}: expected no --shard and no --checkpoint-every beside it, because it is of one pass "
+        "from the first sample on; found both",
+        one_pass));
+  }
 }
 
 std::string activations_path(const CollectRequest& request, const std::string& model) {

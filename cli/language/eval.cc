@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/described.h"
+#include "cli/eval_parts.h"
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/language/eval_answer.h"
@@ -28,6 +29,7 @@ struct EvalRequest {
   Compute compute = Compute::f32;
   Backend backend = Backend::integer;
   EvalLog log;
+  EvalPartFlags parts;
   bool stepwise = false, force = false;
   Job job;
 
@@ -53,6 +55,7 @@ void EvalRequest::declare(Options& options) {
   options.against(against);
   options.items_out(items_out);
   options.force(force);
+  parts.declare(options);
   log.declare(options);
   options.compute(compute);
   options.backend(backend);
@@ -66,6 +69,7 @@ void EvalRequest::declare(Options& options) {
 void EvalRequest::check() const {
   check_ending("--items-out", items_out, {".jsonl"});
   check_force(force, {items_out});
+  parts.check_whole({{"--items-out", !items_out.empty()}, {"--log", !log.path.empty()}});
   if (perplexity.empty() && last_word.empty()) {
     throw UsageError("expected --perplexity FILE or --last-word FILE (see scute eval --help)");
   }
@@ -92,15 +96,28 @@ ScoreOptions score_options(const EvalRequest& request) {
 }
 
 Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
-             const Execution& execution) {
+             const Execution& execution, const KeptItems& kept, const std::string& whose) {
   const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
   StepProgress progress(request.job.quiet);
-  return score(model, work, score_options(request), Threads(request.job.threads),
-               [&](ScoreTask task, int64_t done, int64_t total) {
-                 const bool words = task == ScoreTask::perplexity;
-                 progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages",
-                                 done, total);
-               });
+  return score(
+      model, work, score_options(request), Threads(request.job.threads),
+      [&](ScoreTask task, int64_t done, int64_t total) {
+        const bool words = task == ScoreTask::perplexity;
+        progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages", done,
+                        total);
+      },
+      kept, whose);
+}
+
+/// Of both models, with --against.
+Json evaluation_key(const EvalRequest& request, const ModelDescription& model,
+                    const Execution& execution) {
+  const ScoreOptions options = score_options(request);
+  Json key = scoring_key(model, options, execution);
+  if (!request.against.empty()) {
+    key["against"] = hash_model(describe_model(request.against));
+  }
+  return key;
 }
 
 /// Says so when a low-bit model was calibrated on the very file it is scored on.
@@ -144,7 +161,9 @@ int run(EvalRequest& request, const Call& call, Output& out) {
   }
   answer.json["special_tokens"] = request.input.special_tokens;
   answer.json["bad_lines"] = work.bad_lines.count;
-  const Scores scores = score(request, work, description, execution);
+  EvalParts parts(
+      request.parts, [&] { return evaluation_key(request, description, execution); }, call);
+  const Scores scores = score(request, work, description, execution, parts.items(), "");
   if (scores.perplexity) add_perplexity(*scores.perplexity, options, work, answer);
   if (scores.last_word) add_last_word(*scores.last_word, options, answer);
   answer.items = items_text(scores, work.items);
@@ -155,11 +174,12 @@ int run(EvalRequest& request, const Call& call, Output& out) {
       fail(request.against, fmt::format("a vocabulary of {}", description.config.vocabulary),
            fmt::format("{}", other.config.vocabulary));
     }
-    const Scores theirs = score(request, work, other, execution);
-    add_comparison(scores, theirs, other.name, answer);
+    const Scores theirs = score(request, work, other, execution, parts.items(), "against ");
+    if (!request.parts.launched) add_comparison(scores, theirs, other.name, answer);
     against_not_finite = theirs.not_finite;
   }
   stamps.check();
+  if (parts.finish(out, request.job.json, request.job.seconds())) return kDone;
   const double seconds = request.job.seconds();
   answer.json["seconds"] = seconds;
 

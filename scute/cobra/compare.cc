@@ -6,10 +6,12 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/base/threads.h"
+#include "scute/cobra/collect_meta.h"
 #include "scute/cobra/picture_reader.h"
 #include "scute/evaluate/not_finite.h"
 #include "scute/evaluate/score.h"
@@ -130,7 +132,58 @@ std::vector<std::string> stage_names(const CobraConfig& config) {
   return out;
 }
 
+constexpr const char* kPictures = "pictures";
+
+std::string inside_folder(const std::string& path, const std::string& folder) {
+  return std::filesystem::path(path).lexically_relative(folder).string();
+}
+
+Json json_of(const PictureErrors& errors) {
+  Json out;
+  out["stages"] = Json::array();
+  for (const VectorError& stage : errors.stages) {
+    out["stages"].push_back(Json::Array{stage.relative, stage.cosine});
+  }
+  out["same_argmax"] = errors.same_argmax;
+  out["divergence"] = errors.divergence;
+  out["not_finite"] = errors.not_finite;
+  return out;
+}
+
+PictureErrors errors_of(const Json& kept) {
+  constexpr const char* kWhere = "a kept picture";
+  const auto number = [](const Json& value) {
+    return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.as_double(kWhere);
+  };
+  PictureErrors out;
+  for (const Json& stage : kept.at("stages", kWhere).as_array(kWhere)) {
+    const Json::Array& both = stage.as_array(kWhere);
+    if (both.size() != 2) fail(kWhere, "two numbers a stage", stage.dump());
+    out.stages.push_back({number(both[0]), number(both[1])});
+  }
+  out.same_argmax = kept.at("same_argmax", kWhere).as_bool(kWhere);
+  out.divergence = number_of(kept, "divergence");
+  out.not_finite = kept.at("not_finite", kWhere).as_string(kWhere);
+  return out;
+}
+
 }  // namespace
+
+Json comparison_key(const CobraDescription& model, const CobraDescription& reference,
+                    const CobraCompareOptions& options, const Execution& execution) {
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = hash_cobra(model);
+  key["against"] = hash_cobra(reference);
+  key["tokenizer"] = hash_tokenizer(model.language, options.text.input.tokenizer);
+  key["pictures"] = hash_pictures(options.images);
+  key["text"] = text_key(options.text);
+  key["max_pictures"] = options.max_pictures ? Json(*options.max_pictures) : Json();
+  key["compute"] = execution.compute == Compute::f32 ? "f32" : "bf16";
+  key["backend"] = execution.backend == Backend::integer ? "integer" : "simulate";
+  key["instruction_set"] = std::string(highway_target());
+  return key;
+}
 
 std::vector<VectorError> PictureComparison::of_stage(size_t stage) const {
   std::vector<VectorError> out;
@@ -169,26 +222,38 @@ PictureComparison compare_cobra(const CobraDescription& description, const Cobra
   std::vector<Run> runs = Run::of_workers(threads);
   const int64_t wanted = std::min(options.max_pictures.value_or(out.listed), out.listed);
   std::atomic<int64_t> done{0};
-  while (std::ssize(out.items) < wanted) {
-    const auto loaded = reader.next_few(wanted - std::ssize(out.items), threads);
+  Sha256 all;
+  int64_t read = 0;
+  while (read < wanted) {
+    const auto loaded = reader.next_few(wanted - read, threads);
     if (loaded.empty()) break;
-    std::vector<PictureErrors> errors(loaded.size());
+    std::vector<std::optional<PictureErrors>> errors(loaded.size());
     threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
       const auto& picture = loaded[static_cast<size_t>(i)];
-      PictureErrors& one = errors[static_cast<size_t>(i)];
-      one = pair(runs[static_cast<size_t>(worker)], picture.pixels, texts.of(picture.number));
-      one.picture = std::filesystem::path(picture.path).lexically_relative(options.images).string();
+      auto& one = errors[static_cast<size_t>(i)];
+      if (const Json* known = options.kept.find(kPictures, read + i)) one = errors_of(*known);
+      if (!one && options.kept.wants(read + i)) {
+        one = pair(runs[static_cast<size_t>(worker)], picture.pixels, texts.of(picture.number));
+        options.kept.tell(kPictures, read + i, json_of(*one));
+      }
+      if (one && one->stages.size() != out.stages.size()) {
+        fail("a kept picture", fmt::format("{} stages", out.stages.size()),
+             fmt::format("{}", one->stages.size()));
+      }
+      if (one) one->picture = inside_folder(picture.path, options.images);
       if (options.progress) options.progress(done.fetch_add(1) + 1, wanted);
     });
-    std::ranges::move(errors, std::back_inserter(out.items));
+    for (size_t i = 0; i < loaded.size(); ++i) {
+      const std::string& sha256 = reader.used()[static_cast<size_t>(read) + i].sha256;
+      all.update(fmt::format("{}  {}\n", sha256, inside_folder(loaded[i].path, options.images)));
+      if (errors[i]) out.items.push_back(std::move(*errors[i]));
+    }
+    read += std::ssize(loaded);
   }
   out.corrupt = reader.corrupt();
   out.unused = reader.left();
   reader.require_one();
-  Sha256 all;
-  for (size_t i = 0; i < out.items.size(); ++i) {
-    all.update(fmt::format("{}  {}\n", reader.used()[i].sha256, out.items[i].picture));
-  }
+  out.pictures = read;
   out.pictures_sha256 = all.hex();
   return out;
 }

@@ -10,6 +10,7 @@
 #include "scute/base/json.h"
 #include "scute/cobra/folder.h"
 #include "scute/cobra/picture_texts.h"
+#include "scute/evaluate/kept_items.h"
 #include "scute/evaluate/picture_error.h"
 
 namespace scute {
@@ -20,6 +21,8 @@ struct CobraCompareOptions {
   std::optional<int64_t> max_pictures = {};  ///< of those that can be read; all without
   int threads = 0;                           ///< a picture stays on one; 0: all processors
   std::function<void(int64_t, int64_t)> progress = {};  ///< done and total; from any thread
+  /// Of the pictures that can be read those that it knows or wants alone, task "pictures".
+  KeptItems kept = KeptItems();
 };
 
 /// One picture: the values of the model against those of the reference.
@@ -39,6 +42,7 @@ struct PictureComparison {
   std::vector<PictureErrors> items;  ///< in the order of the paths
   std::vector<std::string> corrupt;  ///< could not be decoded: path and reason
   int64_t listed = 0;                ///< pictures in the folder
+  int64_t pictures = 0;              ///< of those, compared, here or elsewhere
   int64_t unused = 0;                ///< beyond max_pictures
   std::string pictures_sha256;       ///< over names and contents of those that were used, in order
   Json text;                         ///< PictureTexts::origin
@@ -56,6 +60,10 @@ struct PictureComparison {
 PictureComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
                                 const CobraDescription& reference_description,
                                 const CobraModel& reference, const CobraCompareOptions& options);
+
+/// Everything that decides the items, models named by their hashes. Equal text, equal items.
+Json comparison_key(const CobraDescription& model, const CobraDescription& reference,
+                    const CobraCompareOptions& options, const Execution& execution);
 
 /// Error naming site and picture where a value is no number; `path`: of the model.
 void require_numbers(const PictureComparison& comparison, const std::string& path);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "scute/base/error.h"
 #include "scute/evaluate/perplexity.h"
@@ -30,6 +31,17 @@ LastWordScore score(const LanguageModel& model, Run& run, const LastWordItem& it
   return out;
 }
 
+Json json_of(const LastWordScore& score) {
+  Json out;
+  out["hit"] = score.hit;
+  out["nll"] = score.nll;
+  return out;
+}
+
+LastWordScore score_of(const Json& kept) {
+  return {kept.at("hit", "passage").as_bool("hit"), number_of(kept, "nll")};
+}
+
 }  // namespace
 
 std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_context) {
@@ -39,21 +51,30 @@ std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_contex
 
 LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
                          const Threads& threads, int64_t max_context,
-                         const std::function<void(int64_t)>& progress) {
+                         const std::function<void(int64_t)>& progress, const KeptItems& kept,
+                         const std::string& task) {
   if (items.empty()) fail("last word", "at least one item", "none");
-  std::vector<LastWordScore> scores(items.size());
+  std::vector<std::optional<LastWordScore>> scores(items.size());
   std::vector<Run> runs = Run::of_workers(threads);
   std::atomic<int64_t> done{0};
   threads.for_each(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
     const auto at = static_cast<size_t>(i);
+    if (const Json* known = kept.find(task, i)) scores[at] = score_of(*known);
+    if (scores[at] || !kept.wants(i)) return;
     scores[at] = score(model, runs[static_cast<size_t>(worker)], items[at], i, max_context);
+    kept.tell(task, i, json_of(*scores[at]));
     if (progress) progress(done.fetch_add(1) + 1);
   });
-  return summarize(std::move(scores));
+  std::vector<LastWordScore> there;
+  for (const auto& one : scores) {
+    if (one) there.push_back(*one);
+  }
+  return summarize(std::move(there));
 }
 
 LastWordResult summarize(std::vector<LastWordScore> items) {
   LastWordResult result{.items = std::move(items)};
+  if (result.items.empty()) return result;
   std::vector<double> nlls;
   for (const LastWordScore& item : result.items) {
     result.hits += item.hit ? 1 : 0;

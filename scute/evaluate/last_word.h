@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/evaluate/kept_items.h"
 #include "scute/models/language/language_model.h"
 
 namespace scute {
@@ -37,9 +38,11 @@ struct LastWordResult {
 LastWordResult summarize(std::vector<LastWordScore> items);
 
 /// Items are cut on the left to the last `max_context` + 1 tokens. Error on an item without target
-/// or context token.
+/// or context token. `kept` and `task` as in perplexity().
 LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
                          const Threads& threads, int64_t max_context = 2048,
-                         const std::function<void(int64_t)>& progress = {});
+                         const std::function<void(int64_t)>& progress = {},
+                         const KeptItems& kept = KeptItems(),
+                         const std::string& task = "last_word");
 
 }  // namespace scute

@@ -36,6 +36,19 @@ void check(const PerplexityOptions& options, int64_t tokens) {
   }
 }
 
+Json json_of(const WindowScore& window) {
+  Json out;
+  out["start"] = window.start;
+  out["predictions"] = window.predictions;
+  out["nll"] = window.nll;
+  return out;
+}
+
+WindowScore window_of(const Json& kept) {
+  return {kept.at("start", "window").as_int("start"),
+          kept.at("predictions", "window").as_int("predictions"), number_of(kept, "nll")};
+}
+
 }  // namespace
 
 MeanAndError mean_and_error(std::span<const double> items) {
@@ -78,7 +91,8 @@ Continuation score_continuation(const LanguageModel& model, Run& run, std::span<
 
 PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
                             const PerplexityOptions& options, const Threads& threads,
-                            const std::function<void(int64_t)>& progress) {
+                            const std::function<void(int64_t)>& progress, const KeptItems& kept,
+                            const std::string& task) {
   const auto tokens = static_cast<int64_t>(stream.size());
   check(options, tokens);
   int64_t count = (tokens - options.window) / options.stride + 1;
@@ -88,6 +102,9 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
   std::vector<Run> runs = Run::of_workers(threads);
   std::atomic<int64_t> done{0};
   threads.for_each(count, [&](int64_t i, int worker) {
+    WindowScore& window = windows[static_cast<size_t>(i)];
+    if (const Json* known = kept.find(task, i)) window = window_of(*known);
+    if (window.predictions > 0 || !kept.wants(i)) return;
     const int64_t start = i * options.stride;
     const int64_t seen = i == 0 ? 0 : std::max<int64_t>(0, options.window - options.stride - 1);
     const int64_t first = std::max(seen, options.context - 1);
@@ -97,15 +114,18 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
         score_continuation(model, runs[static_cast<size_t>(worker)], ids, first, options.feed, i);
     double nll = 0;
     for (const double x : scored.nll) nll += x;
-    windows[static_cast<size_t>(i)] = {start, static_cast<int64_t>(scored.nll.size()), nll};
+    window = {start, static_cast<int64_t>(scored.nll.size()), nll};
+    kept.tell(task, i, json_of(window));
     if (progress) progress(done.fetch_add(1) + 1);
   });
 
+  std::erase_if(windows, [](const WindowScore& window) { return window.predictions == 0; });
   return summarize(std::move(windows));
 }
 
 PerplexityResult summarize(std::vector<WindowScore> windows) {
   PerplexityResult result{.windows = std::move(windows)};
+  if (result.windows.empty()) return result;
   double nll = 0;
   std::vector<double> means;
   for (const WindowScore& window : result.windows) {

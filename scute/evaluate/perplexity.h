@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/evaluate/kept_items.h"
 #include "scute/models/language/language_model.h"
 
 namespace scute {
@@ -45,10 +46,13 @@ struct PerplexityResult {
 PerplexityResult summarize(std::vector<WindowScore> windows);
 
 /// Error when options make no sense or the stream has no full window. `progress` (may be empty) is
-/// called with the number of windows finished, from any thread.
+/// called with the number of windows finished, from any thread. With `kept` the windows that it
+/// knows or wants alone, of the task of that name; the result of none is not to be used.
 PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
                             const PerplexityOptions& options, const Threads& threads,
-                            const std::function<void(int64_t)>& progress = {});
+                            const std::function<void(int64_t)>& progress = {},
+                            const KeptItems& kept = KeptItems(),
+                            const std::string& task = "perplexity");
 
 /// Σ −log p(ids[t+1] | ids[0…t]) for each t from `first` on; one forward pass from a zero state.
 /// Also says of each prediction whether it was the argmax. `sequence` keys stochastic rounding.

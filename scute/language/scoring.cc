@@ -98,7 +98,8 @@ ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& opt
 }
 
 Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
-             const Threads& threads, const ScoreProgress& progress) {
+             const Threads& threads, const ScoreProgress& progress, const KeptItems& kept,
+             const std::string& whose) {
   const auto counting = [&progress](ScoreTask task, int64_t total) {
     if (progress) progress(task, 0, total);
     return [&progress, task, total](int64_t done) {
@@ -108,15 +109,42 @@ Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptio
   Scores out;
   if (!work.stream.empty()) {
     out.perplexity = perplexity(model, work.stream, options.windows, threads,
-                                counting(ScoreTask::perplexity, work.windows(options.windows)));
+                                counting(ScoreTask::perplexity, work.windows(options.windows)),
+                                kept, whose + "perplexity");
   }
   if (!work.items.empty()) {
     out.last_word =
         last_word(model, work.items, threads, options.max_context,
-                  counting(ScoreTask::last_word, static_cast<int64_t>(work.items.size())));
+                  counting(ScoreTask::last_word, static_cast<int64_t>(work.items.size())), kept,
+                  whose + "last_word");
   }
   out.not_finite = not_finite_text(model, work, options, out);
   return out;
+}
+
+Json scoring_key(const ModelDescription& model, const ScoreOptions& options,
+                 const Execution& execution) {
+  const auto file = [&](const std::string& path) {
+    return path.empty() ? Json() : Json(options.input.files->sha256(path));
+  };
+  const auto or_null = [](const std::optional<int64_t>& value) {
+    return value ? Json(*value) : Json();
+  };
+  const PerplexityOptions& windows = options.windows;
+  Json key;
+  key["tool"] = "scute " SCUTE_VERSION;
+  key["model"] = hash_model(model);
+  key["tokenizer"] = hash_tokenizer(model, options.input.tokenizer);
+  key["perplexity"] = file(options.perplexity);
+  key["last_word"] = file(options.last_word);
+  key["windows"] = Json::Array{windows.window, windows.stride, or_null(windows.max_windows),
+                               windows.context, windows.feed == Feed::whole};
+  key["passages"] = Json::Array{or_null(options.max_items), options.max_context};
+  key["input"] = options.input.flags();
+  key["compute"] = execution.compute == Compute::f32 ? "f32" : "bf16";
+  key["backend"] = execution.backend == Backend::integer ? "integer" : "simulate";
+  key["instruction_set"] = std::string(highway_target());
+  return key;
 }
 
 std::string items_text(const Scores& scores, const std::vector<LastWordItem>& items) {

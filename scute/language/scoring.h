@@ -50,8 +50,15 @@ enum class ScoreTask { perplexity, last_word };
 /// Called with done = 0 when a task begins, then from any thread.
 using ScoreProgress = std::function<void(ScoreTask task, int64_t done, int64_t total)>;
 
+/// `kept`: of the items that it knows or wants alone; `whose` goes before the names of tasks.
 Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
-             const Threads& threads, const ScoreProgress& progress = {});
+             const Threads& threads, const ScoreProgress& progress = {},
+             const KeptItems& kept = KeptItems(), const std::string& whose = "");
+
+/// Everything that decides the scores of the items, of a model that is named by its hash. Equal
+/// text, equal scores.
+Json scoring_key(const ModelDescription& model, const ScoreOptions& options,
+                 const Execution& execution);
 
 /// SHA-256 of what a model was scored on and with.
 struct ScoredFiles {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <utility>
 
 #include "scute/base/error.h"
@@ -18,33 +17,7 @@ std::string command_of(const StatisticsSet& statistics) {
   return command != nullptr && command->is_string() ? command->as_string("meta") : "another one";
 }
 
-bool all_digits(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
 }  // namespace
-
-Shard Shard::parse(const std::string& text, const std::string& where) {
-  const auto refuse = [&] {
-    fail(where, "I/N, a part I of N counted from 0: 0/8 to 7/8", text.empty() ? "nothing" : text);
-  };
-  const size_t slash = text.find('/');
-  if (slash == std::string::npos) refuse();
-  const std::string_view first(text.data(), slash), second(text.data() + slash + 1);
-  Shard out;
-  if (!all_digits(first) || !all_digits(second)) refuse();
-  const auto read = [&](std::string_view digits, int64_t& value) {
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc{}) {
-      refuse();
-    }
-  };
-  read(first, out.index);
-  read(second, out.of);
-  if (out.index >= out.of) refuse();
-  return out;
-}
-
-std::string Shard::text() const { return fmt::format("{}/{}", index, of); }
 
 std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::string& where) {
   const Json* found = statistics.meta.find(kPart);
@@ -107,7 +80,7 @@ PartWork::PartWork(const PartRequest& request, std::string collection) : request
 
 bool PartWork::takes(int64_t sample) const {
   const Shard& shard = part_.shard;
-  return sample % shard.of == shard.index && sample >= shard.sample(part_.finished);
+  return shard.takes(sample) && sample >= shard.nth(part_.finished);
 }
 
 void PartWork::begin(Measurement& measurement, int64_t all, int fine, std::function<Json()> meta) {

@@ -8,24 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "scute/base/shard.h"
 #include "scute/observe/statistics_file.h"
 #include "scute/recipe/measure.h"
 
 namespace scute {
-
-/// One of `of` shares of samples: those numbered index, index + of, index + 2·of, … from 0.
-struct Shard {
-  int64_t index = 0, of = 1;
-
-  /// "I/N", 0 ≤ I < N. Error naming `where` and what was found instead.
-  static Shard parse(const std::string& text, const std::string& where);
-  std::string text() const;
-  /// How many of `all` samples.
-  int64_t count(int64_t all) const { return all <= index ? 0 : (all - index - 1) / of + 1; }
-  /// The number of its i-th sample among all.
-  int64_t sample(int64_t i) const { return index + i * of; }
-  bool operator==(const Shard&) const = default;
-};
 
 /// What the statistics of a part say of themselves, in their meta under "part"; the rest of the
 /// meta is that of the whole collection once the part is finished.

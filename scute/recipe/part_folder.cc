@@ -3,72 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
-#include <set>
 #include <string_view>
-#include <system_error>
 
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
+#include "scute/recipe/part_names.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::string_view kPrefix = "part-", kOf = "-of-", kEnding = ".safetensors";
-constexpr std::string_view kWriting = ".writing";  // of scute/io/claim.h
-
-/// Nothing when it is no name of a part.
-std::optional<Shard> shard_of(std::string_view name) {
-  if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) return std::nullopt;
-  std::string middle(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kEnding.size()));
-  const size_t of = middle.find(kOf);
-  if (of == std::string::npos) return std::nullopt;
-  middle.replace(of, kOf.size(), "/");
-  try {
-    return Shard::parse(middle, std::string(name));
-  } catch (const Error&) {
-    return std::nullopt;  // another's file: scute writes no such name
-  }
-}
-
-/// What lies in a folder of parts.
-struct Found {
-  int64_t of = 0;
-  std::set<int64_t> parts, writing;  ///< by index
-};
-
-Found look_into(const std::string& folder) {
-  Found out;
-  std::error_code error;
-  std::string first;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    std::string name = at->path().filename().string();
-    const bool writing = name.ends_with(kWriting);
-    if (writing) name.resize(name.size() - kWriting.size());
-    const auto shard = shard_of(name);
-    if (!shard) continue;
-    if (out.of != 0 && out.of != shard->of) {
-      fail(folder, fmt::format("parts of one collection, as {}", first),
-           fmt::format("{} beside it; move one kind away", name));
-    }
-    if (out.of == 0) first = name;
-    out.of = shard->of;
-    (writing ? out.writing : out.parts).insert(shard->index);
-  }
-  if (error) fail(folder, "a folder that can be read", error.message());
-  if (out.of == 0) {
-    fail(folder,
-         "parts of a collection (part-0-of-8.safetensors, …), as scute collect --shard writes them",
-         "none");
-  }
-  return out;
-}
+constexpr std::string_view kStatisticsEnding = ".safetensors";
 
 /// One part as it is read: what it says of itself, and the meta of the whole collection.
 struct ReadPart {
@@ -92,7 +40,7 @@ std::string unfinished_text(const PartRecord& part) {
 }
 
 /// Of the parts that are there, for a message: the first thousand are looked at.
-std::vector<std::string> unfinished_of(const std::string& folder, const Found& found) {
+std::vector<std::string> unfinished_of(const std::string& folder, const FoundParts& found) {
   std::vector<std::string> out;
   int64_t looked_at = 0;
   for (const int64_t index : found.parts) {
@@ -103,7 +51,15 @@ std::vector<std::string> unfinished_of(const std::string& folder, const Found& f
   return out;
 }
 
-void require_all(const std::string& folder, const Found& found) {
+[[noreturn]] void refuse_empty(const std::string& folder) {
+  const bool items = find_parts(folder, ".jsonl").of != 0;
+  fail(folder,
+       "parts of a collection (part-0-of-8.safetensors, …), as scute collect --shard writes them",
+       items ? "parts of an evaluation; scute eval with --parts and without --shard adds them up"
+             : "none");
+}
+
+void require_all(const std::string& folder, const FoundParts& found) {
   std::vector<std::string> missing, writing;
   for (int64_t i = 0; i < found.of && std::ssize(missing) < 1000; ++i) {
     if (found.parts.contains(i)) continue;
@@ -188,14 +144,13 @@ class Sum {
 }  // namespace
 
 std::string part_file(const std::string& folder, const Shard& shard) {
-  return (fs::path(folder) /
-          fmt::format("{}{}{}{}{}", kPrefix, shard.index, kOf, shard.of, kEnding))
-      .string();
+  return part_file(folder, shard, kStatisticsEnding);
 }
 
 MergedParts merge_parts(const std::string& folder, const MergeLimits& limits) {
   require_at_least("--fan-in", limits.fan_in, 2);
-  const Found found = look_into(folder);
+  const FoundParts found = find_parts(folder, kStatisticsEnding);
+  if (found.of == 0) refuse_empty(folder);
   require_all(folder, found);
   const Threads threads(limits.threads);
   const int64_t lanes = std::min<int64_t>({threads.count(), limits.fan_in / 2, (found.of + 1) / 2});

@@ -135,7 +135,7 @@ TEST_F(CobraProgram, WrongUsageSaysWhatWasExpected) {
   };
   refused(scute_program({"collect", kModel, "--out", stats()}), 2,
           "--images: expected a folder with pictures");
-  refused(collect({"--out", folder.path("stats.csv")}), 2, ".pt or .safetensors");
+  refused(collect({"--out", folder.path("stats.csv")}), 2, ".safetensors or .pt");
   refused(collect({"--targets", "vision.clip", "--out", stats()}), 2, "vision.clip");
   refused(collect({"--percentile-override", "0.999", "--out", stats()}), 2, "50 to 100");
   refused(scute_program({"collect", kModel, "--data", "x.jsonl", "--out", stats()}), 2,

@@ -1,0 +1,166 @@
+#include "scute/recipe/item_parts.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "scute/base/error.h"
+#include "scute/base/names.h"
+#include "scute/io/file.h"
+#include "scute/recipe/part_names.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kItemsEnding = ".jsonl";
+constexpr const char* kFormat = "scute-evaluation-part";
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Null when it is no JSON: torn by a writer that died.
+Json parsed(std::string_view line, const std::string& file) {
+  try {
+    return Json::parse(line, file);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+void check_header(const Json& header, const std::string& file, const std::string& evaluation) {
+  const Json* format = header.find("format");
+  if (format == nullptr || *format != Json(kFormat)) {
+    fail(file, "a part of an evaluation that scute eval --parts wrote", "another file");
+  }
+  if (header.at("version", file) != Json(1)) {
+    fail(file, "a part of version 1", header.at("version", file).dump());
+  }
+  if (header.at("evaluation", file) == Json(evaluation)) return;
+  const Json* command = header.find("command");
+  fail(file, "a part of this evaluation: the same model, data and options",
+       fmt::format("one of another, by: {}", command != nullptr && command->is_string()
+                                                 ? command->as_string(file)
+                                                 : "another command"));
+}
+
+}  // namespace
+
+ItemParts::ItemParts(const std::string& folder, const std::string& evaluation,
+                     const std::string& command, std::optional<Shard> shard)
+    : shard_(shard) {
+  make_folder(folder);
+  const int64_t of = find_parts(folder, kItemsEnding).of;
+  if (shard_ && of != 0 && of != shard_->of) {
+    fail(folder, fmt::format("parts of {}, as --shard {} says", shard_->of, shard_->text()),
+         fmt::format("parts of {}; give another folder", of));
+  }
+  if (!shard_ && of > 1) {
+    take_all(folder, evaluation, of);
+    return;
+  }
+  if (!shard_) shard_ = Shard{};
+  items_ = KeptItems(*shard_, [this](const std::string& task, int64_t item, const Json& values) {
+    tell(task, item, values);
+  });
+  file_ = part_file(folder, *shard_, kItemsEnding);
+  std::error_code error;
+  bool finished = false;
+  if (fs::exists(file_, error)) {
+    read(file_, evaluation, finished);
+    return;
+  }
+  Json header;
+  header["format"] = kFormat;
+  header["version"] = 1;
+  header["evaluation"] = evaluation;
+  header["index"] = shard_->index;
+  header["of"] = shard_->of;
+  header["command"] = command;
+  append_line(file_, header.dump());
+}
+
+ItemParts::~ItemParts() {
+  try {
+    const std::lock_guard lock(guard_);
+    flush();
+  } catch (const Error&) {
+    // What is lost is scored again.
+  }
+}
+
+void ItemParts::take_all(const std::string& folder, const std::string& evaluation, int64_t of) {
+  std::vector<std::string> missing, unfinished;
+  for (int64_t i = 0; i < of; ++i) {
+    const std::string file = part_file(folder, {i, of}, kItemsEnding);
+    std::error_code error;
+    bool finished = false;
+    if (!fs::exists(file, error)) {
+      missing.push_back(std::to_string(i));
+      continue;
+    }
+    read(file, evaluation, finished);
+    if (!finished) unfinished.push_back(std::to_string(i));
+  }
+  items_.take_what_is_known();
+  std::vector<std::string> words;
+  if (!missing.empty()) words.push_back("missing: " + first_few(missing, 12));
+  if (!unfinished.empty()) words.push_back("not finished: " + first_few(unfinished, 12));
+  if (words.empty()) return;
+  fail(
+      folder, fmt::format("all {} parts, finished", of),
+      fmt::format("{}; run the same command with --shard I/{} for these", joined(words, "; "), of));
+}
+
+void ItemParts::read(const std::string& file, const std::string& evaluation, bool& finished) {
+  constexpr int64_t kLimit = int64_t{1} << 32;
+  const std::string text = read_text(file, kLimit);
+  bool first = true;
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = text.find('\n', begin);
+    if (end == std::string::npos) end = text.size();
+    const Json line = parsed(std::string_view(text).substr(begin, end - begin), file);
+    begin = end + 1;
+    if (std::exchange(first, false)) {
+      check_header(line, file, evaluation);
+    } else if (line.find("finished") != nullptr) {
+      finished = true;
+    } else if (const Json* task = line.find("task"); task != nullptr) {
+      items_.know(task->as_string(file), line.at("item", file).as_int(file),
+                  line.at("values", file));
+      ++known_;
+    }
+  }
+}
+
+void ItemParts::tell(const std::string& task, int64_t item, const Json& values) {
+  Json line;
+  line["task"] = task;
+  line["item"] = item;
+  line["values"] = values;
+  const std::lock_guard lock(guard_);
+  waiting_ += (waiting_.empty() ? "" : "\n") + line.dump();
+  if (now() - last_ >= every_) flush();
+}
+
+void ItemParts::flush() {
+  if (waiting_.empty()) return;
+  append_line(file_, waiting_);
+  waiting_.clear();
+  last_ = now();
+}
+
+void ItemParts::finish() {
+  const std::lock_guard lock(guard_);
+  if (file_.empty()) return;
+  flush();
+  append_line(file_, "{\"finished\": true}");
+}
+
+}  // namespace scute

@@ -1,0 +1,55 @@
+// The folder that the processes of one evaluation write the scores of their items into.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scute/evaluate/kept_items.h"
+
+namespace scute {
+
+/// FOLDER/part-I-of-N.jsonl: a line that names the evaluation, one for each item as it is scored,
+/// and a last one. A process that died loses what it had not added yet; a torn line counts as none.
+class ItemParts {
+ public:
+  /// `evaluation`: SHA-256 of everything that decides the scores. With `shard` it is that part;
+  /// else all parts of the folder or, where there is none or the only one of one, that one. Makes
+  /// the folder. Error naming the file that is of another evaluation or of another number of parts,
+  /// and where all are to be taken, those that are missing or not finished.
+  ItemParts(const std::string& folder, const std::string& evaluation, const std::string& command,
+            std::optional<Shard> shard);
+  ItemParts(const ItemParts&) = delete;
+  ItemParts& operator=(const ItemParts&) = delete;
+  ~ItemParts();  ///< adds what is left, as far as that can be written
+
+  /// For the evaluation, as long as this lives.
+  const KeptItems& items() const { return items_; }
+  /// Nothing when all parts are taken and nothing is scored.
+  const std::optional<Shard>& shard() const { return shard_; }
+  const std::string& file() const { return file_; }
+  int64_t known() const { return known_; }  ///< items that were there
+  /// How long what was scored may wait to be written, seconds; 1 when it is not called.
+  void write_every(double seconds) { every_ = seconds; }
+  /// Adds what is left, and the line that says that the part is finished.
+  void finish();
+
+ private:
+  void read(const std::string& file, const std::string& evaluation, bool& finished);
+  void take_all(const std::string& folder, const std::string& evaluation, int64_t of);
+  void tell(const std::string& task, int64_t item, const Json& values);
+  void flush();
+
+  std::optional<Shard> shard_;
+  std::string file_;
+  KeptItems items_;
+  int64_t known_ = 0;
+  double every_ = 1;
+  std::mutex guard_;
+  std::string waiting_;  ///< lines
+  double last_ = 0;      ///< when they were written last, seconds of the steady clock
+};
+
+}  // namespace scute
