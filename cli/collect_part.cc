@@ -93,7 +93,7 @@ void check_statistics_name(const std::string& out, const PartFlags& flags) {
 
 CollectionOutput::CollectionOutput(const PartFlags& flags, const std::string& out, bool force,
                                    const std::vector<std::string>& inputs)
-    : every_(flags.every), file_(file_of(flags, out), force, inputs) {
+    : every_(flags.every), file_(file_of(flags, out), force, inputs, job_before(environment)) {
   request_.shard = flags.shard();
   say_launched(flags.launched);
   const std::string kept = checkpoint_file(file_.claim());

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "cli/terminal/launcher.h"
@@ -204,6 +205,68 @@ TEST(ShardedScores, ARecordDoesNotSayHowTheWorkWasShared) {
   EXPECT_THAT(record, HasSubstr("--max-windows 7"));
   EXPECT_THAT(record, testing::Not(HasSubstr("--parts")));
   EXPECT_THAT(record, testing::Not(HasSubstr("--checkpoint-every")));
+}
+
+/// Of a log: how often each experiment is there, by its key.
+std::map<std::string, int> experiments_in(const std::string& log) {
+  constexpr std::string_view kKey = "\"experiment\":\"";
+  std::map<std::string, int> out;
+  const std::string text = bytes(log);
+  for (size_t at = text.find(kKey); at != std::string::npos; at = text.find(kKey, at + 1)) {
+    ++out[text.substr(at + kKey.size(), 64)];
+  }
+  return out;
+}
+
+const Words kSweep{"sweep",
+                   "--models",
+                   "examples/tiny-mamba1",
+                   "--data",
+                   "examples/text/calibration.jsonl",
+                   "--samples",
+                   "3",
+                   "--seqlen",
+                   "64",
+                   "--policies",
+                   "minmax,mse,auto,entropy,percentile",
+                   "--tasks",
+                   "perplexity",
+                   "--eval-data",
+                   "perplexity=examples/text/heldout.txt",
+                   "--max-windows",
+                   "2",
+                   "--window",
+                   "64",
+                   "--quiet"};
+
+TEST(ShardedSweep, ProcessesOnOneLogNeverRunTheSameExperimentTwice) {
+  const TemporaryFolder folder;
+  const Words words = kSweep + Words{"--log", folder.path("log.jsonl")};
+  {
+    std::vector<std::unique_ptr<Child>> children;
+    for (int i = 0; i < 4; ++i) children.push_back(std::make_unique<Child>(words));
+    for (const auto& child : children) {
+      const Ended ended = child->wait();
+      EXPECT_EQ(ended.code, 0) << ended.err;
+    }
+  }
+  const auto found = experiments_in(folder.path("log.jsonl"));
+  EXPECT_EQ(found.size(), 5u);
+  for (const auto& [key, times] : found) EXPECT_EQ(times, 1) << key;
+  EXPECT_EQ(scute_program(words).code, 0);
+  EXPECT_EQ(experiments_in(folder.path("log.jsonl")), found);
+}
+
+TEST(ShardedSweep, CombinationsAreDealtOut) {
+  const TemporaryFolder folder;
+  const Words words = kSweep + Words{"--log", folder.path("log.jsonl"), "--json"};
+  const Ended first = scute_program(words + Words{"--shard", "0/2"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("\"run\": 3"));
+  EXPECT_THAT(first.out, HasSubstr("\"elsewhere\": 2"));
+  const Ended second = scute_program(words + Words{"--shard", "1/2"});
+  EXPECT_THAT(second.out, HasSubstr("\"run\": 2"));
+  EXPECT_EQ(experiments_in(folder.path("log.jsonl")).size(), 5u);
 }
 
 using Variables = std::map<std::string, std::string>;

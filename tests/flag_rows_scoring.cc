@@ -156,6 +156,7 @@ Rows sweep_language() {
   append(out, experiment_rest(kSweep));
   append(out, kinds_of_parts(kSweep.hybrid));
   append(out, {{"--group-heads", kSweep.grouped},
+               {"--shard 0/2", "--policies minmax,mse"},
                {"--policies percentile:0.8", ""},
                {"--policies minmax", kSweep.unrounded, refuse},
                {"--percentile-alphas 0.9", ""},
@@ -216,7 +217,8 @@ Rows run_cobra() {
 
 Rows sweep_cobra() {
   Rows out = experiment_cobra("=--models COBRA " SEEN "--batch-size 2");
-  append(out, {{"--policies minmax", ""},
+  append(out, {{"--shard 0/2", "--policies minmax,auto"},
+               {"--policies minmax", ""},
                {"--policies minmax", "--w-bits 4 --a-bits 16", refuse},
                {"--percentile-alphas 0.9", ""},
                {"--percentile-alphas 0.9", "--policies tail", refuse},

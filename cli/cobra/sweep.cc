@@ -33,6 +33,7 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   work.log = flags.shared.log;
   work.log_failure = flags.log_failure;
   work.job = flags.job;
+  work.launched = request.sweep.launched;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
   work.subject = [&flags](const std::string& model, RunHow how) {
     described_cobra(model, flags.job.quiet);

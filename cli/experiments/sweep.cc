@@ -35,6 +35,7 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   work.log = flags.shared.log;
   work.log_failure = flags.log_failure;
   work.job = flags.job;
+  work.launched = request.sweep.launched;
   work.scored = !flags.subject("").score.empty();
   work.settings = request.sweep.settings(flags.setting(call.command()), formats);
   work.subject = [&flags](const std::string& model, RunHow how) {

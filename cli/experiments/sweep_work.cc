@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "cli/experiments/ranking_text.h"
@@ -13,6 +14,7 @@
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log.h"
 #include "scute/experiments/ranking.h"
+#include "scute/io/claim.h"
 #include "scute/io/file.h"
 
 namespace scute::cli {
@@ -88,6 +90,7 @@ bool is_finished(const std::string& log_path, const std::string& key, const Sett
 struct Tally {
   std::vector<std::string> keys;  ///< of all combinations, in order
   int64_t run = 0, skipped = 0, passes = 0, not_recorded = 0;
+  int64_t elsewhere = 0;              ///< another shard's, or being run by somebody else
   std::set<std::string> folders;      ///< of checkpoints
   std::vector<std::string> failures;  ///< what did not work; the others are run all the same
 };
@@ -101,6 +104,17 @@ bool claim_folder(const SweepWork& work, const std::string& name, Setting& setti
   return false;
 }
 
+/// The right to run an experiment of this log; nothing while somebody else has it.
+std::optional<Claim> claim_experiment(const std::string& log, const std::string& key) {
+  const std::string name = log + ".running-" + key.substr(0, 16);
+  try {
+    return std::optional<Claim>(std::in_place, name);
+  } catch (const Error&) {
+    if (!is_being_written(name)) throw;
+    return std::nullopt;
+  }
+}
+
 void run_model(const SweepWork& work, const std::string& model, ExperimentWatch& watch, Output& out,
                Tally& tally) {
   const std::unique_ptr<ExperimentSubject> subject = work.subject(model, watch.how());
@@ -109,9 +123,18 @@ void run_model(const SweepWork& work, const std::string& model, ExperimentWatch&
     if (std::ranges::find(tally.keys, key) != tally.keys.end()) continue;  // asked for twice
     tally.keys.push_back(key);
     if (!claim_folder(work, subject->name(), setting, tally)) continue;
-    // Read again each time: others may work on the same sweep.
+    if (work.launched && !work.launched->shard.takes(std::ssize(tally.keys) - 1)) {
+      ++tally.elsewhere;
+      continue;
+    }
+    const std::optional<Claim> claim = claim_experiment(work.log, key);
+    // Read again each time, and while nobody else can run it: others may work on the same sweep.
     if (is_finished(work.log, key, setting, work.scored)) {
       ++tally.skipped;
+      continue;
+    }
+    if (!claim) {
+      ++tally.elsewhere;
       continue;
     }
     Experiment experiment;
@@ -163,6 +186,7 @@ void show_sweep(const SweepWork& work, const Tally& tally, Output& out) {
     Json answer;
     answer["run"] = tally.run;
     answer["skipped"] = tally.skipped;
+    if (tally.elsewhere > 0) answer["elsewhere"] = tally.elsewhere;
     answer["passes"] = tally.passes;
     answer["log"] = log.path;
     answer["rankings"] = Json::array();
@@ -170,10 +194,11 @@ void show_sweep(const SweepWork& work, const Tally& tally, Output& out) {
     out.write_json(answer);
     return;
   }
-  out.write(fmt::format("{}: {} run, {} already in {}; {} over the data\n",
-                        count_of(std::ssize(tally.keys), "experiment"), tally.run, tally.skipped,
-                        log.path,
-                        tally.passes == 1 ? "1 pass" : fmt::format("{} passes", tally.passes)));
+  out.write(fmt::format(
+      "{}: {} run, {} already in {}{}; {} over the data\n",
+      count_of(std::ssize(tally.keys), "experiment"), tally.run, tally.skipped, log.path,
+      tally.elsewhere == 0 ? "" : fmt::format(", {} left to others", tally.elsewhere),
+      tally.passes == 1 ? "1 pass" : fmt::format("{} passes", tally.passes)));
   for (const Ranking& ranking : rankings) out.write(ranking_text(ranking));
   out.write(
       "\n± is one standard error; differences from the best are paired item by item, p corrected "
@@ -205,6 +230,9 @@ std::vector<Setting> SweepFlags::settings(const Setting& base,
 
 void SweepFlags::declare(Options& options) {
   options.models(models);
+  declare_shard(options, launched,
+                "run part I of N of the combinations, from 0; processes on one log never run the "
+                "same experiment twice, with or without it");
   options.texts("--percentile-alphas", alphas, "A,...",
                 "shares of values to keep; rules that keep a share are tried with each");
   options.texts(
@@ -227,6 +255,7 @@ void SweepFlags::check(const std::vector<LayerFormat>& formats) const {
 }
 
 int run_sweep(const SweepWork& work, Output& out) {
+  say_launched(work.launched);
   make_folder(fs::path(work.log).parent_path());
   require_appendable(work.log);  // a sweep without a log is lost work
   ExperimentWatch watch(work.job);

@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/collect_part.h"
 #include "cli/experiments/experiment_flags.h"
 
 namespace scute::cli {
@@ -14,6 +16,7 @@ namespace scute::cli {
 struct SweepFlags {
   std::vector<std::string> models = {}, alphas = {}, policies = {};
   std::string otherwise = "auto";  ///< rule without policies and alphas
+  std::optional<Launched> launched = {};
 
   void declare(Options& options);
   /// After parsing; UsageError on lists that say nothing or do not go together.
@@ -27,15 +30,16 @@ struct SweepWork {
   std::string log;
   LogFailure log_failure;
   Job job;
-  bool scored = true;  ///< a record without results is not finished
+  bool scored = true;                     ///< a record without results is not finished
+  std::optional<Launched> launched = {};  ///< the combinations that are run here; all without
   std::vector<Setting> settings;
   std::function<std::unique_ptr<ExperimentSubject>(const std::string& model, RunHow how)> subject;
   /// The folder that an experiment's checkpoint is kept in; empty: none. May be empty.
   std::function<std::string(const std::string& model_name, const Setting& setting)> checkpoint = {};
 };
 
-/// Runs what the log does not hold yet and ranks everything; the exit code. Error when an
-/// experiment failed, after the others were run.
+/// Runs of the shard's combinations what the log does not hold yet and nobody else is running, and
+/// ranks everything; the exit code. Error when an experiment failed, after the others were run.
 int run_sweep(const SweepWork& work, Output& out);
 
 }  // namespace scute::cli

@@ -123,6 +123,11 @@ Launched launched_shard(const Lookup& lookup, std::optional<int64_t> count) {
   return *out;
 }
 
+Claim::Before job_before(const Lookup& lookup) {
+  return number(lookup, "SLURM_RESTART_COUNT").value_or(0) > 0 ? Claim::Before::gone
+                                                               : Claim::Before::unknown;
+}
+
 Launched parse_shard(const std::string& text, const Lookup& lookup) {
   constexpr std::string_view kAuto = "auto";
   if (!text.starts_with(kAuto)) return {Shard::parse(text, kFlag), ""};

@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "scute/recipe/part.h"
+#include "scute/base/shard.h"
+#include "scute/io/claim.h"
 
 namespace scute::cli {
 
@@ -24,6 +25,10 @@ struct Launched {
 /// needed where the launcher does not know. Error naming the variables when there is none, when
 /// they make no sense, or when two that say the same thing disagree.
 Launched launched_shard(const Lookup& lookup, std::optional<int64_t> count);
+
+/// A job that its scheduler began again (SLURM_RESTART_COUNT): whoever wrote before is gone, on
+/// whatever node it was.
+Claim::Before job_before(const Lookup& lookup);
 
 /// "I/N", "auto" or "auto/N".
 Launched parse_shard(const std::string& text, const Lookup& lookup);

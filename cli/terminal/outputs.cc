@@ -67,9 +67,9 @@ void refuse_same_files(const std::vector<std::string>& outputs,
 }
 
 ClaimedFile::ClaimedFile(const std::string& path, bool force,
-                         const std::vector<std::string>& inputs)
+                         const std::vector<std::string>& inputs, Claim::Before before)
     : inputs_((refuse_same_files({path}, inputs), inputs)),
-      file_(path, force ? Replace::anything : Replace::unchanged),
+      file_(path, force ? Replace::anything : Replace::unchanged, before),
       end_(file_.claim()) {}
 
 void ClaimedFile::publish() {

@@ -30,7 +30,8 @@ class ClaimedFile {
  public:
   /// Without `force` what is replaced is what scute wrote and nobody changed since; none of
   /// `inputs` (refuse_same_files).
-  ClaimedFile(const std::string& path, bool force, const std::vector<std::string>& inputs);
+  ClaimedFile(const std::string& path, bool force, const std::vector<std::string>& inputs,
+              Claim::Before before = Claim::Before::unknown);
 
   /// Where it is written, under its own name, until publish().
   const std::string& written() const { return file_.written(); }

@@ -52,7 +52,7 @@ bool has_none(int error) { return error == EINVAL || error == ENOSYS || error ==
 
 }  // namespace
 
-Claim::Claim(const std::string& target, Renames how)
+Claim::Claim(const std::string& target, Renames how, Before before)
     : target_(plain_target(target)),
       folder_(target_ + kMark),
       marker_(folder_ + "/" + kMarker),
@@ -62,7 +62,7 @@ Claim::Claim(const std::string& target, Renames how)
       how_(how) {
   try {
     lock();
-    take_over();
+    take_over(before);
   } catch (...) {
     if (lock_ >= 0) ::close(lock_);
     throw;
@@ -111,7 +111,7 @@ void Claim::lock() {
   fail(target_, "an output that nobody else is writing", "writers that come and go");
 }
 
-void Claim::take_over() {
+void Claim::take_over(Before writer) {
   const ClaimMarker before = read_marker(lock_);
   std::string foreign;
   bool left = false;
@@ -132,7 +132,8 @@ void Claim::take_over() {
       fail(folder_, "a folder that scute left there",
            foreign.empty() ? "another's mark; move it" : foreign + " in it; move that");
     }
-    if (!locks_ || !is_proven_dead(before)) refuse_living(target_, lock_);
+    const bool gone = writer == Before::gone || is_proven_dead(before);
+    if (!locks_ || !gone) refuse_living(target_, lock_);
     if (before.publishing && !is_there(target_)) {
       std::error_code error;
       fs::rename(is_there(payload_) ? payload_ : old_, target_, error);
@@ -219,6 +220,15 @@ void Claim::exchange_in_steps() {
   fs::rename(target_, old_, error);
   if (!error) fs::rename(payload_, target_, error);
   if (error) fail(target_, "a folder that can be put there", error.message());
+}
+
+bool is_being_written(const std::string& target) {
+  const std::string marker = plain_target(target) + kMark + "/" + kMarker;
+  const Descriptor file(::open(marker.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.get() < 0) return false;
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return true;
+  const ClaimMarker found = read_marker(file.get());
+  return found.state == ClaimMarker::State::ours && !is_proven_dead(found);
 }
 
 }  // namespace scute

@@ -17,11 +17,16 @@ class Claim {
     in_steps  ///< always as there: out of the way, then in place, and a note that completes it
   };
 
+  /// Whether a writer that this one takes the place of is known to be gone, as of a job that its
+  /// scheduler began again, maybe on another host: then a free lock suffices.
+  enum class Before { unknown, gone };
+
   /// Removes what a writer left that is proven dead: its lock is free, and its marker names this
   /// boot of the system or an earlier one of this host. Completes what it was about to put in
   /// place. Error naming the writer when it lives or may live, and when TARGET.writing or anything
   /// in it is not of a claim; then nothing is touched.
-  explicit Claim(const std::string& target, Renames how = Renames::atomic);
+  explicit Claim(const std::string& target, Renames how = Renames::atomic,
+                 Before before = Before::unknown);
   ~Claim();  ///< removes TARGET.writing, unless something is kept there
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
@@ -55,7 +60,7 @@ class Claim {
 
   void lock();
   bool try_lock();
-  void take_over();
+  void take_over(Before writer);
   void remove_own();
   void forget_checkpoint();
   void exchange();
@@ -69,5 +74,8 @@ class Claim {
   bool locks_ = true;  ///< the file system has locks
   Standing standing_;
 };
+
+/// Whether somebody is writing it now, or may be: a Claim of it would be refused for that.
+bool is_being_written(const std::string& target);
 
 }  // namespace scute

@@ -168,6 +168,31 @@ TEST(Claim, LeavesWhatAnotherHostMayBeWriting) {
   EXPECT_EQ(said(folder / "q.writing/q"), "half");
 }
 
+TEST(Claim, OfAnotherHostIsTakenOverWhereItsJobBeganAgain) {
+  const Folder folder;
+  leave(folder / "q", "elsewhere", "another boot");
+  EXPECT_TRUE(is_being_written(folder / "q"));
+  EXPECT_THROW(Claim claim(folder / "q"), Error);
+  { const Claim claim(folder / "q", Claim::Renames::atomic, Claim::Before::gone); }
+  EXPECT_FALSE(is_being_written(folder / "q"));
+}
+
+TEST(Claim, WhatIsKeptOfUnfinishedWorkStaysUntilTheOutputIsThere) {
+  const Folder folder;
+  const std::string target = folder / "q";
+  {
+    const Claim claim(target);
+    EXPECT_TRUE(is_being_written(target));
+    std::filesystem::create_directory(claim.checkpoint());
+  }
+  EXPECT_FALSE(is_being_written(target));
+  Claim claim(target);
+  EXPECT_TRUE(std::filesystem::exists(claim.checkpoint()));
+  std::filesystem::create_directory(claim.payload());
+  claim.publish_over();
+  EXPECT_FALSE(std::filesystem::exists(claim.checkpoint()));
+}
+
 TEST(Claim, LeavesWhatIsNotScutes) {
   const Folder folder;
   fill(folder / "q.writing", "mine");

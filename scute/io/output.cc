@@ -27,8 +27,8 @@ std::string checked_name(const std::string& path) {
 
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path, Replace replace)
-    : claim_(checked_name(path)), replace_(replace) {
+OutputFile::OutputFile(const std::string& path, Replace replace, Claim::Before before)
+    : claim_(checked_name(path), Claim::Renames::atomic, before), replace_(replace) {
   if (replace_ == Replace::anything) return;
   claim_.note_standing();
   struct stat status {};

@@ -22,7 +22,8 @@ class OutputFile {
  public:
   /// Error when another scute is writing it (claim.h), when `path` is a folder, a device or a pipe,
   /// when its folder is not there or not writable, or when `replace` does not cover what is there.
-  explicit OutputFile(const std::string& path, Replace replace = Replace::anything);
+  explicit OutputFile(const std::string& path, Replace replace = Replace::anything,
+                      Claim::Before before = Claim::Before::unknown);
 
   const std::string& path() const { return claim_.target(); }
   /// Where it is written until publish(): in a folder beside its name, and named as it.
