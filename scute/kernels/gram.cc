@@ -31,8 +31,11 @@ constexpr int64_t kRows = 8;
 constexpr int64_t kRows = 6;
 #endif
 // Columns i that are packed at once, a multiple of either kRows. A panel is packed anew for each
-// such block: one copy for 120 products. kTile · kBlock floats are 60 KiB, on the stack.
+// such block: one copy for 120 products. kTile · kBlock floats are 60 KiB.
 constexpr int64_t kBlock = 120;
+// Tiles that are added to a block of sums one after the other while it is in the second-level
+// cache: 30 KiB for each panel. Their packed columns are 240 KiB, on the stack.
+constexpr int64_t kTiles = 4;
 
 /// to[t·kWidth + c] = x[t, first + c] for c < kWidth, zero beyond the last column. Packed, the rows
 /// do not fall into a few sets of the caches, as those of x do, 6 KiB apart.
@@ -42,6 +45,10 @@ HWY_INLINE void pack(MatView<const float> x, int64_t first, float* to) {
   for (int64_t t = 0; t < x.rows; ++t, to += kWidth) {
     const float* from = x.row(t) + first;
     if (count == kWidth) {
+      // The next panel, too: rows 6 KiB apart are no pattern that a processor would follow.
+      for (int64_t c = kWidth; c < 2 * kWidth && kWidth == kPanel; c += 16) {
+        hwy::Prefetch(from + c);
+      }
       std::memcpy(to, from, kWidth * sizeof(float));
     } else {
       for (int64_t c = 0; c < kWidth; ++c) to[c] = c < count ? from[c] : 0;
@@ -86,13 +93,13 @@ HWY_INLINE void add(const float* HWY_RESTRICT from, int64_t count, double* HWY_R
 
 /// Columns [i, i + kRows) against [j, j + kPanel): what is on or above the diagonal.
 HWY_INLINE void add_block(const float* a, const float* b, int64_t rows, int64_t i, int64_t j,
-                          MatView<double> sums) {
+                          TriangleView<double> sums) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
-  const int64_t last_row = HWY_MIN(i + kRows, sums.rows), end = HWY_MIN(j + kPanel, sums.cols);
+  const int64_t last_row = HWY_MIN(i + kRows, sums.size), end = HWY_MIN(j + kPanel, sums.size);
   // The sums of a wide matrix are in no cache near. Asked for before the products, which take
   // longer than their way here: 88 instead of 68 GFLOP/s at n = 1536.
   for (int64_t r = i; r < last_row; ++r) {
-    for (int64_t c = j; c < end; c += 8) hwy::Prefetch(sums.row(r) + c);
+    for (int64_t c = HWY_MAX(r, j); c < end; c += 8) hwy::Prefetch(sums.row(r) + c);
   }
   HWY_ALIGN float out[kRows * kPanel];
   for (int64_t c = 0; c < kPanel; c += 2 * lanes) multiply_block(a, b + c, rows, out + c);
@@ -102,19 +109,29 @@ HWY_INLINE void add_block(const float* a, const float* b, int64_t rows, int64_t 
   }
 }
 
-/// One tile: x has at most kTile rows.
-void add_tile(MatView<const float> x, MatView<double> sums) {
-  HWY_ALIGN float block[kTile * kBlock];
+/// At most kTiles tiles.
+void add_tiles(MatView<const float> x, TriangleView<double> sums) {
+  HWY_ALIGN float blocks[kTiles][kTile * kBlock];
   HWY_ALIGN float panel[kTile * kPanel];
+  const auto tile = [&](int64_t t) {
+    return x.slice_rows(t * kTile, HWY_MIN(kTile, x.rows - t * kTile));
+  };
+  const int64_t tiles = (x.rows + kTile - 1) / kTile;
   for (int64_t first = 0; first < x.cols; first += kBlock) {
     const int64_t end = HWY_MIN(first + kBlock, x.cols);
-    for (int64_t i = first; i < end; i += kRows) {
-      pack<kRows>(x, i, block + (i - first) * x.rows);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const MatView<const float> rows = tile(t);
+      for (int64_t i = first; i < end; i += kRows) {
+        pack<kRows>(rows, i, blocks[t] + (i - first) * rows.rows);
+      }
     }
     for (int64_t j = first / kPanel * kPanel; j < x.cols; j += kPanel) {
-      pack<kPanel>(x, j, panel);
-      for (int64_t i = first; i < HWY_MIN(end, j + kPanel); i += kRows) {
-        add_block(block + (i - first) * x.rows, panel, x.rows, i, j, sums);
+      for (int64_t t = 0; t < tiles; ++t) {
+        const MatView<const float> rows = tile(t);
+        pack<kPanel>(rows, j, panel);
+        for (int64_t i = first; i < HWY_MIN(end, j + kPanel); i += kRows) {
+          add_block(blocks[t] + (i - first) * rows.rows, panel, rows.rows, i, j, sums);
+        }
       }
     }
   }
@@ -122,9 +139,10 @@ void add_tile(MatView<const float> x, MatView<double> sums) {
 
 }  // namespace
 
-void AddGramKernel(MatView<const float> x, MatView<double> sums) {
-  for (int64_t t = 0; t < x.rows; t += kTile) {
-    add_tile(x.slice_rows(t, HWY_MIN(kTile, x.rows - t)), sums);
+void AddGramKernel(MatView<const float> x, TriangleView<double> sums) {
+  constexpr int64_t kStep = kTiles * kTile;
+  for (int64_t t = 0; t < x.rows; t += kStep) {
+    add_tiles(x.slice_rows(t, HWY_MIN(kStep, x.rows - t)), sums);
   }
 }
 
@@ -137,7 +155,7 @@ namespace scute {
 
 HWY_EXPORT(AddGramKernel);
 
-void add_gram(MatView<const float> x, MatView<double> sums) noexcept {
+void add_gram(MatView<const float> x, TriangleView<double> sums) noexcept {
   HWY_DYNAMIC_DISPATCH(AddGramKernel)(x, sums);
 }
 

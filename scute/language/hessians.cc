@@ -43,7 +43,8 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
   int64_t bytes = 0;
   for (const Site& site : sites) {
     const int64_t columns = site.shape.back();
-    const int64_t more = kSums * columns * columns * static_cast<int64_t>(sizeof(double));
+    const int64_t more =
+        kSums * TriangleView<double>::count(columns) * static_cast<int64_t>(sizeof(double));
     if (!out.back().empty() && bytes + more > kMemory) {
       out.emplace_back();
       bytes = 0;
@@ -52,6 +53,39 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
     bytes += more;
   }
   return out;
+}
+
+/// Of windows [0, count), each shown by forward(window, run): as many sums at once as there are
+/// threads, in memory that the next ones use again, because new pages cost 1 to 3 s a GB.
+template <class Forward>
+std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count,
+                                   const Threads& threads, const Forward& forward) {
+  const int64_t all = std::min(kSums, count), together = std::min<int64_t>(threads.count(), all);
+  std::unique_ptr<GramObserver> total;
+  std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(together));
+  for (int64_t first = 0; first < all; first += together) {
+    const int64_t now = std::min(together, all - first);
+    threads.for_each(now, [&](int64_t i, int worker) {
+      auto& sum = sums[static_cast<size_t>(i)];
+      if (sum) {
+        sum->clear();
+      } else {
+        sum = std::make_unique<GramObserver>(sites);  // zeroing 0.5 GB, too, by all threads
+      }
+      Run run(sum.get(), 0);
+      run.use(threads.team(worker));
+      for (int64_t w = first + i; w < count; w += kSums) forward(w, run);
+    });
+    for (int64_t i = 0; i < now; ++i) {
+      auto& sum = sums[static_cast<size_t>(i)];
+      if (total) {
+        total->add(*sum, threads);
+      } else {
+        total = std::move(sum);
+      }
+    }
+  }
+  return total->finish();
 }
 
 }  // namespace
@@ -70,22 +104,10 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   Hessians out;
   std::atomic<int64_t> done{0};
   for (const std::vector<Site>& sites : passes) {
-    std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(std::min(kSums, count)));
-    threads.for_each(std::ssize(sums), [&](int64_t first, int worker) {
-      auto& sum = sums[static_cast<size_t>(first)];
-      sum = std::make_unique<GramObserver>(sites);  // zeroing 1 GB, too, by all threads
-      Run run(sum.get(), 0);
-      run.use(threads.team(worker));
-      for (int64_t w = first; w < count; w += kSums) {
-        forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
-        if (how.progress) how.progress(done.fetch_add(1) + 1, total);
-      }
-    });
-    for (size_t i = 1; i < sums.size(); ++i) {
-      sums.front()->add(*sums[i], threads);
-      sums[i] = nullptr;  // gives its memory back
-    }
-    out.sites.merge(sums.front()->finish(threads));
+    out.sites.merge(sum_of(sites, count, threads, [&](int64_t w, Run& run) {
+      forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
+      if (how.progress) how.progress(done.fetch_add(1) + 1, total);
+    }));
   }
   int64_t tokens = 0;
   for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());
@@ -106,7 +128,8 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
 void write_hessians(const std::string& path, const Hessians& hessians) {
   std::vector<NamedTensor> tensors;
   for (const auto& [name, gram] : hessians.sites) {
-    tensors.push_back({name + "/hessian", Tensor::of<double>({gram.size, gram.size}, gram.values)});
+    tensors.push_back(
+        {name + "/hessian", Tensor::of<double>({gram.size, gram.size}, gram.square())});
   }
   write_safetensors(path, tensors,
                     {{"format", kHessianFormat}, {"version", "1"}, {"meta", hessians.meta.dump()}});
@@ -152,7 +175,9 @@ Hessians read_hessians(const std::string& path, const ModelDescription& model) {
       }
     }
     Gram gram(tensor.dim(0));
-    std::ranges::copy(tensor.values<double>(), gram.values.begin());
+    for (int64_t i = 0; i < gram.size; ++i) {
+      std::copy(all.row(i) + i, all.row(i) + gram.size, gram.triangle().row(i) + i);
+    }
     out.sites.emplace(item.name.substr(0, item.name.size() - kEnding.size()), std::move(gram));
   }
   return out;

@@ -16,11 +16,11 @@ namespace {
 /// decides, and GPTQ does not take them for unused.
 void give_unseen_inputs(Gram& gram) {
   constexpr double kShare = 1e-3;  // of the mean square of those that were seen
-  const MatView<double> all = gram.view();
+  const TriangleView<double> all = gram.triangle();
   double sum = 0;
-  for (int64_t i = 0; i < all.rows; ++i) sum += all.row(i)[i];
-  const double given = kShare * sum / static_cast<double>(all.rows);
-  for (int64_t i = 0; i < all.rows; ++i) {
+  for (int64_t i = 0; i < all.size; ++i) sum += all.row(i)[i];
+  const double given = kShare * sum / static_cast<double>(all.size);
+  for (int64_t i = 0; i < all.size; ++i) {
     if (all.row(i)[i] == 0) all.row(i)[i] = given;
   }
 }
@@ -70,8 +70,7 @@ void QuantizeJob::check_hessians(const MatrixJob& job) const {
 Gram QuantizeJob::hessian_of(const MatrixJob& job) const {
   Gram out = hessians_->sites.at(job.hessian_sites.front());
   for (size_t i = 1; i < job.hessian_sites.size(); ++i) {
-    const Gram& more = hessians_->sites.at(job.hessian_sites[i]);
-    for (size_t k = 0; k < out.values.size(); ++k) out.values[k] += more.values[k];
+    out += hessians_->sites.at(job.hessian_sites[i]);
   }
   if (job.few_tokens) give_unseen_inputs(out);
   return out;
@@ -82,10 +81,11 @@ QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, GptqReport& report,
   const Tensor weight = job.edited_weight();
   const WeightFormat format = weight_format(job);
   if (!by_gptq(job)) return quantize_nearest(weight, format, job.name, team);
-  Gram hessian = hessian_of(job);
-  edit_hessian(hessian.view(), job.hessian_edit());
-  const Gram& finished = hessian;
-  return quantize_gptq(weight, finished.view(), format, job.name, report, Descent::on, team);
+  const int64_t inputs = weight.dim(1);
+  Gram::Values hessian = hessian_of(job).square();
+  const MatView<double> view(hessian.data(), inputs, inputs);
+  edit_hessian(view, job.hessian_edit());
+  return quantize_gptq(weight, view, format, job.name, report, Descent::on, team);
 }
 
 void QuantizeJob::finish(Pending& pending, const Team& team) const {

@@ -138,8 +138,8 @@ bool QuantizeJob::reached(const std::string& site) const {
   if (!options_.gptq) return false;
   const auto found = hessians_->sites.find(site);
   if (found == hessians_->sites.end()) fail("Hessians", "one of " + site, "none");
-  const MatView<const double> all = found->second.view();
-  for (int64_t i = 0; i < all.rows; ++i) {
+  const TriangleView<const double> all = found->second.triangle();
+  for (int64_t i = 0; i < all.size; ++i) {
     if (all.row(i)[i] > 0) return true;
   }
   return false;

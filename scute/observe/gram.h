@@ -4,24 +4,31 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scute/base/memory.h"
 #include "scute/base/threads.h"
 #include "scute/tensor/tap.h"
+#include "scute/tensor/triangle.h"
 
 namespace scute {
 
-/// The sum over all tokens, columns × columns; the upper triangle until finish().
+/// The sum over all tokens: columns × columns, symmetric, kept as its upper triangle.
 struct Gram {
+  using Values = std::vector<double, MemoryAllocator<double>>;
+
   int64_t size = 0;
   int64_t tokens = 0;
-  std::vector<double, MemoryAllocator<double>> values;
+  Values values;  ///< of triangle()
 
   explicit Gram(int64_t columns = 0)
-      : size(columns), values(static_cast<size_t>(columns * columns)) {}
-  MatView<double> view() { return {values.data(), size, size}; }
-  MatView<const double> view() const { return {values.data(), size, size}; }
+      : size(columns), values(static_cast<size_t>(TriangleView<double>::count(columns))) {}
+  TriangleView<double> triangle() { return {values.data(), size}; }
+  TriangleView<const double> triangle() const { return {values.data(), size}; }
+  /// Both triangles, row by row.
+  Values square() const;
+  Gram& operator+=(const Gram& other);
 };
 
 /// Sums up what passes its sites. Adding is not associative in floating point: equal results need
@@ -31,14 +38,13 @@ class GramObserver : public Tap {
   explicit GramObserver(const std::vector<Site>& sites);
   bool wants(const Site& site) const override { return grams_.contains(site.name); }
   void see(const Site& site, MatView<const float> values) override;
+  /// As new, in the memory that it has.
+  void clear();
   /// Adds the sums of an observer of the same sites, several sites at once.
   void add(const GramObserver& other, const Threads& threads = Threads(1));
-  /// The sums, lower triangles filled in.
-  std::map<std::string, Gram> finish(const Threads& threads = Threads(1));
+  std::map<std::string, Gram> finish() { return std::move(grams_); }
 
  private:
-  std::vector<Gram*> all();
-
   std::map<std::string, Gram> grams_;
 };
 

@@ -31,8 +31,9 @@ TEST(Gram, SumsProductsOfColumnsOverAllTokens) {
   const auto sums = observer.finish();
   const Gram& gram = sums.at("a");
   EXPECT_EQ(gram.tokens, 3);
-  // 1 + 9 + 0.25, 2 − 12 + 4, and 4 + 16 + 64; the lower triangle is filled in.
-  EXPECT_THAT(gram.values, ElementsAre(10.25, -6, -6, 84));
+  // 1 + 9 + 0.25, 2 − 12 + 4, and 4 + 16 + 64.
+  EXPECT_THAT(gram.values, ElementsAre(10.25, -6, 84));
+  EXPECT_THAT(gram.square(), ElementsAre(10.25, -6, -6, 84));
 }
 
 TEST(Gram, WantsItsSitesAlone) {
@@ -46,7 +47,7 @@ TEST(Gram, ReadsViewsWhoseRowsLieApart) {
   GramObserver observer({two});
   const std::vector<float> wide{1, 2, 99, 3, -4, 99};
   observer.see(two, {wide.data(), 2, 2, 3});
-  EXPECT_THAT(observer.finish().at("a").values, ElementsAre(10, -10, -10, 20));
+  EXPECT_THAT(observer.finish().at("a").values, ElementsAre(10, -10, 20));
 }
 
 TEST(Gram, AddsTheSumsOfAnotherObserver) {
@@ -66,20 +67,37 @@ TEST(Gram, AddsTheSumsOfAnotherObserver) {
   }
 }
 
+TEST(Gram, ClearedItIsAsNew) {
+  const Site wide = site("a", 37);
+  const auto values = random_values(37 * 20, 1);
+  GramObserver fresh({wide}), used({wide});
+  used.see(wide, {values.data() + 37, 19, 37});
+  used.clear();
+  for (GramObserver* observer : {&fresh, &used}) observer->see(wide, {values.data(), 20, 37});
+  const Gram expected = fresh.finish().at("a"), found = used.finish().at("a");
+  EXPECT_EQ(found.values, expected.values);
+  EXPECT_EQ(found.tokens, 20);
+}
+
 TEST(Gram, IsSymmetricWithTheSquaresOnItsDiagonal) {
   const Site wide = site("a", 65);
   const auto values = random_values(65 * 30, 3);
   GramObserver observer({wide});
   observer.see(wide, {values.data(), 30, 65});
   const Gram gram = observer.finish().at("a");
+  const Gram::Values square = gram.square();
+  const MatView<const double> all(square.data(), 65, 65);
   for (int64_t i = 0; i < 65; ++i) {
     double squares = 0;
     for (size_t t = 0; t < 30; ++t) {
       const auto x = static_cast<double>(values[t * 65 + static_cast<size_t>(i)]);
       squares += x * x;
     }
-    EXPECT_NEAR(gram.view().row(i)[i], squares, 30 * 0x1p-24 * squares);
-    for (int64_t j = 0; j < i; ++j) EXPECT_EQ(gram.view().row(i)[j], gram.view().row(j)[i]);
+    EXPECT_NEAR(all.row(i)[i], squares, 30 * 0x1p-24 * squares);
+    for (int64_t j = 0; j < i; ++j) {
+      EXPECT_EQ(all.row(i)[j], all.row(j)[i]);
+      EXPECT_EQ(all.row(j)[i], gram.triangle().row(j)[i]);
+    }
   }
 }
 

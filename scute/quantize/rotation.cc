@@ -10,6 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/hadamard.h"
 #include "scute/quantize/order.h"
+#include "scute/tensor/triangle.h"
 
 namespace scute {
 namespace {
@@ -53,17 +54,9 @@ void check_factors(std::span<const float> factors, int64_t n, std::string_view w
   }
 }
 
-/// Writes the upper triangle over the lower.
-void mirror(MatView<double> values) {
-  for (int64_t i = 0; i < values.rows; ++i) {
-    for (int64_t j = 0; j < i; ++j) values.row(i)[j] = values.row(j)[i];
-  }
-}
-
 void transpose_in_place(MatView<double> values) {
-  for (int64_t i = 0; i < values.rows; ++i) {
-    for (int64_t j = 0; j < i; ++j) std::swap(values.row(i)[j], values.row(j)[i]);
-  }
+  for_below_diagonal(values.rows,
+                     [&](int64_t r, int64_t c) { std::swap(values.row(r)[c], values.row(c)[r]); });
 }
 
 void permute_both(MatView<double> values, std::span<const int32_t> order) {
