@@ -81,7 +81,8 @@ Claim::~Claim() {
 
 /// False when the folder or its marker went away meanwhile: its writer ended.
 bool Claim::try_lock() {
-  if (::mkdir(folder_.c_str(), 0777) != 0 && errno != EEXIST) {
+  const bool made = ::mkdir(folder_.c_str(), 0777) == 0;
+  if (!made && errno != EEXIST) {
     fail_system(target_, "an output in a writable folder", errno);
   }
   struct stat status {};
@@ -96,6 +97,8 @@ bool Claim::try_lock() {
   } while (error == EINTR);
   if (error == EWOULDBLOCK) refuse_living(target_, lock_);
   locks_ = error == 0;
+  // Where there are no locks the folder is one: who made it has it.
+  if (!locks_ && !made) refuse_living(target_, lock_);
   struct stat ours {
   }, theirs{};
   return ::fstat(lock_, &ours) == 0 && ::lstat(marker_.c_str(), &theirs) == 0 &&

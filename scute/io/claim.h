@@ -8,7 +8,9 @@ namespace scute {
 /// While it lives nobody else may write `target`. On disk it is the folder TARGET.writing, which
 /// holds the marker `.scute-writing` (JSON: host, boot, process, start; locked with flock while its
 /// writer lives) and the output until it is put in place; nothing of it reaches the output. Beside
-/// them lies what a writer keeps of unfinished work, until the output is put in place.
+/// them lies what a writer keeps of unfinished work, until the output is put in place. On a file
+/// system without locks whoever makes the folder has the claim, and what a dead one left there is
+/// for people to remove.
 class Claim {
  public:
   /// How what is complete takes the place of what is there.

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <span>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -80,12 +82,48 @@ void make_folder(const std::string& path) {
   if (error) fail(path, "a folder that can be made", error.message());
 }
 
+namespace {
+
+/// Of a file that others append to. Where the file system has no locks a folder is one, PATH.lock,
+/// which one process at a time can make.
+class AppendLock {
+ public:
+  AppendLock(const Descriptor& file, const std::string& path) : folder_(path + ".lock") {
+    int error = 0;
+    do {
+      error = ::flock(file.get(), LOCK_EX) == 0 ? 0 : errno;
+    } while (error == EINTR);
+    if (error != 0) wait_for_folder();
+  }
+  AppendLock(const AppendLock&) = delete;
+  AppendLock& operator=(const AppendLock&) = delete;
+  ~AppendLock() {
+    if (made_) ::rmdir(folder_.c_str());
+  }
+
+ private:
+  void wait_for_folder() {
+    constexpr int kSeconds = 30;
+    for (int i = 0; i < kSeconds * 100; ++i) {
+      made_ = ::mkdir(folder_.c_str(), 0777) == 0;
+      if (made_) return;
+      if (errno != EEXIST) fail_system(folder_, "a folder that can be made", errno);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    fail(folder_, "no writer that keeps it for long",
+         "one for more than 30 s; if no scute is at work there, remove it");
+  }
+
+  std::string folder_;
+  bool made_ = false;
+};
+
+}  // namespace
+
 void append_line(const std::string& path, std::string_view line) {
   const Descriptor file(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) fail_system(path, "a file to append to", errno);
-  while (::flock(file.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) fail_system(path, "a file that can be locked", errno);
-  }
+  const AppendLock lock(file, path);
   const struct stat status = status_of(file, path);
   std::string text;
   char last = '\n';

@@ -1,0 +1,112 @@
+// Claims and logs on a file system without locks, as some network file systems are.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "scute/base/error.h"
+#include "scute/io/claim.h"
+#include "scute/io/file.h"
+#include "scute/io/testing.h"
+
+/// In place of the system's in this program.
+extern "C" int flock(int, int) noexcept {
+  errno = ENOLCK;
+  return -1;
+}
+
+namespace scute {
+namespace {
+
+constexpr int kProcesses = 8;
+
+/// How many of so many processes, which run at once, ended with 0.
+template <class Work>
+int ended_well(const Work& work) {
+  std::vector<pid_t> children;
+  for (int process = 0; process < kProcesses; ++process) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int code = 1;
+      try {
+        code = work(process) ? 0 : 2;
+      } catch (const Error&) {
+      }
+      ::_exit(code);
+    }
+    children.push_back(child);
+  }
+  int well = 0;
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    well += WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : 0;
+  }
+  return well;
+}
+
+TEST(NoLocks, EveryLineOfALogIsWhole) {
+  const testing::Folder folder;
+  const std::string log = folder / "log.jsonl";
+  constexpr int kLines = 50;
+  EXPECT_EQ(ended_well([&](int process) {
+              for (int i = 0; i < kLines; ++i) {
+                append_line(log, std::string(4000, static_cast<char>('a' + process)));
+              }
+              return true;
+            }),
+            kProcesses);
+  std::ifstream lines(log);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    EXPECT_EQ(line, std::string(4000, line.front()));
+  }
+  EXPECT_EQ(count, kProcesses * kLines);
+  EXPECT_FALSE(std::filesystem::exists(log + ".lock"));
+}
+
+TEST(NoLocks, OneProcessAtATimeHasAClaim) {
+  const testing::Folder folder;
+  const std::string target = folder / "q", inside = folder / "inside";
+  // Who has it makes a folder that nobody else may have made.
+  const int well = ended_well([&](int) {
+    for (int attempt = 0; attempt < 2000; ++attempt) {
+      try {
+        const Claim claim(target);
+        const bool alone = ::mkdir(inside.c_str(), 0777) == 0;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        return alone && ::rmdir(inside.c_str()) == 0;
+      } catch (const Error&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
+    return false;
+  });
+  EXPECT_EQ(well, kProcesses);
+}
+
+TEST(NoLocks, WhatADeadWriterLeftIsForPeopleToRemove) {
+  const testing::Folder folder;
+  EXPECT_EQ(ended_well([&](int process) {
+              if (process > 0) return true;
+              const Claim claim(folder / "q");
+              ::_exit(0);
+            }),
+            kProcesses);
+  try {
+    const Claim claim(folder / "q");
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("nobody else is writing"));
+  }
+}
+
+}  // namespace
+}  // namespace scute
