@@ -115,14 +115,15 @@ class SiteReader {
       fail(at("counts"), fmt::format("{} counts, as many as bins", ids.size()),
            fmt::to_string(counts.size()));
     }
+    const std::string counts_at = at("counts");  // made once: there are as many as buckets
     int64_t sum = 0, last = -1, last_page = -1, pages = 0;
     for (size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] <= last || ids[i] >= int64_t{1} << (9 + fine_)) {
         fail(at("bins"), fmt::format("strictly ascending ids from 0 to {}", (1 << (9 + fine_)) - 1),
              fmt::format("{} after {}", ids[i], last));
       }
-      if (counts[i] <= 0) fail(at("counts"), "positive counts", fmt::to_string(counts[i]));
-      sum = checked_add(sum, counts[i], at("counts"));
+      if (counts[i] <= 0) fail(counts_at, "positive counts", fmt::to_string(counts[i]));
+      sum = checked_add(sum, counts[i], counts_at);
       last = ids[i];
       if (last >> fine_ != last_page) ++pages;
       last_page = last >> fine_;
