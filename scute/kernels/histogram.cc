@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "scute/kernels/histogram.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "scute/kernels/math-inl.h"
 
@@ -67,9 +68,11 @@ HWY_INLINE void increment(const uint32_t* bits, size_t n, int shift, uint32_t* H
 
 /// kCount: counts them in the table too. An increment a cycle limits that, so that the scan costs
 /// nothing beside it (0.30 ns a value; one after the other 0.39, with AVX2 0.48).
+/// While it waits for its stores it hardly looks ahead; asking for what comes next makes values
+/// from the third-level cache cost 0.37 ns instead of 0.5.
 template <bool kCount>
-BlockScan scan_block(const float* HWY_RESTRICT x, size_t n, int shift,
-                     uint32_t* HWY_RESTRICT table) {
+BlockScan scan_block(const float* HWY_RESTRICT x, size_t n, int shift, uint32_t* HWY_RESTRICT table,
+                     const float* next) {
   const Unsigned du;
   const Signed di;
   const size_t lanes = hn::Lanes(du);
@@ -78,6 +81,9 @@ BlockScan scan_block(const float* HWY_RESTRICT x, size_t n, int shift,
   auto magnitude = hn::Set(du, ~uint32_t{0});
   auto positive = hn::Set(di, INT32_MIN);
   for (size_t i = 0; i < n; i += lanes) {
+    if constexpr (kCount) {
+      if (next != nullptr) hwy::Prefetch(next + i);
+    }
     const auto v = hn::LoadU(du, bits + i);
     any = hn::Or(any, v);
     positive = hn::Max(positive, hn::BitCast(di, v));
@@ -194,7 +200,8 @@ bool count_apart(const uint32_t* bits, size_t n, int shift, uint32_t* HWY_RESTRI
 }
 
 template <bool kCount>
-ValueScan scan(const float* x, size_t count, int shift, uint32_t* HWY_RESTRICT table) {
+ValueScan scan(const float* x, size_t count, int shift, uint32_t* HWY_RESTRICT table,
+               const float* next) {
   const size_t lanes = hn::Lanes(Unsigned());
   ValueScan out;
   for (size_t i = 0; i < count;) {
@@ -205,9 +212,10 @@ ValueScan scan(const float* x, size_t count, int shift, uint32_t* HWY_RESTRICT t
       scan_slowly(x + i, count - i, out);
       break;
     }
+    const float* next_block = next == nullptr ? nullptr : next + i;
     const bool counted = !kCount || count_apart(bits, block, shift, table);
-    const BlockScan found = counted ? scan_block<false>(x + i, block, shift, table)
-                                    : scan_block<true>(x + i, block, shift, table);
+    const BlockScan found = counted ? scan_block<false>(x + i, block, shift, table, nullptr)
+                                    : scan_block<true>(x + i, block, shift, table, next_block);
     const bool finite =
         found.positive < static_cast<int32_t>(kInfinity) && found.negative < (kSign | kInfinity);
     if (finite) {
@@ -223,11 +231,12 @@ ValueScan scan(const float* x, size_t count, int shift, uint32_t* HWY_RESTRICT t
 }  // namespace
 
 ValueScan ScanValuesKernel(const float* x, int64_t n) {
-  return scan<false>(x, static_cast<size_t>(n), 0, nullptr);
+  return scan<false>(x, static_cast<size_t>(n), 0, nullptr, nullptr);
 }
 
-ValueScan ScanAndCountKernel(const float* x, int64_t n, int fine, uint32_t* table) {
-  return scan<true>(x, static_cast<size_t>(n), 23 - fine, table);
+ValueScan ScanAndCountKernel(const float* x, int64_t n, int fine, uint32_t* table,
+                             const float* next) {
+  return scan<true>(x, static_cast<size_t>(n), 23 - fine, table, next);
 }
 
 void CountBucketsKernel(const float* x, int64_t n, int fine, uint32_t* HWY_RESTRICT table) {
@@ -250,12 +259,14 @@ void ColumnAbsmaxKernel(const float* x, int64_t rows, int64_t cols, int64_t stri
     const int64_t last = HWY_MIN(rows, r + kRows);
     for (int64_t c = 0; c < cols; c += lanes) {
       const auto count = static_cast<size_t>(HWY_MIN(lanes, cols - c));
-      auto most = load_n(d, into + c, count);
+      const auto before = load_n(d, into + c, count);
+      auto most = before;
       for (int64_t i = r; i < last; ++i) {
         const auto v = hn::Abs(load_n(d, x + i * stride + c, count));
         most = hn::IfThenElse(hn::Gt(v, most), v, most);  // false for NaN
       }
-      store_n(most, d, into + c, count);
+      // Seldom: what is not written need not go back to memory (0.8 MB a state of Mamba-2).
+      if (!hn::AllFalse(d, hn::Gt(most, before))) store_n(most, d, into + c, count);
     }
   }
 }
@@ -307,8 +318,9 @@ void count_buckets(const float* x, int64_t n, int fine, uint32_t* table) noexcep
   HWY_DYNAMIC_DISPATCH(CountBucketsKernel)(x, n, fine, table);
 }
 
-ValueScan scan_and_count(const float* x, int64_t n, int fine, uint32_t* table) noexcept {
-  return HWY_DYNAMIC_DISPATCH(ScanAndCountKernel)(x, n, fine, table);
+ValueScan scan_and_count(const float* x, int64_t n, int fine, uint32_t* table,
+                         const float* next) noexcept {
+  return HWY_DYNAMIC_DISPATCH(ScanAndCountKernel)(x, n, fine, table, next);
 }
 
 ValueScan scan_values(const float* x, int64_t n) noexcept {

@@ -26,8 +26,10 @@ struct ValueScan {
   void merge(const ValueScan& other);
 };
 ValueScan scan_values(const float* x, int64_t n) noexcept;
-/// Both at once, in the time of count_buckets.
-ValueScan scan_and_count(const float* x, int64_t n, int fine, uint32_t* table) noexcept;
+/// Both at once, in the time of count_buckets. The n values at `next`, or what there is of them,
+/// are fetched meanwhile: those that will be looked at next, which may be in no cache near.
+ValueScan scan_and_count(const float* x, int64_t n, int fine, uint32_t* table,
+                         const float* next = nullptr) noexcept;
 
 /// into[c] = max(into[c], |x[r, c]|) over the rows; NaN is ignored.
 void column_absmax(const float* x, int64_t rows, int64_t cols, int64_t stride,

@@ -109,6 +109,57 @@ TEST(Recorder, SkipsTheGapsOfStridedViews) {
   EXPECT_EQ(found, statistic_of(dense));
 }
 
+struct ViewShape {
+  int64_t rows, cols, stride;
+};
+
+/// What plain loops see in a view: vectors of one sample, and the values side by side.
+Statistic seen_plainly(MatView<const float> x) {
+  std::vector<float> dense;
+  for (int64_t r = 0; r < x.rows; ++r) dense.insert(dense.end(), x.row(r), x.row(r) + x.cols);
+  Statistic out = statistic_of(dense);
+  for (const float value : dense) out.element_absmax.push_back(std::abs(value));
+  for (int64_t c = 0; c < x.cols; ++c) {
+    double sum = 0;
+    float most = 0;
+    for (int64_t r = 0; r < x.rows; ++r) {
+      sum += static_cast<double>(std::abs(x.row(r)[c]));
+      most = std::max(most, std::abs(x.row(r)[c]));
+    }
+    out.channel_absmax.push_back(most);
+    out.channel_meanabs.push_back(static_cast<float>(sum / static_cast<double>(x.rows)));
+  }
+  return out;
+}
+
+// Dense and not, rows of less and of more than a piece of 4096 values, and ends of either.
+TEST(SampleCounter, SeesInPiecesWhatPlainLoopsSee) {
+  SampleCounter counter(8);
+  const Vectors kinds[] = {{.absmax = true, .meanabs = true},
+                           {.elements = true},
+                           {.absmax = true, .meanabs = true, .elements = true}};
+  for (const auto& [rows, cols, stride] : {ViewShape{25, 3000, 3000},
+                                           {25, 3000, 3333},
+                                           {100, 61, 61},
+                                           {101, 61, 70},
+                                           {3, 9000, 9000},
+                                           {2, 9000, 9100},
+                                           {4097, 1, 2},
+                                           {2, 100, 101}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << cols << " of " << stride);
+    const auto memory = draw(families()[2], rows * stride, 3);
+    const MatView<const float> x(memory.data(), rows, cols, stride);
+    for (const Vectors& vectors : kinds) {
+      Statistic expected = seen_plainly(x), found;
+      if (!vectors.absmax) expected.channel_absmax.clear();
+      if (!vectors.meanabs) expected.channel_meanabs.clear();
+      if (!vectors.elements) expected.element_absmax.clear();
+      counter.see("site", vectors, x, found);
+      EXPECT_EQ(found, expected);
+    }
+  }
+}
+
 TEST(Recorder, SharesItsScratchAmongSitesWithoutMixingThem) {
   const auto first = draw(families()[0], 9000, 1), second = draw(families()[5], 9000, 2);
   Recorder recorder({site("a"), site("b")});

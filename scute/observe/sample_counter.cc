@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 
@@ -18,12 +19,24 @@ namespace {
 constexpr int64_t kSmall = 4096;
 // A table beyond 2^(9+12)·4 = 8 MB misses every cache; then counting straight is as fast.
 constexpr int kFinestTable = 12;
+// Values of a piece: 16 kB of the first-level cache, beside about as much of the table.
+constexpr int64_t kPiece = 4096;
+// Rows of a block at least: as many as column_absmax() takes at once.
+constexpr int64_t kRows = 8;
 constexpr uint32_t kInfAndNanPage = 255;
 constexpr uint32_t kSignPage = 256;
 
 /// The rows as one when nothing lies between them.
 MatView<const float> flattened(MatView<const float> x) {
   return x.stride == x.cols || x.rows == 1 ? MatView<const float>(x.data, 1, x.size()) : x;
+}
+
+/// What lies so many values behind one of x, null beyond its end or when `value` is of a copy.
+const float* behind(MatView<const float> x, const float* value, int64_t far) {
+  const std::less<const float*> before;
+  const float* end = x.row(x.rows - 1) + x.cols;
+  if (before(value, x.data) || !before(value, end)) return nullptr;
+  return end - value > far ? value + far : nullptr;
 }
 
 uint32_t exponent_of(float magnitude) { return std::bit_cast<uint32_t>(magnitude) >> 23 & 255; }
@@ -66,7 +79,7 @@ Vectors vectors_of(std::string_view site) {
   return {.elements = site.substr(0, colon).ends_with("ssm_state_act")};
 }
 
-SampleCounter::SampleCounter(int fine) : fine_(fine) {
+SampleCounter::SampleCounter(int fine) : fine_(fine), piece_(kPiece) {
   const Histogram check(fine);
   if (fine <= kFinestTable) table_.resize(static_cast<size_t>(bucket_table_size(fine)));
 }
@@ -74,56 +87,94 @@ SampleCounter::SampleCounter(int fine) : fine_(fine) {
 void SampleCounter::see(std::string_view site, Vectors vectors, MatView<const float> values,
                         Statistic& into) {
   if (values.size() == 0) return;
-  record_vectors(site, vectors, values, into);
-  count(values, into);
+  if (vectors.absmax) require_length(into.channel_absmax, values.cols, site);
+  if (vectors.meanabs) require_length(into.channel_meanabs, values.cols, site);
+  if (vectors.elements) require_length(into.element_absmax, values.size(), site);
+  add(vectors, values, into);
   into.samples += 1;
 }
 
-void SampleCounter::count(MatView<const float> values, Statistic& into) {
+void SampleCounter::count(MatView<const float> values, Statistic& into) { add({}, values, into); }
+
+void SampleCounter::add(Vectors vectors, MatView<const float> values, Statistic& into) {
   if (into.histogram.fine() != fine_) {
     fail("statistic", fmt::format("fine {}", fine_), std::to_string(into.histogram.fine()));
   }
   if (values.size() == 0) return;
-  const MatView<const float> rows = flattened(values);
+  // Not in pieces: the maxima, as many as values, come in one stream from memory.
+  for (int64_t r = 0; vectors.elements && r < values.rows; ++r) {
+    column_absmax(values.row(r), 1, values.cols, values.cols,
+                  into.element_absmax.data() + r * values.cols);
+  }
+  if (vectors.meanabs) sums_.assign(static_cast<size_t>(values.cols), 0.0);
   const bool small = values.size() < kSmall || table_.empty();
   const ValueScan scan =
-      small ? count_straight(rows, into.histogram) : count_by_table(rows, into.histogram);
+      small ? count_straight(vectors, values, into) : count_by_table(vectors, values, into);
   add_scan(scan, static_cast<uint64_t>(values.size()), into);
+  if (!vectors.meanabs) return;
+  for (size_t c = 0; c < sums_.size(); ++c) {
+    const auto mean = static_cast<float>(sums_[c] / static_cast<double>(values.rows));
+    // A NaN mean leaves the maximum as it was.
+    into.channel_meanabs[c] = std::max(into.channel_meanabs[c], mean);
+  }
 }
 
-/// Scans and counts piece by piece, so that the second look finds the piece in the first-level
-/// cache: a tensor of 512 × 3072 values would have left the second-level one.
-ValueScan SampleCounter::count_by_table(MatView<const float> x, Histogram& histogram) {
-  constexpr int64_t kPiece = 4096;  // 16 kB of values beside about as much of the table
+/// Looks at every piece for all that is asked of it, so that all looks but the first find it in a
+/// cache near: a tensor of 512 × 3072 values would have left the second-level one.
+ValueScan SampleCounter::count_by_table(Vectors vectors, MatView<const float> x, Statistic& into) {
   // A table entry holds up to 2^32 − 1, so the table is emptied before that many values.
   constexpr int64_t kMost = std::numeric_limits<uint32_t>::max() - kPiece;
+  const bool channels = vectors.absmax || vectors.meanabs;
+  const MatView<const float> all = channels ? x : flattened(x);
+  const int64_t step = std::max(kRows, kPiece / all.cols / kRows * kRows);
   ValueScan scan;
   int64_t counted = 0;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    for (int64_t c = 0; c < x.cols; c += kPiece) {
-      const int64_t n = std::min(x.cols - c, kPiece);
-      scan.merge(scan_and_count(x.row(r) + c, n, fine_, table_.data()));
-      counted += n;
-      if (counted >= kMost) {
-        flush(scan, histogram);
-        counted = 0;
+  for (int64_t first = 0; first < all.rows; first += step) {
+    const auto block = all.slice_rows(first, std::min(step, all.rows - first));
+    record_channels(vectors, block, into);
+    const MatView<const float> rows = side_by_side(block);
+    for (int64_t r = 0, n = 0; r < rows.rows; ++r) {
+      for (int64_t c = 0; c < rows.cols; c += n) {
+        n = std::min(rows.cols - c, kPiece);
+        const float* values = rows.row(r) + c;
+        const float* next = channels            ? behind(all, values, step * all.stride)
+                            : c + n < rows.cols ? values + n
+                                                : behind(all, values, rows.stride - c);
+        scan.merge(scan_and_count(values, n, fine_, table_.data(), next));
+        counted += n;
+        if (counted >= kMost) {
+          flush(scan, into.histogram);
+          counted = 0;
+        }
       }
     }
   }
-  flush(scan, histogram);
+  flush(scan, into.histogram);
   return scan;
 }
 
-ValueScan SampleCounter::count_straight(MatView<const float> x, Histogram& histogram) {
+ValueScan SampleCounter::count_straight(Vectors vectors, MatView<const float> x, Statistic& into) {
   const int shift = 23 - fine_;
   ValueScan scan;
+  record_channels(vectors, x, into);
   for (int64_t r = 0; r < x.rows; ++r) {
     scan.merge(scan_values(x.row(r), x.cols));
     for (int64_t c = 0; c < x.cols; ++c) {
-      histogram.add(std::bit_cast<uint32_t>(x.row(r)[c]) >> shift, 1);
+      into.histogram.add(std::bit_cast<uint32_t>(x.row(r)[c]) >> shift, 1);
     }
   }
   return scan;
+}
+
+/// Rows as one when nothing lies between them; narrow ones, of which each would cost a call, as a
+/// copy.
+MatView<const float> SampleCounter::side_by_side(MatView<const float> rows) {
+  if (rows.stride == rows.cols || rows.rows == 1) return flattened(rows);
+  if (rows.size() > kPiece) return rows;
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    std::copy_n(rows.row(r), rows.cols, piece_.data() + r * rows.cols);
+  }
+  return {piece_.data(), 1, rows.size()};
 }
 
 /// Moves the table into the histogram, looking only at the exponents that occurred.
@@ -146,28 +197,9 @@ void SampleCounter::flush(const ValueScan& scan, Histogram& histogram) {
   if (scan.nans + scan.infs > 0) move_page(kInfAndNanPage);
 }
 
-void SampleCounter::record_vectors(std::string_view site, Vectors vectors, MatView<const float> x,
-                                   Statistic& statistic) {
-  if (vectors.absmax) require_length(statistic.channel_absmax, x.cols, site);
-  if (vectors.meanabs) require_length(statistic.channel_meanabs, x.cols, site);
-  if (vectors.elements) require_length(statistic.element_absmax, x.size(), site);
-  if (vectors.absmax) {
-    column_absmax(x.data, x.rows, x.cols, x.stride, statistic.channel_absmax.data());
-  }
-  if (vectors.elements) {
-    for (int64_t r = 0; r < x.rows; ++r) {
-      column_absmax(x.row(r), 1, x.cols, x.cols, statistic.element_absmax.data() + r * x.cols);
-    }
-  }
-  if (vectors.meanabs) {
-    sums_.assign(static_cast<size_t>(x.cols), 0.0);
-    column_abssum(x.data, x.rows, x.cols, x.stride, sums_.data());
-    for (size_t c = 0; c < sums_.size(); ++c) {
-      const auto mean = static_cast<float>(sums_[c] / static_cast<double>(x.rows));
-      // A NaN mean leaves the maximum as it was.
-      statistic.channel_meanabs[c] = std::max(statistic.channel_meanabs[c], mean);
-    }
-  }
+void SampleCounter::record_channels(Vectors vectors, MatView<const float> x, Statistic& into) {
+  if (vectors.absmax) column_absmax(x.data, x.rows, x.cols, x.stride, into.channel_absmax.data());
+  if (vectors.meanabs) column_abssum(x.data, x.rows, x.cols, x.stride, sums_.data());
 }
 
 }  // namespace scute

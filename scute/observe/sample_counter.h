@@ -36,15 +36,17 @@ class SampleCounter {
   void count(MatView<const float> values, Statistic& into);
 
  private:
-  ValueScan count_by_table(MatView<const float> values, Histogram& histogram);
-  ValueScan count_straight(MatView<const float> values, Histogram& histogram);
+  void add(Vectors vectors, MatView<const float> values, Statistic& into);
+  ValueScan count_by_table(Vectors vectors, MatView<const float> values, Statistic& into);
+  ValueScan count_straight(Vectors vectors, MatView<const float> values, Statistic& into);
+  MatView<const float> side_by_side(MatView<const float> rows);
   void flush(const ValueScan& scan, Histogram& histogram);
-  void record_vectors(std::string_view site, Vectors vectors, MatView<const float> values,
-                      Statistic& statistic);
+  void record_channels(Vectors vectors, MatView<const float> rows, Statistic& into);
 
   int fine_;
   std::vector<uint32_t> table_;  ///< all zero between calls
-  std::vector<double> sums_;     ///< scratch
+  std::vector<float> piece_;     ///< scratch
+  std::vector<double> sums_;     ///< scratch: Σ |x| by channel, of one sample
 };
 
 }  // namespace scute
