@@ -20,6 +20,7 @@
 #include "scute/base/names.h"
 #include "scute/cobra/percentile_config.h"
 #include "scute/decide/plan.h"
+#include "scute/decide/policy_use.h"
 #include "scute/io/file.h"
 #include "scute/recipe/plan_meta.h"
 #include "scute/recipe/statistics_io.h"
@@ -58,17 +59,6 @@ std::pair<std::string, std::string> site_and_policy(const std::string& pair) {
     throw UsageError(fmt::format("--per-site: expected SITE=POLICY, found \"{}\"", pair));
   }
   return {pair.substr(0, equals), pair.substr(equals + 1)};
-}
-
-/// Whether the percentile of the tail's rules can be overridden.
-bool picks_by_tail(const Policy& policy) {
-  return policy.kind == PolicyKind::tail && !policy.percentile_override;
-}
-
-/// Whether what is cut may be cut on each side.
-bool cuts_sides(const Policy& policy) {
-  return policy.kind == PolicyKind::automatic || policy.kind == PolicyKind::percentile ||
-         policy.kind == PolicyKind::quamba || policy.kind == PolicyKind::tail;
 }
 
 void DecideRequest::declare(Options& options) {

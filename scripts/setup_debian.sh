@@ -37,6 +37,7 @@ case "${1:-}" in
     packages+=("${test_packages[@]}" "${all_packages[@]}")
     pypi_packages+=("${all_pypi_packages[@]}")
     wheels_wanted=yes
+    environments_wanted=yes
     pypi_wanted=yes
     ;;
   --dev)

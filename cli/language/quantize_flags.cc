@@ -6,6 +6,7 @@
 
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
+#include "scute/decide/policy_use.h"
 
 namespace scute::cli {
 namespace {
@@ -243,11 +244,7 @@ Policy PolicyFlags::with_share(const std::string& text) const {
   return out;
 }
 
-bool PolicyFlags::takes_share(const std::string& policy) {
-  if (policy.find(':') != std::string::npos) return false;
-  const PolicyKind kind = Policy::parse(policy).kind;
-  return kind == PolicyKind::percentile || kind == PolicyKind::quamba;
-}
+bool PolicyFlags::takes_share(const std::string& policy) { return scute::takes_share(policy); }
 
 void declare_windows(Options& options, WindowOptions& windows, const std::string& order) {
   options.integer("--samples,--calib-data-num", windows.samples, {.least = 1},

@@ -26,12 +26,38 @@ nb::handle numpy_array_type() {
   return type;
 }
 
+bool is_list(nb::handle object) {
+  return nb::isinstance<nb::list>(object) || nb::isinstance<nb::tuple>(object);
+}
+
+/// Whether it is an array with masked values, or nested lists that hold one.
+bool is_masked(nb::handle object) {
+  if (is_list(object)) {
+    for (const nb::handle item : object) {
+      if (is_masked(item)) return true;
+    }
+    return false;
+  }
+  const nb::handle array = numpy_array_type();
+  if (object.type().is(array) || PyObject_IsInstance(object.ptr(), array.ptr()) != 1) return false;
+  return nb::cast<bool>(nb::module_::import_("numpy").attr("ma").attr("is_masked")(object));
+}
+
+void refuse_masked(nb::handle object, const char* where) {
+  if (!is_masked(object)) return;
+  const std::string text = fmt::format(
+      "{}: expected an array without masked values, found {} (.compressed() leaves masked values "
+      "out, "
+      ".filled(x) replaces them)",
+      where, name_of_type(object));
+  throw nb::type_error(text.c_str());
+}
+
 /// NumPy's array of it where the object is one already (or what it says makes one).
-nb::object as_native(nb::handle object) {
+nb::object as_native(nb::handle object, const char* where) {
   const nb::module_ numpy = nb::module_::import_("numpy");
-  if (nb::isinstance<nb::float_>(object) || nb::isinstance<nb::int_>(object) ||
-      nb::isinstance<nb::list>(object) || nb::isinstance<nb::tuple>(object)) {
-    return numpy.attr("asarray")(object, nb::arg("dtype") = "float64");
+  if (nb::isinstance<nb::float_>(object) || nb::isinstance<nb::int_>(object) || is_list(object)) {
+    return numpy.attr("asarray")(numbers(object, where), nb::arg("dtype") = "float64");
   }
   if (PyObject_IsInstance(object.ptr(), numpy_array_type().ptr()) != 1) return nb::none();
   // Another byte order, or strides that are no multiple of an element: a copy in order.
@@ -92,7 +118,24 @@ float widened(bf16 x) { return to_float(x); }
 
 }  // namespace
 
-nb::object safe_array(nb::handle object) {
+nb::object numbers(nb::handle object, const char* where) {
+  refuse_masked(object, where);
+  const nb::module_ numpy = nb::module_::import_("numpy");
+  // Of any size: NumPy's integers end at 64 bits.
+  if (nb::isinstance<nb::int_>(object) && !nb::isinstance<nb::bool_>(object)) {
+    return numpy.attr("asarray")(nb::float_(object));
+  }
+  nb::object array = numpy.attr("asarray")(object);
+  const nb::object dtype = array.attr("dtype");
+  const auto kind = nb::cast<std::string>(dtype.attr("kind"));
+  if (kind == "f" || kind == "i" || kind == "u") return array;
+  const std::string text = fmt::format("{}: expected numbers, found {} of {}", where,
+                                       name_of_type(object), nb::cast<std::string>(nb::str(dtype)));
+  throw nb::type_error(text.c_str());
+}
+
+nb::object safe_array(nb::handle object, const char* where) {
+  refuse_masked(object, where);
   const bool others = PyObject_CheckBuffer(object.ptr()) != 0 &&
                       PyObject_IsInstance(object.ptr(), numpy_array_type().ptr()) != 1;
   if (!others) return nb::borrow(object);
@@ -100,13 +143,13 @@ nb::object safe_array(nb::handle object) {
 }
 
 FloatArray::FloatArray(nb::handle given, const char* where) {
-  nb::object object = safe_array(given);
+  nb::object object = safe_array(given, where);
   // torch's view of an array times −1, whose memory holds the other sign.
   if (nb::hasattr(object, "is_neg") && nb::cast<bool>(object.attr("is_neg")())) {
     object = object.attr("resolve_neg")();
   }
   if (!import(object, owner_)) {
-    const nb::object native = as_native(object);
+    const nb::object native = as_native(object, where);
     if (native.is_none() || !import(native, owner_)) {
       const std::string text = fmt::format(
           "{}: expected an array of float16, bfloat16, float32 or float64 in this processor's "
@@ -222,6 +265,7 @@ nb::dict to_numpy(const std::vector<NamedTensor>& tensors) {
 
 Tensor token_ids(nb::handle ids) {
   const nb::module_ numpy = nb::module_::import_("numpy");
+  refuse_masked(ids, "ids");
   const nb::object array = numpy.attr("asarray")(ids);
   const auto kind = nb::cast<std::string>(array.attr("dtype").attr("kind"));
   const auto size = nb::cast<int64_t>(array.attr("size"));

@@ -44,8 +44,12 @@ class FloatArray {
 };
 
 /// The object itself, or NumPy's view of what only has a buffer: nanobind 3.1 reads strides that
-/// ctypes' arrays do not have.
-nanobind::object safe_array(nanobind::handle object);
+/// ctypes' arrays do not have. TypeError where values are masked, which the memory holds as
+/// any other; `where` begins its text.
+nanobind::object safe_array(nanobind::handle object, const char* where);
+/// NumPy's array of a number, an array of numbers or nested lists of them, with NumPy's own type.
+/// TypeError for what NumPy would make numbers of: texts, None, truth values, masked values.
+nanobind::object numbers(nanobind::handle object, const char* where);
 
 /// A NumPy array that owns its memory.
 template <class T>

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
 
 #include <limits>
 #include <string>
 
+#include "extension/arrays.h"
 #include "extension/state.h"
 #include "scute/base/error.h"
 
@@ -17,10 +19,15 @@ namespace nb = nanobind;
 using Integers = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig>;
 
 Integers integers(nb::handle values) {
-  const nb::object array =
-      nb::module_::import_("numpy").attr("ascontiguousarray")(values, nb::arg("dtype") = "int64");
+  const nb::module_ numpy = nb::module_::import_("numpy");
+  const nb::object given = numbers(values, "counts");
+  const bool whole = nb::cast<std::string>(given.attr("dtype").attr("kind")) != "f" ||
+                     nb::cast<int64_t>(given.attr("size")) == 0;
+  const nb::object array = numpy.attr("ascontiguousarray")(given, nb::arg("dtype") = "int64");
   Integers out;
-  if (!nb::try_cast(array, out, false)) fail("counts", "lists of integers", "other arrays");
+  if (!whole || !nb::try_cast(array, out, false)) {
+    fail("counts", "lists of integers", "other arrays");
+  }
   return out;
 }
 

@@ -111,7 +111,7 @@ std::string GenerationValue::stopped() const {
 }
 
 void bind_generation(nb::module_& module) {
-  nb::class_<SamplingOptions>(module, "Sampling")
+  nb::class_<SamplingOptions>(module, "Sampling", "How tokens are drawn.")
       .def(
           "__init__",
           [](SamplingOptions* self, double temperature, int64_t top_k, double top_p, double min_p,

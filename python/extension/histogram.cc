@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "extension/counted.h"
@@ -23,12 +24,13 @@ constexpr const char* kUpdate = "update";
 
 /// One number for one number, an array of the same shape for an array.
 template <class Answer>
-nb::object each(nb::handle shares, const Answer& answer) {
-  if (nb::isinstance<nb::float_>(shares) || nb::isinstance<nb::int_>(shares)) {
-    return nb::float_(answer(nb::cast<double>(nb::float_(shares))));
-  }
+nb::object each(nb::handle given, const char* where, const Answer& answer) {
+  if (nb::isinstance<nb::float_>(given)) return nb::float_(answer(nb::cast<double>(given)));
   const nb::object array = nb::module_::import_("numpy").attr("asarray")(
-      shares, nb::arg("dtype") = "float64", nb::arg("order") = "C");
+      numbers(given, where), nb::arg("dtype") = "float64", nb::arg("order") = "C");
+  if (nb::isinstance<nb::int_>(given)) {
+    return nb::float_(answer(nb::cast<double>(array.attr("item")())));
+  }
   const auto in = nb::cast<nb::ndarray<const double, nb::c_contig>>(array);
   std::vector<double> out(in.size());
   for (size_t i = 0; i < out.size(); ++i) out[i] = answer(in.data()[i]);
@@ -147,9 +149,9 @@ void bind_questions(nb::class_<Value>& type) {
       "quantile",
       [](const Value& h, nb::handle q) {
         const auto distribution = h.distribution();
-        return each(q, [&](double share) { return distribution->quantile(share); });
+        return each(q, "quantile", [&](double share) { return distribution->quantile(share); });
       },
-      nb::arg("q"),
+      nb::arg("q").none(),
       nb::sig("def quantile(self, q: float | numpy.typing.ArrayLike) -> float | "
               "numpy.typing.NDArray[numpy.float64]"),
       "The smallest value with at least a share q of the finite values at or below it (NumPy's\n"
@@ -161,9 +163,10 @@ void bind_questions(nb::class_<Value>& type) {
       "magnitude_quantile",
       [](const Value& h, nb::handle q) {
         const auto distribution = h.distribution();
-        return each(q, [&](double share) { return distribution->magnitude_quantile(share); });
+        return each(q, "magnitude_quantile",
+                    [&](double share) { return distribution->magnitude_quantile(share); });
       },
-      nb::arg("q"),
+      nb::arg("q").none(),
       nb::sig("def magnitude_quantile(self, q: float | numpy.typing.ArrayLike) -> float | "
               "numpy.typing.NDArray[numpy.float64]"),
       "The same of the magnitudes abs(x).");
@@ -171,13 +174,15 @@ void bind_questions(nb::class_<Value>& type) {
       "cdf",
       [](const Value& h, nb::handle x) {
         const auto distribution = h.distribution();
-        return each(x, [&](double value) { return distribution->cdf(value); });
+        return each(x, "cdf", [&](double value) {
+          return std::isnan(value) ? value : distribution->cdf(value);
+        });
       },
-      nb::arg("x"),
+      nb::arg("x").none(),
       nb::sig("def cdf(self, x: float | numpy.typing.ArrayLike) -> float | "
               "numpy.typing.NDArray[numpy.float64]"),
       "The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle\n"
-      "lies. An array for an array.");
+      "lies. An array for an array; NaN for NaN.");
   type.def(
       "to_numpy",
       [](const Value& h) {
@@ -188,7 +193,9 @@ void bind_questions(nb::class_<Value>& type) {
       "(edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as "
       "numpy.histogram\n"
       "gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN\n"
-      "and Inf are left out.");
+      "and Inf are left out. A bucket holds its edge next to zero: from 0 up [low, high) as\n"
+      "numpy.histogram's, below 0 (low, high], where numpy.histogram(x, edges) counts a value\n"
+      "that is such an edge one further right.");
   type.def(
       "buckets",
       [](const Value& h) {
@@ -263,7 +270,7 @@ void bind_histogram_type(nb::module_& module) {
       [](HistogramValue& h, nb::handle x) {
         h.update({x, kUpdate}, kUpdate, {});
       },
-      nb::arg("x"), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
+      nb::arg("x").none(), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
       "Counts every element of x: an array of float16, bfloat16, float32 or float64 of any shape\n"
       "and strides, by DLPack or the buffer protocol, in the processor's memory; float64 is "
       "rounded\n"
@@ -311,7 +318,7 @@ void bind_statistic_type(nb::module_& module) {
       [](StatisticValue& s, nb::handle x) {
         s.update({x, kUpdate}, kUpdate, {.absmax = s.per_channel()});
       },
-      nb::arg("x"), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
+      nb::arg("x").none(), nb::sig("def update(self, x: numpy.typing.ArrayLike) -> None"),
       "As Histogram.update, as one sample. Error, and nothing counted, when channels are kept and\n"
       "their number changes.");
   type.def_prop_ro("per_channel", &StatisticValue::per_channel,

@@ -57,11 +57,6 @@ std::vector<std::string> site_names(const SiteList& list) {
   return out;
 }
 
-const Tokenizer& LanguageValue::need_tokenizer() const {
-  if (!tokenizer) fail(description.path, "a tokenizer.json (or tokenizer=FILE)", "none");
-  return *tokenizer;
-}
-
 namespace {
 
 /// What a model remembers of a sequence, and of which model it is.
@@ -169,13 +164,13 @@ nb::dict perplexity_of(const LanguageValue& value, nb::handle given, int64_t win
 }
 
 std::vector<int32_t> encode(const LanguageValue& value, const std::string& text, bool beginning) {
-  const Tokenizer& tokenizer = value.need_tokenizer();
+  const Tokenizer& tokenizer = tokenizer_of(value);
   return beginning ? tokenizer.encode_beginning(text) : tokenizer.encode(text);
 }
 
 GenerationValue* generated(const std::shared_ptr<LanguageValue>& value, nb::handle prompt,
                            int64_t max_tokens, const SamplingOptions& sampling, bool ignore_eos) {
-  const Tokenizer& tokenizer = value->need_tokenizer();
+  const Tokenizer& tokenizer = tokenizer_of(*value);
   const Tensor ids = token_ids(prompt);
   const auto begin = ids.values<int32_t>();
   GenerationJob job{.owner = value,
@@ -226,7 +221,7 @@ nb::dict state_arrays(StateValue& value) {
 template <class T>
 void read_part(const nb::dict& arrays, const std::string& name, std::vector<T>& into) {
   if (!arrays.contains(name.c_str())) fail("state", "the array " + name, "none");
-  const nb::object array = safe_array(nb::object(arrays[name.c_str()]));
+  const nb::object array = safe_array(nb::object(arrays[name.c_str()]), name.c_str());
   nb::ndarray<const T, nb::c_contig, nb::device::cpu> values;
   if (!nb::try_cast(array, values, false) || values.size() != into.size()) {
     fail(name, fmt::format("{} values of the type that State.arrays() has", into.size()),
@@ -337,7 +332,7 @@ void bind_language(nb::module_& module) {
   type.def(
       "decode",
       [](const LanguageValue& v, const std::vector<int32_t>& ids) {
-        const std::string text = v.need_tokenizer().decode(ids);
+        const std::string text = tokenizer_of(v).decode(ids);
         return nb::steal<nb::str>(
             PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
       },

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/cobra/folder.h"
 #include "scute/language/model_folder.h"
@@ -26,9 +27,6 @@ struct LanguageValue {
   LanguageModel model;
   std::optional<Tokenizer> tokenizer;
   Threads threads;
-
-  /// Error when there is none.
-  const Tokenizer& need_tokenizer() const;
 };
 
 struct CobraValue {
@@ -36,9 +34,16 @@ struct CobraValue {
   CobraModel model;
   std::optional<Tokenizer> tokenizer;
   Threads threads;
-
-  const Tokenizer& need_tokenizer() const;
 };
+
+/// Of a LanguageValue or a CobraValue; Error when there is none.
+template <class Value>
+const Tokenizer& tokenizer_of(const Value& value) {
+  if (!value.tokenizer) {
+    fail(value.description.path, "a tokenizer.json (or tokenizer=FILE)", "none");
+  }
+  return *value.tokenizer;
+}
 
 struct RegressorValue {
   RegressorCheckpoint checkpoint;

@@ -50,6 +50,7 @@ NB_MODULE(_core, module) {
   bind_statistics(module);
   bind_tail_rule(module);
   bind_decide(module);
+  bind_weights(module);
   bind_verb(module);
   bind_generation(module);
   bind_language(module);

@@ -13,8 +13,10 @@
 #include "extension/module.h"
 #include "extension/values.h"
 #include "scute/base/error.h"
+#include "scute/base/names.h"
 #include "scute/cobra/percentile_tables.h"
 #include "scute/decide/buckets.h"
+#include "scute/decide/policy_use.h"
 #include "scute/io/output.h"
 #include "scute/language/scales.h"
 #include "scute/recipe/plan_meta.h"
@@ -38,18 +40,50 @@ struct DecideWish {
 
 Policy policy_of_wish(const std::string& text, const DecideWish& wish) {
   Policy out = Policy::parse(text);
-  const bool takes_share = text.find(':') == std::string::npos &&
-                           (out.kind == PolicyKind::percentile || out.kind == PolicyKind::quamba);
-  if (wish.alpha && takes_share) out.alpha = share_of(*wish.alpha);
+  if (wish.alpha && takes_share(text)) out.alpha = share_of(*wish.alpha);
   out.per_side = wish.per_side;
-  if (out.kind == PolicyKind::tail && !out.percentile_override) {
-    out.percentile_override = wish.percentile_override;
-  }
+  if (picks_by_tail(out)) out.percentile_override = wish.percentile_override;
   return out;
+}
+
+/// Of what decides: the policy, or what decides without one, and the policies of sites.
+std::vector<std::string> rules_of(const StatisticsSet& set, const DecideWish& wish,
+                                  bool regressor) {
+  std::vector<std::string> out{wish.policy.value_or(regressor ? "minmax" : "auto")};
+  for (const auto& [site, statistic] : set.sites) {
+    if (!wish.policy && is_bucket(site)) out.push_back(default_policy(site).name());
+  }
+  for (const auto& [glob, policy] : wish.per_site) out.push_back(policy);
+  return out;
+}
+
+/// What no rule reads is refused, as the program refuses its flags.
+void check_wish(const StatisticsSet& set, const DecideWish& wish, bool regressor) {
+  const std::vector<std::string> rules = rules_of(set, wish, regressor);
+  const auto need = [&](bool given, const char* option, const char* expected, const auto& reads) {
+    if (!given || std::ranges::any_of(rules, reads)) return;
+    fail(option, expected, joined(rules, ", "));
+  };
+  const auto parsed = [](bool (*reads)(const Policy&)) {
+    return [reads](const std::string& text) { return reads(Policy::parse(text)); };
+  };
+  need(wish.alpha.has_value(), "alpha",
+       "the policy percentile or quamba, without a share of its own",
+       [](const std::string& text) { return takes_share(text); });
+  need(wish.percentile_override.has_value(), "percentile_override",
+       "the policy tail, without a percentile of its own", parsed(picks_by_tail));
+  need(wish.per_side, "per_side", "the policy auto, percentile, quamba or tail",
+       parsed(cuts_sides));
+  const double override_ = wish.percentile_override.value_or(100);
+  if (!(override_ >= 50 && override_ <= 100)) {
+    fail("percentile_override", "50 … 100", fmt::to_string(override_));
+  }
+  if (wish.per_side && wish.symmetric) fail("per_side", "symmetric=False", "symmetric ranges");
 }
 
 PlanOptions plan_options(const StatisticsSet& set, const DecideWish& wish) {
   const bool regressor = of_regressor(set.sites);
+  check_wish(set, wish, regressor);
   PlanOptions out;
   out.policy = policy_of_wish(wish.policy.value_or(regressor ? "minmax" : "auto"), wish);
   out.grid = {.bits = wish.bits, .symmetric = wish.symmetric};
@@ -97,6 +131,8 @@ Plan decide(const SiteStatistics& statistics, std::optional<std::string> policy,
             std::optional<double> alpha, std::optional<double> percentile_override,
             std::optional<double> headroom, bool per_side, bool allow_nonfinite) {
   if (bits < 2 || bits > 16) fail("bits", "2 … 16", std::to_string(bits));
+  // A share alone means percentile, as the program has it.
+  if (alpha && !policy) policy = "percentile";
   const StatisticsSet set = statistics.copy();
   const nb::gil_scoped_release released;
   return decided(set, {.policy = std::move(policy),

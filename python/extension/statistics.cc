@@ -23,10 +23,16 @@ void update(SiteStatistics& statistics, const std::string& site, nb::handle x) {
   const FloatArray values(x, site.c_str());
   if (values.size() == 0) return;
   Vectors vectors = vectors_of(site);
+  const bool fresh = statistics.find(site) == nullptr;
   const auto statistic = statistics.at(site);
   // Also of what was loaded or merged: its channels would be those of before, unnoticed.
   vectors.absmax |= statistic->per_channel();
-  statistic->update(values, site, vectors);
+  try {
+    statistic->update(values, site, vectors);
+  } catch (...) {
+    if (fresh && statistic->copy().count == 0) statistics.remove(site);
+    throw;
+  }
 }
 
 /// Sites of either that the other lacks are there, empty.
@@ -84,7 +90,7 @@ void bind_sites(nb::class_<SiteStatistics>& type) {
       },
       nb::arg("site"), nb::arg("statistic"));
   type.def("remove", &SiteStatistics::remove, nb::arg("site"), "Whether it was there.");
-  type.def("update", &update, nb::arg("site"), nb::arg("x"),
+  type.def("update", &update, nb::arg("site"), nb::arg("x").none(),
            nb::sig("def update(self, site: str, x: numpy.typing.ArrayLike) -> None"));
 }
 
@@ -106,7 +112,7 @@ double recorder_seconds(nb::handle x, int repeats) {
 }  // namespace
 
 void bind_statistics(nb::module_& module) {
-  module.def("recorder_seconds", &recorder_seconds, nb::arg("x"), nb::arg("repeats"));
+  module.def("recorder_seconds", &recorder_seconds, nb::arg("x").none(), nb::arg("repeats"));
   nb::class_<SiteStatistics> type(module, "StatisticsSet", "Sites and their statistics.");
   bind_sites(type);
   type.def_prop_rw(

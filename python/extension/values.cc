@@ -15,6 +15,8 @@ namespace nb = nanobind;
 constexpr int64_t kShortWork = 16384;
 /// Values converted at a time: 256 kB, which stays in the second-level cache.
 constexpr int64_t kPiece = 65536;
+/// Values counted before a signal is looked for: 10 to 60 ms.
+constexpr int64_t kPatience = int64_t{1} << 24;
 
 /// Scratch of this thread, kept from call to call.
 SampleCounter& counter_of(int fine) {
@@ -45,6 +47,67 @@ void count_sample(const FloatArray& values, std::string_view site, Vectors vecto
               into);
 }
 
+/// Throws what a signal's handler raises, Ctrl-C say. Without the GIL, and with no lock that a
+/// thread which has it may wait for.
+void listen() {
+  const nb::gil_scoped_acquire acquired;
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
+
+/// Rows of many values, some at a time: in place where they lie in order, else copied.
+class Pieces {
+ public:
+  /// `rows`: pieces are whole rows; else what follows in order.
+  Pieces(const FloatArray& values, bool rows) : values_(values), view_(values.view()) {
+    const bool strided = view_ && view_->stride != view_->cols && view_->rows > 1;
+    columns_ = rows || strided ? values.columns() : 1;
+    const int64_t most = view_ ? kPatience : kPiece;
+    step_ = std::max<int64_t>(1, most / columns_);
+  }
+  int64_t rows() const { return values_.size() / columns_; }
+  int64_t step() const { return step_; }
+  /// Of rows [first, first + step()); valid until the next call.
+  MatView<const float> at(int64_t first) {
+    const int64_t count = std::min(step_, rows() - first);
+    if (!view_) {
+      copied_.resize(static_cast<size_t>(count * columns_));
+      values_.copy(first * columns_, count * columns_, copied_.data());
+      return shaped(copied_.data(), count, columns_);
+    }
+    if (columns_ > 1) return {view_->row(first), count, columns_, view_->stride};
+    return shaped(view_->data + first, count, columns_);
+  }
+
+ private:
+  static MatView<const float> shaped(const float* data, int64_t rows, int64_t columns) {
+    return columns > 1 ? MatView<const float>(data, rows, columns)
+                       : MatView<const float>(data, 1, rows);
+  }
+
+  const FloatArray& values_;
+  std::optional<MatView<const float>> view_;
+  int64_t columns_ = 1, step_ = 1;
+  std::vector<float> copied_;
+};
+
+/// One sample of many values, looking for signals. Without the GIL.
+Statistic long_sample(const FloatArray& values, std::string_view site, Vectors vectors, int fine) {
+  Statistic out(fine);
+  SampleCounter& counter = counter_of(fine);
+  Pieces pieces(values, vectors.absmax);
+  int64_t unheard = 0;
+  for (int64_t first = 0; first < pieces.rows(); first += pieces.step()) {
+    const MatView<const float> piece = pieces.at(first);
+    counter.see(site, vectors, piece, out);
+    unheard += piece.size();
+    if (unheard < kPatience) continue;
+    listen();
+    unheard = 0;
+  }
+  out.samples = 1;
+  return out;
+}
+
 /// Without the GIL while it lives, where that pays.
 class LongWork {
  public:
@@ -61,6 +124,15 @@ class LongWork {
 void HistogramValue::update(const FloatArray& values, std::string_view site, Vectors vectors) {
   if (values.size() == 0) return;
   const LongWork work(values.size());
+  // Means and elements of the state need all of a sample at once, which no model makes as long.
+  if (values.size() >= 2 * kPatience && !vectors.meanabs && !vectors.elements) {
+    const auto [fine, channels] = read(
+        [](const Statistic& s) { return std::pair(s.histogram.fine(), s.channel_absmax.size()); });
+    const auto columns = static_cast<size_t>(values.columns());
+    if (!vectors.absmax || channels == 0 || channels == columns) {
+      return merge(long_sample(values, site, vectors, fine));
+    }
+  }
   const std::lock_guard lock(guard_);
   distribution_.reset();
   count_sample(values, site, vectors, statistic_);

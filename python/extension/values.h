@@ -25,7 +25,8 @@ class HistogramValue {
   HistogramValue(const HistogramValue& other) : statistic_(other.copy()) {}
   HistogramValue& operator=(const HistogramValue&) = delete;
 
-  /// One sample. Releases the GIL while it counts.
+  /// One sample. Releases the GIL while it counts; of many values nothing is counted when a
+  /// signal's handler raises meanwhile.
   void update(const FloatArray& values, std::string_view site, Vectors vectors);
   void merge(const Statistic& other);
   void assign(Statistic statistic);

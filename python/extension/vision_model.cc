@@ -22,11 +22,6 @@ namespace scute::python {
 
 namespace nb = nanobind;
 
-const Tokenizer& CobraValue::need_tokenizer() const {
-  if (!tokenizer) fail(description.path, "a tokenizer.json (or tokenizer=FILE)", "none");
-  return *tokenizer;
-}
-
 namespace {
 
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
@@ -50,7 +45,8 @@ Picture picture_of(nb::handle image) {
     return read_picture(path);
   }
   Bytes array;
-  if (!nb::try_cast(safe_array(image), array, false) || array.shape(2) != 3 || array.size() == 0) {
+  if (!nb::try_cast(safe_array(image, "images"), array, false) || array.shape(2) != 3 ||
+      array.size() == 0) {
     throw nb::type_error(
         "images: expected paths or uint8 arrays of (height, width, 3) in row-major "
         "order, found another");
@@ -96,13 +92,13 @@ nb::dict dumped(const CobraValue& value, const nb::sequence& images, nb::handle 
 
 /// What the model was trained to read for what a human says.
 std::vector<int32_t> prompt_ids(const CobraValue& value, const std::string& message) {
-  return cobra_prompt(value.description, value.need_tokenizer(), message).ids;
+  return cobra_prompt(value.description, tokenizer_of(value), message).ids;
 }
 
 GenerationValue* answer(const std::shared_ptr<CobraValue>& value, nb::handle prompt,
                         nb::handle image, int64_t max_tokens, const SamplingOptions& sampling,
                         bool ignore_eos) {
-  const Tokenizer& tokenizer = value->need_tokenizer();
+  const Tokenizer& tokenizer = tokenizer_of(*value);
   const Tensor ids = token_ids(prompt);
   const auto begin = ids.values<int32_t>();
   GenerationJob job{.owner = value,

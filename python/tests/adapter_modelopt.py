@@ -65,3 +65,26 @@ def test_the_packages_own_quantizer_takes_it():
     quantizer.enable_quant()
     assert float(quantizer.amax) == pytest.approx(0.99, rel=0.01)
     assert float(quantizer(torch.tensor([7.0]))) == pytest.approx(0.99, rel=0.01)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_unsigned_codes_have_all_steps_above_zero(bits):
+    x = torch.from_numpy(np.abs(np.random.default_rng(1).normal(size=40000)).astype(np.float32))
+    stats = scute.Statistics()
+    stats.update("x", x)
+    calibrator = ScuteCalibrator(bits, unsigned=True, policy="mse")
+    calibrator.collect(x)
+    # scale * (2**bits - 1) is the largest value kept: the asymmetric grid of as many bits.
+    expected = scute.decide(stats, "mse", bits=bits, symmetric=False)["x"]
+    assert expected["scale"] * (2**bits - 1) == pytest.approx(expected["hi"])
+    assert float(calibrator.compute_amax()) == pytest.approx(expected["hi"], rel=0.02)
+    signed = scute.decide(stats, "mse", bits=bits)["x"]
+    if bits == 4:
+        assert float(calibrator.compute_amax()) > 1.05 * signed["hi"]
+    calibrator.collect(torch.tensor([-0.5]))
+    with pytest.raises(scute.Error, match="unsigned: expected values from 0 up, found -0.5"):
+        calibrator.compute_amax()
+    with pytest.raises(scute.Error, match="num_bits: expected 2 … 15, found 16"):
+        ScuteCalibrator(16, unsigned=True)
+    with pytest.raises(scute.Error, match="percentile: expected the method percentile"):
+        calibrator.compute_amax("mse", percentile=99)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -146,3 +149,89 @@ def test_the_error_says_what_was_found():
         histogram(np.array([1, 2]))
     with pytest.raises(TypeError, match="a.b: expected"):
         scute.Statistics().update("a.b", np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    "given, found",
+    [
+        (["1.5", "2"], "<U3"),
+        ("2", "str"),
+        ([b"2"], "S1"),
+        ([1.0, None], "object"),
+        (None, "NoneType"),
+        (True, "bool"),
+        ([True], "bool"),
+        ([1j], "complex128"),
+        ([10**30], "object"),
+    ],
+)
+def test_what_numpy_would_make_numbers_of_is_refused(given, found):
+    seen = scute.Statistics()
+    for update in (histogram, lambda x: seen.update("site", x)):
+        with pytest.raises(TypeError, match=f"expected .*{found}"):
+            update(given)
+    assert len(seen) == 0
+    assert histogram(10**30).max == np.float32(1e30)
+
+
+def test_masked_arrays_are_refused_wherever_numbers_are_taken():
+    masked = np.ma.masked_array(np.ones(3, "float32"), [False, True, False])
+    counted = histogram([0.5, 1.0])
+    for call in (
+        histogram,
+        lambda x: histogram([x, x]),
+        lambda x: histogram([[1.0, 1.0, 1.0], x]),
+        counted.quantile,
+        counted.cdf,
+        lambda x: scute.Statistic.from_counts(x.astype("int64"), [1, 1, 1], min=0, max=0),
+    ):
+        with pytest.raises(TypeError, match=r"without masked values, found .*\.compressed\(\)"):
+            call(masked)
+    assert histogram(masked.compressed()).total == 2
+
+
+def test_questions_take_numbers_alone():
+    counted = histogram([0.5, 1.0])
+    for ask in (counted.quantile, counted.magnitude_quantile, counted.cdf):
+        for wrong in ("0.5", ["0.5"], None, [None], True):
+            with pytest.raises(TypeError, match=f"{ask.__name__}: expected numbers, found"):
+                ask(wrong)
+    assert np.isnan(counted.cdf(np.nan))
+    assert np.array_equal(counted.cdf([np.nan, 0.5, np.inf, -np.inf]), [np.nan, 0.5, 1, 0], True)
+    with pytest.raises(scute.Error, match="integers"):
+        scute.Statistic.from_counts([1.5], [1], min=0, max=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_many_values_are_one_sample_however_they_lie(per_channel):
+    # Above 2**25 values an update looks for signals between pieces: 2**25 + 1024 of them here.
+    x = np.random.default_rng(3).normal(size=(2**15 + 1, 1024)).astype("float32")
+    expected = scute.Statistic(per_channel=per_channel)
+    for half in (x[: 2**14], x[2**14 :]):
+        expected.update(half)
+    for given_ in (x, x[::-1], np.broadcast_to(x, (1, *x.shape))):
+        seen = scute.Statistic(per_channel=per_channel)
+        seen.update(given_)
+        assert seen.samples == 1 and seen.histogram == expected.histogram
+        assert np.array_equal(seen.channel_absmax, expected.channel_absmax)
+    if per_channel:
+        before = seen.copy()
+        with pytest.raises(scute.Error, match="update: expected 1024 channels"):
+            seen.update(x.reshape(1024, -1))
+        assert seen == before
+
+
+def test_ctrl_c_ends_a_long_update_and_nothing_is_counted():
+    # 2**40 values that take no memory: an hour.
+    x = np.broadcast_to(np.float32(1), (2**20, 2**20))
+    seen = scute.Statistics()
+    for update in (lambda: seen.update("site", x), lambda: histogram(x)):
+        timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            update()
+        timer.join()
+        assert time.monotonic() - began < 20
+    assert len(seen) == 0

@@ -95,6 +95,22 @@ def test_edges_hold_every_finite_value(x, fine):
     assert np.array_equal(inside, counts)
 
 
+def test_edges_below_zero_close_on_the_other_side_than_numpys():
+    # numpy.histogram's bins are [low, high). A bucket is all floats of one sign, exponent and
+    # leading mantissa, so that of a negative one is (low, high].
+    up = np.float32([1, 1.25, 1.5, 2])
+    edges, counts = histogram(up, 2).to_numpy()
+    assert np.array_equal(np.histogram(up, edges)[0], counts)
+    edges, counts = histogram(-up, 2).to_numpy()
+    assert np.array_equal(edges, [-2.5, -2, -1.75, -1.5, -1.25, -1])
+    assert np.array_equal(counts, [1, 0, 1, 1, 1])
+    assert np.array_equal(np.histogram(-up, edges)[0], [0, 1, 0, 1, 2])
+    # Off the edges both count the same.
+    between = np.float32([-2.2, -1.6, -1.3, -1.1, 1.1, 1.3])
+    edges, counts = histogram(between, 2).to_numpy()
+    assert np.array_equal(np.histogram(between, edges)[0], counts)
+
+
 def test_cdf_counts_what_lies_at_or_below():
     x = np.arange(-4, 5, dtype="float32")
     counted = histogram(x)

@@ -51,6 +51,11 @@ def test_public_names_are_there_and_documented():
             for member, value in vars(thing).items():
                 if not member.startswith("_") and callable(value):
                     assert inspect.getdoc(value), f"{name}.{member}"
+    assert set(scute.__all__) <= set(dir(scute))
+    for core in vars(scute._core).values():
+        for member, value in vars(core).items() if inspect.isclass(core) else ():
+            if not member.startswith("_"):
+                assert inspect.getdoc(value) or inspect.isclass(value), f"{core}.{member}"
     assert scute.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="nonsense"):
         scute.nonsense

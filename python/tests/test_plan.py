@@ -137,6 +137,32 @@ def test_what_cannot_be_decided(statistics):
     assert scute.decide(bad, allow_nonfinite=True)["a"]["hi"] == 1
 
 
+@pytest.mark.parametrize(
+    "policy, options, words",
+    [
+        ("minmax", {"alpha": 0.99}, "alpha: expected the policy percentile or quamba.*minmax"),
+        ("percentile:0.9", {"alpha": 0.99}, "alpha: .*share of its own, found percentile:0.9"),
+        ("percentile", {"per_side": True}, "per_side: expected symmetric=False"),
+        ("minmax", {"per_side": True, "symmetric": False}, "per_side: expected the policy auto"),
+        ("minmax", {"percentile_override": 99}, "percentile_override: expected the policy tail"),
+        (None, {"percentile_override": 99}, "percentile_override: expected the policy tail"),
+        ("tail", {"percentile_override": 1}, "percentile_override: expected 50"),
+    ],
+)
+def test_an_option_that_no_policy_reads_is_refused(statistics, policy, options, words):
+    with pytest.raises(scute.Error, match=words):
+        scute.decide(statistics, policy, **options)
+
+
+def test_an_option_that_one_site_reads_is_taken(statistics):
+    per_site = {"layer_1.x_proj:input": "percentile"}
+    plan = scute.decide(statistics, "minmax", alpha=0.9, per_site=per_site)
+    assert plan["layer_1.x_proj:input"]["percentile"] == pytest.approx(90)
+    # As of the program, a share alone means percentile.
+    alone = scute.decide(statistics, alpha=0.9)
+    assert alone["layer_0.x_proj:input"]["policy"] == "percentile"
+
+
 def test_buckets_are_decided_by_tail_unless_told():
     stats = scute.Statistics()
     x = np.random.default_rng(0).normal(size=5000).astype("float32")

@@ -3,6 +3,7 @@
 import logging
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -232,3 +233,45 @@ def test_a_weight_that_changed_has_a_new_scale():
         before = layer(x)
         layer.weight.mul_(100)
         assert torch.allclose(layer(x), 100 * before, rtol=1e-3)
+
+
+def test_scales_are_part_of_a_models_state():
+    torch.manual_seed(0)
+    x = torch.randn(5, 6)
+
+    def layer(**options):
+        made = pct.QuantLinear(6, 3, **options)
+        made.set_quant_state(True, True)
+        return made
+
+    first, second = layer(), layer()
+    first.act_quantizer.set_percentile_clip(-1, 1.5, bucket="llm")
+    expected = first(x)
+    state = first.state_dict()
+    assert float(state["act_quantizer._extra_state"]["scale"]) == pytest.approx(1.5 / 127)
+    assert state["weight_quantizer._extra_state"]["scale"].shape == (3, 1)
+    second.load_state_dict(state)
+    assert torch.equal(second(x), expected)
+    assert second.act_quantizer._pct_bucket == "llm"
+    # Of a plain module: its weights, and the quantizers stay as they are.
+    second.load_state_dict(torch.nn.Linear(6, 3).state_dict())
+    assert second.act_quantizer._clip_override == (-1.5, 1.5)
+    with pytest.raises((scute.Error, RuntimeError), match="n_bits=4"):
+        layer(a_bits=4).load_state_dict(state)
+
+
+def test_json_that_is_none_is_named_with_its_place(tmp_path):
+    file = tmp_path / "overrides.json"
+    quantizer = pct.UniformAffineQuantizer()
+    for text, words in (
+        (b'{"llm": {"lo": 1,}}', "overrides.json: expected JSON, found a fault at line 1, column"),
+        (b"", "found a fault at line 1, column 1"),
+        (b"\xff", "no UTF-8 at byte 0"),
+        (b"[1]", "expected a JSON object, found list"),
+    ):
+        file.write_bytes(text)
+        with pytest.raises(scute.Error, match=words):
+            pct.apply_pct_overrides_to_quantizers({"llm": quantizer}, file)
+        with pytest.raises(scute.Error, match=words):
+            pct.PctConfig.load_json(file)
+    assert quantizer._clip_override is None

@@ -55,3 +55,7 @@ def __getattr__(name: str) -> Any:
         globals()[name] = getattr(importlib.import_module("scute.observation"), name)
         return globals()[name]
     raise AttributeError(f"module 'scute' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

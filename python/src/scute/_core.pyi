@@ -80,14 +80,16 @@ class Histogram:
     def cdf(self, x: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle
-        lies. An array for an array.
+        lies. An array for an array; NaN for NaN.
         """
 
     def to_numpy(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
         """
         (edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as numpy.histogram
         gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN
-        and Inf are left out.
+        and Inf are left out. A bucket holds its edge next to zero: from 0 up [low, high) as
+        numpy.histogram's, below 0 (low, high], where numpy.histogram(x, edges) counts a value
+        that is such an edge one further right.
         """
 
     def buckets(self) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int64]]:
@@ -200,14 +202,16 @@ class Statistic:
     def cdf(self, x: float | numpy.typing.ArrayLike) -> float | numpy.typing.NDArray[numpy.float64]:
         """
         The share of the finite values at or below x, in [0, 1]; a bucket counts where its middle
-        lies. An array for an array.
+        lies. An array for an array; NaN for NaN.
         """
 
     def to_numpy(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
         """
         (edges, counts): float64 of n + 1 ascending edges and int64 of n counts, as numpy.histogram
         gives them. Used buckets have their own edges, gaps between them are one empty bucket. NaN
-        and Inf are left out.
+        and Inf are left out. A bucket holds its edge next to zero: from 0 up [low, high) as
+        numpy.histogram's, below 0 (low, high], where numpy.histogram(x, edges) counts a value
+        that is such an edge one further right.
         """
 
     def buckets(self) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int64]]:
@@ -286,7 +290,7 @@ class Statistic:
         other.
         """
 
-def recorder_seconds(x: object, repeats: int) -> float: ...
+def recorder_seconds(x: object | None, repeats: int) -> float: ...
 
 class StatisticsSet:
     """Sites and their statistics."""
@@ -374,6 +378,13 @@ def decide(statistics: StatisticsSet, policy: str | None, bits: int, symmetric: 
 
 EVERY_EDIT: int = 9223372036854775807
 
+def rounded_weight(weight: numpy.typing.ArrayLike, bits: int, per_tensor: bool, group: int, two_level: bool) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    The numbers that are multiplied by, outputs x inputs, float32, of a matrix as `scute quantize`
+    rounds it to nearest: 8 bits with a scale an output (or one), 4 bits in groups of inputs,
+    two_level beside 8-bit activations.
+    """
+
 def verb(words: list[str], progress: Callable[[int, int, str], object] | None = None) -> tuple[int, Any, list[str], list[str]]:
     """
     Runs a verb with --json: (exit code, its answer, notes, warnings). Error with its words
@@ -381,6 +392,8 @@ def verb(words: list[str], progress: Callable[[int, int, str], object] | None = 
     """
 
 class Sampling:
+    """How tokens are drawn."""
+
     def __init__(self, temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float, seed: int) -> None: ...
 
 class Generation:

@@ -88,6 +88,7 @@ class Seen:
                 self.statistics[site] = made
 
     def called(self, path: str) -> None:
+        """Notes that the module at this path was run."""
         self._sources[path] = True
 
 

@@ -40,9 +40,11 @@ class ScuteObserver(Observer):
 
     @property
     def has_statistics(self) -> bool:
+        """Whether a value was seen since the last scales."""
         return not self._site.empty
 
     def update_statistics_from_observed(self, observed: torch.Tensor) -> None:
+        """Counts a tensor where it is."""
         self._site.add(observed)
         self._decided, self._device = None, observed.device
 
@@ -55,10 +57,12 @@ class ScuteObserver(Observer):
 
     @property
     def min_vals(self) -> torch.Tensor:
+        """The range's lower end, one element; Error before any value."""
         return self._range()[0]
 
     @property
     def max_vals(self) -> torch.Tensor:
+        """The range's upper end, one element; Error before any value."""
         return self._range()[1]
 
     def delete_statistics(self) -> None:

@@ -16,6 +16,17 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 import scute
 
 
+_KNOWN = (
+    "pretrained",
+    "compute",
+    "backend",
+    "threads",
+    "max_length",
+    "max_gen_toks",
+    "batch_size",
+)
+
+
 @register_model("scute")
 class ScuteLM(TemplateLM):
     """pretrained: a model folder. compute, backend, threads: as scute.load's.
@@ -33,9 +44,13 @@ class ScuteLM(TemplateLM):
         max_length: int | str = 2048,
         max_gen_toks: int | str = 256,
         batch_size: int | str = 1,
-        **_: Any,
+        **others: Any,
     ) -> None:
         super().__init__()
+        # What the harness always says; anything else is a word that nobody would obey.
+        unknown = sorted(set(others) - {"device", "max_batch_size"})
+        if unknown:
+            raise scute.Error(f"model_args: expected {', '.join(_KNOWN)}, found {unknown[0]}")
         self.model = scute.load(pretrained, compute=compute, backend=backend, threads=int(threads))
         if self.model.kind != "language":
             raise scute.Error(f"{pretrained}: expected a language model, found {self.model.kind}")
@@ -51,12 +66,14 @@ class ScuteLM(TemplateLM):
 
     @property
     def tokenizer_name(self) -> str:
+        """Part of the key under which the harness caches requests."""
         return self.model.name
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
-        return self.model.encode(string, beginning=True)
+        """Ids of a text, with what the tokenizer puts before one unless told not to."""
+        return self.model.encode(string, beginning=add_special_tokens is not False)
 
     def _log_probabilities(self, ids: Sequence[int], last: int) -> np.ndarray:
         """Of the last `last` tokens' predictions (last, V), float64."""

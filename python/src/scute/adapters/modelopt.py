@@ -26,7 +26,8 @@ except ImportError:  # the same contract without the package
 class ScuteCalibrator(_Calibrator):
     """collect() counts every value, compute_amax() decides. policy: as scute.decide's.
 
-    Error for an axis (scales per channel) and for floating-point formats (num_bits a tuple).
+    unsigned: the codes are 0 … 2**num_bits - 1, for values that are never negative. Error for an
+    axis (scales per channel) and for floating-point formats (num_bits a tuple).
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class ScuteCalibrator(_Calibrator):
             raise Error(f"axis: expected None, a scale for the tensor, found {axis}")
         if not isinstance(num_bits, int):
             raise Error(f"num_bits: expected whole bits, found {num_bits}")
+        if not 2 <= num_bits <= 16 - unsigned:
+            raise Error(f"num_bits: expected 2 … {16 - unsigned}, found {num_bits}")
         self._site = OneSite(policy, fine)
 
     @property
@@ -60,14 +63,21 @@ class ScuteCalibrator(_Calibrator):
     ) -> torch.Tensor | None:
         """The largest magnitude kept, float32 without dimensions; None when nothing was collected.
 
-        method: a policy for this once. percentile: 50 … 100, with the policy percentile.
+        method: a policy for this once. percentile: 50 … 100, with the policy percentile. Error
+        when unsigned codes are to hold negative values.
         """
+        if percentile is not None and method not in (None, "percentile"):
+            raise Error(f"percentile: expected the method percentile, found {method!r}")
         if self._site.empty:
             return None
+        least = min(statistic.min for statistic in self.statistics.values())
+        if self._unsigned and least < 0:
+            raise Error(f"unsigned: expected values from 0 up, found {least:g}")
         options: dict[str, Any] = {} if method is None else {"policy": method}
         if percentile is not None:
             options = {"policy": "percentile", "alpha": percentile}
-        entry = self._site.decide(self._num_bits, True, **options)
+        # From 0 up, the symmetric grid of one bit more is that of the unsigned codes.
+        entry = self._site.decide(self._num_bits + self._unsigned, True, **options)
         return torch.tensor(max(abs(entry["lo"]), abs(entry["hi"])), dtype=torch.float32)
 
     def reset(self) -> None:

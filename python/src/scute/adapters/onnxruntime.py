@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scute import Error, Statistics
+from scute.json_files import read_json
 from scute.patterns import choose
 
 _FLOATS = (1, 10, 11)  # float, float16 and double of onnx.TensorProto
@@ -122,8 +123,7 @@ def write_cache(plan: Mapping[str, Mapping[str, Any]], path: str | os.PathLike[s
 
 def read_cache(path: str | os.PathLike[str]) -> dict[str, tuple[float, float]]:
     """{tensor: (lowest, highest)} of such a file, also one that ONNX Runtime wrote."""
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
+    content = read_json(path)
     try:
         return {
             name: (_number(entry["lowest"]), _number(entry["highest"]))

@@ -51,6 +51,7 @@ class OneSite:
 
     @property
     def empty(self) -> bool:
+        """Whether nothing was counted yet."""
         return _SITE not in self.statistics
 
     def decide(self, bits: int, symmetric: bool, **options: Any) -> Mapping[str, Any]:

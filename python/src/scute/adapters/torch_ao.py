@@ -64,6 +64,7 @@ class ScuteObserver(ObserverBase):
         return self._site.statistics
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Counts x and gives it back as it is."""
         if x.numel() > 0:
             self._site.add(x)
         return x
@@ -79,12 +80,15 @@ class ScuteObserver(ObserverBase):
         self._site.clear()
 
     def get_extra_state(self) -> torch.Tensor:
+        """What was counted, as bytes: part of state_dict()."""
         return torch.frombuffer(bytearray(pickle.dumps(self.statistics)), dtype=torch.uint8)
 
     def set_extra_state(self, state: torch.Tensor) -> None:
+        """What get_extra_state() gave; UnpicklingError for anything but statistics."""
         self._site.statistics = _loaded(state)
 
     def extra_repr(self) -> str:
+        """What print(model) shows."""
         return f"policy={self._site.policy!r}, {self.quant_min} … {self.quant_max}"
 
 

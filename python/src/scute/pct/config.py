@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from scute import Error
+from scute.json_files import read_json
 
 BUCKETS = ("vision.siglip", "vision.dino", "llm", "projector")
 
@@ -140,10 +141,7 @@ class PctConfig:
     @classmethod
     def load_json(cls, path: str | os.PathLike[str]) -> PctConfig:
         """from_dict() of a file. Error when it holds no object, or text where a number belongs."""
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-        if not isinstance(values, dict):
-            raise Error(f"{os.fspath(path)}: expected a JSON object, found {type(values).__name__}")
+        values = read_json(path)
         for option in fields(cls):
             wanted = (int, float) if option.name == "percentile_override" else type(
                 getattr(cls(), option.name)

@@ -103,6 +103,7 @@ class QuantLinear(_Quantized, nn.Linear):
         return cls(module.in_features, module.out_features, has_bias, **options)._take(module)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (…, inputs) → (…, outputs)."""
         return nn.functional.linear(self._input(x), self._weight(), self.bias)
 
 
@@ -135,6 +136,7 @@ class _QuantConv(_Quantized):
         )._take(module)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the convolution's own."""
         return self._conv_forward(self._input(x), self._weight(), self.bias)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 
 from scute import Error, Statistic
 from scute.devices import as_floats, count
+from scute.json_files import read_json
 from scute.pct.config import normalize_stage
 from scute.seen import statistic_of
 
@@ -159,6 +159,7 @@ class UniformAffineQuantizer(torch.nn.Module):
         return ((codes.clamp(self.qmin, self.qmax) - zero) * scale).to(x.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x rounded; as it is at 16 bits, when off, and while it observes."""
         if self.n_bits >= 16 or not self.enable:
             return x
         if self.is_observing:
@@ -171,8 +172,40 @@ class UniformAffineQuantizer(torch.nn.Module):
             self.scale, self.zero = self._params(*self._own_range(x))
         return self.fake_quant(x)
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """In state_dict(): bits, the clip range and its bucket, scale and zero as they are now."""
+        return {
+            "n_bits": self.n_bits,
+            "symmetric": self.symmetric,
+            "clip": self._clip_override,
+            "bucket": self._pct_bucket,
+            "scale": self.scale,
+            "zero": self.zero,
+        }
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """What get_extra_state() gave. Error when it is of another kind of quantizer."""
+        if (state["n_bits"], state["symmetric"]) != (self.n_bits, self.symmetric):
+            raise Error(
+                f"quantizer: expected the state of n_bits={self.n_bits}, "
+                f"symmetric={self.symmetric}, found {state['n_bits']}, {state['symmetric']}"
+            )
+        self._clip_override, self._pct_bucket = state["clip"], state["bucket"]
+        if self._clip_override is not None:
+            self.is_dynamic_quant = self.is_observing = False
+        self.scale, self.zero = state["scale"], state["zero"]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        # Weights of a plain module have none: the quantizer stays as it is.
+        if prefix + _STATE in state_dict:
+            super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def extra_repr(self) -> str:
+        """What print(model) shows."""
         return f"n_bits={self.n_bits}, symmetric={self.symmetric}, clip={self._clip_override}"
+
+
+_STATE = "_extra_state"
 
 
 def _quantizers(given: Any) -> Iterator[UniformAffineQuantizer]:
@@ -196,9 +229,7 @@ def apply_pct_overrides_to_quantizers(
     """
     if not os.path.exists(overrides_json):
         raise FileNotFoundError(f"override file not found: {os.fspath(overrides_json)}")
-    with open(overrides_json, encoding="utf-8") as file:
-        table = json.load(file)
-    ranges = _ranges(table, os.fspath(overrides_json))
+    ranges = _ranges(read_json(overrides_json), os.fspath(overrides_json))
     wanted = {normalize_stage(b): list(_quantizers(q)) for b, q in bucket_to_quant.items()}
     applied = {}
     for bucket, quantizers in wanted.items():
