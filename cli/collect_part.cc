@@ -64,6 +64,10 @@ void declare_checkpoint_every(Options& options, CheckpointEvery& value, const st
                  [&value](const std::string& given) { value = parse_every(given); });
 }
 
+std::string part_name(const std::optional<Launched>& launched) {
+  return launched ? launched->shard.text() : "";
+}
+
 void say_launched(const std::optional<Launched>& launched) {
   if (!launched || launched->by.empty()) return;
   note(false, fmt::format("scute: part {} by {}", launched->shard.text(), launched->by));

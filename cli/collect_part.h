@@ -25,6 +25,8 @@ struct CheckpointEvery {
 /// --shard and --checkpoint-every of a verb, with what they do there.
 void declare_shard(Options& options, std::optional<Launched>& value, const std::string& does);
 void declare_checkpoint_every(Options& options, CheckpointEvery& value, const std::string& does);
+/// "3/8", or "" without.
+std::string part_name(const std::optional<Launched>& launched);
 /// Which part it is, where a launcher said so.
 void say_launched(const std::optional<Launched>& launched);
 

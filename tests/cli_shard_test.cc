@@ -40,13 +40,13 @@ const std::vector<Collection> kCollections{
      {"collect", "tests/golden/regressor/slim.pt", "--feat-root", "tests/golden/regressor_features",
       "--quiet"}}};
 
-class Shards : public testing::TestWithParam<Collection> {};
-INSTANTIATE_TEST_SUITE_P(Kinds, Shards, testing::ValuesIn(kCollections),
+class KindsOfShards : public testing::TestWithParam<Collection> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, KindsOfShards, testing::ValuesIn(kCollections),
                          [](const auto& kind) { return kind.param.name; });
 
 std::string bytes(const std::string& file) { return read_text(file, int64_t{1} << 30); }
 
-TEST_P(Shards, MergedAreTheBytesOfOneCollection) {
+TEST_P(KindsOfShards, MergedAreTheBytesOfOneCollection) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors");
   ASSERT_EQ(scute_program(GetParam().words + Words{"--out", one}).code, 0);
@@ -65,7 +65,7 @@ TEST_P(Shards, MergedAreTheBytesOfOneCollection) {
   }
 }
 
-TEST_P(Shards, AreSkippedWhenCompleteAndRefusedWhenForeign) {
+TEST_P(KindsOfShards, AreSkippedWhenCompleteAndRefusedWhenForeign) {
   const TemporaryFolder folder;
   const Words part = GetParam().words + Words{"--out", folder.path("p"), "--shard", "0/2"};
   ASSERT_EQ(scute_program(part).code, 0);
@@ -80,6 +80,51 @@ TEST_P(Shards, AreSkippedWhenCompleteAndRefusedWhenForeign) {
   EXPECT_THAT(foreign.err, HasSubstr("expected a part of this collection"));
   EXPECT_EQ(bytes(file), before);
   EXPECT_EQ(scute_program(part + Words{"--fine", "5", "--force"}).code, 0);
+}
+
+TEST(Shards, EightProcessesInOneFolderKeepOutOfEachOthersWay) {
+  const TemporaryFolder folder;
+  const std::string parts = folder.path("p"), one = folder.path("one.safetensors");
+  const Words words = kCollections[0].words + Words{"--threads", "1"};
+  ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
+  {
+    std::vector<std::unique_ptr<Child>> children;
+    for (int i = 0; i < 8; ++i) {  // each part twice
+      const Words part{"--out", parts, "--shard", std::to_string(i % 4) + "/4"};
+      children.push_back(std::make_unique<Child>(words + part));
+    }
+    for (const auto& child : children) {
+      const Ended ended = child->wait();
+      if (ended.code == 0) continue;
+      EXPECT_THAT(ended.err, HasSubstr("that nobody else is writing"));
+    }
+  }
+  const std::string all = folder.path("all.safetensors");
+  const Ended merged = scute_program({"merge", parts, "--out", all});
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  EXPECT_EQ(bytes(all), bytes(one));
+}
+
+TEST(Shards, WhatGoesWrongInOneNamesItAndLeavesTheOthers) {
+  const TemporaryFolder folder;
+  const std::string parts = folder.path("p");
+  const Words words = kCollections[0].words + Words{"--out", parts};
+  ASSERT_EQ(scute_program(words + Words{"--shard", "0/2"}).code, 0);
+  const std::string before = bytes(parts + "/part-0-of-2.safetensors");
+  Surroundings full_disk;
+  full_disk.largest_file = 100'000;
+  const Ended full = scute_program(words + Words{"--shard", "1/2"}, full_disk);
+  EXPECT_NE(full.code, 0);
+  EXPECT_THAT(full.err, HasSubstr("part 1/2: "));
+  EXPECT_THAT(full.err, HasSubstr("part-1-of-2.safetensors"));
+  Words elsewhere = words + Words{"--shard", "1/2"};
+  elsewhere[1] = folder.path("no-model");
+  const Ended without = scute_program(elsewhere);
+  EXPECT_NE(without.code, 0);
+  EXPECT_THAT(without.err, HasSubstr("no-model"));
+  EXPECT_EQ(bytes(parts + "/part-0-of-2.safetensors"), before);
+  EXPECT_EQ(scute_program(words + Words{"--shard", "1/2"}).code, 0);
+  EXPECT_EQ(scute_program({"merge", parts, "--out", folder.path("all.safetensors")}).code, 0);
 }
 
 /// Stops one collection as soon as it has something to go on from, by a signal.

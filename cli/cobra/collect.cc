@@ -33,12 +33,13 @@ struct CobraCollectRequest {
   PercentileOptions pct;
   CobraCollectOptions collect;
   bool no_random_text = false, force = false;
-  PartFlags part;
+  PartFlags shared_out;
   Job job;
 
   void prepare(const Arguments& arguments);
   void declare(Options& options);
   void check();
+  std::string part() const { return part_name(shared_out.launched); }
 };
 
 /// The value of a flag before the others are parsed; "" when it is not there.
@@ -87,7 +88,7 @@ void CobraCollectRequest::declare(Options& options) {
   declare_data(options, *this);
   options.statistics_out(pct.stats_out);
   options.force(force);
-  part.declare(options);
+  shared_out.declare(options);
   options.text("--export-best-json", pct.overrides_json, "FILE",
                "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
@@ -129,12 +130,12 @@ void CobraCollectRequest::check() {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
   check_ending("--export-best-json", pct.overrides_json, {".json"});
-  if (part.shard() && !pct.overrides_json.empty()) {
+  if (shared_out.shard() && !pct.overrides_json.empty()) {
     throw UsageError(
         "--export-best-json: expected no --shard beside it, found both; decide from what scute "
         "merge makes of the parts");
   }
-  check_statistics_name(pct.stats_out, part);
+  check_statistics_name(pct.stats_out, shared_out);
 }
 
 void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
@@ -202,7 +203,7 @@ Json as_json(const CobraCollectRequest& request, const CobraCollectResult& resul
   if (!request.pct.overrides_json.empty()) out["overrides"] = request.pct.overrides_json;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
-  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
@@ -211,7 +212,7 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
                     double seconds) {
   std::string out = bucket_table(result.statistics) + "\n";
   out += fmt::format("pictures   {} {} of {} in {}; {} unused, {} could not be read\n",
-                     result.pictures, request.part.shard() ? "in all parts" : "measured",
+                     result.pictures, request.shared_out.shard() ? "in all parts" : "measured",
                      result.listed, request.pct.images, result.unused, result.corrupt.size());
   out += part_text(result.statistics, result.before);
   for (const std::string& problem : result.corrupt) out += fmt::format("WARNING    {}\n", problem);
@@ -248,7 +249,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());
   }
-  CollectionOutput file(request.part, request.pct.stats_out, request.force, inputs);
+  CollectionOutput file(request.shared_out, request.pct.stats_out, request.force, inputs);
   request.pct.stats_out = file.path();
   std::optional<ClaimedFile> overrides;
   claim_if_named(overrides, request.pct.overrides_json, request.force, {});
@@ -275,12 +276,12 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },
       [&] { return as_text(request, result, collecting.seconds()); });
-  if (!request.part.shard()) {
+  if (!request.shared_out.shard()) {
     refuse_silence(file.path(), missed_sites(result.silent_sites, request.collect.sites),
                    "look with scute sites, or leave it out of --targets");
   }
   if (!result.interrupted) return kDone;
-  if (request.part.shard()) {
+  if (request.shared_out.shard()) {
     note(false, part_interrupted(file.path(), result.statistics));
     return collecting.exit_code();
   }

@@ -36,6 +36,7 @@ struct CobraEvalRequest {
 
   void declare(Options& options);
   void check();
+  std::string part() const { return part_name(parts.launched); }
 };
 
 void CobraEvalRequest::declare(Options& options) {

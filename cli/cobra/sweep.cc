@@ -20,6 +20,7 @@ struct CobraSweepRequest {
     sweep.declare(options);
     flags.declare(options, QuantizeFlags::Bits::lists);
   }
+  std::string part() const { return part_name(sweep.launched); }
   void check() const {
     flags.check();
     sweep.check(flags.formats());

@@ -20,6 +20,7 @@ struct SweepRequest {
     options.flag("--with-float", with_float, "score the float model too");
     flags.declare(options, QuantizeFlags::Bits::lists);
   }
+  std::string part() const { return part_name(sweep.launched); }
   void check() const {
     flags.check();
     sweep.check(flags.quantize.formats());

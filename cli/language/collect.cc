@@ -31,11 +31,12 @@ struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
   bool force = false;
-  PartFlags part;
+  PartFlags shared_out;
   Job job;
 
   void declare(Options& options);
   void check();
+  std::string part() const { return part_name(shared_out.launched); }
 };
 
 void CollectRequest::declare(Options& options) {
@@ -48,7 +49,7 @@ void CollectRequest::declare(Options& options) {
   options.last_reads();
   options.statistics_out(out, Options::Need::required);
   options.force(force);
-  part.declare(options);
+  shared_out.declare(options);
   declare_windows(options, collect.windows, "--shuffle,--seed");
   options.sites(collect.sites, "all but lm_head:output");
   options.fine(collect.fine);
@@ -66,12 +67,12 @@ void CollectRequest::declare(Options& options) {
 }
 
 void CollectRequest::check() {
-  check_statistics_name(out, part);
+  check_statistics_name(out, shared_out);
   collect.ema = observer == "ema";
   const char* one_pass = collect.ema                    ? "--observer ema"
                          : collect.save_activations > 0 ? "--save-activations"
                                                         : nullptr;
-  if (one_pass != nullptr && (part.shard() || part.every.any())) {
+  if (one_pass != nullptr && (shared_out.shard() || shared_out.every.any())) {
     throw UsageError(fmt::format(
         "{}: expected no --shard and no --checkpoint-every beside it, because it is of one pass "
         "from the first sample on; found both",
@@ -121,7 +122,7 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["seconds"] = seconds;
   out["tokens_per_second"] = static_cast<double>(result.tokens) / seconds;
   out["interrupted"] = result.interrupted;
-  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
@@ -144,7 +145,7 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
       fmt::format("samples    {} of at most {} tokens, {} tokens in all\n", grouped(result.samples),
                   grouped(request.collect.windows.seqlen), grouped(result.tokens));
   out += part_text(result.statistics, result.before);
-  if (!request.part.shard()) out += shortage(result, request.collect.windows);
+  if (!request.shared_out.shard()) out += shortage(result, request.collect.windows);
   out += fmt::format("documents  {}; {} short of a full window, {} empty\n",
                      grouped(result.documents), result.short_documents, result.empty_documents);
   out += fmt::format("protocol   {}\n", special_tokens_text(request.collect.input));
@@ -160,7 +161,7 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
     out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
                        request.collect.state_every);
   }
-  if (request.part.shard()) return out + nonfinite_text(result.statistics);
+  if (request.shared_out.shard()) return out + nonfinite_text(result.statistics);
   for (const SilentExperts& silent : result.silent_experts) {
     out += fmt::format("WARNING    {}\n", sentence_of(silent, result.samples));
   }
@@ -190,7 +191,7 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
 int run(CollectRequest& request, const Call& call, Output& out) {
   std::vector<std::string> inputs = request.collect.data;
   inputs.insert(inputs.end(), {request.model, request.collect.input.tokenizer});
-  CollectionOutput file(request.part, request.out, request.force, inputs);
+  CollectionOutput file(request.shared_out, request.out, request.force, inputs);
   request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
@@ -215,7 +216,7 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   request.job.answer(
       out, [&] { return as_json(request, result, activations, collecting.seconds()); },
       [&] { return as_text(request, result, activations, collecting.seconds()); });
-  if (request.part.shard()) {
+  if (request.shared_out.shard()) {
     if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
     return collecting.exit_code();
   }

@@ -35,6 +35,7 @@ struct EvalRequest {
 
   void declare(Options& options);
   void check() const;
+  std::string part() const { return part_name(parts.launched); }
 };
 
 void EvalRequest::declare(Options& options) {

@@ -28,11 +28,12 @@ struct RegressorCollectRequest {
   MeasuredWindowFlags windows;
   RegressorCollectOptions collect;
   bool force = false;
-  PartFlags part;
+  PartFlags shared_out;
   Job job;
 
   void declare(Options& options);
   void check();
+  std::string part() const { return part_name(shared_out.launched); }
 };
 
 void RegressorCollectRequest::declare(Options& options) {
@@ -40,7 +41,7 @@ void RegressorCollectRequest::declare(Options& options) {
   features.declare(options);
   options.statistics_out(out, Options::Need::required);
   options.force(force);
-  part.declare(options);
+  shared_out.declare(options);
   windows.declare(options);
   options.part(collect.skip, collect.take);
   options.sites(collect.sites, "all");
@@ -53,7 +54,7 @@ void RegressorCollectRequest::check() {
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
-  check_statistics_name(out, part);
+  check_statistics_name(out, shared_out);
   collect.features = features.root;
   collect.normalize = !features.no_normalize;
   if (windows.role) collect.role = parse_feature_role(*windows.role);
@@ -77,7 +78,7 @@ Json as_json(const RegressorCollectRequest& request, const RegressorCollectResul
   out["infinite_features"] = result.found.infinities;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
-  if (request.part.shard()) out["part"] = part_json(result.statistics);
+  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
@@ -112,7 +113,7 @@ std::string how_to_continue(const Call& call, const RegressorCollectRequest& req
 }
 
 int run(RegressorCollectRequest& request, const Call& call, Output& out) {
-  CollectionOutput file(request.part, request.out, request.force,
+  CollectionOutput file(request.shared_out, request.out, request.force,
                         {request.model, request.features.root});
   request.out = file.path();
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
@@ -134,7 +135,7 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },
       [&] { return as_text(request, result, collecting.seconds()); });
-  if (request.part.shard()) {
+  if (request.shared_out.shard()) {
     if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
     return collecting.exit_code();
   }
