@@ -176,6 +176,14 @@ std::string part_interrupted(const std::string& file, const StatisticsSet& stati
       grouped(part->finished), count_of(part->samples, "sample"), file);
 }
 
+void warn_of_part(const StatisticsSet& statistics, const std::string& file) {
+  const auto part = part_of(statistics, file);
+  if (!part) return;
+  warn(fmt::format("{} is part {} of a collection, {} of its {}; scute merge {} adds the parts up",
+                   file, part->shard.text(), part->finished, count_of(part->samples, "sample"),
+                   fs::path(file).parent_path().string()));
+}
+
 void say_complete(Output& out, bool json, const std::string& file,
                   const StatisticsSet& statistics) {
   if (!json) {

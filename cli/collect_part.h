@@ -77,6 +77,9 @@ Json part_json(const StatisticsSet& statistics);
 /// What to say of a part that was interrupted: the same command goes on.
 std::string part_interrupted(const std::string& file, const StatisticsSet& statistics);
 
+/// Warns when statistics that are about to be used are of one part.
+void warn_of_part(const StatisticsSet& statistics, const std::string& file);
+
 /// Says that there was nothing to do; `file` is the finished part.
 void say_complete(Output& out, bool json, const std::string& file, const StatisticsSet& statistics);
 

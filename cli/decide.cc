@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "cli/cobra/decide_tables.h"
+#include "cli/collect_part.h"
 #include "cli/decide_text.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
@@ -285,6 +286,7 @@ void check_default_rule(const DecideRequest& request, const Call& call, bool buc
 
 void decide_statistics(DecideRequest& request, const Call& call, Output& out) {
   StatisticsSet statistics = read_statistics(request.files.open(request.statistics));
+  warn_of_part(statistics, request.statistics);
   if (!request.targets.empty()) keep_targets(request.targets, request.statistics, statistics);
   check_buckets(statistics, request.allow_nonfinite);
   request.regressor = of_regressor(statistics.sites);

@@ -127,6 +127,18 @@ TEST(Shards, WhatGoesWrongInOneNamesItAndLeavesTheOthers) {
   EXPECT_EQ(scute_program({"merge", parts, "--out", folder.path("all.safetensors")}).code, 0);
 }
 
+TEST(Shards, APartAloneIsNotTakenForAWholeCollectionInSilence) {
+  const TemporaryFolder folder;
+  const std::string parts = folder.path("p"), part = parts + "/part-0-of-2.safetensors";
+  ASSERT_EQ(scute_program(kCollections[0].words + Words{"--out", parts, "--shard", "0/2"}).code, 0);
+  const Ended decided = scute_program({"decide", part, "--out", folder.path("plan.json")});
+  EXPECT_EQ(decided.code, 0);
+  EXPECT_THAT(decided.err, HasSubstr("is part 0/2 of a collection"));
+  const Ended merged = scute_program({"merge", part, part, "--out", folder.path("m.safetensors")});
+  EXPECT_NE(merged.code, 0);
+  EXPECT_THAT(merged.err, HasSubstr("by their folder alone"));
+}
+
 /// Stops one collection as soon as it has something to go on from, by a signal.
 Ended stopped_by(int signal, const Words& words, const std::string& sign_of_work) {
   Child child(words);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/cobra/folder_size.h"
+#include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
@@ -237,6 +238,7 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) {
     statistics = read_statistics(model.files->open(request.statistics));
+    warn_of_part(*statistics, request.statistics);
   }
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = [&] {

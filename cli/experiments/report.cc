@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/collect_part.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
@@ -109,6 +110,7 @@ Material read(const ReportRequest& request) {
   for (const std::string& path : stored ? statistics_of(*out.log) : request.statistics) {
     try {
       StatisticsSet set = read_statistics(path);
+      warn_of_part(set, path);
       std::string name = shown_name(path, set);
       out.options.statistics.push_back({std::move(name), std::move(set)});
     } catch (const Error& error) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 
+#include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
@@ -343,6 +344,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   std::optional<StatisticsSet> statistics;
   if (!request.statistics.empty()) {
     statistics = read_statistics(request.calibration.input.files->open(request.statistics));
+    warn_of_part(*statistics, request.statistics);
   }
   const Plan plan = get_plan(request, statistics);
   const std::optional<Hessians> hessians = get_hessians(request, model, saved);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
@@ -146,7 +147,10 @@ int run(RegressorQuantizeRequest& request, const Call&, Output& out) {
                            request.plan);
   }
   std::optional<StatisticsSet> statistics;
-  if (!request.statistics.empty()) statistics = read_statistics(request.statistics);
+  if (!request.statistics.empty()) {
+    statistics = read_statistics(request.statistics);
+    warn_of_part(*statistics, request.statistics);
+  }
   const RegressorQuantization how = format_of(request, checkpoint, plan);
   const CalibratedRegressor made =
       quantize_regressor(checkpoint, how, plan, statistics ? &*statistics : nullptr);

@@ -58,8 +58,11 @@ class PartWork {
   /// The request must live as long as this.
   PartWork(const PartRequest& request, std::string collection);
 
-  /// Whether all was done before: what was begun is the answer.
-  bool was_complete() const { return begun_ != nullptr && part_.complete(); }
+  /// Whether all was done before: what was begun is the answer. Not so of what was only kept, which
+  /// is not under its name yet.
+  bool was_complete() const {
+    return begun_ != nullptr && part_.complete() && !request_.begun_may_differ;
+  }
   /// Whether this sample, of that number among those of the whole collection, is to be measured.
   bool takes(int64_t sample) const;
   /// How many of the first `all` are.

@@ -129,6 +129,9 @@ TEST_F(Parts, ThatWereBegunGoOnToTheSameBytes) {
     EXPECT_EQ(rest.sites, whole.sites);
     EXPECT_EQ(rest.meta, whole.meta);
     EXPECT_TRUE(PartWork({.shard = shard, .begun = &rest}, "key").was_complete());
+    // What was only kept is not under its name: there is something to do.
+    const PartRequest kept{.shard = shard, .begun = &rest, .begun_may_differ = true};
+    EXPECT_FALSE(PartWork(kept, "key").was_complete());
   }
 }
 

@@ -9,6 +9,7 @@
 #include "scute/decide/buckets.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/torch_zip.h"
+#include "scute/recipe/part.h"
 
 namespace scute {
 namespace {
@@ -112,9 +113,17 @@ StatisticsSet read_statistics(const std::string& path) { return read_statistics(
 
 StatisticsSet merge_statistics(const std::vector<std::string>& paths) {
   if (paths.empty()) fail("merge", "at least one statistics file", "none");
-  StatisticsSet all = read_statistics(paths.front());
+  const auto read = [](const std::string& path) {
+    StatisticsSet out = read_statistics(path);
+    if (const auto part = part_of(out, path)) {
+      fail(path, "statistics of a whole collection; parts are added up by their folder alone",
+           "part " + part->shard.text());
+    }
+    return out;
+  };
+  StatisticsSet all = read(paths.front());
   for (size_t i = 1; i < paths.size(); ++i) {
-    const StatisticsSet next = read_statistics(paths[i]);
+    const StatisticsSet next = read(paths[i]);
     try {
       merge(all, next);
     } catch (const Error& error) {
