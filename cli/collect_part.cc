@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cli/terminal/output.h"
+#include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
