@@ -292,11 +292,12 @@ struct GemmInt4::Impl {
   int64_t group;
 };
 
-GemmInt4::GemmInt4(const Tensor& codes, const Tensor& scales, int64_t group) {
+GemmInt4::GemmInt4(const Tensor& codes, const Tensor& scales, int64_t group, PackedMemory* memory) {
   check(codes, scales, group);
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = std::make_shared<Impl>(Impl{pack_codes(codes), pack_scales(scales), group});
+  impl_ = std::make_shared<Impl>(
+      Impl{kept_by(memory, pack_codes(codes)), kept_by(memory, pack_scales(scales)), group});
 }
 
 void GemmInt4::operator()(MatView<const float> x, MatView<float> y) const noexcept {

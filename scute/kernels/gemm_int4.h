@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "scute/tensor/mat_view.h"
+#include "scute/tensor/packed_memory.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -23,8 +24,10 @@ class GemmInt4 {
 
   GemmInt4() = default;
   /// codes: outputs × inputs, i8 in −8 … 7; scales: outputs × (inputs / group), f32. Error for
-  /// another shape or type, a code out of range, or a group that does not divide the inputs.
-  GemmInt4(const Tensor& codes, const Tensor& scales, int64_t group);
+  /// another shape or type, a code out of range, or a group that does not divide the inputs. What
+  /// is packed lies in `memory`, if there is one.
+  GemmInt4(const Tensor& codes, const Tensor& scales, int64_t group,
+           PackedMemory* memory = nullptr);
 
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }

@@ -47,32 +47,33 @@ void check_scales(const TwoLevelCodes& weight) {
   }
 }
 
-std::shared_ptr<const GemmInt8::Impl> make_gemm_int8(const Tensor& codes) {
+std::shared_ptr<const GemmInt8::Impl> make_gemm_int8(const Tensor& codes, PackedMemory* memory) {
   // With AMX oneDNN forms several times as many products a cycle as VNNI does, which our own
   // kernel needs; without it, ours is as fast, and allocates nothing.
   if (codes.size() > 0 && onednn_target() == "AVX512_CORE_AMX") {
     if (auto made = make_onednn_gemm_int8(codes)) return made;
   }
-  return make_own_gemm_int8(codes, machine_has_vnni());
+  return make_own_gemm_int8(codes, machine_has_vnni(), memory);
 }
 
 }  // namespace
 
-GemmInt8::GemmInt8(const Tensor& codes) {
+GemmInt8::GemmInt8(const Tensor& codes, PackedMemory* memory) {
   check_codes(codes);
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = make_gemm_int8(codes);
+  impl_ = make_gemm_int8(codes, memory);
 }
 
-GemmInt8::GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales) {
+GemmInt8::GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales,
+                   PackedMemory* memory) {
   check_codes(codes);
   const TwoLevelCodes weight{codes, scales, channel_scales};
   check_scales(weight);
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = make_own_gemm_int8(weight, machine_has_vnni());
-  if (impl_ == nullptr) impl_ = make_gemm_int8(eight_bit_codes(weight));
+  impl_ = make_own_gemm_int8(weight, machine_has_vnni(), memory);
+  if (impl_ == nullptr) impl_ = make_gemm_int8(eight_bit_codes(weight), memory);
 }
 
 int64_t GemmInt8::input_bytes(int64_t rows) const {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "scute/tensor/mat_view.h"
+#include "scute/tensor/packed_memory.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
@@ -27,14 +28,15 @@ class GemmInt8 {
 
   GemmInt8() = default;
   /// codes: outputs × inputs, i8. Error for another rank or type, and for more than 131,071 inputs,
-  /// whose sums could leave int32.
-  explicit GemmInt8(const Tensor& codes);
+  /// whose sums could leave int32. What is packed lies in `memory`, if there is one.
+  explicit GemmInt8(const Tensor& codes, PackedMemory* memory = nullptr);
   /// Two levels: W[o, k] = saturate(round half to even(codes[o, k] · scales[o, k / group] /
   /// channel_scales[o])), in floats. codes: outputs × inputs, i8 in −8 … 7; scales: outputs ×
   /// (inputs / group), f32, of any sign; channel_scales: outputs × 1, f32, > 0. Groups of few
   /// inputs, for which half a byte saves too little, are kept at a byte a code. Error for another
   /// shape, type or range.
-  GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales);
+  GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales,
+           PackedMemory* memory = nullptr);
 
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }

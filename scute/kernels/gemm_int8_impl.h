@@ -70,10 +70,12 @@ Tensor eight_bit_codes(const TwoLevelCodes& weight);
 bool machine_has_vnni();
 
 /// codes: rank 2, i8. Any size, zero included. vnni: use it; only where machine_has_vnni().
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni);
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni,
+                                                         PackedMemory* memory = nullptr);
 /// Null where half a byte a code would save less than a fifth, or a group's codes are not those of
 /// one multiplication each (two of its quotients would have to lie within 2^-22 of halves).
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni);
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni,
+                                                         PackedMemory* memory = nullptr);
 
 /// Null where oneDNN has no kernel for this machine that is exact, or is not built in. It allocates
 /// in each call. codes: rank 2, i8, no dimension zero.

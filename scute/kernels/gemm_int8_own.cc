@@ -137,7 +137,7 @@ namespace {
 /// other than 0, or is never written.
 class PackedInt8 final : public OwnInt8 {
  public:
-  PackedInt8(const Tensor& codes, const Int8Kernel& kernel);
+  PackedInt8(const Tensor& codes, const Int8Kernel& kernel, PackedMemory* memory);
 
   std::string_view name() const override { return kernel().name; }
   int64_t bytes() const override { return panels_.size(); }
@@ -149,7 +149,7 @@ class PackedInt8 final : public OwnInt8 {
   Tensor panels_;
 };
 
-PackedInt8::PackedInt8(const Tensor& codes, const Int8Kernel& kernel)
+PackedInt8::PackedInt8(const Tensor& codes, const Int8Kernel& kernel, PackedMemory* memory)
     : OwnInt8(kernel, codes.dim(1), codes.dim(1)) {
   const int64_t outputs = codes.dim(0), count = codes.dim(1);
   const int64_t quads = int8_round_up(count, 2 * kInt8Quad) / kInt8Quad;
@@ -164,6 +164,7 @@ PackedInt8::PackedInt8(const Tensor& codes, const Int8Kernel& kernel)
           static_cast<int8_t>(row[k] ^ kernel.flip);
     }
   }
+  panels_ = kept_by(memory, std::move(panels_));
 }
 
 void PackedInt8::multiply_panel(Int8Rows rows, int64_t panel, const Int8Output& y) const {
@@ -185,8 +186,9 @@ void PackedInt8::multiply_panel(Int8Rows rows, int64_t panel, const Int8Output& 
 
 }  // namespace
 
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni) {
-  return std::make_shared<PackedInt8>(codes, int8_kernel(vnni));
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni,
+                                                         PackedMemory* memory) {
+  return std::make_shared<PackedInt8>(codes, int8_kernel(vnni), memory);
 }
 
 }  // namespace scute

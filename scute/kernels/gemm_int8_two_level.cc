@@ -81,7 +81,8 @@ Tensor multipliers_of(const TwoLevelCodes& weight) {
 /// Two levels: codes[o][block] holds input j of the block below input j + 32.
 class PackedInt4 final : public OwnInt8 {
  public:
-  PackedInt4(const TwoLevelCodes& weight, const Tensor& multipliers, const Int8Kernel& kernel);
+  PackedInt4(const TwoLevelCodes& weight, const Tensor& multipliers, const Int8Kernel& kernel,
+             PackedMemory* memory);
 
   std::string_view name() const override { return kernel().int4_name; }
   int64_t bytes() const override { return codes_.size() + 4 * multipliers_.size(); }
@@ -102,7 +103,7 @@ class PackedInt4 final : public OwnInt8 {
 };
 
 PackedInt4::PackedInt4(const TwoLevelCodes& weight, const Tensor& multipliers,
-                       const Int8Kernel& kernel)
+                       const Int8Kernel& kernel, PackedMemory* memory)
     : OwnInt8(kernel, weight.inputs(), weight.inputs() / weight.groups()) {
   const int64_t outputs = weight.outputs(), padded = int8_panels(outputs) * kInt8Panel;
   const int64_t groups = weight.groups(), group = inputs() / groups, in_group = blocks() / groups;
@@ -120,6 +121,8 @@ PackedInt4::PackedInt4(const TwoLevelCodes& weight, const Tensor& multipliers,
       both = static_cast<uint8_t>(both | nibble << (j < kHalf ? 0 : 4));
     }
   }
+  codes_ = kept_by(memory, std::move(codes_));
+  multipliers_ = kept_by(memory, std::move(multipliers_));
 }
 
 void PackedInt4::multiply_panel(Int8Rows rows, int64_t panel_index, const Int8Output& y) const {
@@ -164,7 +167,8 @@ Tensor eight_bit_codes(const TwoLevelCodes& weight) {
   return out;
 }
 
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni) {
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni,
+                                                         PackedMemory* memory) {
   const int64_t outputs = weight.outputs(), inputs = weight.inputs();
   if (outputs == 0 || inputs == 0) return nullptr;
   const int64_t groups = weight.groups(),
@@ -172,7 +176,7 @@ std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& we
   if (padded / 2 + 4 * groups > inputs * 4 / 5) return nullptr;
   const Tensor multipliers = multipliers_of(weight);
   if (multipliers.size() == 0) return nullptr;
-  return std::make_shared<PackedInt4>(weight, multipliers, int8_kernel(vnni));
+  return std::make_shared<PackedInt4>(weight, multipliers, int8_kernel(vnni), memory);
 }
 
 }  // namespace scute

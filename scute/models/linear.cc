@@ -128,7 +128,8 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
     const bool packed = weight.format.bits == 4 && !weight.format.two_level &&
                         execution.compute == Compute::f32 && execution.backend == Backend::integer;
     if (packed) {
-      form_ = GemmInt4(weight.codes, weight.scales, weight.inputs() / weight.scales.dim(1));
+      form_ = GemmInt4(weight.codes, weight.scales, weight.inputs() / weight.scales.dim(1),
+                       execution.memory.get());
     } else {
       form_ = Gemm(dequantize(weight), execution.compute);
     }
@@ -136,14 +137,15 @@ Linear::Linear(const LinearTensors& tensors, const Execution& execution)
   }
   const float input = checked_scales(tensors.input_scale, tensors.name + ".input_scale").front();
   if (execution.backend == Backend::integer && weight.format.two_level) {
-    form_ = Integer{GemmInt8(weight.codes, weight.scales, weight.channel_scales), input,
-                    to_vector(weight.channel_scales)};
+    form_ = Integer{
+        GemmInt8(weight.codes, weight.scales, weight.channel_scales, execution.memory.get()), input,
+        to_vector(weight.channel_scales)};
     return;
   }
   const QuantizedWeight eight = as_int8(weight);
   std::vector<float> scales = to_vector(eight.scales);
   if (execution.backend == Backend::integer) {
-    form_ = Integer{GemmInt8(eight.codes), input, std::move(scales)};
+    form_ = Integer{GemmInt8(eight.codes, execution.memory.get()), input, std::move(scales)};
   } else {
     form_ = Simulated{Gemm(as_floats(eight.codes), Compute::f32), input, std::move(scales)};
   }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "scute/kernels/causal_attention.h"
 #include "scute/kernels/gemm.h"
+#include "scute/tensor/packed_memory.h"
 
 namespace scute {
 
@@ -16,6 +18,8 @@ enum class Backend { integer, simulate };
 struct Execution {
   Compute compute = Compute::f32;  ///< of products whose input is not quantized
   Backend backend = Backend::integer;
+  /// Of quantized matrices; null: each has its own.
+  std::shared_ptr<PackedMemory> memory = nullptr;
 
   Execution() = default;
   // Float models are asked for by their precision alone.

@@ -143,7 +143,9 @@ LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const E
   build(std::move(weights), execution, head);
 }
 
-void LanguageModel::build(Weights weights, const Execution& execution, Head head) {
+void LanguageModel::build(Weights weights, const Execution& how, Head head) {
+  Execution execution = how;
+  if (execution.memory == nullptr) execution.memory = std::make_shared<PackedMemory>();
   eight_bit_ = eight_bit_layers(weights);
   const std::set<int64_t> low_bit = low_bit_layers(weights);
   // First every tensor is found and checked, then layer after layer is packed, which gives the

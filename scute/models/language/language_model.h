@@ -93,7 +93,7 @@ class LanguageModel {
   void set_range(const Site& site, float lo, float hi);
 
  private:
-  void build(Weights weights, const Execution& execution, Head head);
+  void build(Weights weights, const Execution& how, Head head);
   /// The vectors that enter the first block.
   void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
              MatView<float> residual) const;
