@@ -34,6 +34,7 @@ run() {
   if [ "$name" = torch2 ]; then
     tests=(python/tests/torch_*.py python/tests/adapter_{torch_ao,modelopt,llm_compressor}.py)
   fi
+  if [ "$name" = transformers ]; then tests+=(python/tests/torch_hybrids.py); fi
   PYTHONPATH=$PWD/build/python_package "$folder/$name/bin/python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 }
 

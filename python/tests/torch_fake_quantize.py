@@ -1,8 +1,5 @@
 """plan.fake_quantize: a plan's tensors rounded in torch as scute's low-bit models round them."""
 
-import json
-import pathlib
-
 import numpy as np
 import pytest
 
@@ -10,20 +7,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import scute  # noqa: E402
-from scute.fake_quantize import Grid, fake_quantize, rounded_weight  # noqa: E402
+from scute.fake_quantize import fake_quantize  # noqa: E402
+from scute.grids import Grid, WeightForm  # noqa: E402
 from scute.observation import observe  # noqa: E402
-from small_models import (
-    REPOSITORY,
-    TINY,
-    Mamba1,
-    perplexity,
-    program,
-    read_safetensors,
-    write_safetensors,
-)  # noqa: E402
 
 pytestmark = pytest.mark.torch
-WINDOW = 128
 
 
 # The grid.
@@ -65,15 +53,42 @@ def test_grids_that_make_no_sense(lo, hi, bits):
         Grid.of(lo, hi, bits, where="a")
 
 
+def rounded_weight(weight, w_bits=8, per_tensor=False):
+    return WeightForm(w_bits, per_tensor=per_tensor).rounded(weight)
+
+
 def test_weights_have_a_scale_for_each_output():
     weight = torch.tensor([[1.27, 0.014], [0.0, 0.0]])
-    torch.testing.assert_close(
-        rounded_weight(weight, 8, False), torch.tensor([[1.27, 0.01], [0, 0]])
-    )
-    assert rounded_weight(weight, 16, False) is weight
+    torch.testing.assert_close(rounded_weight(weight), torch.tensor([[1.27, 0.01], [0, 0]]))
+    assert rounded_weight(weight, 16) is weight
     torch.testing.assert_close(
         rounded_weight(torch.tensor([[12.7], [0.06]]), 8, True), torch.tensor([[12.7], [0.1]])
     )
+
+
+def test_four_bits_have_a_scale_for_each_group_and_are_scutes_own():
+    weight = torch.zeros(1, 256)
+    weight[0, :3], weight[0, 128] = torch.tensor([7.0, 3.2, 1.0]), 0.7
+    form = WeightForm(4, 16)
+    found = form.rounded(weight)[0]
+    torch.testing.assert_close(found[:3], torch.tensor([7.0, 3.0, 1.0]))
+    assert float(found[128]) == pytest.approx(0.7, rel=1e-3)
+    assert form.rounded(weight.bfloat16()).dtype == torch.bfloat16
+    # Beside 8-bit activations the product is of 8-bit numbers: steps of the largest / 127.
+    two_level = WeightForm(4, 8).rounded(weight)[0]
+    steps = two_level / (7.0 / 127)
+    assert not torch.equal(two_level, found)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=2e-3)
+    assert (WeightForm(4).small().w_bits, WeightForm(4, 16).small().w_bits) == (8, 16)
+    for wrong, words in (
+        (WeightForm(5), "w_bits: expected 4, 8 or 16, found 5"),
+        (WeightForm(8, 4), "a_bits: expected 8 or 16, found 4"),
+        (WeightForm(4, per_tensor=True), "per_tensor: expected w_bits=8"),
+    ):
+        with pytest.raises(scute.Error, match=words):
+            wrong.check()
+    with pytest.raises(scute.Error, match="group"):
+        WeightForm(4, group=100).rounded(torch.randn(2, 250))
 
 
 # Any model, by module paths.
@@ -101,11 +116,11 @@ def test_inputs_outputs_and_weights_of_modules_are_rounded():
 
     hidden = torch.relu(
         nn.functional.linear(
-            rounded("0:input", x), rounded_weight(weights[0], 8, False), weights[1]
+            rounded("0:input", x), rounded_weight(weights[0]), weights[1]
         )
     )
     y = nn.functional.linear(
-        rounded("2:input", hidden), rounded_weight(weights[2], 8, False), weights[3]
+        rounded("2:input", hidden), rounded_weight(weights[2]), weights[3]
     )
     torch.testing.assert_close(found, rounded("2:output", y), rtol=0, atol=0)
     for kept, now in zip(weights, model.parameters(), strict=True):
@@ -168,151 +183,32 @@ def test_a_site_that_saw_nothing_is_named():
             model[0](torch.randn(1, 4))
 
 
-# Mamba-1, by scute's names.
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """(folder, statistics, plan) of the tiny model: what torch saw of 6 documents' tokens."""
-    folder = tmp_path_factory.mktemp("fake")
-    text = REPOSITORY / "examples" / "text" / "heldout.txt"
-    (folder / "text.txt").write_text(text.read_text()[:20000])
-    program(
-        *("dump", TINY, "--text", folder / "text.txt", "--out", folder / "ids.safetensors"),
-        *("--sites", "layer_0.dt_proj:input"),
-    )
-    ids = read_safetensors(folder / "ids.safetensors")["ids"].numpy().ravel().astype(np.int32)
-    np.save(folder / "ids.npy", ids[: len(ids) // WINDOW * WINDOW])
-    model = Mamba1.load(TINY)
-    with observe(model, names="sites") as seen, torch.no_grad():
-        model(torch.as_tensor(ids[-3 * WINDOW :], dtype=torch.long).reshape(3, WINDOW))
-    seen.statistics.save(folder / "stats.safetensors")
-    plan = scute.decide(seen.statistics)
-    plan.save(folder / "plan.json")
-    return folder, seen.statistics, plan
-
-
-def low_bit(measured, *flags):
-    """The low-bit folder that scute quantize makes."""
-    folder = measured[0]
-    out = folder / ("low" + "".join(flags).replace("--", "-"))
-    words = ("--plan", folder / "plan.json", "--stats", folder / "stats.safetensors", "--quiet")
-    program("quantize", TINY, *words, "--out", out, "--force", *flags)
-    return out
-
-
-def sites_of_dump(model, ids):
-    """Site → tensor of scute's own simulation of one sequence."""
-    folder = pathlib.Path(model)
-    np.save(folder / "ids.npy", ids)
-    out = folder / "dump.safetensors"
-    program(
-        *("dump", model, "--ids", folder / "ids.npy", "--backend", "simulate", "--out", out),
-        *("--force",),
-    )
-    return read_safetensors(out)
-
-
-@pytest.mark.parametrize(
-    "flags, options",
-    [
-        ((), {}),
-        (("--hadamard", "off"), {"hadamard": False}),
-        (("--hadamard", "off", "--per-tensor"), {"hadamard": False, "per_tensor": True}),
-        (("--conv-scale", "tensor"), {"statistics": None}),
-    ],
-)
-def test_every_tensor_of_the_first_layer_is_the_same(measured, flags, options, monkeypatch):
-    # A value that lies on the edge of two codes falls to either side, one in some ten thousand; the
-    # next products spread that over a token's row, deeper layers over all.
-    from scute import fake_quantize as module
-
-    folder, statistics, plan = measured
-    ids = np.load(folder / "ids.npy")[:WINDOW]
-    expected = sites_of_dump(low_bit(measured, *flags), ids)
-    found = {}
-
-    def noted(self, op, x, own=module._Rounding.site):
-        found[f"site/{self._layer}{op}"] = x.clone()
-        return own(self, op, x)
-
-    monkeypatch.setattr(module._Rounding, "site", noted)
-    model = Mamba1.load(TINY)
-    with torch.no_grad(), plan.fake_quantize(model, **{"statistics": statistics, **options}):
-        model(torch.as_tensor(ids, dtype=torch.long)[None])
-    compared = 0
-    for site, tensor in expected.items():
-        if not site.startswith("site/layer_0.") or site not in found:
-            continue
-        if site.endswith("out_proj:output") and plan and options.get("hadamard", True):
-            continue  # there the stream is rotated, here it is not
-        mine = found[site].reshape(tensor.shape)
-        apart = (mine - tensor).abs() > 3e-6 * tensor.abs().max()
-        assert float(apart.float().mean()) < 0.03, site
-        compared += 1
-    assert compared >= 11
-
-
-def shallow(folder, layers):
-    """The tiny model's first layers as a model of its own."""
-    out = folder / f"layers{layers}"
-    out.mkdir(exist_ok=True)
-    config = json.loads((TINY / "config.json").read_text()) | {"n_layer": layers}
-    (out / "config.json").write_text(json.dumps(config))
-    (out / "tokenizer.json").write_bytes((TINY / "tokenizer.json").read_bytes())
-    tensors = read_safetensors(TINY / "model.safetensors")
-    kept = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if ".layers." not in name or int(name.split(".")[2]) < layers
-    }
-    write_safetensors(out / "model.safetensors", kept)
-    return out
-
-
-# A value on the edge of two codes falls to either side where sums are formed in another order, and
-# each layer hands that on. Of six layers perplexity differs by 2.7e-4 of 3 thousand tokens and by
-# 1.1e-4 of 16 thousand, as one over their root; of one layer by 3e-5 of 512.
-@pytest.mark.parametrize("layers, tolerance", [(1, 1e-4), (6, 1e-3)])
-def test_perplexity_is_that_of_the_simulation(measured, layers, tolerance):
-    folder = measured[0]
-    source = TINY if layers == 6 else shallow(folder, layers)
-    ids = np.load(folder / "ids.npy")[: 16 * WINDOW]
-    np.save(folder / "scored.npy", ids)
-    model = Mamba1.load(source)
-    with observe(model, names="sites") as seen, torch.no_grad():
-        model(torch.as_tensor(ids[: 2 * WINDOW], dtype=torch.long).reshape(2, WINDOW))
-    plan = scute.decide(seen.statistics)
-    seen.statistics.save(folder / "own.safetensors")
-    plan.save(folder / "own.json")
-    low = folder / f"low{layers}"
-    program(
-        *("quantize", source, "--plan", folder / "own.json", "--stats", folder / "own.safetensors"),
-        *("--out", low, "--quiet", "--force"),
-    )
-    words = ("--perplexity", folder / "scored.npy", "--window", WINDOW, "--json")
-    simulated = program("eval", low, *words, "--backend", "simulate")
-    expected = json.loads(simulated.stdout)["perplexity"]["value"]
-    plain = json.loads(program("eval", source, *words).stdout)["perplexity"]["value"]
-    with plan.fake_quantize(model, statistics=seen.statistics):
-        found = perplexity(model, ids, WINDOW)
-    assert perplexity(model, ids, WINDOW) == pytest.approx(plain, rel=1e-6)
-    assert found == pytest.approx(expected, rel=tolerance)
-    # The plan costs more than 10 times what the two may differ by.
-    assert abs(expected / plain - 1) > 10 * tolerance
-
-
-def test_plans_of_another_model_are_refused_by_name(measured):
-    _, _, plan = measured
-    with pytest.raises(scute.Error, match="expected sites of Mamba1, found layer_"):
-        with plan.fake_quantize(Mamba1(layers=1)):
+def test_modules_may_be_called_as_scutes_layers():
+    torch.manual_seed(3)
+    model = nn.ModuleDict({"layer_0": nn.Linear(4, 8), "layer_1": nn.ModuleDict({"a": nn.ReLU()})})
+    x = torch.randn(5, 4)
+    entry = {"lo": -1, "hi": 1}
+    with fake_quantize({"layer_0:input": entry, "layer_1.a:output": entry}, model):
+        hidden = model["layer_0"](x)
+        assert float(model["layer_1"]["a"](100 + hidden).max()) == 1
+    assert not torch.equal(hidden, model["layer_0"](x))
+    with pytest.raises(scute.Error, match="expected Mamba mixers"):
+        with fake_quantize({"layer_0:input": entry, "layer_7.x_proj:input": entry}, model):
             raise AssertionError("entered")
 
 
-def test_4_bit_weights_are_scutes_own_business(measured):
-    with pytest.raises(scute.Error, match="w_bits: expected 8 or 16"):
-        with measured[2].fake_quantize(Mamba1.load(TINY), w_bits=4):
-            raise AssertionError("entered")
+def test_a_model_that_is_one_module_has_its_class_as_path():
+    torch.manual_seed(3)
+    model, x = nn.Linear(4, 8), torch.randn(5, 4)
+    plan = minmax_plan(model, x)
+    assert list(plan) == ["Linear:input"]
+    with torch.no_grad(), plan.fake_quantize(model):
+        rounded = model(x)
+    assert 0 < float((rounded - model(x)).abs().max()) < 0.1
+    # What goes into a model of parts is no site unless its class is asked for.
+    whole = nn.Sequential(model)
+    assert list(minmax_plan(whole, x)) == ["0:input"]
+    assert list(minmax_plan(whole, x, modules=nn.Sequential)) == ["Sequential:input"]
 
 
 def minmax_plan(model, x, **options):

@@ -219,6 +219,11 @@ def unwrapped(path: str) -> str:
     return ".".join(parts)
 
 
+def root_name(model: torch.nn.Module) -> str:
+    """In place of the path that a model itself has not: its class."""
+    return type(model).__name__
+
+
 def inner_model(model: torch.nn.Module) -> torch.nn.Module:
     """What DataParallel, DistributedDataParallel or torch.compile were given."""
     while True:

@@ -57,6 +57,7 @@ class Mixer:
 
     @property
     def is_mamba2(self) -> bool:
+        """Whether its dt has one bias a head, as Mamba-2's."""
         return hasattr(self.module, "dt_bias")
 
     def forward(self, u: torch.Tensor, pass_: Pass) -> torch.Tensor:
@@ -178,10 +179,16 @@ class _Heads:
 
 
 def mamba2(module: Any, u: torch.Tensor, norm: torch.Tensor | None, p: Pass) -> torch.Tensor:
-    """Dao & Gu 2024; the gate before the norm, as every family but Falcon-H1's option."""
+    """Dao & Gu 2024; the gate before the norm, as every family but Falcon-H1's option.
+
+    Falcon-H1 has factors before in_proj and behind it.
+    """
     h = _Heads.of(module)
     GN = h.G * h.N
+    u = u * float(getattr(module, "ssm_in_multiplier", 1))
     rows = p.linear("in_proj", u, _f32(module.in_proj.weight), _f32(module.in_proj.bias), norm)
+    if getattr(module, "mup_vector", None) is not None:
+        rows = rows * _f32(module.mup_vector).reshape(-1)
     z, x, B, C, dt = p.site("in_proj:output", rows).split([h.E, h.E, GN, GN, h.H], -1)
     z = p.site("z_act:input", z)
     x, B, C = (p.site(f"{n}_conv_in:input", v) for n, v in (("x", x), ("B", B), ("C", C)))
@@ -191,11 +198,13 @@ def mamba2(module: Any, u: torch.Tensor, norm: torch.Tensor | None, p: Pass) -> 
     y = p.site("ssd_out_act:input", _heads_scan(module, h, (x, B, C, dt), p))
     gate = F.silu(z)
     weight, bias = _f32(module.out_proj.weight), _f32(module.out_proj.bias)
-    if getattr(module, "norm", None) is None:
+    gated = _f32(getattr(getattr(module, "norm", None), "weight", None))
+    if gated is None:
         out = p.linear("out_proj", y * gate, weight, bias)
     else:
-        plain = _rms(y * gate, norm_eps(module.norm), h.G)
-        gated = _f32(module.norm.weight)
+        eps = norm_eps(module.norm)
+        first = getattr(module.norm, "norm_before_gate", False)
+        plain = _rms(y, eps, h.G) * gate if first else _rms(y * gate, eps, h.G)
         out = p.linear("out_proj", plain * gated, weight, bias, norm=gated, unweighted=plain)
     return p.site("out_proj:output", out)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,8 @@ from scute import Error
 from scute.hadamard import factor_of, rotated
 from scute.hooks import unwrapped
 from scute.mixers import Mixer, is_mixer
+from scute.parts import LAYER, Experts, Parts, Product, parts_of
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)(?:\.|$)")
 _EMBEDDINGS = ("embedding", "embeddings", "embed_tokens", "word_embeddings", "wte")
 _FINAL_NORMS = ("norm_f", "final_layernorm", "final_norm", "norm")
 _BLOCK_NORMS = ("norm", "input_layernorm")
@@ -55,39 +54,76 @@ MAMBA2_OPS = (
     "out_proj:input@rotated",
     "out_proj:output",
 )
-# Other parts of hybrids: the last word of the module's path → the site its input is. What reads the
-# same tensor (k_proj, v_proj, up_proj beside gate_proj) is observed once.
-_PARTS = {
-    "q_proj": "q_proj:input",
-    "o_proj": "o_proj:input",
-    "gate_proj": "gate_proj:input",
-    "input_linear": "gate_proj:input",
-    "down_proj": "down_proj:input",
-    "output_linear": "down_proj:input",
-}
-
-
 @dataclass
 class Sites:
     """What of a model has names of scute's.
 
-    mixers: computed once more, site by site. modules: (module, "input" or "output", site) of plain
-    modules. heads: (lm_head, weight of the norm before it), shown rotated too.
+    mixers: computed once more, site by site. parts: the matrices of hybrids. modules: (module,
+    "input" or "output", site) of embedding and head. heads: (lm_head, weight of the norm before
+    it), shown rotated too. embedding_factor: what the library multiplies the table's rows by.
     """
 
     mixers: list[Mixer] = field(default_factory=list)
+    parts: Parts = field(default_factory=Parts)
     modules: list[tuple[torch.nn.Module, str, str]] = field(default_factory=list)
     heads: list[tuple[torch.nn.Module, torch.Tensor]] = field(default_factory=list)
+    embedding_factor: float = 1.0
 
     def names(self) -> list[str]:
-        """All sites, in the order tensors reach them; those scute collect would list."""
-        found = [site for _, kind, site in self.modules if site == "embedding:output"]
+        """All sites, by layers and parts; those scute collect would list."""
+        found = [site for _, _, site in self.modules if site == "embedding:output"]
         for mixer in self.mixers:
             ops = MAMBA2_OPS if mixer.is_mamba2 else MAMBA1_OPS
             found += [f"layer_{mixer.layer}.{op}" for op in ops if _can_show(mixer, op)]
+        for experts in self.parts.experts:
+            found += experts_sites(experts)
+        for product in self.parts.products:
+            for layer in self.parts.layers_of(product):
+                found += product_sites(product, layer)
         found += [site for _, _, site in self.modules if site != "embedding:output"]
         found += ["lm_head:input@rotated" for _ in self.heads]
-        return found
+        return list(dict.fromkeys(found))
+
+    def turns_stream(self) -> bool:
+        """Whether scute quantize rotates the residual stream where its width allows it.
+
+        Shared blocks read two streams side by side, which two rotations would have to meet.
+        """
+        return not self.parts.hybrids
+
+
+def inputs_of(product: Product) -> list[str]:
+    """The sites of its input, without the layer."""
+    return [f"{op}:input" for op in (product.site, product.own) if op is not None]
+
+
+def product_sites(product: Product, layer: str) -> list[str]:
+    """What is seen at one matrix in one layer."""
+    found = []
+    if product.first:
+        found += inputs_of(product)
+        if product.own is None and not product.op.startswith("latent"):
+            found += [f"{op}@rotated" for op in found if factor_of(product.width) is not None]
+    if product.cache is not None:
+        found.append(f"{product.cache}:input")
+    if product.output is not None:
+        found.append(f"{product.output}:output")
+    return [layer + op for op in found]
+
+
+def experts_sites(experts: Experts) -> list[str]:
+    """What is seen where tokens are routed, but for what the experts of a list see themselves."""
+    width = experts.norm.shape[0] if experts.norm is not None else 0
+    found = [f"{experts.site}:input"]
+    if experts.norm is not None and factor_of(width) is not None:
+        found.append(f"{experts.site}:input@rotated")
+    found += ["router:output"] if experts.router is not None else []
+    if experts.latent:
+        found.append("experts.up_proj:input")
+    if experts.stacked is not None:
+        found.append("experts.down_proj:input")
+        found += [f"experts.{e}.down_proj:input" for e in range(experts.count)]
+    return [experts.layer + op for op in [*found, "down_proj:output"]]
 
 
 def _can_show(mixer: Mixer, op: str) -> bool:
@@ -120,45 +156,45 @@ def _final_norm(modules: dict[str, torch.nn.Module]) -> torch.Tensor | None:
     for wanted in _FINAL_NORMS:
         for path, module in modules.items():
             weight = getattr(module, "weight", None)
-            if path.split(".")[-1] == wanted and not _LAYER.search(path) and weight is not None:
+            if path.split(".")[-1] == wanted and not LAYER.search(path) and weight is not None:
                 return weight
     return None
 
 
-def _plain_site(path: str, module: torch.nn.Module) -> list[tuple[str, str]]:
-    """(kind, site) of a module outside the mixers."""
-    last, layer = path.split(".")[-1], _LAYER.search(path)
-    if layer is None:
-        if last in _EMBEDDINGS and isinstance(module, torch.nn.Embedding):
-            return [("output", "embedding:output")]
-        return (
-            [("input", "lm_head:input"), ("output", "lm_head:output")] if last == "lm_head" else []
-        )
-    if last not in _PARTS or "experts." in path or path.endswith("experts"):
+def _ends(path: str, module: torch.nn.Module) -> list[tuple[str, str]]:
+    """(kind, site) of embedding and head."""
+    last = path.split(".")[-1]
+    if LAYER.search(path) is not None:
         return []
-    shared = "shared_experts." if "shared_expert" in path else ""
-    return [("input", f"layer_{layer[1]}.{shared}{_PARTS[last]}")]
+    if last in _EMBEDDINGS and isinstance(module, torch.nn.Embedding):
+        return [("output", "embedding:output")]
+    return [("input", "lm_head:input"), ("output", "lm_head:output")] if last == "lm_head" else []
 
 
 def sites_of(model: torch.nn.Module) -> Sites:
     """Error when nothing of the model is known; then module paths are the names to use."""
-    found, inside = Sites(), ()
+    found, inside, shared = Sites(), (), {}
     modules = {unwrapped(path): module for path, module in model.named_modules()}
     for path, module in modules.items():
-        layer = _LAYER.search(path)
+        layer = LAYER.search(path)
         if layer is not None and is_mixer(module):
             found.mixers.append(Mixer(path, int(layer[1]), module, _norm_weight(model, path)))
             inside += (path + ".",)
         elif not path.startswith(inside):
-            found.modules += [(module, kind, site) for kind, site in _plain_site(path, module)]
+            found.modules += [(module, kind, site) for kind, site in _ends(path, module)]
             norm = _final_norm(modules) if path.split(".")[-1] == "lm_head" else None
             if norm is not None and factor_of(norm.shape[0]) is not None:
                 found.heads.append((module, norm))
+        if path.split(".")[-1] == "shared_transformer":
+            shared[path + "."] = ""
     if not found.mixers:
         raise Error(
             f"{type(model).__name__}: expected Mamba mixers (in_proj, conv1d, A_log, …) in "
             "layers.N, found none; names='modules' takes module paths"
         )
+    found.parts = parts_of(modules, inside, shared)
+    config = getattr(model, "config", None)
+    found.embedding_factor = float(getattr(config, "embedding_multiplier", None) or 1)
     return found
 
 
