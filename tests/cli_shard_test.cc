@@ -188,7 +188,10 @@ TEST(Checkpoint, OfAnotherCommandIsNotGoneOnWith) {
   EXPECT_EQ(bytes(out), bytes(one));
 }
 
-TEST(Checkpoint, WhatASignalInterruptsIsAnUnfinishedPart) {
+class CheckpointSignal : public testing::TestWithParam<int> {};
+
+/// SIGUSR1 is what a batch system sends before the time limit.
+TEST_P(CheckpointSignal, WhatItInterruptsIsAnUnfinishedPart) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), parts = folder.path("p");
   const Words words{"collect",   "examples/tiny-mamba1",
@@ -200,8 +203,8 @@ TEST(Checkpoint, WhatASignalInterruptsIsAnUnfinishedPart) {
   ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
   const Words part = words + Words{"--out", parts, "--shard", "0/1", "--checkpoint-every", "2"};
   const Ended interrupted = stopped_by(
-      SIGTERM, part, parts + "/part-0-of-1.safetensors.writing/.checkpoint/part.safetensors");
-  ASSERT_EQ(interrupted.code, 128 + SIGTERM);
+      GetParam(), part, parts + "/part-0-of-1.safetensors.writing/.checkpoint/part.safetensors");
+  ASSERT_EQ(interrupted.code, 128 + GetParam());
   EXPECT_THAT(interrupted.err, HasSubstr("the same command goes on"));
   const Words merge{"merge", parts, "--out", folder.path("all.safetensors")};
   const Ended refused = scute_program(merge);
@@ -212,6 +215,7 @@ TEST(Checkpoint, WhatASignalInterruptsIsAnUnfinishedPart) {
   EXPECT_EQ(bytes(folder.path("all.safetensors")), bytes(one));
 }
 
+INSTANTIATE_TEST_SUITE_P(Signals, CheckpointSignal, testing::Values(SIGTERM, SIGUSR1));
 /// Without what tells how long it took.
 std::string without_time(std::string answer) {
   const size_t at = answer.find("\"seconds\"");

@@ -20,6 +20,9 @@ constexpr size_t kMostClaims = 16;
 std::array<std::atomic<const Claim*>, kMostClaims> claims{};
 static_assert(std::atomic<const Claim*>::is_always_lock_free);
 
+/// Ctrl-C, what ends processes, and what batch systems send before a time limit (Slurm's --signal).
+constexpr std::array kSignals{SIGINT, SIGTERM, SIGUSR1};
+
 void end_program(int number) {
   forsake_claims();
   if (::isatty(STDERR_FILENO) == 1) say_from_handler("\r\033[K");
@@ -32,8 +35,7 @@ void end_program(int number) {
 void on_signals(void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int number : kSignals) sigaction(number, &action, nullptr);
 }
 
 void on_signal(int number) {
@@ -43,11 +45,10 @@ void on_signal(int number) {
 }
 
 void change_mask(int how) {
-  sigset_t both;
-  sigemptyset(&both);
-  sigaddset(&both, SIGINT);
-  sigaddset(&both, SIGTERM);
-  pthread_sigmask(how, &both, nullptr);
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : kSignals) sigaddset(&set, number);
+  pthread_sigmask(how, &set, nullptr);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Ctrl-C, which ends every verb within a second.
+// Ctrl-C, which ends every verb within a second; SIGTERM and SIGUSR1 do the same.
 #pragma once
 
 #include <atomic>
@@ -8,12 +8,12 @@
 
 namespace scute::cli {
 
-/// From here on SIGINT and SIGTERM wipe what a bar left on the terminal's line, say that the work
-/// was interrupted, and end the program with 128 + the signal's number: what is written under its
-/// own name is complete, anything else is left beside it and taken away by the next run.
+/// From here on SIGINT, SIGTERM and SIGUSR1 wipe what a bar left on the terminal's line, say that
+/// the work was interrupted, and end the program with 128 + the signal's number: what is written
+/// under its own name is complete, anything else is left beside it and taken away by the next run.
 void end_on_signals();
 
-/// While it lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the program as
+/// While it lives, the first of these signals only sets the flag; a second one ends the program as
 /// above. With a Listener its `stop` is the flag, and signals are nobody's here.
 class Interrupt {
  public:
@@ -46,7 +46,7 @@ void say_from_handler(std::string_view words);
 /// What a signal that ends the program does about them; it may be called by a signal's handler.
 void forsake_claims();
 
-/// While it lives, SIGINT and SIGTERM wait: a file being written is finished first. Of this thread
+/// While it lives, these signals wait: a file being written is finished first. Of this thread
 /// and those it starts.
 class HoldInterrupts {
  public:
