@@ -11,8 +11,8 @@ packages=(cmake ninja-build g++ pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy
   nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev zlib1g-dev libssl-dev libutf8proc-dev
   libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
-  clang-format-14 chromium chromium-driver python3-dev python3-venv)
-all_packages=(python3-torch python3-matplotlib patchelf)
+  clang-format-14 chromium chromium-driver python3-dev python3-venv openmpi-bin parallel)
+all_packages=(python3-torch python3-matplotlib patchelf slurmctld slurmd slurm-client munge)
 dev_packages=(libbenchmark-dev clang-tidy-14)
 # What builds and tests the Python package, each with all that it needs.
 pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packaging==26.4
