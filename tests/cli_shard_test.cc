@@ -4,32 +4,18 @@
 
 #include <chrono>
 #include <csignal>
-#include <map>
 #include <memory>
 #include <thread>
 
-#include "cli/terminal/launcher.h"
-#include "cli/terminal/options.h"
-#include "scute/io/file.h"
 #include "tests/program.h"
+#include "tests/shared_work.h"
 
 namespace scute {
 namespace {
 
-using cli::launched_shard;
 using testing::HasSubstr;
-using Words = std::vector<std::string>;
 
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-struct Collection {
-  const char* name;
-  Words words;
-};
-const std::vector<Collection> kCollections{
+const std::vector<SharedWork> kCollections{
     {"language",
      {"collect", "examples/tiny-mamba1", "--data", "examples/text/calibration.jsonl", "--samples",
       "5", "--seqlen", "70", "--quiet"}},
@@ -40,11 +26,9 @@ const std::vector<Collection> kCollections{
      {"collect", "tests/golden/regressor/slim.pt", "--feat-root", "tests/golden/regressor_features",
       "--quiet"}}};
 
-class KindsOfShards : public testing::TestWithParam<Collection> {};
+class KindsOfShards : public testing::TestWithParam<SharedWork> {};
 INSTANTIATE_TEST_SUITE_P(Kinds, KindsOfShards, testing::ValuesIn(kCollections),
                          [](const auto& kind) { return kind.param.name; });
-
-std::string bytes(const std::string& file) { return read_text(file, int64_t{1} << 30); }
 
 TEST_P(KindsOfShards, MergedAreTheBytesOfOneCollection) {
   const TemporaryFolder folder;
@@ -216,205 +200,6 @@ TEST_P(CheckpointSignal, WhatItInterruptsIsAnUnfinishedPart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Signals, CheckpointSignal, testing::Values(SIGTERM, SIGUSR1));
-/// Without what tells how long it took.
-std::string without_time(std::string answer) {
-  const size_t at = answer.find("\"seconds\"");
-  return at == std::string::npos ? answer : answer.substr(0, at);
-}
-
-const std::vector<Collection> kEvaluations{
-    {"language",
-     {"eval", "examples/tiny-mamba1", "--perplexity", "examples/text/heldout.txt", "--window", "64",
-      "--max-windows", "7", "--against", "examples/tiny-mamba1", "--last-word",
-      "examples/text/last_word.jsonl", "--max-items", "5", "--quiet"}},
-    {"cobra",
-     {"eval", "tests/golden/cobra/model", "--images", "tests/golden/cobra/pictures", "--against",
-      "tests/golden/cobra/model", "--no-random-text", "--quiet"}}};
-
-class ShardedScores : public testing::TestWithParam<Collection> {};
-INSTANTIATE_TEST_SUITE_P(Kinds, ShardedScores, testing::ValuesIn(kEvaluations),
-                         [](const auto& kind) { return kind.param.name; });
-
-TEST_P(ShardedScores, AreThoseOfOneProcessToTheDigit) {
-  const TemporaryFolder folder;
-  const Words words = GetParam().words + Words{"--json"};
-  const Ended one = scute_program(words + Words{"--items-out", folder.path("one.jsonl")});
-  ASSERT_EQ(one.code, 0) << one.err;
-  const Words kept = words + Words{"--parts", folder.path("p")};
-  for (const char* shard : {"2/3", "0/3", "1/3"}) {
-    const Ended part = scute_program(kept + Words{"--shard", shard});
-    ASSERT_EQ(part.code, 0) << part.err;
-    EXPECT_THAT(part.out, HasSubstr("\"of\": 3"));
-  }
-  const Ended all = scute_program(kept + Words{"--items-out", folder.path("all.jsonl")});
-  ASSERT_EQ(all.code, 0) << all.err;
-  EXPECT_EQ(without_time(all.out), without_time(one.out));
-  EXPECT_EQ(bytes(folder.path("all.jsonl")), bytes(folder.path("one.jsonl")));
-  std::filesystem::remove(folder.path("p/part-1-of-3.jsonl"));
-  const Ended lacking = scute_program(kept);
-  EXPECT_NE(lacking.code, 0);
-  EXPECT_THAT(lacking.err, HasSubstr("missing: 1"));
-}
-
-TEST(ShardedScores, ARecordDoesNotSayHowTheWorkWasShared) {
-  const TemporaryFolder folder;
-  const Ended ended = scute_program(kEvaluations[0].words +
-                                    Words{"--parts", folder.path("p"), "--checkpoint-every=5min",
-                                          "--log", folder.path("log.jsonl")});
-  ASSERT_EQ(ended.code, 0) << ended.err;
-  const std::string record = bytes(folder.path("log.jsonl"));
-  EXPECT_THAT(record, HasSubstr("--max-windows 7"));
-  EXPECT_THAT(record, testing::Not(HasSubstr("--parts")));
-  EXPECT_THAT(record, testing::Not(HasSubstr("--checkpoint-every")));
-}
-
-/// Of a log: how often each experiment is there, by its key.
-std::map<std::string, int> experiments_in(const std::string& log) {
-  constexpr std::string_view kKey = "\"experiment\":\"";
-  std::map<std::string, int> out;
-  const std::string text = bytes(log);
-  for (size_t at = text.find(kKey); at != std::string::npos; at = text.find(kKey, at + 1)) {
-    ++out[text.substr(at + kKey.size(), 64)];
-  }
-  return out;
-}
-
-const Words kSweep{"sweep",
-                   "--models",
-                   "examples/tiny-mamba1",
-                   "--data",
-                   "examples/text/calibration.jsonl",
-                   "--samples",
-                   "3",
-                   "--seqlen",
-                   "64",
-                   "--policies",
-                   "minmax,mse,auto,entropy,percentile",
-                   "--tasks",
-                   "perplexity",
-                   "--eval-data",
-                   "perplexity=examples/text/heldout.txt",
-                   "--max-windows",
-                   "2",
-                   "--window",
-                   "64",
-                   "--quiet"};
-
-TEST(ShardedSweep, ProcessesOnOneLogNeverRunTheSameExperimentTwice) {
-  const TemporaryFolder folder;
-  const Words words = kSweep + Words{"--log", folder.path("log.jsonl")};
-  {
-    std::vector<std::unique_ptr<Child>> children;
-    for (int i = 0; i < 4; ++i) children.push_back(std::make_unique<Child>(words));
-    for (const auto& child : children) {
-      const Ended ended = child->wait();
-      EXPECT_EQ(ended.code, 0) << ended.err;
-    }
-  }
-  const auto found = experiments_in(folder.path("log.jsonl"));
-  EXPECT_EQ(found.size(), 5u);
-  for (const auto& [key, times] : found) EXPECT_EQ(times, 1) << key;
-  EXPECT_EQ(scute_program(words).code, 0);
-  EXPECT_EQ(experiments_in(folder.path("log.jsonl")), found);
-}
-
-TEST(ShardedSweep, CombinationsAreDealtOut) {
-  const TemporaryFolder folder;
-  const Words words = kSweep + Words{"--log", folder.path("log.jsonl"), "--json"};
-  const Ended first = scute_program(words + Words{"--shard", "0/2"});
-  ASSERT_EQ(first.code, 0) << first.err;
-  EXPECT_THAT(first.out, HasSubstr("\"run\": 3"));
-  EXPECT_THAT(first.out, HasSubstr("\"elsewhere\": 2"));
-  const Ended second = scute_program(words + Words{"--shard", "1/2"});
-  EXPECT_THAT(second.out, HasSubstr("\"run\": 2"));
-  EXPECT_EQ(experiments_in(folder.path("log.jsonl")).size(), 5u);
-}
-
-using Variables = std::map<std::string, std::string>;
-
-cli::Launched by(const Variables& variables, std::optional<int64_t> count = std::nullopt) {
-  return launched_shard(
-      [&](const std::string& name) {
-        const auto found = variables.find(name);
-        return found == variables.end() ? std::nullopt : std::optional<std::string>(found->second);
-      },
-      count);
-}
-
-TEST(Launcher, TheFirstThatNumbersItsProcessesDecides) {
-  const Variables mpi{{"OMPI_COMM_WORLD_RANK", "2"}, {"OMPI_COMM_WORLD_SIZE", "3"}};
-  const Variables array{{"SLURM_ARRAY_TASK_ID", "9"},
-                        {"SLURM_ARRAY_TASK_MIN", "4"},
-                        {"SLURM_ARRAY_TASK_MAX", "11"},
-                        {"SLURM_ARRAY_TASK_COUNT", "8"},
-                        {"SLURM_ARRAY_TASK_STEP", "1"}};
-  const Variables tasks{{"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}};
-  const Variables ranks{{"RANK", "0"}, {"WORLD_SIZE", "6"}};
-  const Variables parallel{{"PARALLEL_SEQ", "5"}};
-  Variables all;
-  const auto with = [&](const Variables& more) {
-    all.insert(more.begin(), more.end());
-    return by(all, std::nullopt).shard;
-  };
-  EXPECT_EQ(by(parallel, 5).shard, (Shard{4, 5}));
-  all = parallel;
-  EXPECT_EQ(with(ranks), (Shard{0, 6}));
-  EXPECT_EQ(with(tasks), (Shard{1, 2}));
-  EXPECT_EQ(with(array), (Shard{5, 8}));
-  EXPECT_EQ(with(mpi), (Shard{2, 3}));
-  EXPECT_EQ(by({{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}}).shard, (Shard{1, 4}));
-  EXPECT_THAT(by(mpi).by, HasSubstr("OMPI_COMM_WORLD_RANK 2"));
-  // One task alone is no launcher of several.
-  EXPECT_EQ(
-      by({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}, {"RANK", "1"}, {"WORLD_SIZE", "2"}}).shard,
-      (Shard{1, 2}));
-}
-
-TEST(Launcher, WhatMakesNoSenseIsRefused) {
-  const auto refused = [](const Variables& variables,
-                          std::optional<int64_t> count = std::nullopt) -> std::string {
-    try {
-      by(variables, count);
-    } catch (const cli::UsageError& error) {
-      return error.what();
-    }
-    return "";
-  };
-  EXPECT_THAT(refused({}), HasSubstr("none in the environment"));
-  EXPECT_THAT(refused({{"RANK", "3"}, {"WORLD_SIZE", "3"}}), HasSubstr("RANK below WORLD_SIZE"));
-  EXPECT_THAT(refused({{"RANK", "3"}}), HasSubstr("RANK alone"));
-  EXPECT_THAT(refused({{"RANK", "x"}, {"WORLD_SIZE", "3"}}), HasSubstr("\"x\""));
-  EXPECT_THAT(refused({{"PARALLEL_SEQ", "1"}}), HasSubstr("auto/N"));
-  EXPECT_THAT(refused({{"PARALLEL_SEQ", "6"}}, 5), HasSubstr("from 1 to 5"));
-  EXPECT_THAT(refused({{"RANK", "0"}, {"WORLD_SIZE", "3"}}, 4), HasSubstr("auto/4"));
-  EXPECT_THAT(refused({{"OMPI_COMM_WORLD_RANK", "2"},
-                       {"OMPI_COMM_WORLD_SIZE", "3"},
-                       {"PMI_RANK", "1"},
-                       {"PMI_SIZE", "3"}}),
-              HasSubstr("agree"));
-  Variables array{{"SLURM_ARRAY_TASK_ID", "4"},
-                  {"SLURM_ARRAY_TASK_MIN", "0"},
-                  {"SLURM_ARRAY_TASK_MAX", "6"},
-                  {"SLURM_ARRAY_TASK_COUNT", "4"},
-                  {"SLURM_ARRAY_TASK_STEP", "2"}};
-  EXPECT_THAT(refused(array), HasSubstr("follow each other"));
-  array["SLURM_ARRAY_TASK_STEP"] = "1";  // --array=0,1,4,6
-  EXPECT_THAT(refused(array), HasSubstr("4 numbers from 0 to 6"));
-  EXPECT_THAT(refused({{"SLURM_ARRAY_TASK_ID", "4"}}), HasSubstr("beside SLURM_ARRAY_TASK_ID"));
-}
-
-TEST(Launcher, TheProgramAsksItsEnvironmentForAuto) {
-  const TemporaryFolder folder;
-  const std::string line =
-      "scute collect examples/tiny-mamba1 --data examples/text/calibration.jsonl --samples 2 "
-      "--seqlen 8 -q --shard auto --out " +
-      folder.path("p");
-  const Ended ended = shell("RANK=1 WORLD_SIZE=2 " + line);
-  EXPECT_EQ(ended.code, 0) << ended.err;
-  EXPECT_THAT(ended.err, HasSubstr("part 1/2 by RANK 1 of WORLD_SIZE 2"));
-  EXPECT_EQ(folder.names(), Words{"p"});
-  EXPECT_NE(shell("env -u RANK " + line).code, 0);
-}
 
 }  // namespace
 }  // namespace scute
