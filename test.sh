@@ -3,7 +3,7 @@
 #   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
 #   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer,
-#                     a build file by file, 10,000 random strings for each kind of tokenizer, GGUF files read back
+#                     a build file by file, 10,000 random strings for each kind of tokenizer, GGUF files read back, Slurm
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
@@ -65,7 +65,7 @@ fresh_if_moved() {
 sources() {
   local names=(-false)
   for pattern in "$@"; do names+=(-o -name "$pattern"); done
-  find ./*.sh .ci cli bench examples python scripts scute tests cmake -type f \( "${names[@]}" \) | sort
+  find ./*.sh .ci cli cluster bench examples python scripts scute tests cmake -type f \( "${names[@]}" \) | sort
 }
 
 check_format() {
@@ -107,54 +107,82 @@ build_in() {
     quietly "build-${folder//\//-}" cmake --build "$folder" -j "$jobs" ${targets:+--target $targets}
 }
 
-run_ctest() {
-  local log=$logs/ctest.log status=0
+# Whole programs, not test by test as ctest alone would: what a suite sets up is made once, which is a third
+# less. cli_test, a third of all, goes in four parts and first; ctest runs what is no test program beside them.
+run_all_tests() {
+  local status=0 programs=(ctest) others part
+  for part in 0 1 2 3; do programs+=("tests/cli_test $part/4"); done
+  mapfile -t others < <(ctest --test-dir build --show-only=json-v1 -L gtest |
+    sed -nE 's|^ *"[^"]*/build/(.*_test)",?$|\1|p' | grep -vxF tests/cli_test | sort -ur)
+  rm -f $logs/run-build-*
   # One more than processors: some tests wait, for signals and for each other.
-  ctest --test-dir build -j $((jobs + 1)) --output-on-failure --no-tests=error >"$log" 2>&1 || status=1
-  if [ $status -ne 0 ]; then grep -vE '^ *[0-9]+/[0-9]+ Test .* Passed|^ *Start ' "$log" | head -n 200; fi
-  grep -aohE 'SKIPPED: [^"]*' build/Testing/Temporary/LastTest.log | sort | uniq -c |
-    while read -r count reason; do echo "$reason (tests: $count)"; done
-  local ran not_passed skipped
-  ran=$(sed -nE 's/^.* tests failed out of ([0-9]+)$/\1/p' "$log")
-  not_passed=$(sed -nE 's/^.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' "$log")
-  skipped=$(grep -cE '\(Skipped\)$' "$log")
-  echo "tests: $((${ran:-0} - ${not_passed:-0} - skipped)) passed, ${not_passed:-all} failed, $skipped skipped"
-  return $status
+  jobs=$((jobs + 1)) run_tests build "${programs[@]}" "${others[@]}" || status=1
+  said_skipped $logs/ctest-skipped.log $logs/run-build-*.log
+  [ ${#others[@]} -gt 0 ] && return $status
 }
 
-# run_program FOLDER "PROGRAM [--gtest_filter=…]": one test program of a build, without ctest.
+# said_skipped LOG…: why tests were skipped, and how many.
+said_skipped() {
+  grep -asohE 'SKIPPED: [^"]*' "$@" | sort | uniq -c | while read -r count reason; do echo "$reason (tests: $count)"; done
+}
+
+# The tests of a build that are no test programs.
+run_ctest() {
+  local log=$logs/ctest.log
+  if ctest --test-dir "$1" -LE gtest --output-on-failure --no-tests=error >"$log" 2>&1; then
+    echo "ctest: $(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed' "$log") passed, $(grep -cE '\*\*\*Skipped' "$log") skipped"
+    cp "$1/Testing/Temporary/LastTest.log" $logs/ctest-skipped.log
+    return 0
+  fi
+  grep -vE '^ *[0-9]+/[0-9]+ Test .* Passed|^ *Start ' "$log" | head -n 200
+  return 1
+}
+
+# run_program FOLDER "PROGRAM [--gtest_filter=…] [PART/PARTS]": one test program of a build; "ctest": see there.
 run_program() {
-  local folder=$1 code words log ran skipped
+  local folder=$1 code words log ran skipped part=0/1
+  if [ "$2" = ctest ]; then
+    run_ctest "$folder"
+    return
+  fi
   read -ra words <<<"$2"
-  log=$logs/run-${folder//\//-}-$(basename "${words[0]}").log
-  "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1
+  log=$logs/run-${folder//\//-}-$(basename "${words[0]}")
+  if [[ ${words[-1]} =~ ^[0-9]+/[0-9]+$ ]]; then
+    part=${words[-1]}
+    log+=-${part%/*}
+    unset 'words[-1]'
+  fi
+  log+=.log
+  GTEST_SHARD_INDEX=${part%/*} GTEST_TOTAL_SHARDS=${part#*/} timeout 900 \
+    "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1
   code=$?
   ran=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1/p' "$log")
   skipped=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) tests?.*/, \1 skipped/p' "$log")
-  if [ $code -eq 0 ] && [ "${ran:-0}" -gt 0 ]; then
+  if [ $code -eq 0 ] && [ "${ran:-0}${skipped//[^0-9]/}" -gt 0 ]; then
     echo "${words[0]##*/}: $ran passed$skipped"
     return
   fi
+  grep -nE -A8 ': Failure$' "$log" | head -n 100
   grep -nE 'FAILED|ERROR: |SUMMARY|WARNING: ThreadSanitizer|runtime error' "$log" | head -n 20
   echo "${words[0]}: failed (exit code $code, ${ran:-0} passed); the whole output: $log"
   return 1
 }
 
-# in_pairs COMMAND ARGUMENT -- LINE…: COMMAND ARGUMENT LINE for every line, two at a time, for each
-# keeps one processor busy.
-in_pairs() {
-  local command=$1 argument=$2 status=0 first second lines i
+# side_by_side COMMAND ARGUMENT -- LINE…: COMMAND ARGUMENT LINE for every line, one on each processor.
+side_by_side() {
+  local command=$1 argument=$2 status=0 running=0 line
   shift 3
-  lines=("$@")
-  for ((i = 0; i < ${#lines[@]}; i += 2)); do
-    "$command" "$argument" "${lines[i]}" &
-    first=$! second=
-    if [ $((i + 1)) -lt ${#lines[@]} ]; then
-      "$command" "$argument" "${lines[i + 1]}" &
-      second=$!
+  for line in "$@"; do
+    if [ $running -ge "$jobs" ]; then
+      wait -n || status=1
+      running=$((running - 1))
     fi
-    wait "$first" || status=1
-    if [ -n "$second" ]; then wait "$second" || status=1; fi
+    "$command" "$argument" "$line" &
+    running=$((running + 1))
+  done
+  while [ $running -gt 0 ]; do
+    wait -n || status=1
+    running=$((running - 1))
   done
   return $status
 }
@@ -163,7 +191,7 @@ in_pairs() {
 run_tests() {
   local folder=$1
   shift
-  in_pairs run_program "$folder" -- "$@"
+  side_by_side run_program "$folder" -- "$@"
 }
 
 # layer_programs SUFFIX LAYER…: their test programs.
@@ -250,7 +278,7 @@ fuzz() {
     echo "no fuzz program was built"
     return 1
   fi
-  in_pairs fuzz_one "$seeds" -- "${programs[@]}"
+  side_by_side fuzz_one "$seeds" -- "${programs[@]}"
 }
 
 threads() {
@@ -319,6 +347,11 @@ older_machine() {
     "tests/low_bit_test --gtest_filter=OlderMachine*:*/LowBit.BothExecutions*:*/LowBit.TheHead*:*/LowBit.PiecesOf*"
 }
 
+# Slurm as three nodes of this machine, which the test starts and ends.
+slurm() {
+  scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
+}
+
 case $extent in
   usual) echo "test.sh: the usual run (--all: also every layer under the sanitizers, longer fuzzing)" ;;
   fast) echo "test.sh: the fast run" ;;
@@ -332,7 +365,7 @@ stage "file sizes" check_sizes
 stage "golden data" golden_data
 stage "build (GCC, Release, warnings are errors)" build_in build "" -DCMAKE_BUILD_TYPE=Release \
   -DSCUTE_WERROR=ON -DSCUTE_TESTS=ON -DSCUTE_PYTHON=ON
-stage "tests" run_ctest
+stage "tests" run_all_tests
 stage "Python package, with NumPy alone" python_tests build "not torch and not adapter"
 if [ $extent != fast ]; then
   stage "kernels and models as on a machine with AVX2 only" older_machine
@@ -346,6 +379,7 @@ fi
 if [ $extent = all ]; then
   stage "tokenizers, compared with the tokenizers package" tokenizers
   stage "GGUF files, read by the gguf package" gguf_files
+  stage "an array of Slurm, with a task killed and nodes lost" slurm
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
   stage "Python package, with torch" python_tests build torch

@@ -28,7 +28,7 @@ if(SCUTE_WERROR)
 endif()
 if(SCUTE_SANITIZE)
   target_compile_options(scute_flags INTERFACE -fsanitize=${SCUTE_SANITIZE} -fno-omit-frame-pointer
-                                               -fno-sanitize-recover=all -g)
+                                               -fno-sanitize-recover=all -g1)
   target_link_options(scute_flags INTERFACE -fsanitize=${SCUTE_SANITIZE})
 endif()
 # -O3 where loops are hot, -O2 elsewhere, -O1 where code is long and runs once: half the time to
@@ -63,10 +63,11 @@ function(scute_precompiled target level)
   target_link_libraries(${target} PRIVATE fmt::fmt)
   target_precompile_headers(${target} REUSE_FROM scute_headers_${level})
   # Several files are compiled as one: what each instantiates of the same templates is then done
-  # once. Names in anonymous namespaces must be unique in a layer. Not in kernels: Highway includes
+  # once (24 files of language: 13.3 s by sixes, 11.1 by twelves; without optimization 12.6 and 9.9).
+  # Names in anonymous namespaces must be unique in a layer. Not in kernels: Highway includes
   # each of those files several times.
   if(SCUTE_UNITY AND NOT target STREQUAL scute_kernels)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
     # A class with members of types that only its own .cc knows: fine there, and GCC cannot tell.
     target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
@@ -164,7 +165,7 @@ function(scute_test name)
     target_precompile_headers(${compiled} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   endif()
   gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} TEST_PREFIX "${name}."
-                       DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+                       DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS gtest)
 endfunction()
 if(SCUTE_TESTS)
   add_custom_target(unoptimized)

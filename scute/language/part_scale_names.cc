@@ -110,12 +110,12 @@ std::optional<PartScaleNames::Found> PartScaleNames::find(int64_t layer,
 }
 
 std::vector<PartChain> part_chains(const std::vector<std::string>& names) {
-  constexpr std::string_view kLayers = "backbone.layers.";
+  constexpr std::string_view kPrefix = "backbone.layers.";
   bool shared = false, attention = false, experts = false, feed_forward = false, gated = false,
        latent = false;
   for (const std::string& name : names) {
     const auto holds = [&](std::string_view part) { return name.find(part) != std::string::npos; };
-    const bool layer = name.starts_with(kLayers);
+    const bool layer = name.starts_with(kPrefix);
     shared = shared || name.starts_with("backbone.shared.");
     attention = attention || (layer && holds(".attention."));
     experts = experts || holds(".mlp.experts.");

@@ -14,7 +14,7 @@ namespace {
 
 using Rotated = ScaleName::Rotated;
 
-constexpr std::string_view kLayers = "backbone.layers.", kMixer = "mixer.";
+constexpr std::string_view kLayerNames = "backbone.layers.", kMixer = "mixer.";
 
 constexpr std::array<ScaleName, 13> kMamba1{{
     {"norm → in_proj", "in_proj.input_scale", "in_proj:input", "in_proj:input", Rotated::stream},
@@ -76,7 +76,7 @@ std::string site_of(const ScaleName& name, int64_t layer, const ScaleOrigins& or
 
 /// What follows "backbone.layers.I.".
 std::string_view behind_layer(std::string_view tensor) {
-  return tensor.substr(tensor.find('.', kLayers.size()) + 1);
+  return tensor.substr(tensor.find('.', kLayerNames.size()) + 1);
 }
 
 }  // namespace
@@ -91,8 +91,8 @@ std::span<const std::string_view> layer_chain(MixerKind mixer) {
 }
 
 int64_t layer_of(std::string_view tensor) {
-  if (!tensor.starts_with(kLayers)) return kHeadLayer;
-  const std::string_view rest = tensor.substr(kLayers.size());
+  if (!tensor.starts_with(kLayerNames)) return kHeadLayer;
+  const std::string_view rest = tensor.substr(kLayerNames.size());
   int64_t layer = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
   constexpr int64_t kMost = 100'000;  // the deepest released models have 64

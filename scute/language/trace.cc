@@ -11,8 +11,8 @@
 namespace scute {
 namespace {
 
-constexpr double kCodes = 127;
-constexpr std::string_view kState = ".ssm_state_act:input", kSteps = ".ssm_state_act:steps";
+constexpr double kLargestCode = 127;
+constexpr std::string_view kStateInput = ".ssm_state_act:input", kSteps = ".ssm_state_act:steps";
 
 /// What plans decide `site` from: the states along the way before those at the end of windows.
 std::string statistic_of_site(const LowBitFiles& files, const std::string& site) {
@@ -21,8 +21,9 @@ std::string statistic_of_site(const LowBitFiles& files, const std::string& site)
     return found != files.statistics->sites.end() && found->second.finite() > 0;
   };
   if (!files.statistics) return "";
-  if (site.ends_with(kState)) {
-    const std::string steps = site.substr(0, site.size() - kState.size()) + std::string(kSteps);
+  if (site.ends_with(kStateInput)) {
+    const std::string steps =
+        site.substr(0, site.size() - kStateInput.size()) + std::string(kSteps);
     if (seen(steps)) return steps;
   }
   return seen(site) ? site : "";
@@ -72,7 +73,7 @@ class RangeTracer {
   }
 
   TracedRange finish() {
-    out_.hi = kCodes * largest_;
+    out_.hi = kLargestCode * largest_;
     out_.lo = -out_.hi;
     keep_plan();
     measure();
@@ -89,7 +90,7 @@ class RangeTracer {
     out_.because = decision_->because;
     if (!decision_->remark.empty()) add_remark(out_.remark, "plan.json: " + decision_->remark);
     if (out_.edited) return;
-    const double share = out_.site.ends_with(kState) ? files_.state_clip : 1;
+    const double share = out_.site.ends_with(kStateInput) ? files_.state_clip : 1;
     out_.lo = share * decision_->lo;
     out_.hi = share * decision_->hi;
   }

@@ -14,7 +14,7 @@
 namespace scute {
 namespace {
 
-constexpr size_t kBins = 112;
+constexpr size_t kSiteBins = 112;
 constexpr int kBits[] = {4, 8, 16};
 
 /// What a page needs of one site.
@@ -150,8 +150,8 @@ const std::vector<std::string>& report_policies() {
 
 LinearBins linear_bins(const Distribution& distribution) {
   LinearBins out{distribution.min(), distribution.max(), {}};
-  const double width = (out.hi - out.lo) / static_cast<double>(kBins);
-  out.counts.assign(width > 0 ? kBins : 1, 0);
+  const double width = (out.hi - out.lo) / static_cast<double>(kSiteBins);
+  out.counts.assign(width > 0 ? kSiteBins : 1, 0);
   for (const Distribution::Point& point : distribution.points()) {
     const double place = width > 0 ? std::max(0.0, (point.value - out.lo) / width) : 0;
     out.counts[std::min(out.counts.size() - 1, static_cast<size_t>(place))] += point.count;
@@ -167,7 +167,7 @@ OctaveBins octave_bins(const Distribution& distribution) {
   if (begin == points.end()) return out;
   const double low = std::log2(begin->value), high = std::log2(points.back().value);
   const auto bin_of = [&out](double octave) { return std::floor(octave / out.step); };
-  while (bin_of(high) - bin_of(low) + 1 > static_cast<double>(kBins)) out.step *= 2;
+  while (bin_of(high) - bin_of(low) + 1 > static_cast<double>(kSiteBins)) out.step *= 2;
   const double first = bin_of(low);
   out.first = first * out.step;
   out.counts.assign(static_cast<size_t>(bin_of(high) - first) + 1, 0);

@@ -64,10 +64,10 @@ struct OurName {
   bool expert = false;
 
   explicit OurName(const std::string& name) : rest(name) {
-    constexpr std::string_view kLayers = "backbone.layers.", kExperts = "mlp.experts.";
-    if (!name.starts_with(kLayers)) return;
-    const size_t dot = name.find('.', kLayers.size());
-    layer = name.substr(kLayers.size(), dot - kLayers.size());
+    constexpr std::string_view kBlocks = "backbone.layers.", kExperts = "mlp.experts.";
+    if (!name.starts_with(kBlocks)) return;
+    const size_t dot = name.find('.', kBlocks.size());
+    layer = name.substr(kBlocks.size(), dot - kBlocks.size());
     rest = name.substr(dot + 1);
     expert = rest.starts_with(kExperts);
     if (expert) rest.erase(kExperts.size(), rest.find('.', kExperts.size()) + 1 - kExperts.size());
