@@ -1,7 +1,9 @@
 #include "scute/base/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <new>
 
 namespace scute {
@@ -25,6 +27,14 @@ std::byte* allocate_memory(size_t bytes) {
 
 void free_memory(std::byte* memory, size_t bytes) noexcept {
   ::operator delete(memory, alignment_of(bytes));
+}
+
+void give_pages_back(const std::byte* first, size_t bytes) noexcept {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(first);
+  // The pages at both ends may also hold what others read: giving them back costs a fault.
+  const uintptr_t begin = address / page * page, end = (address + bytes + page - 1) / page * page;
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace scute

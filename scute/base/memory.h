@@ -12,7 +12,11 @@ std::byte* allocate_memory(size_t bytes);
 /// What allocate_memory() gave for so many bytes.
 void free_memory(std::byte* memory, size_t bytes) noexcept;
 
-/// The same for containers.
+/// Takes the pages with these bytes of a file's mapping, never written to, out of this process;
+/// they are read again when they are needed again.
+void give_pages_back(const std::byte* first, size_t bytes) noexcept;
+
+/// The same as allocate_memory() for containers.
 template <class T>
 struct MemoryAllocator {
   using value_type = T;

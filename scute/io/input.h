@@ -25,6 +25,8 @@ class InputFile {
   int64_t size() const;
   /// A part, as long as the pointer lives. Error when the file ends before offset + size.
   std::shared_ptr<const std::byte> bytes(int64_t offset, int64_t size) const;
+  /// Whether these parts are mapped, not in memory.
+  bool mapped() const { return memory_ == nullptr; }
   /// All of it, copied. Error when it is larger than `limit` bytes.
   std::string text(int64_t limit = int64_t{1} << 32) const;
   /// SHA-256 of the bytes that the others give, computed once. Error when it was changed since it

@@ -10,7 +10,10 @@ Tensor map_tensor(const InputFile& file, int64_t offset, DType dtype, const Shap
   auto data = file.bytes(offset, bytes);
   const std::byte* first = data.get();
   // A mapping begins at a page, so a pointer into it is aligned as its offset is.
-  if (offset % size_of(dtype) == 0) return Tensor(dtype, shape, std::move(data), first);
+  if (offset % size_of(dtype) == 0) {
+    return file.mapped() ? Tensor::mapped(dtype, shape, std::move(data), first)
+                         : Tensor(dtype, shape, std::move(data), first);
+  }
   return Tensor::of_bytes(dtype, shape, {first, static_cast<size_t>(bytes)});
 }
 

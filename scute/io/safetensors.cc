@@ -167,7 +167,10 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(text);
-  for (const NamedTensor* named : order) file.write(named->tensor.bytes());
+  for (const NamedTensor* named : order) {
+    file.write(named->tensor.bytes());
+    named->tensor.give_back();
+  }
   file.commit();
 }
 

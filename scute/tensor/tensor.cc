@@ -68,6 +68,17 @@ Tensor::Tensor(DType dtype, Shape shape, std::shared_ptr<const void> owner, cons
   }
 }
 
+Tensor Tensor::mapped(DType dtype, Shape shape, std::shared_ptr<const void> owner,
+                      const std::byte* data) {
+  Tensor out(dtype, std::move(shape), std::move(owner), data);
+  out.mapped_ = true;
+  return out;
+}
+
+void Tensor::give_back() const {
+  if (mapped_ && size_ > 0) give_pages_back(data_, bytes().size());
+}
+
 Tensor Tensor::of_bytes(DType dtype, Shape shape, std::span<const std::byte> bytes) {
   Tensor out(dtype, std::move(shape));
   if (out.bytes().size() != bytes.size()) {

@@ -37,6 +37,9 @@ class Tensor {
   /// Memory of someone else, kept alive by `owner`, read only. `data` must be aligned for `dtype`
   /// and hold all elements.
   Tensor(DType dtype, Shape shape, std::shared_ptr<const void> owner, const std::byte* data);
+  /// The same of a file's mapping, whose pages can be given back.
+  static Tensor mapped(DType dtype, Shape shape, std::shared_ptr<const void> owner,
+                       const std::byte* data);
   /// A copy of `values`, whose number must be that of `shape`.
   template <class T>
   static Tensor of(Shape shape, std::span<const T> values) {
@@ -52,6 +55,9 @@ class Tensor {
   std::span<const std::byte> bytes() const {
     return {data_, static_cast<size_t>(size_ * size_of(dtype_))};
   }
+
+  /// Of a file's mapping: takes its pages out of memory until they are read again. From any thread.
+  void give_back() const;
 
   /// The elements; Error when the element type is another.
   template <class T>
@@ -101,7 +107,7 @@ class Tensor {
   int64_t size_ = 0;
   std::shared_ptr<const void> owner_;
   const std::byte* data_ = nullptr;
-  bool borrowed_ = false;
+  bool borrowed_ = false, mapped_ = false;
 };
 
 /// All elements of a float tensor, widened to f32.

@@ -7,62 +7,13 @@
 
 #include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
-#include "scute/kernels/hadamard.h"
-#include "scute/models/language/check_weights.h"
+#include "scute/models/language/language_tensors.h"
 #include "scute/tensor/tensor.h"
 
 namespace scute {
 namespace {
 
 constexpr const char* kEmbeddingSite = "embedding:output";
-
-/// Every tensor of a model, found and of its shape.
-struct LanguageTensors {
-  LinearTensors table;
-  std::vector<SharedTransformer::Raw> shared;
-  std::vector<Block::Raw> blocks;
-  Tensor norm_f;
-  LinearTensors head;
-};
-
-LanguageTensors read_tensors(const MambaConfig& config, Weights& weights) {
-  WeightReader reader(weights);
-  LanguageTensors out;
-  out.table = LinearTensors(reader, "backbone.embedding", config.vocabulary, config.width);
-  for (int64_t i = 0; i < config.shared.count; ++i) out.shared.emplace_back(reader, config, i);
-  for (const BlockConfig& block : config.all_blocks()) {
-    out.blocks.emplace_back(reader, config, block);
-  }
-  out.norm_f = reader.take("backbone.norm_f.weight", {config.width});
-  out.head = out.table;
-  if (!config.tied_head) {
-    out.head = LinearTensors(reader, "lm_head", config.vocabulary, config.width);
-  } else if (reader.contains("lm_head.input_scale")) {
-    out.head.name = "lm_head";  // whose scale an error is to name
-    out.head.input_scale = reader.take("lm_head.input_scale", {1});
-  }
-  reader.finish();
-  return out;
-}
-
-const MambaConfig& checked(const MambaConfig& config, const Scheme& scheme,
-                           const std::string& where) {
-  config.check(where);
-  if (scheme.rotated_stream && !hadamard_factor(config.width)) {
-    fail(where, "a width that has a Hadamard transform", fmt::format("{}", config.width));
-  }
-  if (scheme.rotated_out_proj && !hadamard_factor(config.inner)) {
-    fail(where, "an inner width that has a Hadamard transform", fmt::format("{}", config.inner));
-  }
-  for (const int64_t inner : config.feed_forward_widths()) {
-    if (!scheme.rotated_down_proj || hadamard_factor(inner)) continue;
-    fail(where, "feed-forwards of a width that has a Hadamard transform", fmt::format("{}", inner));
-  }
-  if (scheme.folded_head && (!scheme.rotated_stream || config.tied_head)) {
-    fail(where, "a folded head only where it is not tied and the stream is rotated", "another");
-  }
-  return config;
-}
 
 /// "layer_{i}." for each layer with scales of its activations.
 std::set<std::string> eight_bit_layers(const Weights& weights) {
@@ -131,13 +82,15 @@ LanguageModel::~LanguageModel() = default;
 
 LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                              Head head, const Scheme& scheme)
-    : config_(checked(config, scheme, weights.source())), scheme_(scheme), sites_(config, scheme) {
+    : config_(checked_config(config, scheme, weights.source())),
+      scheme_(scheme),
+      sites_(config, scheme) {
   build(std::move(weights), execution, head);
 }
 
 LanguageModel::LanguageModel(const MambaConfig& config, Weights weights, const Execution& execution,
                              Head head, const Scheme& scheme, LanguageModelSites sites)
-    : config_(checked(config, scheme, weights.source())),
+    : config_(checked_config(config, scheme, weights.source())),
       scheme_(scheme),
       sites_(std::move(sites)) {
   build(std::move(weights), execution, head);
@@ -150,23 +103,18 @@ void LanguageModel::build(Weights weights, const Execution& how, Head head) {
   const std::set<int64_t> low_bit = low_bit_layers(weights);
   // First every tensor is found and checked, then layer after layer is packed, which gives the
   // mapped memory of its checkpoint tensors back.
-  LanguageTensors tensors = read_tensors(config_, weights);
-  if (tensors.table.eight_bit_input()) {
-    fail("backbone.embedding.input_scale", "no such tensor: ids are not rounded", "one");
+  LanguageTensors tensors(config_, weights);
+  frame_ = ModelFrame(tensors, config_, scheme_, sites_);
+  if (head == Head::packed) {
+    // First, while no layer takes memory beside its stored form; of a tied one that stays mapped.
+    head_ = Linear(tensors.head, execution);
+    tensors.head.weight.give_back();
   }
-  embedding_ = Embedding(tensors.table);
-  norm_f_ = {to_vector(tensors.norm_f), config_.norm_eps};
   const std::vector<BlockConfig> blocks = config_.all_blocks();
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    if (!tensors.blocks[i].shared) continue;
-    const auto number = static_cast<size_t>(blocks[i].shared % config_.shared.count);
-    tensors.shared[number].take_input_form(*tensors.blocks[i].shared);
-  }
-  const auto shared = std::make_shared<std::vector<SharedTransformer::Packed>>();
-  for (const auto& raw : tensors.shared) {
-    shared->emplace_back(raw, config_, execution);
-    shared->back().attention.add_size(shared_size_);
-    shared->back().feed_forward.add_size(shared_size_);
+  const std::shared_ptr<SharedBlocks> shared = pack_shared(tensors, config_, execution);
+  for (const SharedTransformer::Packed& packed : *shared) {
+    packed.attention.add_size(shared_size_);
+    packed.feed_forward.add_size(shared_size_);
   }
   for (size_t i = 0; i < blocks.size(); ++i) {
     // Its tensors are given back with it.
@@ -184,7 +132,6 @@ void LanguageModel::build(Weights weights, const Execution& how, Head head) {
       return pack(none);
     });
   }
-  if (head == Head::packed) head_ = Linear(tensors.head, execution);
 }
 
 LanguageModel LanguageModel::with_part(const LanguageModel& other, int64_t layer,
@@ -222,10 +169,6 @@ LanguageModel LanguageModel::with_part(const LanguageModel& other, int64_t layer
   return out;
 }
 
-void check_language_weights(const MambaConfig& config, Weights weights) {
-  read_tensors(config, weights);
-}
-
 State LanguageModel::new_state(int64_t sequence) const {
   State state;
   state.place.sequence = sequence;
@@ -253,40 +196,6 @@ int64_t LanguageModel::cache_bytes_per_token() const {
   return layers * 2 * a.key_heads * of_head;
 }
 
-void LanguageModel::norm_for_head(Run& run, MatView<const float> residual,
-                                  MatView<float> out) const {
-  if (scheme_.rotated_stream == scheme_.folded_head) {
-    return norm_f_.show(run, residual, sites_.head_input, scheme_.rotated_stream, 1, out);
-  }
-  norm_f_.unweighted(run, residual, out);
-  run.pass(sites_.head_input.rotated, out);
-  run.on_rows(
-      [&](auto rows) {
-        inverse_hadamard_rows(rows);
-        multiply_columns(rows, norm_f_.weight.data());
-      },
-      out);
-  run.pass(sites_.head_input.plain, out);
-}
-
-void LanguageModel::enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
-                          MatView<float> residual) const {
-  if (prefix.rows > 0) {
-    if (prefix.cols != config_.width) {
-      fail("the vectors before the tokens", fmt::format("a width of {}", config_.width),
-           fmt::format("{}", prefix.cols));
-    }
-    copy_rows(prefix, residual.slice_rows(0, prefix.rows));
-  }
-  if (!ids.empty()) {
-    const auto embedded = residual.slice_rows(prefix.rows, residual.rows - prefix.rows);
-    embedding_(ids, embedded);
-    scale_rows(run, config_.embedding_factor, embedded);
-    run.pass(sites_.embedding_output, embedded);
-  }
-  if (scheme_.rotated_stream) hadamard_rows(residual);
-}
-
 void LanguageModel::hidden(Run& run, std::span<const int32_t> ids, State& state,
                            MatView<float> out) const {
   hidden(run, {}, ids, state, out);
@@ -298,14 +207,14 @@ void LanguageModel::hidden(Run& run, MatView<const float> prefix, std::span<cons
   const Arena::Scope scope(run.arena());
   run.use(grids_);
   const auto residual = run.matrix(L, config_.width);
-  enter(run, prefix, ids, residual);
+  frame_.enter(run, prefix, ids, residual);
   const auto origin = config_.shared.count > 0 ? run.matrix(L, config_.width) : residual;
   if (config_.shared.count > 0) run.on_rows(copy_rows, residual, origin);
   for (int64_t i = 0; i < blocks_.size(); ++i) {
     blocks_.at(i, run)(run, residual, origin, state.blocks[static_cast<size_t>(i)], state.place);
   }
   state.place.position += L;
-  norm_for_head(run, residual, out);
+  frame_.leave(run, residual, out);
 }
 
 void LanguageModel::logits(Run& run, MatView<const float> hidden, MatView<float> logits) const {
@@ -338,9 +247,9 @@ void LanguageModel::set_range(const Site& site, float lo, float hi) {
 
 ModelSize LanguageModel::size() const {
   ModelSize out = shared_size_;
-  out.embedding = embedding_.bytes();
+  out.embedding = frame_.table_bytes();
   out.head = head_.bytes();
-  out.norms = static_cast<int64_t>(norm_f_.weight.size() * sizeof(float));
+  out.norms = frame_.norm_bytes();
   for (int64_t i = 0; i < blocks_.size(); ++i) blocks_.at(i).add_size(out);
   return out;
 }

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "scute/models/embedding.h"
 #include "scute/models/language/block.h"
+#include "scute/models/language/model_frame.h"
 #include "scute/models/lazy_list.h"
 
 namespace scute {
@@ -94,21 +94,15 @@ class LanguageModel {
 
  private:
   void build(Weights weights, const Execution& how, Head head);
-  /// The vectors that enter the first block.
-  void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
-             MatView<float> residual) const;
   bool has_scales_at(const Site& site) const;
-  /// The last norm, which undoes the rotation of the stream unless that is folded into the head.
-  void norm_for_head(Run& run, MatView<const float> residual, MatView<float> out) const;
 
   MambaConfig config_;
   Scheme scheme_;
   LanguageModelSites sites_;
   SiteGrids grids_;
-  Embedding embedding_;
+  ModelFrame frame_;
   LazyList<Block> blocks_;
   ModelSize shared_size_;  ///< of what blocks share
-  StreamNorm norm_f_;
   Linear head_;
   std::set<std::string> eight_bit_;  ///< "layer_3.": layers with scales of their activations
 };

@@ -1,0 +1,71 @@
+// A language model of which one block at a time is in memory.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "scute/models/language/language_model.h"
+#include "scute/models/language/language_tensors.h"
+#include "scute/models/language/model_frame.h"
+
+namespace scute {
+
+/// For passes in which many sequences go through a block before the next is packed: each sequence
+/// from a zero state, its stream kept by the caller. What the sites of a sequence show, and the
+/// numbers that leave, are those of LanguageModel, bit for bit.
+class LayeredModel {
+ public:
+  /// Checks the tensors as LanguageModel does; scales of a block are checked when it is packed.
+  LayeredModel(const MambaConfig& config, Weights weights, const Execution& execution,
+               const Scheme& scheme = {});
+  /// Inside a larger model, which numbers its sites.
+  LayeredModel(const MambaConfig& config, Weights weights, const Execution& execution,
+               const Scheme& scheme, LanguageModelSites sites);
+
+  const MambaConfig& config() const { return config_; }
+  const SiteList& sites() const { return sites_.list; }
+  int64_t blocks() const { return static_cast<int64_t>(configs_.size()); }
+  /// Whether a pass through that block shows the site; −1: entering does, blocks(): leaving.
+  bool shows(int64_t block, const Site& site) const;
+  /// Whether through() reads what entered the first block.
+  bool needs_origin() const { return config_.shared.count > 0; }
+
+  /// Packs that block in place of what was packed before, and gives the pages of its checkpoint
+  /// back, which are read again should it be packed again. Not while another thread runs.
+  void go_to(int64_t block);
+  /// The same for the head.
+  void go_to_head();
+  /// Gives back what is packed, and the table's pages.
+  void rest();
+
+  /// The vectors that enter the first block, L × D. Errors as LanguageModel::hidden.
+  void enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
+             MatView<float> residual) const;
+  /// One sequence from its beginning through the block that go_to() packed.
+  void through(Run& run, MatView<float> residual, MatView<const float> origin) const;
+  /// The final norm's output, L × D.
+  void leave(Run& run, MatView<const float> residual, MatView<float> hidden) const;
+  /// L × V, after go_to_head(). Shows lm_head:output.
+  void logits(Run& run, MatView<const float> hidden, MatView<float> logits) const;
+
+ private:
+  /// The index of its first site.
+  int first_site(int64_t block) const;
+
+  MambaConfig config_;
+  Scheme scheme_;
+  LanguageModelSites sites_;
+  Execution execution_;
+  std::vector<BlockConfig> configs_;
+  std::map<int64_t, std::vector<Tensor>> of_layers_;  ///< whose pages are given back
+  LanguageTensors tensors_;
+  std::shared_ptr<SharedBlocks> shared_;
+  ModelFrame frame_;
+  SiteGrids grids_, no_grids_;
+  std::optional<Block> block_;
+  Linear head_;
+};
+
+}  // namespace scute
