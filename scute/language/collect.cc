@@ -9,15 +9,18 @@
 #include "scute/base/error.h"
 #include "scute/language/calibration.h"
 #include "scute/language/collect_meta.h"
+#include "scute/language/layer_pass.h"
 #include "scute/observe/ema.h"
 
 namespace scute {
 namespace {
 
+bool is_logits(const Site& site) { return site.name == "lm_head:output"; }
+
 std::vector<Site> chosen_sites(const SiteList& list, const CollectOptions& options) {
   std::vector<Site> out = list.match(options.sites.empty() ? "*" : options.sites, "--sites");
   std::erase_if(out, [&](const Site& site) {
-    return (options.sites.empty() && site.name == "lm_head:output") ||
+    return (options.sites.empty() && is_logits(site)) ||
            (site.extent == Site::Extent::per_step && options.state_every == 0);
   });
   return out;
@@ -42,19 +45,43 @@ class WindowObserver {
   WindowObserver& operator=(const WindowObserver&) = delete;
 
   Measurement& measurement() { return measurement_; }
+  /// Samples that go through the layers together: all of them count, or none.
+  int64_t run_together(std::span<const Sample> samples, const SampleSteps& steps) {
+    together_ = true;
+    const int64_t finished = measurement_.run(samples, steps);
+    if (finished > 0) averages_ = ema_.results();
+    return finished;
+  }
   const std::map<std::string, EmaResult>& averages() const { return averages_; }
 
  private:
   /// An average cannot forget a sample that is given up later: what counts is kept.
   void note(int64_t done, int64_t total) {
-    averages_ = ema_.results();
+    if (!together_) averages_ = ema_.results();
     if (progress_) progress_(done, total);
   }
 
   EmaObserver ema_;
   std::map<std::string, EmaResult> averages_;
   std::function<void(int64_t, int64_t)> progress_;
+  bool together_ = false;
   Measurement measurement_;
+};
+
+/// What a pass over windows needs.
+struct WindowPass {
+  const ModelDescription& description;
+  const CollectOptions& options;
+  const PassControl& control;
+  const std::vector<Site>& sites;
+  const std::vector<const Window*>& windows;
+  LanguageModel::Head head;
+
+  /// The first values that the sites show of the first window, where they are to be kept.
+  std::vector<NamedTensor> first(const std::function<void(Run&)>& show) const {
+    if (options.save_activations == 0) return {};
+    return first_values(sites, options.save_activations, options.state_every, control, show);
+  }
 };
 
 void forward(const LanguageModel& model, Run& run, const Window& window, bool with_logits) {
@@ -66,6 +93,53 @@ void forward(const LanguageModel& model, Run& run, const Window& window, bool wi
   if (with_logits) {
     model.logits(run, hidden, run.matrix(length, model.config().vocabulary));
   }
+}
+
+/// All weights packed, a window from its first token to its last layer. Returns how many were
+/// finished.
+int64_t pass_whole(const WindowPass& pass, WindowObserver& observer,
+                   std::vector<NamedTensor>& activations) {
+  const LanguageModel model = load_model(pass.description, pass.options.compute, pass.head);
+  const auto show = [&](int64_t index, Run& run) {
+    forward(model, run, *pass.windows[static_cast<size_t>(index)], model.has_head());
+  };
+  activations = pass.first([&](Run& run) { show(0, run); });
+  const std::vector<Sample> samples(pass.windows.size());
+  return observer.measurement().run(samples, show);
+}
+
+/// The same with one layer in memory: chunks of windows through all layers, one chunk after the
+/// other, so that an interruption costs a chunk.
+int64_t pass_by_layers(const WindowPass& pass, WindowObserver& observer,
+                       std::vector<NamedTensor>& activations) {
+  LayeredModel model(pass.description.config, read_weights(pass.description), pass.options.compute,
+                     pass.description.scheme);
+  const auto end =
+      pass.head == LanguageModel::Head::packed ? LayerPass::End::head : LayerPass::End::norm;
+  const auto together = [&](int64_t first, int64_t count) {
+    std::vector<std::span<const int32_t>> ids;
+    for (int64_t i = first; i < first + count; ++i) {
+      ids.emplace_back(pass.windows[static_cast<size_t>(i)]->ids);
+    }
+    return LayerPass(model, std::move(ids), end, pass.control.by_layers->folder);
+  };
+  activations = pass.first([&](Run& run) {
+    LayerPass one = together(0, 1);
+    for (int64_t step = 0; step < one.steps(); ++step) {
+      one.begin(step);
+      one.show(step, 0, run);
+    }
+  });
+  const int64_t all = std::ssize(pass.windows), most = pass.control.by_layers->samples;
+  int64_t done = 0;
+  while (done < all) {
+    const int64_t count = most > 0 ? std::min(most, all - done) : all - done;
+    LayerPass some = together(done, count);
+    const std::vector<Sample> samples(static_cast<size_t>(count));
+    if (observer.run_together(samples, some.all()) == 0) break;
+    done += count;
+  }
+  return done;
 }
 
 Json ema_json(const std::map<std::string, EmaResult>& results, const CollectOptions& options) {
@@ -120,8 +194,8 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
     return result;
   }
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
-  const bool with_logits =
-      std::ranges::any_of(sites, [](const Site& site) { return site.name == "lm_head:output"; });
+  const auto head = std::ranges::any_of(sites, is_logits) ? LanguageModel::Head::packed
+                                                          : LanguageModel::Head::absent;
   Windows windows = calibration_windows(description, options.data, options.windows, options.input,
                                         Threads(control.threads), control.cancelled);
   std::vector<const Window*> mine;
@@ -129,24 +203,14 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
     if (work.takes(static_cast<int64_t>(i))) mine.push_back(&windows.windows[i]);
   }
   hash_model_beside(description);
-  const LanguageModel model =
-      load_model(description, options.compute,
-                 with_logits ? LanguageModel::Head::packed : LanguageModel::Head::absent);
-  const auto show = [&](int64_t index, Run& run) {
-    forward(model, run, *mine[static_cast<size_t>(index)], with_logits);
-  };
-
-  if (options.save_activations > 0) {
-    result.activations = first_values(sites, options.save_activations, options.state_every, control,
-                                      [&](Run& run) { show(0, run); });
-  }
   WindowObserver observer(sites, options, control, std::ssize(mine));
   Measurement& measurement = observer.measurement();
   const int64_t planned = std::ssize(windows.windows);
   work.begin(measurement, planned, options.fine,
              [&] { return collection_meta(description, options, windows, tokens_of(windows)); });
-  const std::vector<Sample> samples(mine.size());
-  result.samples = measurement.run(samples, show);
+  const auto pass = control.by_layers ? pass_by_layers : pass_whole;
+  result.samples =
+      pass({description, options, control, sites, mine, head}, observer, result.activations);
   for (int64_t i = 0; i < result.samples; ++i) {
     result.tokens += std::ssize(mine[static_cast<size_t>(i)]->ids);
   }

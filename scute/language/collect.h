@@ -41,7 +41,7 @@ struct CollectResult {
   BadLines bad_lines = {};
   bool interrupted = false;   ///< samples is how many of the planned ones were finished, in order
   bool was_complete = false;  ///< the part was there: nothing was measured
-  int64_t before = 0;  ///< samples of the part that had been finished before
+  int64_t before = 0;         ///< samples of the part that had been finished before
 };
 
 /// `part`: what is asked of a collection in parts; then samples, tokens and silent sites of the

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <memory>
 
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/io/safetensors.h"
 #include "scute/language/calibration.h"
+#include "scute/language/layer_pass.h"
 
 namespace scute {
 namespace {
@@ -88,41 +90,118 @@ std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count
   return total->finish();
 }
 
+/// Windows of one job, and where they come from.
+struct HessianWindows {
+  HessianWindows(const ModelDescription& model, const CalibrationOptions& options,
+                 const Threads& threads)
+      : windows(calibration_windows(model, options.data, options.windows, options.input, threads)) {
+    hash_model_beside(model);
+  }
+  int64_t count() const { return std::ssize(windows.windows); }
+  Json meta(const ModelDescription& model, const CalibrationOptions& options) const;
+
+  Windows windows;
+};
+
+Json HessianWindows::meta(const ModelDescription& model, const CalibrationOptions& options) const {
+  int64_t tokens = 0;
+  for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());
+  Json out;
+  out["model"] = model.name;
+  out["model_sha256"] = hash_model(model);
+  out["tokenizer_sha256"] = hash_tokenizer(model, options.input.tokenizer);
+  out["windows"] = count();
+  out["seqlen"] = options.windows.seqlen;
+  out["tokens"] = tokens;
+  out["seed"] =
+      options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
+  out["windows_sha256"] = hash_windows(windows);
+  out["data"] = data_json(options.data, windows, options.input);
+  record_input(options.input, windows.bad_lines, out);
+  return out;
+}
+
 }  // namespace
+
+HessianSizes hessian_sizes(const SiteList& sites) {
+  HessianSizes out;
+  int64_t shared = 0;
+  std::map<std::string, int64_t> layers;
+  for (const Site& site : hessian_sites(sites)) {
+    const int64_t columns = site.shape.back();
+    const int64_t bytes =
+        TriangleView<double>::count(columns) * static_cast<int64_t>(sizeof(double));
+    out.all += bytes;
+    layers[site.name.substr(0, site.name.find('.'))] += bytes;
+    if (site.name.find(".shared.") != std::string::npos) shared += bytes;
+  }
+  for (const auto& [name, bytes] : layers) out.largest_layer = std::max(out.largest_layer, bytes);
+  out.largest_layer += shared;
+  return out;
+}
 
 Hessians measure_hessians(const ModelDescription& description, const CalibrationOptions& options,
                           const HessianRun& how) {
   const Threads threads(how.threads);
-  const Windows windows =
-      calibration_windows(description, options.data, options.windows, options.input, threads);
-  const auto count = static_cast<int64_t>(windows.windows.size());
-  hash_model_beside(description);
+  const HessianWindows data(description, options, threads);
   const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
   const auto passes = passes_of(hessian_sites(model.sites()));
-  const int64_t total = count * static_cast<int64_t>(passes.size());
+  const int64_t total = data.count() * static_cast<int64_t>(passes.size());
 
   Hessians out;
   std::atomic<int64_t> done{0};
   for (const std::vector<Site>& sites : passes) {
-    out.sites.merge(sum_of(sites, count, threads, [&](int64_t w, Run& run) {
-      forward(model, run, windows.windows[static_cast<size_t>(w)].ids);
+    out.sites.merge(sum_of(sites, data.count(), threads, [&](int64_t w, Run& run) {
+      forward(model, run, data.windows.windows[static_cast<size_t>(w)].ids);
       if (how.progress) how.progress(done.fetch_add(1) + 1, total);
     }));
   }
-  int64_t tokens = 0;
-  for (const Window& window : windows.windows) tokens += static_cast<int64_t>(window.ids.size());
-  out.meta["model"] = description.name;
-  out.meta["model_sha256"] = hash_model(description);
-  out.meta["tokenizer_sha256"] = hash_tokenizer(description, options.input.tokenizer);
-  out.meta["windows"] = count;
-  out.meta["seqlen"] = options.windows.seqlen;
-  out.meta["tokens"] = tokens;
-  out.meta["seed"] =
-      options.windows.shuffle ? Json(static_cast<int64_t>(*options.windows.shuffle)) : Json("none");
-  out.meta["windows_sha256"] = hash_windows(windows);
-  out.meta["data"] = data_json(options.data, windows, options.input);
-  record_input(options.input, windows.bad_lines, out.meta);
+  out.meta = data.meta(description, options);
   return out;
+}
+
+struct LayeredHessians::Work {
+  Work(const ModelDescription& description, const CalibrationOptions& calibration, int count,
+       const std::string& scratch)
+      : model(description),
+        options(calibration),
+        folder(scratch),
+        threads(count),
+        data(description, calibration, threads),
+        layered(description.config, read_weights(description), Compute::f32, description.scheme) {}
+
+  ModelDescription model;
+  CalibrationOptions options;
+  std::string folder;
+  Threads threads;
+  HessianWindows data;
+  LayeredModel layered;
+};
+
+LayeredHessians::LayeredHessians(const ModelDescription& model, const CalibrationOptions& options,
+                                 int threads, const std::string& folder)
+    : work_(std::make_unique<Work>(model, options, threads, folder)) {}
+
+LayeredHessians::~LayeredHessians() = default;
+
+Json LayeredHessians::meta() const { return work_->data.meta(work_->model, work_->options); }
+
+void LayeredHessians::each(const std::function<void(std::map<std::string, Gram>)>& take) {
+  LayeredModel& model = work_->layered;
+  std::vector<std::span<const int32_t>> ids;
+  for (const Window& window : work_->data.windows.windows) ids.emplace_back(window.ids);
+  LayerPass pass(model, std::move(ids), LayerPass::End::norm, work_->folder);
+  const std::vector<Site> all = hessian_sites(model.sites());
+  for (int64_t step = 0; step < pass.steps(); ++step) {
+    std::vector<Site> sites;
+    std::ranges::copy_if(all, std::back_inserter(sites),
+                         [&](const Site& site) { return model.shows(step - 1, site); });
+    pass.begin(step);
+    auto sums = sum_of(sites, work_->data.count(), work_->threads,
+                       [&](int64_t window, Run& run) { pass.show(step, window, run); });
+    model.rest();
+    if (!sums.empty()) take(std::move(sums));
+  }
 }
 
 void write_hessians(const std::string& path, const Hessians& hessians) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "scute/language/model_folder.h"
@@ -24,10 +25,39 @@ struct HessianRun {
   std::function<void(int64_t done, int64_t total)> progress = {};
 };
 
+/// Bytes of one sum at each of the sites that are measured: of all, and of those of a layer that
+/// are held at once (what layers share waits for all of them).
+struct HessianSizes {
+  int64_t all = 0, largest_layer = 0;
+};
+HessianSizes hessian_sizes(const SiteList& sites);
+
 /// The same bytes for any number of threads: windows are dealt to 4 sums in turn, and these are
 /// added in order.
 Hessians measure_hessians(const ModelDescription& model, const CalibrationOptions& options,
                           const HessianRun& run);
+
+/// The same sums, byte for byte, of one layer after the other, while one layer's weights and sums
+/// are in memory. Between layers the windows' streams lie in memory, or in a file without a name in
+/// `folder`.
+class LayeredHessians {
+ public:
+  LayeredHessians(const ModelDescription& model, const CalibrationOptions& options, int threads,
+                  const std::string& folder);
+  ~LayeredHessians();
+  LayeredHessians(const LayeredHessians&) = delete;
+  LayeredHessians& operator=(const LayeredHessians&) = delete;
+
+  /// As Hessians::meta.
+  Json meta() const;
+  /// Calls take(sums by site) once for each block, in order, and last for the head; no weights are
+  /// packed meanwhile.
+  void each(const std::function<void(std::map<std::string, Gram>)>& take);
+
+ private:
+  struct Work;
+  std::unique_ptr<Work> work_;
+};
 
 /// .safetensors: NAME/hessian F64 (n, n), metadata "meta". Atomic.
 void write_hessians(const std::string& path, const Hessians& hessians);

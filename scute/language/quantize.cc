@@ -2,40 +2,76 @@
 
 #include "scute/base/error.h"
 #include "scute/base/random.h"
+#include "scute/language/layer_pass.h"
 #include "scute/language/quantize_job.h"
 
 namespace scute {
+namespace {
+
+constexpr int64_t kTokens = 64;  // of a probe
+
+std::vector<int32_t> probe_ids(int64_t vocabulary, uint64_t seed) {
+  Random random(seed);
+  std::vector<int32_t> out;
+  for (int64_t t = 0; t < kTokens; ++t) {
+    out.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary))));
+  }
+  return out;
+}
+
+}  // namespace
 
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
-                     const QuantizeOptions& options, int threads,
-                     const QuantizeProgress& progress) {
+                     const QuantizeOptions& options, int threads, const QuantizeProgress& progress,
+                     const QuantizeMemory& memory) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  return QuantizeJob(model, plan, statistics, hessians, options, threads, progress).run();
+  const QuantizeRun how{threads, progress, memory};
+  if (!options.gptq || !memory.hessians_by_layers) {
+    return QuantizeJob(model, plan, statistics, hessians, options, how).run();
+  }
+  LayeredHessians layered(model, options.calibration, threads, memory.streams_in);
+  const Hessians none{{}, layered.meta()};
+  return QuantizeJob(model, plan, statistics, &none, options, how, &layered).run();
+}
+
+Weights tensors_of(const LowBitModel& model) {
+  Weights weights(model.description.path);
+  for (const NamedTensor& item : model.tensors) weights.add(item.name, item.tensor);
+  use_plain_names(weights);
+  return weights;
 }
 
 LanguageModel build_model(const LowBitModel& model, const Execution& execution,
                           LanguageModel::Head head) {
-  Weights weights(model.description.path);
-  for (const NamedTensor& item : model.tensors) weights.add(item.name, item.tensor);
-  use_plain_names(weights);
-  return {model.description.config, std::move(weights), execution, head, model.description.scheme};
+  return {model.description.config, tensors_of(model), execution, head, model.description.scheme};
 }
 
 std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t seed) {
-  constexpr int64_t kTokens = 64;
   const int64_t V = model.config().vocabulary;
-  Random random(seed);
-  std::vector<int32_t> ids;
-  for (int64_t t = 0; t < kTokens; ++t) {
-    ids.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(V))));
-  }
+  const std::vector<int32_t> ids = probe_ids(V, seed);
   Run run;
   State state = model.new_state();
   const auto hidden = run.matrix(kTokens, model.config().width);
   model.hidden(run, ids, state, hidden);
   Tensor logits(DType::f32, {kTokens, V});
   model.logits(run, hidden, logits.mutable_matrix<float>());
+  return {{"logits", std::move(logits)}};
+}
+
+std::vector<NamedTensor> probe_language(LayeredModel& model, uint64_t seed) {
+  const std::vector<int32_t> ids = probe_ids(model.config().vocabulary, seed);
+  Tensor logits;
+  LayerPass pass(model, {ids}, LayerPass::End::head, "", [&](int64_t, MatView<const float> found) {
+    logits = Tensor::of<float>({found.rows, found.cols},
+                               {found.data, static_cast<size_t>(found.size())});
+  });
+  Run run;
+  for (int64_t step = 0; step < pass.steps(); ++step) {
+    pass.begin(step);
+    pass.show(step, 0, run);
+  }
+  model.rest();
   return {{"logits", std::move(logits)}};
 }
 

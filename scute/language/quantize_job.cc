@@ -59,17 +59,22 @@ void check_statistics(const StatisticsSet& statistics, const ModelDescription& m
 
 QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
                          const StatisticsSet* statistics, const Hessians* hessians,
-                         const QuantizeOptions& options, int threads,
-                         const QuantizeProgress& progress)
+                         const QuantizeOptions& options, const QuantizeRun& how,
+                         LayeredHessians* layered)
     : model_(model),
       config_(model.config),
       options_(options),
       statistics_(statistics),
       hessians_(hessians),
-      threads_(threads),
-      progress_(progress),
+      layered_(layered),
+      threads_(how.threads),
+      progress_(how.progress),
+      memory_(how.memory),
       weights_(read_weights(model)),
       scales_(plan, model) {
+  if (layered != nullptr) hessians_ = &of_layer_;
+  if (layered != nullptr) of_layer_.meta = hessians->meta;
+  if (!memory_.tensors_in.empty()) scratch_ = std::make_unique<ScratchFile>(memory_.tensors_in);
   hash_model_beside(model);
   check_tokenizer(model);
   check_language_weights(config_, weights_);
@@ -197,7 +202,7 @@ void QuantizeJob::matrix(MatrixJob job) {
                       "which does not divide {}",
                       job.weight.dim(1), format.group, options_.group, job.weight.dim(1)));
     }
-    if (by_gptq(job)) check_hessians(job);
+    if (layered_ == nullptr && by_gptq(job)) check_hessians(job);
   }
   pending_.push_back({std::move(job), out_.tensors.size()});
   if (scaled && !site.empty()) scale(name + ".input_scale", scales_.scale(site));
@@ -275,6 +280,7 @@ LowBitModel QuantizeJob::run() {
   for (int64_t i = 0; i < config_.layers; ++i) layers.push_back(stored_formats(i));
   scales_.finish();
   finish_matrices();
+  remark_on_silent_experts();
   out_.description = model_;
   out_.description.low_bit = true;
   out_.description.scheme = scheme_;

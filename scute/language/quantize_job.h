@@ -1,11 +1,15 @@
 // One quantization in progress: internal to this folder.
 #pragma once
 
+#include <atomic>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/io/scratch_file.h"
 #include "scute/language/plan_scales.h"
 #include "scute/language/quantize.h"
 #include "scute/quantize/grouping.h"
@@ -53,13 +57,20 @@ struct MatrixJob {
   }
 };
 
+/// What does not influence the result.
+struct QuantizeRun {
+  int threads = 0;
+  const QuantizeProgress& progress;
+  const QuantizeMemory& memory;
+};
+
 /// Collects the tensors of the checkpoint. What cannot be found in the plan is noted and reported
 /// at the end, all of it at once.
 class QuantizeJob {
  public:
   QuantizeJob(const ModelDescription& model, const Plan& plan, const StatisticsSet* statistics,
-              const Hessians* hessians, const QuantizeOptions& options, int threads,
-              const QuantizeProgress& progress);
+              const Hessians* hessians, const QuantizeOptions& options, const QuantizeRun& how,
+              LayeredHessians* layered = nullptr);
   LowBitModel run();
 
  private:
@@ -81,10 +92,13 @@ class QuantizeJob {
   void experts(int64_t layer, const std::string& name, const LayerFormat& format,
                const std::vector<float>& norm);
   void router(const std::string& name, const std::vector<float>& norm);
-  /// Whether Hessians for GPTQ are asked for, and this site's is of any token.
+  /// Whether this site's Hessian is of any token.
   bool reached(const std::string& site) const;
-  /// Of those without a range of their own, and those that no token reached.
+  /// Of those without a range of their own.
   void remark_on_experts(int64_t layer, const LayerFormat& format);
+  /// Where that layer's experts were remarked on: of those that no token reached, which is known
+  /// when the layer is rounded.
+  void remark_on_silent_experts();
   /// The matrices of one expert.
   void expert(int64_t layer, const std::string& name, int64_t number, const LayerFormat& format,
               const std::vector<float>& norm);
@@ -139,7 +153,11 @@ class QuantizeJob {
   /// Checks it and notes its place; its tensors come with finish_matrices().
   void matrix(MatrixJob job);
   WeightFormat weight_format(const MatrixJob& job) const;
-  bool by_gptq(const MatrixJob& job) const { return options_.gptq && !job.hessian_sites.empty(); }
+  /// An expert's matrix that no token reached is not, which is known once its Hessian is.
+  bool by_gptq(const MatrixJob& job) const {
+    return options_.gptq && !job.hessian_sites.empty() &&
+           (!job.few_tokens || reached(job.hessian_sites.front()));
+  }
   void check_hessians(const MatrixJob& job) const;
   Gram hessian_of(const MatrixJob& job) const;
 
@@ -147,12 +165,14 @@ class QuantizeJob {
     MatrixJob job;
     size_t place;  ///< in out_.tensors, before which its own belong
     std::vector<NamedTensor> tensors = {};
-    GptqReport report = {};
+    std::optional<GptqReport> report = {};
   };
-  /// Several at once, the outputs of each shared by threads that would be idle; then all tensors
-  /// in their order.
+  /// All of them, in the order in which their Hessians come; then all tensors in their order.
   void finish_matrices();
-  void finish(Pending& pending, const Team& team) const;
+  /// Several at once, the outputs of each shared by threads that would be idle.
+  void finish_some(const std::vector<Pending*>& some);
+  void finish_by_layers();
+  void finish(Pending& pending, const Team& team);
   int64_t bytes_at_work(const MatrixJob& job) const;
   void convolution(const std::string& name, const Tensor& weight, const LayerFormat& format);
   void keep(std::string name, Tensor tensor) {
@@ -173,7 +193,8 @@ class QuantizeJob {
   Tensor take(const std::string& name) { return weights_.take(name); }
   std::vector<float> take_floats(const std::string& name);
   void keep_norm(const std::string& name, const Tensor& norm, bool folded);
-  QuantizedWeight rounded(const MatrixJob& job, GptqReport& report, const Team& team) const;
+  QuantizedWeight rounded(const MatrixJob& job, std::optional<GptqReport>& report,
+                          const Team& team) const;
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;
   std::string stored_state_scale() const;
@@ -188,11 +209,23 @@ class QuantizeJob {
   const QuantizeOptions& options_;
   const StatisticsSet* statistics_;
   const Hessians* hessians_;
+  LayeredHessians* layered_;  ///< null: all Hessians are given
+  Hessians of_layer_;         ///< with it: those at hand
   Threads threads_;
   const QuantizeProgress& progress_;
+  const QuantizeMemory& memory_;
+  std::unique_ptr<ScratchFile> scratch_;  ///< of finished tensors; null: they stay in memory
+  std::atomic<int64_t> finished_ = 0;
   Weights weights_;
   PlanScales scales_;
   std::vector<Pending> pending_;
+  struct ExpertsRemark {
+    int64_t layer;
+    size_t place;       ///< in out_.remarks
+    size_t first, end;  ///< of its experts' matrices, among all
+    int64_t silent = 0;
+  };
+  std::vector<ExpertsRemark> experts_remarks_;
   bool folded_ = true;
   Scheme scheme_;
   LowBitModel out_;

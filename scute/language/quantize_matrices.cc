@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <iterator>
 
 #include "scute/base/error.h"
@@ -25,8 +24,8 @@ void give_unseen_inputs(Gram& gram) {
   }
 }
 
-/// Bytes of matrices at work: beside the float model and the Hessians, what a quantization needs.
-constexpr int64_t kMemoryAtWork = int64_t{4} << 30;
+/// Smaller tensors stay in memory: a mapping each costs more than they.
+constexpr int64_t kLeastOnDisk = int64_t{1} << 20;
 
 }  // namespace
 
@@ -76,7 +75,7 @@ Gram QuantizeJob::hessian_of(const MatrixJob& job) const {
   return out;
 }
 
-QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, GptqReport& report,
+QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, std::optional<GptqReport>& report,
                                      const Team& team) const {
   const Tensor weight = job.edited_weight();
   const WeightFormat format = weight_format(job);
@@ -85,10 +84,10 @@ QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, GptqReport& report,
   Gram::Values hessian = hessian_of(job).square();
   const MatView<double> view(hessian.data(), inputs, inputs);
   edit_hessian(view, job.hessian_edit());
-  return quantize_gptq(weight, view, format, job.name, report, Descent::on, team);
+  return quantize_gptq(weight, view, format, job.name, report.emplace(), Descent::on, team);
 }
 
-void QuantizeJob::finish(Pending& pending, const Team& team) const {
+void QuantizeJob::finish(Pending& pending, const Team& team) {
   MatrixJob& job = pending.job;
   if (job.format.is_float()) {
     const Tensor values = job.edited_weight();
@@ -97,7 +96,13 @@ void QuantizeJob::finish(Pending& pending, const Team& team) const {
   } else {
     store_weight(job.name, rounded(job, pending.report, team), pending.tensors);
   }
+  for (NamedTensor& item : pending.tensors) {
+    const bool large = std::ssize(item.tensor.bytes()) >= kLeastOnDisk;
+    if (scratch_ != nullptr && large) item.tensor = scratch_->put(item.tensor);
+  }
+  job.weight.give_back();
   job.weight = Tensor();  // gives mapped memory back
+  if (progress_) progress_(finished_.fetch_add(1) + 1, std::ssize(pending_));
 }
 
 /// The weight in double and in float; of GPTQ's inputs × inputs doubles four matrices (gptq.h).
@@ -106,18 +111,60 @@ int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
   return 12 * job.weight.size() + (by_gptq(job) ? 4 * 8 * inputs * inputs : 0);
 }
 
-void QuantizeJob::finish_matrices() {
-  const size_t count = pending_.size();
-  std::atomic<int64_t> done = 0;
-  for (size_t first = 0, last = 0; first < count; first = last) {
+void QuantizeJob::finish_some(const std::vector<Pending*>& some) {
+  for (size_t first = 0, last = 0; first < some.size(); first = last) {
     int64_t bytes = 0;
     do {
-      bytes += bytes_at_work(pending_[last++].job);
-    } while (last < count && bytes + bytes_at_work(pending_[last].job) <= kMemoryAtWork);
+      bytes += bytes_at_work(some[last++]->job);
+    } while (last < some.size() && bytes + bytes_at_work(some[last]->job) <= memory_.at_work);
     threads_.for_each(static_cast<int64_t>(last - first), [&](int64_t i, int worker) {
-      finish(pending_[first + static_cast<size_t>(i)], threads_.team(worker));
-      if (progress_) progress_(done.fetch_add(1) + 1, static_cast<int64_t>(count));
+      finish(*some[first + static_cast<size_t>(i)], threads_.team(worker));
     });
+  }
+}
+
+/// First those that need no Hessian, then each when the last of its own has come; a Hessian goes
+/// when nothing waits for it.
+void QuantizeJob::finish_by_layers() {
+  std::vector<Pending*> now, waiting;
+  for (Pending& pending : pending_) {
+    const bool rounds = !pending.job.format.is_float() && !pending.job.hessian_sites.empty();
+    (rounds ? waiting : now).push_back(&pending);
+  }
+  finish_some(now);
+  layered_->each([&](std::map<std::string, Gram> sums) {
+    of_layer_.sites.merge(std::move(sums));
+    const auto is_here = [&](const std::string& site) { return of_layer_.sites.contains(site); };
+    const auto later = std::stable_partition(waiting.begin(), waiting.end(), [&](const Pending* p) {
+      return !std::ranges::all_of(p->job.hessian_sites, is_here);
+    });
+    const std::vector<Pending*> ready(later, waiting.end());
+    waiting.erase(later, waiting.end());
+    for (const Pending* pending : ready) {
+      if (by_gptq(pending->job)) check_hessians(pending->job);
+    }
+    finish_some(ready);
+    std::erase_if(of_layer_.sites, [&](const auto& sum) {
+      return std::ranges::none_of(waiting, [&](const Pending* p) {
+        return std::ranges::find(p->job.hessian_sites, sum.first) != p->job.hessian_sites.end();
+      });
+    });
+  });
+  for (const Pending* pending : waiting) check_hessians(pending->job);  // names what never came
+}
+
+void QuantizeJob::finish_matrices() {
+  if (layered_ != nullptr) {
+    finish_by_layers();
+  } else {
+    std::vector<Pending*> all;
+    for (Pending& pending : pending_) all.push_back(&pending);
+    finish_some(all);
+  }
+  for (ExpertsRemark& layer : experts_remarks_) {
+    for (size_t i = layer.first; i < layer.end; ++i) {
+      layer.silent += pending_[i].job.few_tokens && !pending_[i].report ? 1 : 0;
+    }
   }
   std::vector<NamedTensor> all;
   size_t next = 0;
@@ -127,9 +174,7 @@ void QuantizeJob::finish_matrices() {
   for (Pending& pending : pending_) {
     move_until(pending.place);
     std::ranges::move(pending.tensors, std::back_inserter(all));
-    if (!pending.job.format.is_float() && by_gptq(pending.job)) {
-      out_.gptq[pending.job.name] = pending.report;
-    }
+    if (pending.report) out_.gptq[pending.job.name] = *pending.report;
   }
   move_until(out_.tensors.size());
   out_.tensors = std::move(all);

@@ -129,13 +129,11 @@ void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
                  expert_site(layer, number));
   down.rotate_outputs = scheme_.rotated_stream && !latent;
   down.few_tokens = true;
-  const std::string own = own_site(layer, number);
-  if (reached(own)) down.hessian_sites = {own};
+  down.hessian_sites = {own_site(layer, number)};
   matrix(std::move(down));
 }
 
 bool QuantizeJob::reached(const std::string& site) const {
-  if (!options_.gptq) return false;
   const auto found = hessians_->sites.find(site);
   if (found == hessians_->sites.end()) fail("Hessians", "one of " + site, "none");
   const TriangleView<const double> all = found->second.triangle();
@@ -147,11 +145,9 @@ bool QuantizeJob::reached(const std::string& site) const {
 
 void QuantizeJob::remark_on_experts(int64_t layer, const LayerFormat& format) {
   if (format.is_float()) return;
-  int64_t unplanned = 0, silent = 0;
+  int64_t unplanned = 0;
   for (int64_t e = 0; e < config_.experts.count; ++e) {
-    const std::string own = own_site(layer, e);
-    unplanned += scales_.planned(own) == nullptr ? 1 : 0;
-    silent += options_.gptq && !reached(own) ? 1 : 0;
+    unplanned += scales_.planned(own_site(layer, e)) == nullptr ? 1 : 0;
   }
   if (unplanned > 0 && format.eight_bit_activations()) {
     remark(
@@ -159,11 +155,17 @@ void QuantizeJob::remark_on_experts(int64_t layer, const LayerFormat& format) {
                     "take that of all experts' values together",
                     layer, unplanned, config_.experts.count));
   }
-  if (silent > 0) {
-    remark(
+}
+
+void QuantizeJob::remark_on_silent_experts() {
+  // From the last one on, so that the places of the others stay.
+  for (auto at = experts_remarks_.rbegin(); at != experts_remarks_.rend(); ++at) {
+    if (at->silent == 0) continue;
+    out_.remarks.insert(
+        out_.remarks.begin() + static_cast<std::ptrdiff_t>(at->place),
         fmt::format("layer {}: {} of {} experts saw no token: their down_proj is rounded to "
                     "nearest",
-                    layer, silent, config_.experts.count));
+                    at->layer, at->silent, config_.experts.count));
   }
 }
 
@@ -174,10 +176,14 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
   const std::string input = sites + first_input(config_);
   router(name, norm);
   if (latent) reader(name + "latent_in", input, format, norm);
+  const size_t first = pending_.size();
   for (int64_t e = 0; e < config_.experts.count; ++e) {
     expert(layer, fmt::format("{}experts.{}.", name, e), e, format, norm);
   }
   remark_on_experts(layer, format);
+  if (options_.gptq && !format.is_float()) {
+    experts_remarks_.push_back({layer, out_.remarks.size(), first, pending_.size()});
+  }
   if (latent) writer(name + "latent_out", sites + "latent_out:input", format);
   if (config_.experts.shared_inner == 0) return;
   if (gated) reader(name + "shared.gate_proj", input, format, norm);

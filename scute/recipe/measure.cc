@@ -195,13 +195,56 @@ int64_t Measurement::run(std::span<const Sample> samples, const ShowSample& show
   const int64_t workers = std::min<int64_t>(threads_.count(), count);
   Queue queue(count, static_cast<int>(workers), control_.cancelled);
   threads_.for_each(workers, [&](int64_t, int worker) {
-    auto& lane = lanes_[static_cast<size_t>(worker)];
-    if (lane == nullptr) lane = std::make_unique<Lane>(counted_, options_, control_.cancelled);
-    work(samples, show, queue, *lane, threads_.team(worker));
+    work(samples, show, queue, lane_of(worker), threads_.team(worker));
   });
   const int64_t added = queue.added();
   interrupted_ = interrupted_ || added < count;
   return added;
+}
+
+Measurement::Lane& Measurement::lane_of(int worker) {
+  auto& lane = lanes_[static_cast<size_t>(worker)];
+  if (lane == nullptr) lane = std::make_unique<Lane>(counted_, options_, control_.cancelled);
+  return *lane;
+}
+
+int64_t Measurement::run(std::span<const Sample> samples, const SampleSteps& steps) {
+  const auto drop = [&] {
+    for (const auto& lane : lanes_) {
+      if (lane != nullptr) lane->take();
+    }
+  };
+  try {
+    take_steps(samples, steps);
+  } catch (const SampleGivenUp&) {
+    drop();
+    interrupted_ = true;
+    return 0;
+  } catch (...) {
+    drop();
+    throw;
+  }
+  for (const auto& lane : lanes_) {
+    if (lane != nullptr) sum_.merge(lane->take());
+  }
+  add({0, std::ssize(samples)}, samples, {});
+  return std::ssize(samples);
+}
+
+void Measurement::take_steps(std::span<const Sample> samples, const SampleSteps& steps) {
+  int64_t units = 0;
+  for (const Sample& sample : samples) units += sample.units;
+  for (int64_t step = 0; step < steps.count; ++step) {
+    if (is_set(control_.cancelled)) throw SampleGivenUp{};
+    steps.begin(step);
+    threads_.for_each(std::ssize(samples), [&](int64_t i, int worker) {
+      const Sample& sample = samples[static_cast<size_t>(i)];
+      steps.show(step, i, lane_of(worker).begin(sample, threads_.team(worker)));
+    });
+    if (control_.progress) {
+      control_.progress(done_ + units * (step + 1) / steps.count, total_);
+    }
+  }
 }
 
 void Measurement::work(std::span<const Sample> samples, const ShowSample& show, Queue& queue,

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,12 +18,22 @@
 
 namespace scute {
 
+/// A pass in which samples go through a layer together, one layer at a time in memory.
+struct ByLayers {
+  int64_t samples = 0;  ///< together; 0: all
+  /// Between layers each sample's numbers lie in a file without a name in this folder; "": in
+  /// memory.
+  std::string folder = "";
+};
+
 /// What does not influence the result.
 struct PassControl {
   int threads = 0;  ///< 0: all processors
-  /// Called with the units that count for sure and all of them, ascending, from any thread.
+  /// Called with the units that are done and all of them, ascending, from any thread. They count
+  /// for sure, but for those of samples that go through a model together.
   std::function<void(int64_t done, int64_t total)> progress = {};
   const std::atomic<bool>* cancelled = nullptr;  ///< set: stop, also inside a sample
+  std::optional<ByLayers> by_layers = {};        ///< of models that can; empty: all weights packed
 };
 
 /// What does.
@@ -44,6 +55,14 @@ struct Sample {
 };
 /// Runs one sample, all of it on this thread.
 using ShowSample = std::function<void(int64_t index, Run& run)>;
+
+/// What samples do step by step, all of them one step before any does the next.
+struct SampleSteps {
+  int64_t count = 0;
+  /// Called before the samples' step, on one thread.
+  std::function<void(int64_t step)> begin;
+  std::function<void(int64_t step, int64_t index, Run& run)> show;
+};
 
 /// The statistics of samples, the same bytes for any number of threads.
 ///
@@ -74,6 +93,10 @@ class Measurement {
   /// is thrown here: of the lowest sample that failed.
   int64_t run(std::span<const Sample> samples, const ShowSample& show);
 
+  /// The same for samples that go step by step, each of which shows other sites: the same
+  /// statistics, byte for byte. All of them are finished, or after a cancellation none.
+  int64_t run(std::span<const Sample> samples, const SampleSteps& steps);
+
   const Threads& threads() const { return threads_; }
   /// Whether a run() ended before its last sample.
   bool interrupted() const { return interrupted_; }
@@ -89,6 +112,8 @@ class Measurement {
   void work(std::span<const Sample> samples, const ShowSample& show, Queue& queue, Lane& lane,
             const Team& team);
   void add(Stretch stretch, std::span<const Sample> samples, std::map<std::string, Statistic> seen);
+  Lane& lane_of(int worker);
+  void take_steps(std::span<const Sample> samples, const SampleSteps& steps);
 
   std::vector<Site> sites_;
   MeasureOptions options_;

@@ -1,0 +1,68 @@
+// Sequences that go through a language model together, one layer after the other.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scute/base/memory.h"
+#include "scute/io/scratch_file.h"
+#include "scute/models/language/layered_model.h"
+#include "scute/recipe/measure.h"
+
+namespace scute {
+
+/// What sequences take from layer to layer: rows × width floats each, in memory or in a file
+/// without a name.
+class StreamStore {
+ public:
+  /// folder: of that file; "": in memory.
+  StreamStore(std::span<const int64_t> rows, int64_t width, const std::string& folder);
+  /// Of one sequence, until its put(): scratch of `run`, or the store's own. From any thread.
+  MatView<float> get(int64_t index, Run& run) const;
+  /// A view of the same size with any content, to be filled and put().
+  MatView<float> fresh(int64_t index, Run& run) const;
+  void put(int64_t index, MatView<const float> stream) const;
+
+ private:
+  int64_t offset(int64_t index) const { return first_[static_cast<size_t>(index)] * width_ * 4; }
+
+  int64_t width_;
+  std::vector<int64_t> first_;  ///< row of each sequence, and behind the last
+  mutable std::vector<float, MemoryAllocator<float>> memory_;
+  std::unique_ptr<ScratchFile> file_;
+};
+
+/// Step 0: the tokens become vectors; steps 1 to N: blocks 0 to N − 1; step N + 1: the last norm,
+/// and the head if it is wanted.
+class LayerPass {
+ public:
+  using OnLogits = std::function<void(int64_t index, MatView<const float> logits)>;
+  enum class End { norm, head };
+
+  /// `model` and `ids` must live as long as this. `on_logits`: may be empty.
+  LayerPass(LayeredModel& model, std::vector<std::span<const int32_t>> ids, End end,
+            const std::string& folder, OnLogits on_logits = {});
+
+  int64_t steps() const { return model_.blocks() + 2; }
+  /// What all sequences' step needs is packed, and what the last one needed is not any more.
+  void begin(int64_t step);
+  /// One sequence's step; from any thread.
+  void show(int64_t step, int64_t index, Run& run) const;
+  /// These, for a Measurement.
+  SampleSteps all();
+
+ private:
+  void leave(int64_t index, Run& run) const;
+
+  LayeredModel& model_;
+  std::vector<std::span<const int32_t>> ids_;
+  End end_;
+  OnLogits on_logits_;
+  StreamStore streams_, origins_;
+};
+
+}  // namespace scute
