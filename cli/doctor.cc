@@ -106,7 +106,9 @@ void Findings::note_peak(int64_t peak) {
   const bool too_much = peak > available;
   note(too_much ? Level::warning : Level::ok, "peak",
        fmt::format("about {} of memory", bytes_text(peak)),
-       too_much ? "use fewer --threads or --compute bf16" : "");
+       too_much ? "use --compute bf16 or fewer --threads; of a language model collect and quantize "
+                  "keep within --memory SIZE"
+                : "");
 }
 
 Json Findings::as_json(bool failed) const {

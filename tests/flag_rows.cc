@@ -61,14 +61,17 @@ Rows generate(const char* model_and_prompt, const char* low, FlagRow greedy) {
 Rows generate_language() {
   Rows out = generate("=WORDS --max-tokens 8", "=LOWWORDS --prompt The~sea --max-tokens 4",
                       {"--greedy", ""});
-  append(out, {{"--chat", "", refuse}});
+  append(out, {{"--chat", "", refuse},
+               {"--memory 2G", "", hide, "what was held is said on standard error"},
+               {"--memory 2", "", refuse}});
   return out;
 }
 
 Rows generate_cobra() {
   Rows out = generate("=COBRA --max-tokens 8", "=LOWCOBRA --prompt The~sea --max-tokens 4",
                       {"--greedy", "", hide, "a Cobra does so without it"});
-  append(out, {{"--image PICTURES/1_wide.png", ""}});
+  append(out, {{"--image PICTURES/1_wide.png", ""},
+               {"--memory 2G", "", hide, "what was held is said on standard error"}});
   return out;
 }
 
@@ -93,6 +96,8 @@ Rows bench_language() {
           {"--pp 4", "=LANGUAGE --repeat 1 --size -n 2"},
           {"--tg 2", "=LANGUAGE --repeat 1 --size -p 4"},
           {"--roofline", "=LANGUAGE --size"},
+          {"--memory 2G", "=LANGUAGE --size"},
+          {"--memory 2G", "=--random mamba-tiny --size", refuse},
           {"--repeat 1", "=--roofline", refuse},
           {"--compute bf16", "", hide, kTimes},
           {"--backend simulate", "", refuse},
@@ -107,6 +112,8 @@ Rows bench_cobra() {
           {"--text-len 3", "", hide, kTimes},
           {"--text-len 3", "=--random tiny-cobra-vision --pictures 1", refuse},
           {"--int8", "=--random tiny-cobra-vision --pictures 1"},
+          {"--memory 2G", ""},
+          {"--memory 2G", "=--random tiny-cobra-vision --pictures 1", refuse},
           {"--roofline", ""},
           {"--int8", "", refuse},
           {"--compute bf16", "", hide, kTimes},

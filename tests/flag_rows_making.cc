@@ -14,6 +14,8 @@ Rows collect_language() {
           {"--sites *in_proj:input", ""},
           {"--fine 5", ""},
           {"--per-channel", ""},
+          {"--memory 2G", ""},
+          {"--memory 2", "", refuse},
           {"--state-every 16", ""},
           {"--save-activations 20", ""},
           {"--shard 0/2", "", refuse},
@@ -52,6 +54,7 @@ Rows collect_cobra() {
           {"--config MADE/config.json", "--batch-size 2"},
           {"--fine 5", ""},
           {"--per-channel", ""},
+          {"--memory 2G", ""},
           {"--state-every 4", "--sites layer_0.*"},
           {"--compute bf16", ""},
           {"--tokenizer MADE/other-cobra.json", "--prompts MADE/one.jsonl"},
@@ -79,6 +82,7 @@ Rows collect_regressor() {
           {"--checkpoint-every 1", "", hide, "it keeps what a run that dies had finished"},
           {"--fine 5", ""},
           {"--per-channel", ""},
+          {"--memory 2G", ""},
           {"--json", "=REGRESSOR --feat-root FEATURES --out OUT/s.safetensors"}};
 }
 
@@ -139,6 +143,7 @@ Rows quantize_language() {
            "--out OUT/q"},
           {"--search-samples 1", "--search 7 --data IDS --seqlen 32"},
           {"--force", "", hide, kReplaced},
+          {"--memory 2G", ""},
           {"--tokenizer MADE/other.json",
            "=WORDS --w-bits 4 --a-bits 16 --gptq --data MADE/short.jsonl --samples 2 --seqlen 8 "
            "--out OUT/q"},
@@ -171,6 +176,7 @@ Rows quantize_cobra() {
           {"--group-size 8", "--w-bits 4"},
           {"--hadamard off", ""},
           {"--force", "", hide, kReplaced},
+          {"--memory 2G", ""},
           {"--group-size 8", "", refuse},
           {"--hadamard off", "--bucket-format llm=FP", refuse},
           {"--policy minmax", "=COBRA --plan MADE/cobra-plan.json --out OUT/q", refuse},

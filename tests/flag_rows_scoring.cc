@@ -21,6 +21,7 @@ Rows eval_language() {
           {"--against LOW", ""},
           {"--items-out OUT/items.jsonl", ""},
           {"--log OUT/log.jsonl", ""},
+          {"--memory 2G", ""},
           {"--compute bf16", ""},
           {"--backend simulate", "", refuse},
           {"--backend simulate", "=LOW --perplexity IDS --window 32 --json"},
@@ -48,6 +49,7 @@ Rows eval_cobra() {
           {"--seed 7", "--no-random-text", refuse},
           {"--items-out OUT/items.jsonl", ""},
           {"--log OUT/log.jsonl", ""},
+          {"--memory 2G", ""},
           {"--compute bf16", ""},
           {"--backend simulate", ""},
           {"--backend simulate", "=COBRA --images PICTURES --against COBRA", refuse},
@@ -60,6 +62,7 @@ Rows eval_regressor() {
   const char* kEight = "--quant-bits 8";
   Rows out = layers(kEight);
   append(out, {{"--feat-root FEATURES", "=REGRESSOR", repair},
+               {"--memory 2G", ""},
                {"--no-normalize", ""},
                {"--target train", ""},
                {"--quantize-all", ""},
@@ -134,6 +137,7 @@ Rows run_language() {
           {"--percentile-alpha 0.9", ""},
           {"--percentile-alpha 0.9", "--policy quamba"},
           {"--percentile-alpha 0.9", "--policy mse", refuse},
+          {"--memory 2G", ""},
           {"--w-bits 4", ""},
           {"--a-bits 16", "--w-bits 4 --save-activations 9"},
           {"--tokenizer MADE/other.json", kRun.texts},
@@ -162,6 +166,7 @@ Rows sweep_language() {
                {"--percentile-alphas 0.9", ""},
                {"--percentile-alphas 0.9", "--policies quamba"},
                {"--percentile-alphas 0.9", "--policies mse", refuse},
+               {"--memory 2G", ""},
                {"--with-float", ""},
                {"--w-bits 4", ""},
                {"--a-bits 16", "--w-bits 4 --save-activations 9"},
@@ -206,6 +211,7 @@ Rows experiment_cobra(const char* one_batch) {
 Rows run_cobra() {
   Rows out = experiment_cobra("=COBRA " SEEN "--batch-size 2");
   append(out, {{"--policy minmax", ""},
+               {"--memory 2G", ""},
                {"--policy minmax", "--w-bits 4 --a-bits 16", refuse},
                {"--percentile-alpha 0.9", ""},
                {"--percentile-alpha 0.9", "--policy tail", refuse},
@@ -219,6 +225,7 @@ Rows sweep_cobra() {
   Rows out = experiment_cobra("=--models COBRA " SEEN "--batch-size 2");
   append(out, {{"--shard 0/2", "--policies minmax,auto"},
                {"--policies minmax", ""},
+               {"--memory 2G", ""},
                {"--policies minmax", "--w-bits 4 --a-bits 16", refuse},
                {"--percentile-alphas 0.9", ""},
                {"--percentile-alphas 0.9", "--policies tail", refuse},

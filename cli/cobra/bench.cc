@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "cli/cobra/memory.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/roofline.h"
@@ -60,7 +61,9 @@ void CobraBenchRequest::declare(Options& options) {
   options.compute(execution.compute);
   options.backend(execution.backend);
   declare_roofline(options, roofline);
+  job.declare_memory(options);
   job.declare(options);
+  options.only_with({"--memory"}, "MODEL", [this] { return !model.empty(); });
   options.only_with({"--int8"}, "--random SIZE (a folder is measured in its own formats)",
                     [this] { return random.has_value(); });
   options.only_with({"--text-len"}, "MODEL", [this] { return !model.empty(); });
@@ -331,6 +334,7 @@ CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
   if (!request.random) {
     const CobraDescription model = described_cobra(request.model, request.job.quiet);
     backend_only_with(call, model.low_bit);
+    require_cobra(request.job, model, {.execution = request.execution});
     return load_cobra(model, request.execution, CobraModel::Parts::vision_and_language);
   }
   only_with(call, {"--backend"}, "--int8 or a low-bit model", request.int8);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/cobra/memory.h"
 #include "cli/collect_part.h"
 #include "cli/collecting.h"
 #include "cli/described.h"
@@ -102,6 +103,7 @@ void CobraCollectRequest::declare(Options& options) {
   options.state_every(collect.state_every);
   options.compute(collect.compute);
   options.text_input(collect.text.input);
+  job.declare_memory(options);
   job.declare(options);
   options.only_with({"--percentile-override"}, "--export-best-json FILE",
                     [this] { return !pct.overrides_json.empty(); });
@@ -254,6 +256,11 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   std::optional<ClaimedFile> overrides;
   claim_if_named(overrides, request.pct.overrides_json, request.force, {});
 
+  require_cobra(request.job, model,
+                {.execution = request.collect.compute,
+                 .tokens = request.pct.text_len,
+                 .sites = std::ssize(cobra_collection_sites(model, request.collect)),
+                 .fine = request.collect.fine});
   Collecting collecting(request.job, "pictures");
   const auto measured = collecting.measure([&](const PassControl& how) {
     return collect_cobra(model, request.collect, how, file.request());

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cli/cobra/memory.h"
 #include "cli/described.h"
 #include "cli/eval_parts.h"
 #include "cli/experiments/eval_log.h"
@@ -53,6 +54,7 @@ void CobraEvalRequest::declare(Options& options) {
   options.compute(execution.compute);
   options.backend(execution.backend);
   options.text_input(compare.text.input);
+  job.declare_memory(options);
   job.declare(options);
   options.not_with({"--seed"}, "--prompts FILE or --no-random-text",
                    [this] { return !compare.text.prompts.empty() || no_random_text; });
@@ -216,6 +218,9 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
       request.parts,
       [&] { return comparison_key(model, against, request.compare, request.execution); }, call);
   request.compare.kept = parts.items();
+  require_cobra(
+      request.job, model,
+      {.execution = request.execution, .models = 2, .tokens = request.compare.text.length});
   constexpr auto kAll = CobraModel::Parts::all;
   const PictureComparison comparison =
       compare_cobra(model, load_cobra(model, request.execution, kAll), against,

@@ -28,6 +28,7 @@ void CobraExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   options.compute(collect.compute);
   options.backend(backend_);
   options.text_input(collect.text.input);
+  job.declare_memory(options);
   job.declare(options);
   options.only_with({"--hadamard"}, "--sites of llm, which stays in floats else,", [this] {
     const bool unmeasured = std::ranges::none_of(formats(), &LayerFormat::eight_bit_activations);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "cli/cobra/memory.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/generate.h"
@@ -23,6 +24,7 @@ struct CobraGenerateRequest : GenerateFlags {
       const SamplingOptions& sampling = how.sampling;
       return sampling.top_k != 0 || sampling.top_p != 1 || sampling.min_p != 0 ? 1.0 : 0.0;
     });
+    job.declare_memory(options);
     options.text("--image", image, "FILE",
                  "a picture that the text is about (JPEG, PNG, WebP, BMP)");
     options.last_reads();
@@ -75,6 +77,8 @@ int run(CobraGenerateRequest& request, const Call& call, Output& out) {
     warn(fmt::format("the model reads {}; the prompt's last {} are cut off",
                      count_of(model.text_length, "token"), prompt.cut));
   }
+  require_cobra(request.job, model,
+                {.execution = request.execution, .tokens = std::ssize(prompt.ids)});
   const CobraVoice voice(model, request);
   const Beginning begin{.text = prompt.text,
                         .ids = prompt.ids,

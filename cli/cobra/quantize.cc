@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/cobra/folder_size.h"
+#include "cli/cobra/memory.h"
 #include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
@@ -118,6 +119,7 @@ void CobraQuantizeRequest::declare(Options& options) {
   rule.declare(options, "tail for buckets, auto inside them");
   declare_formats(options, *this);
   options.out_folder(out, force);
+  job.declare_memory(options);
   job.declare(options);
   const std::vector<std::string> rules{"--policy", "--percentile-alpha"};
   options.only_with(rules, "--stats FILE");
@@ -240,6 +242,8 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
     statistics = read_statistics(model.files->open(request.statistics));
     warn_of_part(*statistics, request.statistics);
   }
+  // The model, what it becomes, and both once more when the folder is checked.
+  require_cobra(request.job, model, {.models = 2});
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = [&] {
     Progress progress("quantize", "matrices", request.job.quiet);

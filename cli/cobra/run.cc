@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "cli/cobra/experiment_flags.h"
+#include "cli/cobra/memory.h"
 #include "cli/described.h"
 #include "cli/experiments/run_experiment.h"
 #include "cli/form.h"
@@ -26,7 +27,8 @@ struct CobraRunRequest {
 int run(CobraRunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  described_cobra(request.model, flags.job.quiet);
+  // The float model, what it becomes, and that once more to be scored.
+  require_cobra(flags.job, described_cobra(request.model, flags.job.quiet), {.models = 3});
   use_rule(request.rule, std::string(kDefaultPolicy), setting);
   const auto work = [&](RunHow how) {
     return CobraSubject(flags.subject(request.model), std::move(how)).run(setting);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cli/cobra/experiment_flags.h"
+#include "cli/cobra/memory.h"
 #include "cli/described.h"
 #include "cli/experiments/sweep_work.h"
 #include "cli/form.h"
@@ -37,7 +38,7 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   work.launched = request.sweep.launched;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
   work.subject = [&flags](const std::string& model, RunHow how) {
-    described_cobra(model, flags.job.quiet);
+    require_cobra(flags.job, described_cobra(model, flags.job.quiet), {.models = 3});
     return std::make_unique<CobraSubject>(flags.subject(model), std::move(how));
   };
   return run_sweep(work, out);

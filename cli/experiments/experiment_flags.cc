@@ -92,6 +92,7 @@ void ExperimentFlags::declare(Options& options, QuantizeFlags::Bits bits) {
   options.flag("--force", force, "replace such a folder of scute's");
   options.backend(backend_);
   options.text_input(collect.input);
+  job.declare_memory(options);
   job.declare(options);
   declare_conditions(options);
 }

@@ -7,6 +7,7 @@
 #include "cli/experiments/experiment_flags.h"
 #include "cli/experiments/run_experiment.h"
 #include "cli/form.h"
+#include "cli/language/memory.h"
 
 namespace scute::cli {
 namespace {
@@ -27,8 +28,9 @@ struct RunRequest {
 int run(RunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  described(request.model, flags.job.quiet);
+  const ModelDescription model = described(request.model, flags.job.quiet);
   use_rule(request.rule, "auto", setting);
+  require_experiment(flags.job, model, flags.subject(request.model), setting);
   const auto work = [&](RunHow how) {
     Subject subject(flags.subject(request.model), std::move(how));
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);

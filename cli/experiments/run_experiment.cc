@@ -60,9 +60,9 @@ int run_experiment(const std::string& log, const LogFailure& failure, const Job&
     return watch.interrupted();
   }
   watch.finish_bar();
-  if (!job.json) out.write(experiment_words(log, experiment, job.quiet));
+  if (!job.json) out.write(experiment_words(log, experiment, job.quiet) + job.peak_line());
   show_warnings(experiment, log, out, job.json);
-  if (job.json) out.write_json(experiment_json(log, experiment));
+  if (job.json) out.write_json(job.with_peak(experiment_json(log, experiment)));
   if (!experiment.not_finite.empty()) fail("run", "finite scores", experiment.not_finite);
   return failure.exit_code(experiment.recorded);
 }

@@ -5,6 +5,7 @@
 #include "cli/described.h"
 #include "cli/experiments/sweep_work.h"
 #include "cli/form.h"
+#include "cli/language/memory.h"
 #include "cli/terminal/words.h"
 
 namespace scute::cli {
@@ -39,8 +40,11 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   work.launched = request.sweep.launched;
   work.scored = !flags.subject("").score.empty();
   work.settings = request.sweep.settings(flags.setting(call.command()), formats);
-  work.subject = [&flags](const std::string& model, RunHow how) {
-    described(model, flags.job.quiet);
+  work.subject = [&](const std::string& model, RunHow how) {
+    const ModelDescription description = described(model, flags.job.quiet);
+    for (const Setting& setting : work.settings) {
+      require_experiment(flags.job, description, flags.subject(model), setting);
+    }
     return std::make_unique<Subject>(flags.subject(model), std::move(how));
   };
   work.checkpoint = [&flags](const std::string& name, const Setting& setting) {

@@ -191,7 +191,7 @@ void show_sweep(const SweepWork& work, const Tally& tally, Output& out) {
     answer["log"] = log.path;
     answer["rankings"] = Json::array();
     for (const Ranking& ranking : rankings) answer["rankings"].push_back(ranking_json(ranking));
-    out.write_json(answer);
+    out.write_json(work.job.with_peak(std::move(answer)));
     return;
   }
   out.write(fmt::format(
@@ -202,7 +202,8 @@ void show_sweep(const SweepWork& work, const Tally& tally, Output& out) {
   for (const Ranking& ranking : rankings) out.write(ranking_text(ranking));
   out.write(
       "\n± is one standard error; differences from the best are paired item by item, p corrected "
-      "(Holm).\n");
+      "(Holm).\n" +
+      work.job.peak_line());
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cli/form.h"
 #include "cli/language/bench_latency.h"
 #include "cli/language/forward.h"
+#include "cli/language/memory.h"
 #include "cli/roofline.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/machine.h"
@@ -62,7 +63,9 @@ void BenchRequest::declare(Options& options) {
   declare_roofline(options, roofline);
   options.compute(execution.compute);
   options.backend(execution.backend);
+  job.declare_memory(options);
   job.declare(options);
+  options.only_with({"--memory"}, "MODEL", [this] { return !model.empty(); });
   options.not_with({"--samples", "--seqlen", "--sites", "--fine"},
                    "--size, --ttft, --tpot, --ttlt, --pp or --tg",
                    [this] { return latency.asked(); });
@@ -295,12 +298,19 @@ std::string as_text(const Report& r, const BenchRequest& request) {
 }
 
 /// The head is needed, and its memory taken, where tokens are chosen.
-LanguageModel make_model(const BenchRequest& request, const Call& call) {
+LanguageModel make_model(BenchRequest& request, const Call& call) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
   if (!request.model.empty()) {
     const ModelDescription model = described(request.model, request.job.quiet);
     backend_only_with(call, model.low_bit);
+    const bool latency = request.latency.asked();
+    request.job.threads = planned_whole(
+        request.job, model, request.execution,
+        {.tokens = latency ? request.latency.longest() : request.seqlen,
+         .statistics = latency ? 0 : statistics_bytes(list_sites(model), request.fine),
+         .head = head,
+         .sequences = latency ? request.latency.sequences() : 0});
     return load_model(model, request.execution, head);
   }
   backend_only_with(call, false);
@@ -338,10 +348,8 @@ int run(BenchRequest& request, const Call& call, Output& out) {
                   {.model = report.model,
                    .compute = compute_name(request.execution),
                    .request = request.latency,
-                   .threads = request.job.threads,
+                   .job = request.job,
                    .repeat = request.repeat,
-                   .quiet = request.job.quiet,
-                   .json = request.job.json,
                    .roofline = report.limits()},
                   out);
     return kDone;

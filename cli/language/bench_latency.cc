@@ -94,7 +94,7 @@ class Latency {
         prompt_len_(setting.request.prompt_len.value_or(kPromptLen)),
         gen_len_(setting.request.gen_len.value_or(kGenLen)),
         batch_(setting.request.batch.value_or(1)),
-        threads_(setting.threads) {
+        threads_(setting.job.threads) {
     prompts_ = prompts_of(prompt_len_);
   }
 
@@ -118,7 +118,7 @@ class Latency {
   }
   Spread tpot() const {
     std::vector<std::unique_ptr<Sequence>> sequences(prompts_.size());
-    Progress progress("tpot", "runs", setting_.quiet);
+    Progress progress("tpot", "runs", setting_.job.quiet);
     for_each_sequence([&](size_t i, const Team& team) {
       sequences[i] = std::make_unique<Sequence>(model_, prompts_[i], team);
     });
@@ -165,7 +165,7 @@ class Latency {
                  {.sampling = {.temperature = 0}, .max_tokens = tokens, .team = team});
       });
     };
-    Progress progress(title, "runs", setting_.quiet);
+    Progress progress(title, "runs", setting_.job.quiet);
     all();
     std::vector<double> seconds;
     for (int64_t r = 0; r < setting_.repeat; ++r) {
@@ -295,11 +295,8 @@ class LatencyAnswer {
   }
 
   void write(Output& out) const {
-    if (setting_.json) {
-      out.write_json(json_);
-    } else {
-      out.write(text_);
-    }
+    setting_.job.answer(
+        out, [&] { return json_; }, [&] { return text_; });
   }
 
  private:
@@ -355,6 +352,11 @@ void LatencyRequest::add_to(Options& options) {
   options.only_with({"--batch"}, "--ttft, --tpot, --ttlt, --pp or --tg",
                     [this] { return timed(); });
   options.only_with({"--gen-len"}, "--tpot or --ttlt", [this] { return tpot || ttlt; });
+}
+
+int64_t LatencyRequest::longest() const {
+  const int64_t whole = prompt_len.value_or(kPromptLen) + gen_len.value_or(kGenLen);
+  return std::max({whole, pp.value_or(0), tg.value_or(0)});
 }
 
 void bench_latency(const LanguageModel& model, const LatencySetting& setting, Output& out) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/roofline.h"
+#include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "scute/models/language/language_model.h"
 
@@ -20,14 +21,16 @@ struct LatencyRequest {
   void add_to(Options& options);
   bool timed() const { return ttft || tpot || ttlt || pp || tg; }
   bool asked() const { return size || timed(); }
+  /// Tokens of a sequence at most, and sequences at once.
+  int64_t longest() const;
+  int64_t sequences() const { return batch.value_or(1); }
 };
 
 struct LatencySetting {
   std::string model, compute;  ///< as the answer names them
   LatencyRequest request;
-  int threads = 0;
+  Job job;
   int64_t repeat = 3;
-  bool quiet = false, json = false;
   const Roofline* roofline = nullptr;  ///< measured in the same run, or null
 };
 

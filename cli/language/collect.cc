@@ -9,6 +9,7 @@
 #include "cli/collecting.h"
 #include "cli/described.h"
 #include "cli/form.h"
+#include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
@@ -62,6 +63,7 @@ void CollectRequest::declare(Options& options) {
   options.number("--sigma", collect.sigma, 0, 1, "weight of a new sample in that average");
   options.compute(collect.compute);
   options.text_input(collect.input);
+  job.declare_memory(options);
   job.declare(options);
   options.only_with({"--sigma"}, "--observer ema", [this] { return observer == "ema"; });
 }
@@ -195,9 +197,13 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
+  const MemoryPlan plan = planned_collection(request.job, model, request.collect, request.out);
   Collecting collecting(request.job, "samples");
-  const auto measured = collecting.measure(
-      [&](const PassControl& how) { return collect(model, request.collect, how, file.request()); });
+  const auto measured = collecting.measure([&](PassControl how) {
+    how.threads = plan.threads;
+    how.by_layers = plan.by_layers;
+    return collect(model, request.collect, how, file.request());
+  });
   if (!measured) return collecting.exit_code();
   const CollectResult& result = *measured;
   warn_of(result.bad_lines);

@@ -16,6 +16,7 @@
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
+#include "scute/language/memory_plan.h"
 #include "scute/language/model_folder.h"
 #include "scute/language/silent_experts.h"
 #include "scute/observe/recorder.h"
@@ -88,6 +89,7 @@ class Examination {
   void data();
   void one_sample();
   std::vector<int32_t> sample() const;
+  int64_t memory_of_collection(int threads) const;
 
   const DoctorRequest& request_;
   Threads threads_;
@@ -190,16 +192,26 @@ void Examination::one_sample() {
   for (const SilentExperts& silent : silent_experts(model_->config(), recorder.silent_sites())) {
     findings.note(Level::ok, "experts", sentence_of(silent, 1));
   }
-  const int64_t per_thread =
-      run.arena().bytes() +
-      findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
+  findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
   const int threads = threads_.count();
   findings.note(Level::ok, "time",
                 fmt::format("about {} for {} samples of {} tokens on {}",
                             duration_text(seconds * kSamples / threads), kSamples, kSeqlen,
                             count_of(threads, "thread")));
-  const int64_t peak = peak_memory() + (threads - 1) * per_thread;
-  findings.note_peak(peak);
+  findings.note_peak(memory_of_collection(threads));
+}
+
+/// As collect plans it for --memory (memory_plan.h).
+int64_t Examination::memory_of_collection(int threads) const {
+  const ModelDescription& model = *description_;
+  constexpr int64_t kProgram = 12'000'000;  // before anything is read
+  const PassSizes pass{.samples = kSamples,
+                       .tokens = kSeqlen,
+                       .threads = threads,
+                       .statistics = statistics_bytes(model_->sites(), RecorderOptions().fine),
+                       .base = base_memory(kProgram, model, request_.data)};
+  return memory_of_whole_pass(
+      sizes_of(model, read_weights(model), request_.compute, LanguageModel::Head::absent), pass);
 }
 
 int run(DoctorRequest& request, const Call&, Output& out) {

@@ -6,6 +6,7 @@
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/language/eval_answer.h"
+#include "cli/language/memory.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
@@ -61,6 +62,7 @@ void EvalRequest::declare(Options& options) {
   options.compute(compute);
   options.backend(backend);
   options.text_input(input);
+  job.declare_memory(options);
   job.declare(options);
   options.only_with({"--window", "--stride", "--max-windows", "--context", "--stepwise"},
                     "--perplexity FILE");
@@ -98,10 +100,14 @@ ScoreOptions score_options(const EvalRequest& request) {
 
 Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
              const Execution& execution, const KeptItems& kept, const std::string& whose) {
+  constexpr int64_t kLogitRows = 64;  // of scores; evaluate/perplexity.cc
+  const Threads threads(planned_whole(
+      request.job, description, execution,
+      {.tokens = request.window, .logit_rows = kLogitRows, .texts = {request.perplexity}}));
   const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
   StepProgress progress(request.job.quiet);
   return score(
-      model, work, score_options(request), Threads(request.job.threads),
+      model, work, score_options(request), threads,
       [&](ScoreTask task, int64_t done, int64_t total) {
         const bool words = task == ScoreTask::perplexity;
         progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages", done,

@@ -9,8 +9,10 @@
 #include <cstdio>
 
 #include "cli/form.h"
+#include "cli/language/memory.h"
 #include "cli/terminal/character_stream.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
@@ -18,6 +20,7 @@
 #include "scute/io/file.h"
 #include "scute/language/model_folder.h"
 #include "scute/language/tokenizer_files.h"
+#include "scute/recipe/memory_limit.h"
 #include "scute/text/utf8.h"
 
 namespace scute::cli {
@@ -134,6 +137,7 @@ void say_how_it_went(const GenerateFlags& request, const Beginning& begin,
   if (tokens > 1) {
     line += fmt::format(", then {} tokens a second", fixed(stream.tokens_per_second(), 1));
   }
+  if (request.job.memory) line += fmt::format("; memory {} at most", memory_text(peak_memory()));
   note(request.job.quiet, line);
 }
 
@@ -155,6 +159,7 @@ struct GenerateRequest : GenerateFlags {
 
   void declare(Options& options) {
     GenerateFlags::declare(options, "1", [] { return 1.0; });
+    job.declare_memory(options);
     options.special_tokens(special_tokens, "that begin a text before the prompt");
     options.flag("--chat", chat, "refused: write the turns of a chat into the prompt");
   }
@@ -173,6 +178,9 @@ int run(GenerateRequest& request, const Call& call, Output& out) {
   backend_only_with(call, description.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(description);
   const Beginning begin = read_beginning(request, tokenizer);
+  request.job.threads = planned_whole(
+      request.job, description, request.execution,
+      {.tokens = std::ssize(begin.ids), .kept_tokens = request.how.max_tokens, .sequences = 1});
   const LanguageModel model =
       load_model(description, request.execution, LanguageModel::Head::packed);
   return go_on(request, description, model, tokenizer, begin, out);
@@ -281,7 +289,9 @@ int go_on(const GenerateFlags& flags, const ModelDescription& description,
                         : interrupt.exit_code() != 0 ? "interruption"
                         : !read                      ? "closed-output"
                                                      : "max-tokens";
-  if (flags.job.json) out.write_json(as_json(flags, begin, generation, stream, stopped));
+  if (flags.job.json) {
+    out.write_json(flags.job.with_peak(as_json(flags, begin, generation, stream, stopped)));
+  }
   say_how_it_went(flags, begin, generation, stream, stopped);
   return interrupt.exit_code();
 }

@@ -11,7 +11,9 @@
 #include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
+#include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
+#include "cli/language/quantize_text.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
@@ -120,6 +122,7 @@ void QuantizeRequest::declare(Options& options) {
   layer_flags(options, *this);
   options.out_folder(out, force);
   options.text_input(calibration.input);
+  job.declare_memory(options);
   job.declare(options);
   declare_conditions(options);
   options.note("--group-heads and scales per state channel need --stats, also beside --plan.");
@@ -184,8 +187,9 @@ void check_list(const QuantizeRequest& request, const MambaConfig& config) {
 }
 
 std::optional<Hessians> get_hessians(const QuantizeRequest& request, const ModelDescription& model,
-                                     std::optional<ClaimedFile>& saved) {
+                                     const QuantizePlan& plan, std::optional<ClaimedFile>& saved) {
   const CalibrationOptions& options = request.how.calibration;
+  if (plan.memory.hessians_by_layers) return std::nullopt;
   if (!request.how.gptq && request.save_hessians.empty()) return std::nullopt;
   if (!options.hessians.empty()) return read_hessians(options.hessians, model);
   Progress progress("hessians", "windows", request.job.quiet);
@@ -254,64 +258,6 @@ Json gptq_json(const LowBitModel& low) {
   return found == nullptr ? Json::object() : *found;
 }
 
-/// What GPTQ did, worst first.
-std::string gptq_text(const LowBitModel& low) {
-  if (low.gptq.empty()) return "";
-  double gain = 0;
-  int64_t dead = 0, damped = 0;
-  double most = 0;
-  for (const auto& [name, report] : low.gptq) {
-    gain += report.error_nearest > 0 ? report.error / report.error_nearest : 1;
-    dead += report.dead;
-    most = std::max(most, report.damping);
-    damped += report.attempts > 1 ? 1 : 0;
-  }
-  return fmt::format(
-      "GPTQ        {}, output error {} of rounding to nearest on average; damped by {} of the mean "
-      "diagonal{}{}\n",
-      fmt::format("{} matrices", low.gptq.size()),
-      fixed(gain / static_cast<double>(low.gptq.size()), 2), significant(most, 2),
-      damped > 0 ? fmt::format(" at most; {} needed more than 0.01", damped) : "",
-      dead > 0 ? fmt::format("; {} never used", count_of(dead, "input")) : "");
-}
-
-/// Of a model whose kinds of parts have formats of their own.
-std::string kinds_text(const LowBitModel& low, const std::vector<LayerFormats>& layers) {
-  constexpr const char* kKinds[] = {"mixers", "attention", "feed-forwards", "experts"};
-  std::map<std::pair<PartKind, std::string>, int64_t> counts;
-  for (const BlockConfig& block : low.description.config.all_blocks()) {
-    for (const PartKind kind : block.parts) {
-      ++counts[{kind, layers[static_cast<size_t>(block.layer)].of(kind).name()}];
-    }
-  }
-  const MambaConfig& config = low.description.config;
-  for (int64_t number = 0; number < config.shared.count; ++number) {
-    const auto first = static_cast<size_t>(config.shared_users(number).front());
-    for (const PartKind kind : {PartKind::attention, PartKind::feed_forward}) {
-      ++counts[{kind, layers[first].of(kind).name()}];
-    }
-  }
-  std::string out;
-  for (const auto& [key, count] : counts) {
-    out += fmt::format("{}{} {} × {}", out.empty() ? "" : ", ",
-                       kKinds[static_cast<size_t>(key.first)], count, key.second);
-  }
-  return out;
-}
-
-std::string formats_text(const LowBitModel& low) {
-  const auto layers = layers_from_json(low.config.at("scute", ""), "config.json: scute");
-  const auto one = [](const LayerFormats& of) { return of == LayerFormats::all(of.mixer); };
-  if (!std::ranges::all_of(layers, one)) return kinds_text(low, layers);
-  std::map<std::string, int64_t> counts;
-  for (const LayerFormats& layer : layers) ++counts[layer.mixer.name()];
-  std::string out;
-  for (const auto& [name, count] : counts) {
-    out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, name);
-  }
-  return out;
-}
-
 std::string as_text(const QuantizeRequest& request, const LowBitModel& low, const Size& size,
                     const ProbeComparison& check, double seconds) {
   std::string out = fmt::format("layers      {}\n", formats_text(low)) + gptq_text(low);
@@ -347,7 +293,12 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
     warn_of_part(*statistics, request.statistics);
   }
   const Plan plan = get_plan(request, statistics);
-  const std::optional<Hessians> hessians = get_hessians(request, model, saved);
+  std::vector<std::string> whole;
+  if (request.search) whole.push_back("--search");
+  if (!request.save_hessians.empty()) whole.push_back("--save-hessians");
+  const QuantizePlan memory = planned_quantize(request.job, model, request.how, request.out, whole);
+  request.job.threads = memory.threads;
+  const std::optional<Hessians> hessians = get_hessians(request, model, memory, saved);
   const StatisticsSet* seen = statistics ? &*statistics : nullptr;
   const Hessians* grams = hessians ? &*hessians : nullptr;
   std::optional<SearchResult> found;
@@ -357,19 +308,21 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   }
   LowBitModel low = [&] {
     Progress progress("quantize", "matrices", request.job.quiet);
-    return quantize(model, plan, seen, grams, request.how, request.job.threads,
-                    [&](int64_t done, int64_t total) { progress.update(done, total); });
+    return quantize(
+        model, plan, seen, grams, request.how, request.job.threads,
+        [&](int64_t done, int64_t total) { progress.update(done, total); }, memory.memory);
   }();
   if (found) low.recipe["search"] = found->to_json();
   ProbeComparison check;
   {
     const HoldInterrupts hold;
-    check = write_low_bit(low, folder);
+    check = write_low_bit(low, folder, memory.check);
   }
   const Size size = size_of(request, model);
   const double seconds = request.job.seconds();
   if (!request.job.json) {
-    out.write((found ? search_text(*found) : "") + as_text(request, low, size, check, seconds));
+    out.write((found ? search_text(*found) : "") + as_text(request, low, size, check, seconds) +
+              request.job.peak_line());
     return kDone;
   }
   Json answer;
@@ -382,7 +335,7 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   answer["remarks"] = low.recipe.at("remarks", "");
   answer["checked_tokens"] = check.tokens;
   answer["seconds"] = seconds;
-  out.write_json(answer);
+  out.write_json(request.job.with_peak(std::move(answer)));
   return kDone;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/collecting.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
+#include "cli/regressor/memory.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/outputs.h"
@@ -47,6 +48,7 @@ void RegressorCollectRequest::declare(Options& options) {
   options.sites(collect.sites, "all");
   options.fine(collect.fine);
   options.per_channel(collect.per_channel);
+  job.declare_memory(options);
   job.declare(options);
 }
 
@@ -117,6 +119,7 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
                         {request.model, request.features.root});
   request.out = file.path();
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  require_regressor(request.job, checkpoint);
 
   Collecting collecting(request.job, "windows");
   const auto measured = collecting.measure([&](const PassControl& how) {

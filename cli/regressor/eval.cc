@@ -9,6 +9,7 @@
 #include "cli/experiments/eval_log.h"
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
+#include "cli/regressor/memory.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/outputs.h"
@@ -53,6 +54,7 @@ void RegressorEvalRequest::declare(Options& options) {
   options.number("--break-thresh", break_jump, 0, 1e6,
                  "paths are broken at jumps beyond this, metres; by the data without");
   log.declare(options);
+  job.declare_memory(options);
   job.declare(options);
   options.only_with({"--break-thresh"}, "--out-dir DIR");
   const auto q88 = [this] { return how.flags.mode == RegressorQuantization::Mode::fixed; };
@@ -271,6 +273,7 @@ int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   const std::vector<std::string> inputs{request.model, request.features.root};
   const InputStamps stamps(inputs);
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
+  require_regressor(request.job, checkpoint);
   const bool quantizes = options.flags.any() || !checkpoint.scales.empty() || checkpoint.formats;
   if (!request.save_calibrated.empty() && !quantizes) {
     throw UsageError(

@@ -84,6 +84,8 @@ class Options {
   void special_tokens(bool& value, const std::string& where);
   /// --tokenizer, --special-tokens, --bad-lines, --raw-ids: how files become token ids.
   void text_input(TextInput& value);
+  /// --memory: bytes to keep within.
+  void memory(std::optional<int64_t>& value);
   /// --threads and --device.
   void machine(int& threads);
   void quiet(bool& value);

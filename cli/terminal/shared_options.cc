@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/terminal/options.h"
+#include "scute/recipe/memory_limit.h"
 
 // The flags that several verbs or kinds of model have: one name, one text, the same bounds.
 
@@ -101,6 +102,12 @@ void Options::machine(int& threads) {
         "--device: expected cpu, found \"{}\"; scute runs on the processor and needs no GPU",
         given));
   });
+}
+
+void Options::memory(std::optional<int64_t>& value) {
+  custom("--memory", "SIZE", "what it takes",
+         "memory to keep within, e.g. 6G, 800M or 6GiB: the work is planned for it, or refused",
+         [&value](const std::string& given) { value = parse_memory(given, "--memory"); });
 }
 
 void Options::quiet(bool& value) { flag("--quiet,-q", value, "no progress on standard error"); }

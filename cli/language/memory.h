@@ -1,0 +1,46 @@
+// --memory of language models' verbs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/terminal/job.h"
+#include "scute/experiments/run.h"
+#include "scute/language/collect.h"
+#include "scute/language/memory_plan.h"
+#include "scute/language/quantize_plan.h"
+
+namespace scute::cli {
+
+/// How the collection keeps within --memory, said on standard error; streams on disk lie beside
+/// `file`. Error when it cannot. Without --memory: all weights in memory.
+MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
+                              const CollectOptions& options, const std::string& file);
+
+/// Work for which all weights are in memory: at least so many tokens of a sequence, and texts that
+/// are read.
+struct WholeWork {
+  int64_t tokens = 1;       ///< that go through the layers together
+  int64_t kept_tokens = 0;  ///< that attention remembers beside them
+  int64_t logit_rows = 1;   ///< of a thread at once
+  int64_t statistics = 0;   ///< bytes of one thread's
+  std::vector<std::string> texts = {};
+  LanguageModel::Head head = LanguageModel::Head::packed;
+  int64_t sequences = 0;  ///< at once; 0: as many as threads
+};
+/// Threads with which it keeps within --memory, said on standard error: as many as asked for, or
+/// fewer. Error saying what is needed when it does not on one.
+int planned_whole(const Job& job, const ModelDescription& model, const Execution& execution,
+                  const WholeWork& work);
+
+/// The same of a quantization, with what it has read by now. `whole`: flags that were given and
+/// need everything in memory; Error naming them where there is no room.
+QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
+                              const QuantizeOptions& options, const std::string& folder,
+                              const std::vector<std::string>& whole);
+
+/// Of an experiment, for which everything is in memory: Error where --memory has no room for it.
+void require_experiment(const Job& job, const ModelDescription& model,
+                        const SubjectOptions& subject, const Setting& setting);
+
+}  // namespace scute::cli
