@@ -10,6 +10,7 @@
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
 #include "scute/io/file.h"
+#include "scute/language/hessian_parts.h"
 #include "scute/recipe/part_folder.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -60,7 +61,37 @@ std::string sites_asked(const StatisticsSet& all) {
   return sites != nullptr && sites->is_string() ? sites->as_string("meta") : "";
 }
 
-int run(MergeRequest& request, const Call&, Output& out) {
+/// The parts of quantize --gptq --shard.
+int merge_hessians(const MergeRequest& request, const Call& call, Output& out) {
+  if (call.gives("--fan-in")) {
+    throw UsageError("--fan-in: expected parts of statistics, found Hessians, added sum by sum");
+  }
+  check_ending("--out", request.target, {".safetensors"});
+  ClaimedFile file(request.target, request.force, request.files);
+  const Hessians all = merge_hessian_parts(request.files.front());
+  const HoldInterrupts hold;
+  write_hessians(file.written(), all);
+  file.publish();
+  const int64_t windows = all.meta.at("windows", request.target).as_int(request.target);
+  if (request.json) {
+    Json result;
+    result["file"] = request.target;
+    result["bytes"] = file_size(request.target);
+    result["windows"] = windows;
+    result["sites"] = std::ssize(all.sites);
+    out.write_json(result);
+  } else {
+    out.write(fmt::format("merged     Hessians of {}, {}\nfile       {}, {}\n",
+                          count_of(windows, "window"), count_of(std::ssize(all.sites), "site"),
+                          request.target, bytes_text(file_size(request.target))));
+  }
+  return kDone;
+}
+
+int run(MergeRequest& request, const Call& call, Output& out) {
+  if (request.of_parts() && holds_hessian_parts(request.files.front())) {
+    return merge_hessians(request, call, out);
+  }
   const std::string& target = request.target;
   ClaimedFile file(target, request.force, request.files);
 

@@ -128,5 +128,42 @@ TEST(ShardedSweep, CombinationsAreDealtOut) {
   EXPECT_EQ(experiments_in(folder.path("log.jsonl")).size(), 5u);
 }
 
+TEST(ShardedHessians, AreThoseOfOneProcessForAnyNumberOfParts) {
+  const TemporaryFolder folder;
+  const Words words{"quantize",
+                    "examples/tiny-mamba2",
+                    "--w-bits",
+                    "4",
+                    "--a-bits",
+                    "16",
+                    "--gptq",
+                    "--data",
+                    "examples/text/calibration.jsonl",
+                    "--samples",
+                    "6",
+                    "--seqlen",
+                    "64",
+                    "--quiet"};
+  const std::string one = folder.path("one.safetensors"), all = folder.path("all.safetensors");
+  ASSERT_EQ(scute_program(words + Words{"--save-hessians", one, "--out", folder.path("q")}).code,
+            0);
+  for (const int of : {1, 3, 4}) {
+    const std::string parts = folder.path("parts" + std::to_string(of));
+    for (int i = of; i-- > 0;) {
+      const Ended ended = scute_program(
+          words + Words{"--out", parts, "--shard", std::to_string(i) + "/" + std::to_string(of)});
+      ASSERT_EQ(ended.code, 0) << ended.err;
+    }
+    const Ended merged = scute_program({"merge", parts, "--out", all});
+    ASSERT_EQ(merged.code, 0) << merged.err;
+    EXPECT_EQ(bytes(all), bytes(one)) << of;
+  }
+  std::filesystem::remove(folder.path("parts3/part-1-of-3.safetensors"));
+  EXPECT_THAT(scute_program({"merge", folder.path("parts3"), "--out", all}).err,
+              HasSubstr("missing: 1"));
+  EXPECT_THAT(scute_program(words + Words{"--out", folder.path("p"), "--shard", "0/5"}).err,
+              HasSubstr("at most 4 parts"));
+}
+
 }  // namespace
 }  // namespace scute

@@ -112,6 +112,8 @@ Rows quantize_language() {
   append(out,
          {{"--w-bits 4", ""},
           {"--a-bits 16", kFour},
+          {"--shard 0/2", "", refuse},
+          {"--shard 0/2", "--gptq --data IDS --seqlen 32"},
           {"--gptq",
            "=LANGUAGE --stats MADE/stats.safetensors --data IDS --seqlen 32 "
            "--save-hessians OUT/h.safetensors --out OUT/q"},

@@ -11,6 +11,7 @@
 #include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
+#include "cli/language/hessian_part.h"
 #include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/language/quantize_text.h"
@@ -42,9 +43,11 @@ struct QuantizeRequest {
   int64_t search_samples = 16;
   CalibrationOptions calibration;
   QuantizeOptions how;
+  std::optional<Launched> launched;
   bool force = false;
   Job job;
 
+  std::string part() const { return part_name(launched); }
   void declare(Options& options);
   void declare_conditions(Options& options);
   void check();
@@ -64,6 +67,10 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
   options.text(
       "--save-hessians", request.save_hessians, "FILE",
       "keep them (.safetensors), so that bits and groups can be decided again without a pass");
+  declare_shard(options, request.launched,
+                "GPTQ: measure part I of N of the Hessians, from 0, at most 4, and write "
+                "DIR/part-I-of-N.safetensors, --out DIR; scute merge DIR --out FILE adds them up "
+                "for --hessians FILE");
 }
 
 void layer_flags(Options& options, QuantizeRequest& request) {
@@ -107,6 +114,15 @@ void check_together(const QuantizeRequest& request) {
   refuse(request.search && !data, "--search: expected --data FILE to measure on, found none");
   refuse(request.search && !request.hybrid.empty(),
          "expected either --search BITS or --hybrid-blocks FILE, found both");
+  refuse(request.launched && (!q.gptq || !data),
+         "--shard: expected --gptq and --data FILE beside it: Hessians are what is shared out");
+  refuse(request.launched && (request.search || !request.save_hessians.empty()),
+         "--shard: expected no --search and no --save-hessians beside it: a part is written "
+         "into --out DIR, and nothing is quantized");
+  refuse(request.launched && request.job.memory,
+         "--memory: expected no --shard beside it: a part of the Hessians holds a sum of every "
+         "site for each thread");
+  if (request.launched) return;  // what rounding needs does not matter
   refuse(eight_bit && request.hybrid.empty() && request.plan.empty() && request.statistics.empty(),
          "expected --stats FILE or --plan FILE, the ranges of 8-bit activations (scute collect "
          "measures them), found neither; --w-bits 4 --a-bits 16 needs none");
@@ -271,7 +287,7 @@ std::string as_text(const QuantizeRequest& request, const LowBitModel& low, cons
   return out;
 }
 
-int run(QuantizeRequest& request, const Call&, Output& out) {
+int quantize_whole(QuantizeRequest& request, Output& out) {
   std::vector<std::string> inputs = request.calibration.data;
   inputs.insert(inputs.end(), {request.model, request.plan, request.statistics, request.hybrid,
                                request.calibration.hessians});
@@ -337,6 +353,16 @@ int run(QuantizeRequest& request, const Call&, Output& out) {
   answer["seconds"] = seconds;
   out.write_json(request.job.with_peak(std::move(answer)));
   return kDone;
+}
+
+int run(QuantizeRequest& request, const Call&, Output& out) {
+  if (request.launched) {
+    const ModelDescription model = described(request.model, request.job.quiet);
+    request.job.begin();
+    return run_hessian_part(model, request.how.calibration, *request.launched, request.out,
+                            request.force, request.job, out);
+  }
+  return quantize_whole(request, out);
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 #include <atomic>
 #include <iterator>
 #include <memory>
+#include <numeric>
 
 #include "scute/base/error.h"
+#include "scute/base/shard.h"
 #include "scute/base/threads.h"
 #include "scute/io/safetensors.h"
 #include "scute/language/calibration.h"
@@ -17,9 +19,6 @@ namespace scute {
 namespace {
 
 constexpr const char* kHessianFormat = "scute-hessians";
-/// Sums that windows are dealt to in turn: fixed, so that the result does not depend on the number
-/// of threads, and as many threads can work.
-constexpr int64_t kSums = 4;
 /// Bytes of sums at once; models whose matrices need more (1.4b and up) take several passes.
 constexpr int64_t kMemory = int64_t{4} << 30;
 
@@ -46,7 +45,7 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
   for (const Site& site : sites) {
     const int64_t columns = site.shape.back();
     const int64_t more =
-        kSums * TriangleView<double>::count(columns) * static_cast<int64_t>(sizeof(double));
+        kHessianSums * TriangleView<double>::count(columns) * static_cast<int64_t>(sizeof(double));
     if (!out.back().empty() && bytes + more > kMemory) {
       out.emplace_back();
       bytes = 0;
@@ -57,13 +56,14 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
   return out;
 }
 
-/// Of windows [0, count), each shown by forward(window, run): as many sums at once as there are
-/// threads, in memory that the next ones use again, because new pages cost 1 to 3 s a GB.
-template <class Forward>
-std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count,
-                                   const Threads& threads, const Forward& forward) {
-  const int64_t all = std::min(kSums, count), together = std::min<int64_t>(threads.count(), all);
-  std::unique_ptr<GramObserver> total;
+/// These of the sums over windows [0, count), each window shown by forward(window, run): as many at
+/// once as there are threads, given to take(sum number, observer) in order. What take() leaves is
+/// used again, because new pages cost 1 to 3 s a GB.
+template <class Forward, class Take>
+void each_sum(const std::vector<Site>& sites, int64_t count, std::vector<int64_t> numbers,
+              const Threads& threads, const Forward& forward, const Take& take) {
+  std::erase_if(numbers, [&](int64_t number) { return number >= count; });
+  const int64_t all = std::ssize(numbers), together = std::min<int64_t>(threads.count(), all);
   std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(together));
   for (int64_t first = 0; first < all; first += together) {
     const int64_t now = std::min(together, all - first);
@@ -76,17 +76,34 @@ std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count
       }
       Run run(sum.get(), 0);
       run.use(threads.team(worker));
-      for (int64_t w = first + i; w < count; w += kSums) forward(w, run);
+      const int64_t number = numbers[static_cast<size_t>(first + i)];
+      for (int64_t w = number; w < count; w += kHessianSums) forward(w, run);
     });
     for (int64_t i = 0; i < now; ++i) {
-      auto& sum = sums[static_cast<size_t>(i)];
-      if (total) {
-        total->add(*sum, threads);
-      } else {
-        total = std::move(sum);
-      }
+      take(numbers[static_cast<size_t>(first + i)], sums[static_cast<size_t>(i)]);
     }
   }
+}
+
+std::vector<int64_t> all_sums() {
+  std::vector<int64_t> out(static_cast<size_t>(kHessianSums));
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+/// All of them, added in order.
+template <class Forward>
+std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count,
+                                   const Threads& threads, const Forward& forward) {
+  std::unique_ptr<GramObserver> total;
+  each_sum(sites, count, all_sums(), threads, forward,
+           [&](int64_t, std::unique_ptr<GramObserver>& sum) {
+             if (total) {
+               total->add(*sum, threads);
+             } else {
+               total = std::move(sum);
+             }
+           });
   return total->finish();
 }
 
@@ -157,6 +174,32 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
     }));
   }
   out.meta = data.meta(description, options);
+  return out;
+}
+
+std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& description,
+                                                            const CalibrationOptions& options,
+                                                            const HessianRun& how,
+                                                            const std::vector<int64_t>& sums,
+                                                            Json& meta) {
+  const Threads threads(how.threads);
+  const HessianWindows data(description, options, threads);
+  const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
+  int64_t total = 0;
+  for (const int64_t sum : sums) total += Shard{sum, kHessianSums}.count(data.count());
+  std::map<int64_t, std::map<std::string, Gram>> out;
+  std::atomic<int64_t> done{0};
+  each_sum(
+      hessian_sites(model.sites()), data.count(), sums, threads,
+      [&](int64_t w, Run& run) {
+        forward(model, run, data.windows.windows[static_cast<size_t>(w)].ids);
+        if (how.progress) how.progress(done.fetch_add(1) + 1, total);
+      },
+      [&](int64_t number, std::unique_ptr<GramObserver>& sum) {
+        out[number] = sum->finish();
+        sum = nullptr;
+      });
+  meta = data.meta(description, options);
   return out;
 }
 

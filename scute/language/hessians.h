@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "scute/language/model_folder.h"
 #include "scute/language/quantize_options.h"
@@ -32,8 +33,12 @@ struct HessianSizes {
 };
 HessianSizes hessian_sizes(const SiteList& sites);
 
-/// The same bytes for any number of threads: windows are dealt to 4 sums in turn, and these are
-/// added in order.
+/// Sums that windows are dealt to in turn: fixed, so that the result does not depend on the number
+/// of threads or processes, and as many can work.
+constexpr int64_t kHessianSums = 4;
+
+/// The same bytes for any number of threads: windows are dealt to kHessianSums sums in turn, and
+/// these are added in order.
 Hessians measure_hessians(const ModelDescription& model, const CalibrationOptions& options,
                           const HessianRun& run);
 
@@ -58,6 +63,14 @@ class LayeredHessians {
   struct Work;
   std::unique_ptr<Work> work_;
 };
+
+/// These of the sums alone, each by itself, of all sites at once: numbered as windows are dealt to
+/// them. Also gives the meta of the whole.
+std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& model,
+                                                            const CalibrationOptions& options,
+                                                            const HessianRun& run,
+                                                            const std::vector<int64_t>& sums,
+                                                            Json& meta);
 
 /// .safetensors: NAME/hessian F64 (n, n), metadata "meta". Atomic.
 void write_hessians(const std::string& path, const Hessians& hessians);

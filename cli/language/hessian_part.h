@@ -1,0 +1,18 @@
+// quantize --gptq --shard: the Hessians of a model, measured by several processes.
+#pragma once
+
+#include <string>
+
+#include "cli/terminal/job.h"
+#include "cli/terminal/launcher.h"
+#include "scute/language/model_folder.h"
+#include "scute/language/quantize_options.h"
+
+namespace scute::cli {
+
+/// Measures the part and writes it into the folder, unless it is there; the exit code.
+int run_hessian_part(const ModelDescription& model, const CalibrationOptions& calibration,
+                     const Launched& launched, const std::string& folder, bool force, Job& job,
+                     Output& out);
+
+}  // namespace scute::cli

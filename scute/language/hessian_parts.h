@@ -1,0 +1,34 @@
+// Hessians measured by several processes, each its share of the sums.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "scute/base/shard.h"
+#include "scute/language/hessians.h"
+
+namespace scute {
+
+/// Adding is not associative in floating point: what is dealt out are the sums that windows go to
+/// in turn (kHessianSums), which every number of processes adds in the same order. So more
+/// processes than sums have nothing to do.
+struct HessianPart {
+  Shard shard;
+  std::map<int64_t, std::map<std::string, Gram>> sums;  ///< by number, then by site
+  Json meta;                                            ///< of the whole, as Hessians::meta
+};
+
+/// Error when there are more parts than sums.
+HessianPart measure_hessian_part(const ModelDescription& model, const CalibrationOptions& options,
+                                 const HessianRun& run, const Shard& shard);
+/// .safetensors: SUM/SITE/triangle F64, metadata "format" scute-hessian-part. Atomic.
+void write_hessian_part(const std::string& path, const HessianPart& part);
+
+/// Whether the parts in a folder are of Hessians; false when there are none.
+bool holds_hessian_parts(const std::string& folder);
+/// The sum of all parts of a folder: the bytes of one process. Error naming what is missing, broken
+/// or of another measurement.
+Hessians merge_hessian_parts(const std::string& folder);
+
+}  // namespace scute
