@@ -326,7 +326,12 @@ adapters() {
   scripts/setup_debian.sh --all &&
     PYTHONPATH=$PWD/build/python_package quietly adapters-torch build/python/bin/python -m pytest -p no:cacheprovider \
       -q python/tests/adapter_torch_ao.py python/tests/adapter_modelopt.py &&
-    quietly adapters python/tests/adapters.sh run && grep -hE 'passed|^SKIPPED' $logs/adapters*.log
+    quietly adapters python/tests/adapters.sh run onnxruntime lm_eval transformers && grep -hE 'passed|^SKIPPED' $logs/adapters*.log
+}
+
+# A Ray cluster of this machine, two workers, one of which is killed.
+ray_cluster() {
+  scripts/setup_debian.sh --all && quietly ray python/tests/adapters.sh run ray && grep -hE 'passed|^SKIPPED' $logs/ray.log
 }
 
 wheels() {
@@ -384,6 +389,7 @@ if [ $extent = all ]; then
   stage "Python bindings under the address sanitizer" python_addresses
   stage "Python package, with torch" python_tests build torch
   stage "Python adapters, beside the real packages" adapters
+  stage "Python over a Ray cluster" ray_cluster
   stage "Python wheels, in empty environments" wheels
 fi
 

@@ -33,7 +33,8 @@ def test_examples_that_need_numpy_alone(document, tmp_path):
 @pytest.mark.torch
 @pytest.mark.parametrize("document", DOCUMENTS[:1], ids=lambda path: str(path.relative_to(TOP)))
 def test_all_examples(document, tmp_path):
-    examples = examples_of(document)
+    # Those of Ray want an environment of its own: adapter_ray.py.
+    examples = [example for example in examples_of(document) if example.needs != "ray"]
     for needs in {example.needs for example in examples} - {""}:
         pytest.importorskip(needs, reason=f"no {needs} ({_FROM[needs]})")
     check(document, examples, tmp_path)

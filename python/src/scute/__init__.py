@@ -54,6 +54,8 @@ def __getattr__(name: str) -> Any:
     if name in ("observe", "Seen"):
         globals()[name] = getattr(importlib.import_module("scute.observation"), name)
         return globals()[name]
+    if name == "ray":
+        return importlib.import_module("scute.ray")
     raise AttributeError(f"module 'scute' has no attribute {name!r}")
 
 
