@@ -49,7 +49,10 @@ TEST(Launcher, TheFirstThatNumbersItsProcessesDecides) {
   EXPECT_EQ(with(mpi), (Shard{2, 3}));
   EXPECT_EQ(by({{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}}).shard, (Shard{1, 4}));
   EXPECT_THAT(by(mpi).by, HasSubstr("OMPI_COMM_WORLD_RANK 2"));
-  // One task alone is no launcher of several.
+  // One process alone is no share of several.
+  all = array;
+  EXPECT_EQ(with({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}), (Shard{5, 8}));
+  EXPECT_EQ(by({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}).shard, (Shard{0, 1}));
   EXPECT_EQ(
       by({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}, {"RANK", "1"}, {"WORLD_SIZE", "2"}}).shard,
       (Shard{1, 2}));

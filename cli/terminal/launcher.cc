@@ -105,11 +105,14 @@ std::optional<std::string> environment(const std::string& name) {
 }
 
 Launched launched_shard(const Lookup& lookup, std::optional<int64_t> count) {
-  std::optional<Launched> out = of_mpi(lookup);
+  const std::optional<Launched> mpi = of_mpi(lookup);
+  // One process alone is no share: a task of a job array may have an MPI rank of its own.
+  std::optional<Launched> out = mpi && mpi->shard.of > 1 ? mpi : std::nullopt;
   if (!out) out = of_slurm_array(lookup);
   if (!out) out = of_slurm_tasks(lookup);
   if (!out) out = ranks(lookup, "RANK", "WORLD_SIZE");
   if (!out) out = of_parallel(lookup, count);
+  if (!out) out = mpi;
   if (!out) {
     refuse(
         "a launcher that numbers its processes: mpirun, a Slurm job array or tasks, "
