@@ -54,11 +54,11 @@ int64_t measuring(const LanguageSizes& model, const QuantizeSizes& sizes, int th
 
 /// Both models are run on 64 tokens, one layer of one at a time, the head in f32.
 int64_t checking(const LanguageSizes& model, const QuantizeSizes& sizes) {
-  constexpr int64_t kTokens = 64;
+  constexpr int64_t kProbedTokens = 64;
   const int64_t layer = 3 * sizes.largest_layer + model.shared.packed;
   const int64_t head = model.head.packed + model.head.stored;
   return sizes.base + std::max(layer, head) +
-         kTokens * (model.scratch_per_token + 3 * model.logits_per_token) + 2 * model.state_layer;
+         kProbedTokens * (model.scratch_per_token + 3 * model.logits_per_token) + 2 * model.state_layer;
 }
 
 int64_t whole_bytes(const LanguageSizes& model, const QuantizeSizes& sizes) {
