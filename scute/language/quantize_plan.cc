@@ -58,7 +58,8 @@ int64_t checking(const LanguageSizes& model, const QuantizeSizes& sizes) {
   const int64_t layer = 3 * sizes.largest_layer + model.shared.packed;
   const int64_t head = model.head.packed + model.head.stored;
   return sizes.base + std::max(layer, head) +
-         kProbedTokens * (model.scratch_per_token + 3 * model.logits_per_token) + 2 * model.state_layer;
+         kProbedTokens * (model.scratch_per_token + 3 * model.logits_per_token) +
+         2 * model.state_layer;
 }
 
 int64_t whole_bytes(const LanguageSizes& model, const QuantizeSizes& sizes) {
@@ -93,7 +94,9 @@ QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weigh
         matrix && !kept ? finished_bytes(tensor.size(), stored, format) : stored;
     out.results += finished;
     layers[static_cast<size_t>(layer_of_tensor(name) + 1)] += table ? 0 : finished;
-    if (!matrix || kept) continue;
+    // A head of its own is folded and rotated whole, also where it stays in floats.
+    const bool head = name.starts_with("lm_head");
+    if (!matrix || (kept && !head)) continue;
     const int64_t inputs = tensor.dim(1);
     const int64_t work = 12 * tensor.size() + (options.gptq ? 4 * 8 * inputs * inputs : 0);
     out.at_work += work;
