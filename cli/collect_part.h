@@ -57,10 +57,13 @@ class CollectionOutput {
   const PartRequest& request() const { return request_; }
   const std::string& path() const { return file_.path(); }
   void write(const StatisticsSet& statistics);
+  /// Whether what was interrupted is kept for the same command, instead of being written: there are
+  /// checkpoints, and it is no part, which is a file of its own.
+  bool keeps_interrupted() const { return every_.any() && !request_.shard; }
+  void keep(const StatisticsSet& statistics);
 
  private:
   bool is_due(int64_t samples);
-  void keep(const StatisticsSet& statistics);
 
   CheckpointEvery every_;
   ClaimedFile file_;
@@ -74,7 +77,7 @@ class CollectionOutput {
 std::string part_text(const StatisticsSet& statistics, int64_t before);
 Json part_json(const StatisticsSet& statistics);
 
-/// What to say of a part that was interrupted: the same command goes on.
+/// What to say of statistics that were interrupted and are in `file`: the same command goes on.
 std::string part_interrupted(const std::string& file, const StatisticsSet& statistics);
 
 /// Warns when statistics that are about to be used are of one part.

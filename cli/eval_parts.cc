@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "cli/terminal/output.h"
 #include "cli/terminal/words.h"
 #include "scute/base/hash.h"
@@ -38,7 +40,11 @@ EvalParts::EvalParts(const EvalPartFlags& flags, const std::function<Json()>& ke
   say_launched(flags.launched);
   const auto shard = flags.launched ? std::optional(flags.launched->shard) : std::nullopt;
   parts_.emplace(flags.folder, sha256(key().dump()), call.command(), shard);
-  if (flags.every.seconds) parts_->write_every(*flags.every.seconds);
+  constexpr double kNever = 1e18;
+  if (flags.every.any()) {
+    parts_->write_every(flags.every.seconds.value_or(kNever),
+                        flags.every.samples.value_or(std::numeric_limits<int64_t>::max()));
+  }
 }
 
 const KeptItems& EvalParts::items() const { return parts_ ? parts_->items() : none_; }

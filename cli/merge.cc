@@ -39,7 +39,7 @@ struct MergeRequest {
                     "of a folder: parts and sums in memory at once");
     options.machine(limits.threads);
     options.json(json);
-    options.only_with({"--fan-in", "--threads", "--device"}, "a folder of parts",
+    options.only_with({"--fan-in", "--threads"}, "a folder of parts",
                       [this] { return of_parts(); });
   }
   bool of_parts() const { return files.size() == 1 && fs::is_directory(files.front()); }

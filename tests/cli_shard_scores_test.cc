@@ -158,6 +158,12 @@ TEST(ShardedHessians, AreThoseOfOneProcessForAnyNumberOfParts) {
     ASSERT_EQ(merged.code, 0) << merged.err;
     EXPECT_EQ(bytes(all), bytes(one)) << of;
   }
+  const Words third = words + Words{"--out", folder.path("parts3"), "--shard", "1/3"};
+  EXPECT_THAT(scute_program(third + Words{"--json"}).out, HasSubstr("\"was_complete\": true"));
+  EXPECT_THAT(scute_program(third + Words{"--samples", "5"}).err,
+              HasSubstr("expected this part: the same model, data and options"));
+  EXPECT_THAT(scute_program(words + Words{"--out", folder.path("parts3"), "--shard", "1/2"}).err,
+              HasSubstr("found parts of 3"));
   std::filesystem::remove(folder.path("parts3/part-1-of-3.safetensors"));
   EXPECT_THAT(scute_program({"merge", folder.path("parts3"), "--out", all}).err,
               HasSubstr("missing: 1"));

@@ -154,6 +154,27 @@ TEST(Checkpoint, AfterAKillTheSameCommandGoesOn) {
   EXPECT_EQ(folder.names(), (Words{"k.safetensors", "one.safetensors"}));
 }
 
+TEST(Checkpoint, AnInterruptionKeepsWhatIsFinished) {
+  const TemporaryFolder folder;
+  const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");
+  const Words words{"collect",   "examples/tiny-mamba1",
+                    "--data",    "examples/text/calibration.jsonl",
+                    "--samples", "120",
+                    "--seqlen",  "256",
+                    "--quiet",   "--threads",
+                    "1"};
+  ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
+  const Words kept = words + Words{"--out", out, "--checkpoint-every", "2"};
+  const Ended ended = stopped_by(SIGTERM, kept, out + ".writing/.checkpoint/part.safetensors");
+  ASSERT_EQ(ended.code, 128 + SIGTERM);
+  EXPECT_THAT(ended.err, HasSubstr("the same command goes on"));
+  EXPECT_FALSE(std::filesystem::exists(out));
+  const Ended rest = scute_program(kept);
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_THAT(rest.out, HasSubstr("finished before"));
+  EXPECT_EQ(bytes(out), bytes(one));
+}
+
 TEST(Checkpoint, OfAnotherCommandIsNotGoneOnWith) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");

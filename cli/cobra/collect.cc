@@ -274,6 +274,11 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     say_complete(out, request.job.json, file.path(), result.statistics);
     return kDone;
   }
+  if (result.interrupted && file.keeps_interrupted()) {
+    file.keep(result.statistics);
+    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   file.write(result.statistics);
   if (overrides) {
     const Plan plan =

@@ -213,6 +213,11 @@ int run(CollectRequest& request, const Call& call, Output& out) {
     say_complete(out, request.job.json, file.path(), result.statistics);
     return kDone;
   }
+  if (result.interrupted && file.keeps_interrupted()) {
+    file.keep(result.statistics);
+    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   file.write(result.statistics);
   std::string activations;
   if (!result.activations.empty()) {

@@ -21,6 +21,19 @@ int run_hessian_part(const ModelDescription& model, const CalibrationOptions& ca
   const std::string path = part_file(folder, launched.shard, ".safetensors");
   std::vector<std::string> inputs = calibration.data;
   inputs.push_back(model.path);
+  const Json meta = hessian_meta(model, calibration, job.threads);
+  if (!force && has_hessian_part(folder, launched.shard, meta)) {
+    job.answer(
+        out,
+        [&] {
+          Json answer;
+          answer["file"] = path;
+          answer["was_complete"] = true;
+          return answer;
+        },
+        [&] { return fmt::format("file       {}, there already and complete\n", path); });
+    return kDone;
+  }
   ClaimedFile file(path, force, inputs, job_before(environment));
   Progress progress("hessians", "windows", job.quiet);
   const HessianPart part = measure_hessian_part(

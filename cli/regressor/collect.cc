@@ -134,6 +134,11 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
     say_complete(out, request.job.json, file.path(), result.statistics);
     return kDone;
   }
+  if (result.interrupted && file.keeps_interrupted()) {
+    file.keep(result.statistics);
+    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
+    return collecting.exit_code();
+  }
   file.write(result.statistics);
   request.job.answer(
       out, [&] { return as_json(request, result, collecting.seconds()); },

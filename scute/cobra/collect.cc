@@ -280,7 +280,8 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   result.statistics.fine = options.fine;
   result.statistics.sites = measurement.take();
   result.statistics.meta = meta();
-  work.mark(result.statistics, result.interrupted ? most : result.pictures, result.silent_sites);
+  work.mark(result.statistics, result.interrupted ? most : result.pictures, result.silent_sites,
+            result.interrupted);
   return result;
 }
 

@@ -25,17 +25,14 @@ class KeptItems {
   /// Null when it is not known.
   const Json* find(const std::string& task, int64_t item) const;
   /// Whether one that is not known is to be scored here.
-  bool wants(int64_t item) const { return computes_ && shard_.takes(item); }
+  bool wants(int64_t item) const { return shard_.takes(item); }
   void tell(const std::string& task, int64_t item, const Json& values) const {
     if (tell_) tell_(task, item, values);
   }
-  /// From now on nothing is scored.
-  void take_what_is_known() { computes_ = false; }
 
  private:
   Shard shard_;
   Tell tell_;
-  bool computes_ = true;
   std::map<std::pair<std::string, int64_t>, Json> known_;
 };
 

@@ -231,7 +231,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   if (!part.shard) windows.windows.resize(static_cast<size_t>(work.finished()));
   result.statistics.meta = collection_meta(description, options, windows, tokens_of(windows));
   if (options.ema) result.statistics.meta["ema"] = ema_json(observer.averages(), options);
-  work.mark(result.statistics, planned, result.silent_sites);
+  work.mark(result.statistics, planned, result.silent_sites, result.interrupted);
   return result;
 }
 

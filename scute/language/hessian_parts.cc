@@ -142,6 +142,22 @@ void write_hessian_part(const std::string& path, const HessianPart& part) {
                      {"meta", part.meta.dump()}});
 }
 
+bool has_hessian_part(const std::string& folder, const Shard& shard, const Json& meta) {
+  const FoundParts found = find_parts(folder, kHessianEnding);
+  if (found.of != 0 && found.of != shard.of) {
+    fail(folder, fmt::format("parts of {}", shard.of),
+         fmt::format("parts of {}; give another folder", found.of));
+  }
+  if (!found.parts.contains(shard.index)) return false;
+  const std::string path = part_file(folder, shard, kHessianEnding);
+  const SafetensorsFile file = read_safetensors(path);
+  const bool same = metadata_of(file, "format", path) == kHessianPartFormat &&
+                    metadata_of(file, "part", path) == shard.text() &&
+                    Json::parse(metadata_of(file, "meta", path), path) == meta;
+  if (!same) fail(path, "this part: the same model, data and options", "another one");
+  return true;
+}
+
 bool holds_hessian_parts(const std::string& folder) {
   const FoundParts found = find_parts(folder, kHessianEnding);
   if (found.parts.empty()) return false;

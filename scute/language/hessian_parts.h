@@ -25,6 +25,10 @@ HessianPart measure_hessian_part(const ModelDescription& model, const Calibratio
 /// .safetensors: SUM/SITE/triangle F64, metadata "format" scute-hessian-part. Atomic.
 void write_hessian_part(const std::string& path, const HessianPart& part);
 
+/// Whether this part is in its file already. Error when the file is of another measurement or
+/// another part, or the folder has parts of another number.
+bool has_hessian_part(const std::string& folder, const Shard& shard, const Json& meta);
+
 /// Whether the parts in a folder are of Hessians; false when there are none.
 bool holds_hessian_parts(const std::string& folder);
 /// The sum of all parts of a folder: the bytes of one process. Error naming what is missing, broken

@@ -177,6 +177,10 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   return out;
 }
 
+Json hessian_meta(const ModelDescription& model, const CalibrationOptions& options, int threads) {
+  return HessianWindows(model, options, Threads(threads)).meta(model, options);
+}
+
 std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& description,
                                                             const CalibrationOptions& options,
                                                             const HessianRun& how,

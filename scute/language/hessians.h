@@ -64,6 +64,9 @@ class LayeredHessians {
   std::unique_ptr<Work> work_;
 };
 
+/// The meta that a measurement of this would have.
+Json hessian_meta(const ModelDescription& model, const CalibrationOptions& options, int threads);
+
 /// These of the sums alone, each by itself, of all sites at once: numbered as windows are dealt to
 /// them. Also gives the meta of the whole.
 std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& model,

@@ -34,7 +34,8 @@ Json parsed(std::string_view line, const std::string& file) {
   }
 }
 
-void check_header(const Json& header, const std::string& file, const std::string& evaluation) {
+void check_header(const Json& header, const std::string& file, const std::string& evaluation,
+                  const Shard& shard) {
   const Json* format = header.find("format");
   if (format == nullptr || *format != Json(kFormat)) {
     fail(file, "a part of an evaluation that scute eval --parts wrote", "another file");
@@ -42,6 +43,8 @@ void check_header(const Json& header, const std::string& file, const std::string
   if (header.at("version", file) != Json(1)) {
     fail(file, "a part of version 1", header.at("version", file).dump());
   }
+  const Shard found{header.at("index", file).as_int(file), header.at("of", file).as_int(file)};
+  if (found != shard) fail(file, "part " + shard.text(), "part " + found.text());
   if (header.at("evaluation", file) == Json(evaluation)) return;
   const Json* command = header.find("command");
   fail(file, "a part of this evaluation: the same model, data and options",
@@ -72,10 +75,7 @@ ItemParts::ItemParts(const std::string& folder, const std::string& evaluation,
   file_ = part_file(folder, *shard_, kItemsEnding);
   std::error_code error;
   bool finished = false;
-  if (fs::exists(file_, error)) {
-    read(file_, evaluation, finished);
-    return;
-  }
+  if (fs::exists(file_, error) && read(file_, evaluation, *shard_, finished)) return;
   Json header;
   header["format"] = kFormat;
   header["version"] = 1;
@@ -105,10 +105,9 @@ void ItemParts::take_all(const std::string& folder, const std::string& evaluatio
       missing.push_back(std::to_string(i));
       continue;
     }
-    read(file, evaluation, finished);
+    read(file, evaluation, {i, of}, finished);
     if (!finished) unfinished.push_back(std::to_string(i));
   }
-  items_.take_what_is_known();
   std::vector<std::string> words;
   if (!missing.empty()) words.push_back("missing: " + first_few(missing, 12));
   if (!unfinished.empty()) words.push_back("not finished: " + first_few(unfinished, 12));
@@ -118,17 +117,20 @@ void ItemParts::take_all(const std::string& folder, const std::string& evaluatio
       fmt::format("{}; run the same command with --shard I/{} for these", joined(words, "; "), of));
 }
 
-void ItemParts::read(const std::string& file, const std::string& evaluation, bool& finished) {
+bool ItemParts::read(const std::string& file, const std::string& evaluation, const Shard& shard,
+                     bool& finished) {
   constexpr int64_t kLimit = int64_t{1} << 32;
   const std::string text = read_text(file, kLimit);
-  bool first = true;
+  bool begun = false;
   for (size_t begin = 0; begin < text.size();) {
     size_t end = text.find('\n', begin);
     if (end == std::string::npos) end = text.size();
     const Json line = parsed(std::string_view(text).substr(begin, end - begin), file);
     begin = end + 1;
-    if (std::exchange(first, false)) {
-      check_header(line, file, evaluation);
+    if (line.is_null()) continue;
+    if (!begun) {
+      check_header(line, file, evaluation, shard);
+      begun = true;
     } else if (line.find("finished") != nullptr) {
       finished = true;
     } else if (const Json* task = line.find("task"); task != nullptr) {
@@ -137,6 +139,7 @@ void ItemParts::read(const std::string& file, const std::string& evaluation, boo
       ++known_;
     }
   }
+  return begun;
 }
 
 void ItemParts::tell(const std::string& task, int64_t item, const Json& values) {
@@ -146,13 +149,14 @@ void ItemParts::tell(const std::string& task, int64_t item, const Json& values) 
   line["values"] = values;
   const std::lock_guard lock(guard_);
   waiting_ += (waiting_.empty() ? "" : "\n") + line.dump();
-  if (now() - last_ >= every_) flush();
+  if (++lines_ >= every_items_ || now() - last_ >= every_) flush();
 }
 
 void ItemParts::flush() {
   if (waiting_.empty()) return;
   append_line(file_, waiting_);
   waiting_.clear();
+  lines_ = 0;
   last_ = now();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,17 +28,24 @@ class ItemParts {
 
   /// For the evaluation, as long as this lives.
   const KeptItems& items() const { return items_; }
-  /// Nothing when all parts are taken and nothing is scored.
+  /// Nothing when all parts are taken; what they have lost is then scored here.
   const std::optional<Shard>& shard() const { return shard_; }
   const std::string& file() const { return file_; }
   int64_t known() const { return known_; }  ///< items that were there
-  /// How long what was scored may wait to be written, seconds; 1 when it is not called.
-  void write_every(double seconds) { every_ = seconds; }
+  /// How long what was scored may wait to be written, seconds or items, whichever comes first;
+  /// one second when it is not called.
+  void write_every(double seconds, int64_t items) {
+    every_ = seconds;
+    every_items_ = items;
+  }
   /// Adds what is left, and the line that says that the part is finished.
   void finish();
 
  private:
-  void read(const std::string& file, const std::string& evaluation, bool& finished);
+  /// Whether the file begins as this part of this evaluation; false when it has no whole line that
+  /// says so. Error when it says otherwise.
+  bool read(const std::string& file, const std::string& evaluation, const Shard& shard,
+            bool& finished);
   void take_all(const std::string& folder, const std::string& evaluation, int64_t of);
   void tell(const std::string& task, int64_t item, const Json& values);
   void flush();
@@ -47,6 +55,7 @@ class ItemParts {
   KeptItems items_;
   int64_t known_ = 0;
   double every_ = 1;
+  int64_t every_items_ = std::numeric_limits<int64_t>::max(), lines_ = 0;
   std::mutex guard_;
   std::string waiting_;  ///< lines
   double last_ = 0;      ///< when they were written last, seconds of the steady clock

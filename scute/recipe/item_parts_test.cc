@@ -52,7 +52,6 @@ TEST_F(KeptParts, AreAddedUpWithoutScoringAnything) {
     const Json* found = all.items().find("task", i);
     ASSERT_NE(found, nullptr) << i;
     EXPECT_EQ(number_of(*found, "x"), static_cast<double>(i) / 3);  // to the last digit
-    EXPECT_FALSE(all.items().wants(i));
   }
 }
 
@@ -78,6 +77,33 @@ TEST_F(KeptParts, ATornLineCountsAsNone) {
   EXPECT_EQ(score(Shard{0, 1}), 7);
   const ItemParts all(folder, "key", "", std::nullopt);
   for (int64_t i = 0; i < 10; ++i) EXPECT_NE(all.items().find("task", i), nullptr) << i;
+}
+
+TEST_F(KeptParts, WhatAPartLostIsScoredAgain) {
+  score(Shard{0, 2});
+  score(Shard{1, 2});
+  const std::string file = folder + "/part-1-of-2.jsonl";
+  std::string text = read_text(file);
+  const size_t line = text.find('\n') + 1;
+  std::ofstream(file) << text.erase(line, text.find('\n', line) + 1 - line);
+  EXPECT_EQ(score(std::nullopt), 1);
+}
+
+TEST_F(KeptParts, APartWithoutAWholeHeaderBeginsAnew) {
+  score(Shard{0, 2});
+  for (const char* torn : {"", "{\"format\": \"scute-eval"}) {
+    std::ofstream(folder + "/part-1-of-2.jsonl") << torn;
+    EXPECT_THAT(refusal(std::nullopt), HasSubstr("not finished: 1"));
+    EXPECT_EQ(score(Shard{1, 2}), 5);
+    EXPECT_EQ(ItemParts(folder, "key", "", std::nullopt).known(), 10);
+  }
+}
+
+TEST_F(KeptParts, ACopyUnderAnotherNameIsRefused) {
+  score(Shard{0, 2});
+  std::filesystem::copy_file(folder + "/part-0-of-2.jsonl", folder + "/part-1-of-2.jsonl");
+  EXPECT_THAT(refusal(std::nullopt), HasSubstr("expected part 1/2, found part 0/2"));
+  EXPECT_THAT(refusal(Shard{1, 2}), HasSubstr("expected part 1/2, found part 0/2"));
 }
 
 TEST_F(KeptParts, AreNamedWhenMissingUnfinishedOrForeign) {

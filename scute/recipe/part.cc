@@ -98,8 +98,9 @@ void PartWork::begin(Measurement& measurement, int64_t all, int fine, std::funct
   });
 }
 
-void PartWork::mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent) const {
-  if (!request_.shard) return;
+void PartWork::mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent,
+                    bool interrupted) const {
+  if (!request_.shard && !(interrupted && request_.keep)) return;
   PartRecord part = part_;
   part.samples = part.shard.count(all);
   part.silent = std::move(silent);

@@ -76,8 +76,10 @@ class PartWork {
   void add(int64_t samples) { part_.finished += samples; }
   /// In all, of the shard, what was begun included.
   int64_t finished() const { return part_.finished; }
-  /// Where a shard was asked for, says so in the statistics: of the `all` samples that there are.
-  void mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent) const;
+  /// Where a shard was asked for, or what was interrupted will be kept, says so in the statistics:
+  /// of the `all` samples that there are.
+  void mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent,
+            bool interrupted) const;
 
  private:
   const PartRequest& request_;

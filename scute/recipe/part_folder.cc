@@ -60,15 +60,20 @@ std::vector<std::string> unfinished_of(const std::string& folder, const FoundPar
 }
 
 void require_all(const std::string& folder, const FoundParts& found) {
+  constexpr size_t kShown = 12;
   std::vector<std::string> missing, writing;
-  for (int64_t i = 0; i < found.of && std::ssize(missing) < 1000; ++i) {
+  for (int64_t i = 0; i < found.of && missing.size() < kShown; ++i) {
     if (found.parts.contains(i)) continue;
     (found.writing.contains(i) ? writing : missing).push_back(std::to_string(i));
   }
   if (missing.empty() && writing.empty()) return;
   std::vector<std::string> words;
-  constexpr size_t kShown = 12;
-  if (!missing.empty()) words.push_back("missing: " + first_few(missing, kShown));
+  if (!missing.empty()) {
+    const auto all = found.of - std::ssize(found.parts) - std::ssize(found.writing);
+    const auto more = all - std::ssize(missing);
+    words.push_back("missing: " + joined(missing, ", ") +
+                    (more > 0 ? fmt::format(" and {} more", more) : ""));
+  }
   if (!writing.empty()) {
     words.push_back("being written, or left by a writer that died: " + first_few(writing, kShown));
   }

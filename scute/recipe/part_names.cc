@@ -24,7 +24,8 @@ std::optional<Shard> shard_of(std::string_view name, std::string_view ending) {
   if (of == std::string::npos) return std::nullopt;
   middle.replace(of, kOf.size(), "/");
   try {
-    return Shard::parse(middle, name.data());
+    const Shard out = Shard::parse(middle, "");
+    return out.text() == middle ? std::optional(out) : std::nullopt;  // 00/2 is no name of ours
   } catch (const Error&) {
     return std::nullopt;  // another's file: scute writes no such name
   }

@@ -39,7 +39,7 @@ StatisticsSet measured(const PartRequest& request, int64_t all, int64_t until = 
     run.pass(one_site()[0], {values.data(), 1, 1});
   }));
   StatisticsSet out{.fine = 8, .sites = measurement.take(), .meta = meta()};
-  work.mark(out, all, measurement.silent_sites());
+  work.mark(out, all, measurement.silent_sites(), false);
   return out;
 }
 

@@ -98,7 +98,7 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
   result.statistics.fine = options.fine;
   result.statistics.sites = measurement.take();
   result.statistics.meta = meta();
-  work.mark(result.statistics, planned, result.silent_sites);
+  work.mark(result.statistics, planned, result.silent_sites, result.interrupted);
   return result;
 }
 
