@@ -129,15 +129,15 @@ std::vector<NamedNumber> result_numbers(const Score& score) {
 }
 
 std::optional<double> mean_range_reduction(const LogEntry& entry) {
-  constexpr std::string_view kKey = "\"range_reduction\"";
+  constexpr std::string_view kReduction = "\"range_reduction\"";
   double sum = 0;
   int64_t count = 0;
   for (std::string_view rest = entry.text; !rest.empty();) {
     // glibc's memmem reads 100 MB in 20 ms, string_view::find in 200.
-    const void* found = ::memmem(rest.data(), rest.size(), kKey.data(), kKey.size());
+    const void* found = ::memmem(rest.data(), rest.size(), kReduction.data(), kReduction.size());
     if (found == nullptr) break;
     rest.remove_prefix(static_cast<size_t>(static_cast<const char*>(found) - rest.data()) +
-                       kKey.size());
+                       kReduction.size());
     if (const auto value = number_after(rest)) {
       sum += *value;
       ++count;
