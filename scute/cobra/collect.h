@@ -43,7 +43,7 @@ struct CobraCollectResult {
   BadLines bad_lines = {};                ///< of the prompts' file
   bool interrupted = false;               ///< what was finished, in order, is here
   bool was_complete = false;              ///< the part was there: nothing was measured
-  int64_t before = 0;  ///< samples of the part that had been finished before
+  int64_t before = 0;                     ///< samples of the part that had been finished before
 };
 
 /// The sites that these options ask for. Error naming the nearest when there is none.

@@ -41,7 +41,7 @@ struct RegressorCollectResult {
   std::vector<std::string> remarks;       ///< of checkpoint and folder, a sentence each
   bool interrupted = false;               ///< what was finished, in order, is here
   bool was_complete = false;              ///< the part was there: nothing was measured
-  int64_t before = 0;  ///< samples of the part that had been finished before
+  int64_t before = 0;                     ///< samples of the part that had been finished before
 };
 
 /// The sites of a regressor without reading its weights.
