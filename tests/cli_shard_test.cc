@@ -133,15 +133,18 @@ Ended stopped_by(int signal, const Words& words, const std::string& sign_of_work
   return child.wait();
 }
 
+/// Long enough to be stopped in its middle.
+const Words kLongCollection{"collect",   "examples/tiny-mamba1",
+                            "--data",    "examples/text/calibration.jsonl",
+                            "--samples", "120",
+                            "--seqlen",  "256",
+                            "--quiet",   "--threads",
+                            "1"};
+
 TEST(Checkpoint, AfterAKillTheSameCommandGoesOn) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");
-  const Words words{"collect",   "examples/tiny-mamba1",
-                    "--data",    "examples/text/calibration.jsonl",
-                    "--samples", "120",
-                    "--seqlen",  "256",
-                    "--quiet",   "--threads",
-                    "1"};
+  const Words& words = kLongCollection;
   ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
   const Words kept = words + Words{"--out", out, "--checkpoint-every", "4"};
   const Ended killed = stopped_by(SIGKILL, kept, out + ".writing/.checkpoint/part.safetensors");
@@ -157,12 +160,7 @@ TEST(Checkpoint, AfterAKillTheSameCommandGoesOn) {
 TEST(Checkpoint, AnInterruptionKeepsWhatIsFinished) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");
-  const Words words{"collect",   "examples/tiny-mamba1",
-                    "--data",    "examples/text/calibration.jsonl",
-                    "--samples", "120",
-                    "--seqlen",  "256",
-                    "--quiet",   "--threads",
-                    "1"};
+  const Words& words = kLongCollection;
   ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
   const Words kept = words + Words{"--out", out, "--checkpoint-every", "2"};
   const Ended ended = stopped_by(SIGTERM, kept, out + ".writing/.checkpoint/part.safetensors");
@@ -178,12 +176,7 @@ TEST(Checkpoint, AnInterruptionKeepsWhatIsFinished) {
 TEST(Checkpoint, OfAnotherCommandIsNotGoneOnWith) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");
-  const Words words{"collect",   "examples/tiny-mamba1",
-                    "--data",    "examples/text/calibration.jsonl",
-                    "--samples", "120",
-                    "--seqlen",  "256",
-                    "--quiet",   "--threads",
-                    "1"};
+  const Words& words = kLongCollection;
   const Words kept = words + Words{"--out", out, "--checkpoint-every", "4"};
   stopped_by(SIGKILL, kept, out + ".writing/.checkpoint/part.safetensors");
   const Words few{"--samples", "3"};
@@ -199,12 +192,7 @@ class CheckpointSignal : public testing::TestWithParam<int> {};
 TEST_P(CheckpointSignal, WhatItInterruptsIsAnUnfinishedPart) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), parts = folder.path("p");
-  const Words words{"collect",   "examples/tiny-mamba1",
-                    "--data",    "examples/text/calibration.jsonl",
-                    "--samples", "120",
-                    "--seqlen",  "256",
-                    "--quiet",   "--threads",
-                    "1"};
+  const Words& words = kLongCollection;
   ASSERT_EQ(scute_program(words + Words{"--out", one}).code, 0);
   const Words part = words + Words{"--out", parts, "--shard", "0/1", "--checkpoint-every", "2"};
   const Ended interrupted = stopped_by(
