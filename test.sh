@@ -221,13 +221,6 @@ unoptimized() {
     cat $logs/unoptimized.log
 }
 
-# Every file by itself, with the other compiler: an include that is missing shows, which the main build's
-# batches may hide.
-file_by_file() {
-  build_in build/files "" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DSCUTE_PLAIN=ON -DSCUTE_UNITY=OFF \
-    -DSCUTE_WERROR=ON -DCMAKE_CXX_COMPILER=clang++-14
-}
-
 # Addresses, undefined behaviour and fuzzing share one build with Clang.
 # In the usual run the layers that read untrusted bytes or walk raw memory.
 sanitized_layers=(base tensor io text data observe models experiments)
@@ -290,14 +283,6 @@ threads() {
       "tests/models_golden_test --gtest_filter=*OurOwnModels*" "scute/base/base_test --gtest_filter=Threads*"
 }
 
-# Ids as the tokenizers package makes them today: the stored ones, and those of random strings.
-tokenizers() {
-  local python=build/python/bin/python
-  scripts/setup_debian.sh --all && rm -rf build/tokenizers &&
-    $python scripts/make_tokenizers.py --check && $python scripts/make_tokenizers.py --random build/tokenizers &&
-    run_tests build "scute/text/text_test --gtest_filter=TokenizerKinds.*" && rm -rf build/tokenizers
-}
-
 # python_tests FOLDER MARKERS [NAME=VALUE…]: of the package in that build, with those variables. MARKERS
 # choose among them, as pytest's -m.
 python_tests() {
@@ -310,40 +295,6 @@ python_tests() {
   return $status
 }
 
-# The bindings under the address sanitizer. Python itself is not built for it, so its library comes first and
-# leaks are not looked for: an interpreter keeps what it has to the end.
-python_addresses() {
-  build_in build/python-addresses scute_python -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSCUTE_WERROR=ON \
-    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DSCUTE_TESTS=OFF -DSCUTE_PYTHON=ON -DSCUTE_ONE_TARGET=ON \
-    -DSCUTE_SANITIZE=address &&
-    python_tests build/python-addresses "not slow and not torch and not adapter" ASAN_OPTIONS=detect_leaks=0 \
-      LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
-}
-
-# The adapters, each beside the real package in an environment of its own; torch.ao and Model Optimizer's
-# contract with Debian's torch.
-adapters() {
-  scripts/setup_debian.sh --all &&
-    PYTHONPATH=$PWD/build/python_package quietly adapters-torch build/python/bin/python -m pytest -p no:cacheprovider \
-      -q python/tests/adapter_torch_ao.py python/tests/adapter_modelopt.py &&
-    quietly adapters python/tests/adapters.sh run onnxruntime lm_eval transformers && grep -hE 'passed|^SKIPPED' $logs/adapters*.log
-}
-
-# A Ray cluster of this machine, two workers, one of which is killed.
-ray_cluster() {
-  scripts/setup_debian.sh --all && quietly ray python/tests/adapters.sh run ray && grep -hE 'passed|^SKIPPED' $logs/ray.log
-}
-
-wheels() {
-  scripts/setup_debian.sh --all && python/build_wheels.sh && quietly wheels python/test_wheels.sh &&
-    grep -E 'installed in|passed' $logs/wheels.log
-}
-
-# Every GGUF file that export writes, read back by the gguf package: keys, and each value.
-gguf_files() {
-  scripts/setup_debian.sh --all && build/python/bin/python scripts/check_gguf.py build/cli/scute
-}
-
 # The kernels' tests try every instruction set themselves; those of models have the kernels that such a
 # machine would choose (tests/older_machine.cc).
 older_machine() {
@@ -352,10 +303,8 @@ older_machine() {
     "tests/low_bit_test --gtest_filter=OlderMachine*:*/LowBit.BothExecutions*:*/LowBit.TheHead*:*/LowBit.PiecesOf*"
 }
 
-# Slurm as three nodes of this machine, which the test starts and ends.
-slurm() {
-  scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
-}
+# shellcheck source=tests/long_stages.sh
+. tests/long_stages.sh
 
 case $extent in
   usual) echo "test.sh: the usual run (--all: also every layer under the sanitizers, longer fuzzing)" ;;
@@ -381,17 +330,7 @@ if [ $extent != fast ]; then
   stage "threads under the thread sanitizer" threads
 fi
 
-if [ $extent = all ]; then
-  stage "tokenizers, compared with the tokenizers package" tokenizers
-  stage "GGUF files, read by the gguf package" gguf_files
-  stage "an array of Slurm, with a task killed and nodes lost" slurm
-  stage "every file by itself, with Clang" file_by_file
-  stage "Python bindings under the address sanitizer" python_addresses
-  stage "Python package, with torch" python_tests build torch
-  stage "Python adapters, beside the real packages" adapters
-  stage "Python over a Ray cluster" ray_cluster
-  stage "Python wheels, in empty environments" wheels
-fi
+if [ $extent = all ]; then long_stages; fi
 
 printf '\nstages: %d passed, %d failed\n' $passed ${#failed[@]}
 time=$(clock $((SECONDS - began)))
