@@ -30,6 +30,10 @@ constexpr int64_t kNear = 131072, kChunk = kNear / kRun;
 // with sanitizers, pairs take 26 s with all else in this file.
 constexpr int64_t kHeld = std::min<int64_t>(kPanel / kLanes, kLanes >= 8 ? 4 : 2);
 constexpr int64_t kHeldOutputs = kHeld * kLanes;
+// A single row takes several panels at once where two vectors make one: 2 chains of sums leave a
+// unit that takes 4 cycles for each step idle for half of them.
+constexpr int64_t kRowHeld = kLanes >= 16 ? 8 : kHeld;
+constexpr int64_t kRowPanels = std::max<int64_t>(kRowHeld * kLanes / kPanel, 1);
 
 using Words = hn::Vec<DBits>;
 
@@ -40,10 +44,11 @@ struct Panels {
   int64_t inputs, group;
 
   Panels from(int64_t panel) const {
-    const int64_t words = (inputs + kWord - 1) / kWord;
-    return {codes + panel * words * kPanel, scales + panel * (inputs / group) * kPanel, inputs,
-            group};
+    return {codes + panel * words(), scales + panel * all_scales(), inputs, group};
   }
+  /// Of one panel.
+  int64_t words() const { return (inputs + kWord - 1) / kWord * kPanel; }
+  int64_t all_scales() const { return inputs / group * kPanel; }
   const uint32_t* words_at(int64_t input) const { return codes + input / kWord * kPanel; }
   const float* scales_at(int64_t input) const { return scales + input / group * kPanel; }
   /// The end of the run that begins at `input`: of its group, or of kRun inputs.
@@ -85,6 +90,12 @@ struct Lanes {
 template <>
 struct Lanes<0> {};
 
+/// Vector At of those that begin in a panel: where it lies in panels that are `apart`.
+template <int64_t At>
+constexpr int64_t place_of(int64_t apart) {
+  return At * kLanes / kPanel * apart + At * kLanes % kPanel;
+}
+
 template <int64_t N>
 HWY_INLINE Lanes<N> zero_lanes() {
   if constexpr (N == 0) {
@@ -94,13 +105,14 @@ HWY_INLINE Lanes<N> zero_lanes() {
   }
 }
 
-/// The words at `from`, shifted so that code `first` of each is the lowest.
-template <int64_t N>
-HWY_INLINE void load_words(const uint32_t* from, int first, Lanes<N>& lanes) {
+/// The words at `from`, in panels that are `apart`, shifted so that code `first` of each is the
+/// lowest.
+template <int64_t At = 0, int64_t N>
+HWY_INLINE void load_words(const uint32_t* from, int64_t apart, int first, Lanes<N>& lanes) {
   if constexpr (N > 0) {
-    lanes.words = hn::LoadU(DBits(), from);
+    lanes.words = hn::LoadU(DBits(), from + place_of<At>(apart));
     if (first > 0) lanes.words = hn::ShiftRightSame(lanes.words, 4 * first);
-    load_words(from + kLanes, first, lanes.rest);
+    load_words<At + 1>(from, apart, first, lanes.rest);
   }
 }
 
@@ -139,13 +151,14 @@ struct Widened {
   }
 };
 
-/// The inputs [from, end) of a panel, in order, of its outputs from `output` on.
-template <class What>
+/// The inputs [from, end) of a panel and those behind it, in order, of its outputs from `output`
+/// on.
+template <class What, int64_t N>
 HWY_INLINE void each_input(const Panels& panel, int64_t output, int64_t from, int64_t end,
-                           const What& what, Lanes<kHeld>& lanes) {
+                           const What& what, Lanes<N>& lanes) {
   for (int64_t k = from; k < end;) {
     for (; k % kWord == 0 && end - k >= kWord; k += kWord) {
-      load_words(panel.words_at(k) + output, 0, lanes);
+      load_words(panel.words_at(k) + output, panel.words(), 0, lanes);
       what.template take<0>(k, lanes);
       what.template take<1>(k + 1, lanes);
       what.template take<2>(k + 2, lanes);
@@ -156,7 +169,7 @@ HWY_INLINE void each_input(const Panels& panel, int64_t output, int64_t from, in
       what.template take<7>(k + 7, lanes);
     }
     if (k == end) break;
-    load_words(panel.words_at(k) + output, static_cast<int>(k % kWord), lanes);
+    load_words(panel.words_at(k) + output, panel.words(), static_cast<int>(k % kWord), lanes);
     what.template take<0>(k, lanes);
     ++k;
   }
@@ -195,28 +208,43 @@ void multiply(MatView<const float> x, const uint32_t* codes, const float* scales
   }
 }
 
-template <int64_t N>
-HWY_INLINE void finish_lanes(const Lanes<N>& lanes, const float* scales, bool adds, float* y,
-                             int64_t count) {
+template <int64_t At = 0, int64_t N>
+HWY_INLINE void finish_lanes(const Lanes<N>& lanes, const float* scales, int64_t apart, bool adds,
+                             float* y, int64_t count) {
   if constexpr (N > 0) {
-    if (count <= 0) return;
-    finish_vector(lanes.sums, scales, adds, y, count);
-    finish_lanes(lanes.rest, scales + kLanes, adds, y + kLanes, count - kLanes);
+    if (count <= At * kLanes) return;
+    finish_vector(lanes.sums, scales + place_of<At>(apart), adds, y + At * kLanes,
+                  count - At * kLanes);
+    finish_lanes<At + 1>(lanes.rest, scales, apart, adds, y, count);
   }
 }
 
-/// The same steps in registers, for a single row.
+/// The outputs of N vectors from `output` of a panel on, `count` of them, in registers.
+template <int64_t N>
+HWY_INLINE void multiply_vectors(const float* x, const Panels& panel, int64_t output, float* y,
+                                 int64_t count) {
+  for (int64_t k = 0; k < panel.inputs; k = panel.run_end(k)) {
+    auto lanes = zero_lanes<N>();
+    each_input(panel, output, k, panel.run_end(k), Multiplied{x}, lanes);
+    finish_lanes(lanes, panel.scales_at(k) + output, panel.all_scales(), k > 0, y, count);
+  }
+}
+
+/// The same steps for a single row.
 void multiply_row(MatView<const float> x, const uint32_t* codes, const float* scales, int64_t group,
                   MatView<float> y) {
   const Panels all{codes, scales, x.cols, group};
-  for (int64_t first = 0; first < y.cols; first += kHeldOutputs) {
-    const Panels panel = all.from(first / kPanel);
-    const int64_t output = first % kPanel;
-    for (int64_t k = 0; k < x.cols; k = panel.run_end(k)) {
-      auto lanes = zero_lanes<kHeld>();
-      each_input(panel, output, k, panel.run_end(k), Multiplied{x.data}, lanes);
-      finish_lanes(lanes, panel.scales_at(k) + output, k > 0, y.data + first, y.cols - first);
+  int64_t first = 0;
+  if constexpr (kRowPanels > 1) {
+    // All of its panels are there, whole or not.
+    for (; y.cols - first > (kRowPanels - 1) * kPanel; first += kRowPanels * kPanel) {
+      multiply_vectors<kRowHeld>(x.data, all.from(first / kPanel), 0, y.data + first,
+                                 y.cols - first);
     }
+  }
+  for (; first < y.cols; first += kHeldOutputs) {
+    multiply_vectors<kHeld>(x.data, all.from(first / kPanel), first % kPanel, y.data + first,
+                            y.cols - first);
   }
 }
 

@@ -84,7 +84,8 @@ SCUTE_EACH_TARGET(GemmInt4EachTarget);
 
 TEST_P(GemmInt4EachTarget, StaysWithinTheRoundingBound) {
   for (const int64_t rows : {1, 2, 13}) {
-    for (const int64_t outputs : {1, 3, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 80, 96, 97}) {
+    for (const int64_t outputs :
+         {1, 3, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 80, 96, 97, 128, 129, 160, 161, 240}) {
       expect_product_is_close(rows, 1, outputs, 1);
       expect_product_is_close(rows, 48, outputs, 16);
       expect_product_is_close(rows, 35, outputs, 7);
