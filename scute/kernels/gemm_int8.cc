@@ -53,7 +53,7 @@ std::shared_ptr<const GemmInt8::Impl> make_gemm_int8(const Tensor& codes, Packed
   if (codes.size() > 0 && onednn_target() == "AVX512_CORE_AMX") {
     if (auto made = make_onednn_gemm_int8(codes)) return made;
   }
-  return make_own_gemm_int8(codes, machine_has_vnni(), memory);
+  return make_own_gemm_int8(codes, int8_products().front(), memory);
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ GemmInt8::GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& chan
   check_scales(weight);
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = make_own_gemm_int8(weight, machine_has_vnni(), memory);
+  impl_ = make_own_gemm_int8(weight, int8_products().front(), memory);
   if (impl_ == nullptr) impl_ = make_gemm_int8(eight_bit_codes(weight), memory);
 }
 

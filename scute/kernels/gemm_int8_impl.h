@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "scute/kernels/gemm_int8.h"
 
@@ -66,15 +67,23 @@ struct TwoLevelCodes {
 /// The 8-bit codes that they stand for.
 Tensor eight_bit_codes(const TwoLevelCodes& weight);
 
-/// Whether this machine has AVX-512 with VNNI, and tests have not switched it off.
-bool machine_has_vnni();
+/// Whose instructions multiply and add.
+enum class Int8Products {
+  avx512_vnni,
+  avx_vnni,         ///< on vectors of 256 bits, for processors without AVX-512
+  avx512_vnni_256,  ///< the same code by AVX-512's encoding of the instruction: for tests alone
+  highway,          ///< of the best instruction set that Highway finds
+};
+/// What this machine has, without those that tests have switched off; the best comes first.
+std::vector<Int8Products> int8_products();
 
-/// codes: rank 2, i8. Any size, zero included. vnni: use it; only where machine_has_vnni().
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni,
+/// codes: rank 2, i8. Any size, zero included. products: one of int8_products().
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, Int8Products products,
                                                          PackedMemory* memory = nullptr);
 /// Null where half a byte a code would save less than a fifth, or a group's codes are not those of
 /// one multiplication each (two of its quotients would have to lie within 2^-22 of halves).
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni,
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight,
+                                                         Int8Products products,
                                                          PackedMemory* memory = nullptr);
 
 /// Null where oneDNN has no kernel for this machine that is exact, or is not built in. It allocates

@@ -93,7 +93,7 @@ struct Int8Kernel {
 
 /// Of the best instruction set that Highway finds.
 const Int8Kernel& highway_int8_kernel();
-/// The same with the products of AVX-512 VNNI.
-Int8Kernel vnni_int8_kernel();
+/// With those products.
+Int8Kernel int8_kernel(Int8Products products);
 
 }  // namespace scute

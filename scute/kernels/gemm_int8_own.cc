@@ -186,9 +186,9 @@ void PackedInt8::multiply_panel(Int8Rows rows, int64_t panel, const Int8Output& 
 
 }  // namespace
 
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, bool vnni,
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, Int8Products products,
                                                          PackedMemory* memory) {
-  return std::make_shared<PackedInt8>(codes, int8_kernel(vnni), memory);
+  return std::make_shared<PackedInt8>(codes, int8_kernel(products), memory);
 }
 
 }  // namespace scute

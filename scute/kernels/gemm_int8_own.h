@@ -13,9 +13,6 @@ inline int64_t int8_round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 inline int64_t int8_panels(int64_t outputs) { return (outputs + kInt8Panel - 1) / kInt8Panel; }
-inline Int8Kernel int8_kernel(bool vnni) {
-  return vnni ? vnni_int8_kernel() : highway_int8_kernel();
-}
 
 /// Prepared inputs, and products of rows and panels.
 ///

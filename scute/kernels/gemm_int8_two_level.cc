@@ -167,7 +167,8 @@ Tensor eight_bit_codes(const TwoLevelCodes& weight) {
   return out;
 }
 
-std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight, bool vnni,
+std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight,
+                                                         Int8Products products,
                                                          PackedMemory* memory) {
   const int64_t outputs = weight.outputs(), inputs = weight.inputs();
   if (outputs == 0 || inputs == 0) return nullptr;
@@ -176,7 +177,7 @@ std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& we
   if (padded / 2 + 4 * groups > inputs * 4 / 5) return nullptr;
   const Tensor multipliers = multipliers_of(weight);
   if (multipliers.size() == 0) return nullptr;
-  return std::make_shared<PackedInt4>(weight, multipliers, int8_kernel(vnni), memory);
+  return std::make_shared<PackedInt4>(weight, multipliers, int8_kernel(products), memory);
 }
 
 }  // namespace scute

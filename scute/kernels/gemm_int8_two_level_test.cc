@@ -53,8 +53,11 @@ Codes widened(const TwoLevelTensors& weight) {
 }
 
 std::vector<Way> two_level_ways(const TwoLevelTensors& weight) {
-  std::vector<Way> all{{"own", make_own_gemm_int8(weight.view(), false)}};
-  if (machine_has_vnni()) all.push_back({"VNNI", make_own_gemm_int8(weight.view(), true)});
+  std::vector<Way> all;
+  for (const Int8Products products : int8_products()) {
+    all.push_back(
+        {std::string(int8_kernel(products).name), make_own_gemm_int8(weight.view(), products)});
+  }
   return all;
 }
 
@@ -111,7 +114,7 @@ TEST_P(GemmTwoLevelEachTarget, RoundsAndSaturatesAsTheGridDoes) {
       SCOPED_TRACE(testing::Message() << channel_scale << " · " << ratio);
       expect_exact(weight.gemm(), view(x, 3), view(w, 1));
       ++all;
-      if (make_own_gemm_int8(weight.view(), false) == nullptr) continue;
+      if (make_own_gemm_int8(weight.view(), Int8Products::highway) == nullptr) continue;
       ++kept;
       for (const int64_t rows : {1, 3}) expect_exact(weight, rows);
     }
@@ -160,7 +163,7 @@ TEST(GemmTwoLevel, KeepsHalfAByteACodeOrOneWhereGroupsAreShort) {
   EXPECT_LE(static_cast<double>(usual.bytes()), 0.56 * 320 * 768);
   // 32 codes would fill half of a block.
   const TwoLevelTensors weight = draw_two_level(37, 128, 32, 10);
-  EXPECT_EQ(make_own_gemm_int8(weight.view(), false), nullptr);
+  EXPECT_EQ(make_own_gemm_int8(weight.view(), Int8Products::highway), nullptr);
   const Codes x = draw(5 * 128, 1), w = widened(weight);
   EXPECT_FALSE(weight.gemm().backend().ends_with("int4 × int8"));
   expect_exact(weight.gemm(), view(x, 5), view(w, 37));
@@ -181,7 +184,7 @@ TEST(GemmTwoLevel, OneMultiplicationGivesTheCodesOfTheGrid) {
       }
       weight.channel_scales.mutable_matrix<float>().row(o)[0] = most / 127;
     }
-    ASSERT_NE(make_own_gemm_int8(weight.view(), false), nullptr) << trial;
+    ASSERT_NE(make_own_gemm_int8(weight.view(), Int8Products::highway), nullptr) << trial;
     const Codes x = draw(512, 1), w = widened(weight);
     expect_exact(weight.gemm(), view(x, 1), view(w, 8));
   }

@@ -4,9 +4,7 @@
 #include <cstddef>
 #include <utility>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include "scute/kernels/processor.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "scute/kernels/roofline.cc"
@@ -23,24 +21,6 @@ namespace {
 /// Sums of 4 cycles' latency at 2 instructions a cycle need 8 chains; 12 and two factors fit 16
 /// registers.
 using Chains = std::make_index_sequence<12>;
-
-/// Bit `bit` of a register of cpuid's leaf 7. Highway 1.0.3 has no instruction set with these
-/// extensions that it would choose by itself.
-struct Leaf7 {
-  unsigned subleaf = 0, bit = 0;
-  bool in_ecx = false;
-};
-[[maybe_unused]] constexpr Leaf7 kVnni512{0, 11, true}, kVnni256{1, 4, false}, kBf16{1, 5, false};
-
-[[maybe_unused]] bool processor_has(HWY_MAYBE_UNUSED Leaf7 feature) {
-#if defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, feature.subleaf, &a, &b, &c, &d) == 0) return false;
-  return (((feature.in_ecx ? c : a) >> feature.bit) & 1) != 0;
-#else
-  return false;
-#endif
-}
 
 }  // namespace
 }  // namespace scute
@@ -199,17 +179,17 @@ SCUTE_BF16 double halves(std::index_sequence<C...>, int64_t steps) {
   return out;
 }
 double run_int8(int64_t steps) {
-  return processor_has(kVnni512) ? quads(Chains(), steps) : run_pairs(steps);
+  return processor_has(kAvx512Vnni) ? quads(Chains(), steps) : run_pairs(steps);
 }
 double run_bf16(int64_t steps) {
-  return processor_has(kBf16) ? halves(Chains(), steps) : run_floats(steps);
+  return processor_has(kAvx512Bf16) ? halves(Chains(), steps) : run_floats(steps);
 }
 PeakLoop loop_int8() {
-  if (processor_has(kVnni512)) return loop_of("vpdpbusd, 512 bits", 4 * 16 * Chains::size());
+  if (processor_has(kAvx512Vnni)) return loop_of("vpdpbusd, 512 bits", 4 * 16 * Chains::size());
   return loop_of("vpmaddwd, 512 bits", pairs_a_step());
 }
 PeakLoop loop_bf16() {
-  if (processor_has(kBf16)) return loop_of("vdpbf16ps, 512 bits", 2 * 16 * Chains::size());
+  if (processor_has(kAvx512Bf16)) return loop_of("vdpbf16ps, 512 bits", 2 * 16 * Chains::size());
   return loop_of("vfmadd, 512 bits, widened", floats_a_step());
 }
 PeakLoop loop_f32() { return loop_of("vfmadd, 512 bits", floats_a_step()); }
@@ -228,11 +208,11 @@ SCUTE_AVXVNNI double quads(std::index_sequence<C...>, int64_t steps) {
   return out;
 }
 double run_int8(int64_t steps) {
-  return processor_has(kVnni256) ? quads(Chains(), steps) : run_pairs(steps);
+  return processor_has(kAvxVnni) ? quads(Chains(), steps) : run_pairs(steps);
 }
 double run_bf16(int64_t steps) { return run_floats(steps); }
 PeakLoop loop_int8() {
-  if (processor_has(kVnni256)) return loop_of("vpdpbusd, 256 bits", 4 * 8 * Chains::size());
+  if (processor_has(kAvxVnni)) return loop_of("vpdpbusd, 256 bits", 4 * 8 * Chains::size());
   return loop_of("vpmaddwd, 256 bits", pairs_a_step());
 }
 PeakLoop loop_bf16() { return loop_of("vfmadd, 256 bits, widened", floats_a_step()); }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "scute/base/random.h"
-#include "scute/kernels/gemm_int8_impl.h"
+#include "scute/kernels/gemm_int8_kernel.h"
 #include "scute/kernels/test_targets.h"
 #include "scute/tensor/tensor.h"
 
@@ -74,8 +74,10 @@ struct Way {
 
 /// Every way that this machine has, with the instruction set of the test.
 inline std::vector<Way> ways(const Tensor& codes) {
-  std::vector<Way> all{{"own", make_own_gemm_int8(codes, false)}};
-  if (machine_has_vnni()) all.push_back({"own, VNNI", make_own_gemm_int8(codes, true)});
+  std::vector<Way> all;
+  for (const Int8Products products : int8_products()) {
+    all.push_back({std::string(int8_kernel(products).name), make_own_gemm_int8(codes, products)});
+  }
   if (auto made = make_onednn_gemm_int8(codes)) all.push_back({"oneDNN", std::move(made)});
   return all;
 }
