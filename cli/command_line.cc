@@ -11,6 +11,8 @@
 #include <new>
 
 #include "cli/help.h"
+#include "cli/man_page.h"
+#include "cli/shell_completion.h"
 #include "cli/terminal/color.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/lost_input.h"
@@ -41,6 +43,11 @@ int run(const Arguments& arguments, Output& out) {
   }
   if (arguments[0] == "--version") {
     out.write(version_text());
+    return kDone;
+  }
+  if (arguments[0] == "--completion" || arguments[0] == "--man") {
+    const std::string_view what = arguments.size() > 1 ? std::string_view(arguments[1]) : "";
+    out.write_lines(arguments[0] == "--man" ? man_page(what) : shell_completion(what));
     return kDone;
   }
   const bool help = is_help(arguments[0]);

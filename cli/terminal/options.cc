@@ -33,14 +33,13 @@ std::string first_flag(const std::string& names) {
   return names;
 }
 
-/// Whether the value is a file's or folder's name.
+}  // namespace
+
 bool names_path(const FlagInfo& flag) {
   constexpr std::array<std::string_view, 8> kLabels{
       "FILE", "FILE...", "[TASK=]FILE...", "DIR", "FOLDER", "PATH", "MODEL", "MODEL,..."};
   return std::ranges::find(kLabels, flag.label) != kLabels.end();
 }
-
-}  // namespace
 
 struct Options::Parser {
   CLI::App app;
@@ -236,6 +235,18 @@ std::string Options::usage() const {
   return out + " [options]\n";
 }
 
+std::string text_of(const FlagInfo& flag) {
+  std::string text = flag.help;
+  if (flag.names.size() > 1) {
+    const std::vector<std::string> aliases(flag.names.begin() + 1, flag.names.end());
+    text += fmt::format(" (also {})", joined(aliases, ", "));
+  }
+  for (const std::string& condition : flag.conditions) text += "; " + condition;
+  if (flag.required) text += " (required)";
+  if (!flag.otherwise.empty()) text += fmt::format(" [{}]", flag.otherwise);
+  return text;
+}
+
 std::string Options::help() const {
   const std::string_view summary =
       call_.form->summary.empty() ? find_verb(call_.verb).summary : call_.form->summary;
@@ -248,15 +259,7 @@ std::string Options::help() const {
   for (const FlagInfo& flag : flags_) {
     const std::string& name = flag.names.front();
     const bool labelled = name.starts_with("-") && !flag.label.empty();
-    std::string text = flag.help;
-    if (flag.names.size() > 1) {
-      const std::vector<std::string> aliases(flag.names.begin() + 1, flag.names.end());
-      text += fmt::format(" (also {})", joined(aliases, ", "));
-    }
-    for (const std::string& condition : flag.conditions) text += "; " + condition;
-    if (flag.required) text += " (required)";
-    if (!flag.otherwise.empty()) text += fmt::format(" [{}]", flag.otherwise);
-    add_line("  " + name + (labelled ? " " + flag.label : ""), text);
+    add_line("  " + name + (labelled ? " " + flag.label : ""), text_of(flag));
   }
   add_line("  -h, --help", "this text");
   for (const std::string& sentence : notes_) out += "\n" + sentence + "\n";

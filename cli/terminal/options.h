@@ -26,6 +26,11 @@ class UsageError : public std::runtime_error {
 /// Of --plan, which may be a list.
 constexpr const char* kPlanHelp = "ranges that decide wrote, or other tools";
 
+/// What the help says of a flag beside its name.
+std::string text_of(const FlagInfo& flag);
+/// Whether the value is a file's or folder's name.
+bool names_path(const FlagInfo& flag);
+
 /// Declare, then parse. Names are CLI11's: "MODEL,--model,--ckpt" is a position and two flags.
 /// Underscores in a flag equal hyphens; of a flag given twice the last counts, lists grow.
 class Options {
