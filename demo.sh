@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# Installs what is missing (Debian 12), builds scute and runs its main job on two small bundled models.
+# Runs scute's main job on two small bundled models: with an installed scute of this version, or else it installs
+# what is missing (Debian 12) and builds one.
 # Safe to run again, from any directory.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+
+version=$(sed -nE 's/^project\(scute VERSION ([0-9.]+).*/\1/p' CMakeLists.txt)
+if installed=$(command -v scute) && "$installed" --version | grep -qE "^scute ${version//./\\.}( |\$)"; then
+  echo "demo: with $installed, which is scute $version; without it this would build build/cli/scute"
+  exec "$installed" demo "$@"
+fi
 
 scripts/setup_debian.sh
 

@@ -57,7 +57,8 @@ class Bench:
             words, lambda: self.quantize(model, name, options, statistics, out))
         self.lab.remove(out)
         return {"ratio": found["against"]["ratio"],
-                "error": found["against"]["standard_error_ratio"],
+                # None: every window scores the same with both, to the bit.
+                "error": found["against"]["standard_error_ratio"] or 0.0,
                 "perplexity": found["perplexity"]["value"],
                 "perplexity_error": found["perplexity"]["standard_error"],
                 "windows": found["perplexity"]["windows"]}

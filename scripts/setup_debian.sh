@@ -12,7 +12,8 @@ packages=(cmake ninja-build g++ pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy
   libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
   clang-format-14 chromium chromium-driver python3-dev python3-venv openmpi-bin parallel)
-all_packages=(python3-torch python3-matplotlib patchelf slurmctld slurmd slurm-client munge)
+all_packages=(python3-torch python3-matplotlib patchelf slurmctld slurmd slurm-client munge
+  debootstrap dpkg-dev lintian zsh fish groff-base)
 dev_packages=(libbenchmark-dev clang-tidy-14)
 # What builds and tests the Python package, each with all that it needs.
 pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packaging==26.4
@@ -76,6 +77,7 @@ get_wheels() {
 # The packages that the adapters' tests stand beside, each in an environment of its own.
 environments() {
   [ $environments_wanted = yes ] || exit 0
+  "$pypi_folder/../../scripts/fresh_debian.sh" "$pypi_folder/../chroot" || exit 1
   "$pypi_folder/../../python/tests/adapters.sh" install && exit 0
   echo "setup: expected pip to install python/tests/environments, found the errors above." >&2
   exit 1

@@ -55,10 +55,16 @@ slurm() {
   scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
 }
 
+# The package in a fresh Debian, and the archive in another.
+fresh_systems() {
+  scripts/setup_debian.sh --all && quietly chroot tests/install/chroot_test.sh build build/chroot && cat $logs/chroot.log
+}
+
 long_stages() {
   stage "tokenizers, compared with the tokenizers package" tokenizers
   stage "GGUF files, read by the gguf package" gguf_files
   stage "an array of Slurm, with a task killed and nodes lost" slurm
+  stage "the package and the archive in fresh systems" fresh_systems
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
   stage "Python package, with torch" python_tests build torch
