@@ -52,7 +52,15 @@ int run(const Arguments& arguments, Output& out) {
   }
   const bool help = is_help(arguments[0]);
   if (is_path(arguments[help ? 1 : 0])) {
-    out.write(model_text(arguments[help ? 1 : 0]));
+    const std::string& model = arguments[help ? 1 : 0];
+    const auto next =
+        std::ranges::find_if_not(arguments.begin() + (help ? 2 : 1), arguments.end(), is_help);
+    if (next != arguments.end()) {
+      throw UsageError(
+          fmt::format("expected a verb before {}, found \"{}\" behind it; scute VERB {}", model,
+                      *next, shell_word(model)));
+    }
+    out.write(model_text(model));
     return kDone;
   }
   if (!help) return run_command(arguments, out);

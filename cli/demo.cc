@@ -12,6 +12,7 @@
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/recipe/kind.h"
 
 namespace scute::cli {
 namespace {
@@ -241,13 +242,13 @@ Json as_json(const std::vector<Found>& all) {
 
 int run(DemoRequest& request, const Call&, Output& out) {
   if (request.examples.empty()) request.examples = find_examples();
-  make_folder(request.out);
-
   std::vector<std::string> models{request.model_dir};
   if (request.model_dir.empty()) {
     models = {(fs::path(request.examples) / "tiny-mamba1").string(),
               (fs::path(request.examples) / "tiny-mamba2").string()};
   }
+  for (const std::string& model : models) kind_of(model);  // an Error when it is none
+  make_folder(request.out);
   const Steps steps(request, out);
   std::vector<Found> all;
   for (const std::string& model : models) all.push_back(one_model(steps, request, model));

@@ -164,7 +164,7 @@ TEST(Table, WithoutAModelFlagsAndSizesTellTheForm) {
               HasSubstr("--pictures"));
   EXPECT_THAT(scute_program({"bench", "--random", "mamba-tiny", "--help"}).out,
               HasSubstr("--ttft"));
-  expect_refused({"eval", "--feat-root", "D"}, 2, {"--model is required"});
+  expect_refused({"eval", "--feat-root", "D"}, 2, {"expected MODEL, found none"});
 }
 
 TEST(Table, TheModelIsFoundWhereverItStands) {

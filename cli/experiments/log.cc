@@ -131,7 +131,12 @@ void LogRequest::check() {
 
 ExperimentLog open_log(const std::string& path) {
   try {
-    return read_log(path);
+    ExperimentLog log = read_log(path);
+    if (log.entries.empty() && !log.remarks.empty()) {
+      fail(path, "a log: an experiment a line, as scute run adds them",
+           fmt::format("none; {}", log.remarks.front()));
+    }
+    return log;
   } catch (const Error& error) {
     throw Error(fmt::format("{}; scute run writes this log, --log names another", error.what()));
   }

@@ -26,11 +26,26 @@ std::string with_hyphens(const std::string& argument) {
   return flag_name(argument) + argument.substr(end);
 }
 
+/// The first long flag, or else the first short one, or the position.
 std::string first_flag(const std::string& names) {
-  for (const std::string& name : CLI::detail::split(names, ',')) {
-    if (name.starts_with("-")) return name;
+  const std::vector<std::string> all = CLI::detail::split(names, ',');
+  for (const std::string_view begin : {"--", "-"}) {
+    const auto found =
+        std::ranges::find_if(all, [&](const std::string& name) { return name.starts_with(begin); });
+    if (found != all.end()) return *found;
   }
   return names;
+}
+
+/// An error's words without its subject, where that is a word and no path: what is said of a flag
+/// names the flag.
+std::string_view without_subject(std::string_view what) {
+  const size_t end = what.find(": expected ");
+  const auto plain = [](char c) {
+    return std::islower(static_cast<unsigned char>(c)) != 0 || c == ' ';
+  };
+  const bool subject = end != what.npos && std::ranges::all_of(what.substr(0, end), plain);
+  return subject ? what.substr(end + 2) : what;
 }
 
 }  // namespace
@@ -213,8 +228,9 @@ void Options::custom(const std::string& names, const std::string& label,
           read(given);
         } catch (const Error& error) {
           const std::string_view what = error.what();
-          throw UsageError(what.starts_with(flag) ? std::string(what)
-                                                  : fmt::format("{}: {}", flag, what));
+          throw UsageError(what.starts_with(flag)
+                               ? std::string(what)
+                               : fmt::format("{}: {}", flag, without_subject(what)));
         }
       },
       Need::optional);
@@ -308,6 +324,18 @@ void Options::check_standard_input() const {
   }
 }
 
+std::string Options::what_is_missing(std::string words) const {
+  std::replace(words.begin(), words.end(), '\n', ' ');
+  // "--out is required", "--data: 1 required TEXT missing".
+  const std::string name = words.substr(0, words.find_first_of(": "));
+  const auto flag = std::ranges::find_if(
+      flags_, [&](const FlagInfo& info) { return std::ranges::count(info.names, name) > 0; });
+  if (flag == flags_.end()) return words;
+  const std::string& first = flag->names.front();
+  if (!first.starts_with("-")) return fmt::format("expected {}, found none", first);
+  return fmt::format("{}: expected {}, found none", name, flag->label.empty() ? "it" : flag->label);
+}
+
 bool Options::parse(Output& out) {
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
   for (const std::string& argument : call_.arguments) reversed.push_back(with_hyphens(argument));
@@ -321,9 +349,7 @@ bool Options::parse(Output& out) {
     return false;
   } catch (const CLI::ParseError& error) {
     refuse_flags(app.remaining());  // mistyped flags explain more than the required one of them
-    std::string what = error.what();
-    std::replace(what.begin(), what.end(), '\n', ' ');
-    throw UsageError(fmt::format("{} (see {})", what, where_help()));
+    throw UsageError(fmt::format("{} (see {})", what_is_missing(error.what()), where_help()));
   }
   refuse_flags(app.remaining());
   if (!app.remaining().empty()) {

@@ -163,6 +163,8 @@ class Options {
   std::vector<std::string> paths(bool read) const;
   /// UsageError when several flags want standard input.
   void check_standard_input() const;
+  /// CLI11's words on a required flag, or a value, that is not there, in ours.
+  std::string what_is_missing(std::string words) const;
   std::string usage() const;
   std::string help() const;
   /// "scute VERB MODEL --help" of this call.

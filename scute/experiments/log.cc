@@ -195,6 +195,7 @@ const LogEntry& ExperimentLog::find(std::string_view which) const {
     if (number >= 1 && number <= count) return entries[static_cast<size_t>(number - 1)];
   }
   const auto refuse = [&](std::string_view found) {
+    if (count == 0) fail(path, fmt::format("an experiment \"{}\"", which), "none in it yet");
     fail(path,
          fmt::format("an experiment \"{}\": a number from 1 to {}, -1 for the last, or the first 4 "
                      "or more digits of an id",

@@ -73,6 +73,13 @@ std::vector<Site> SiteList::match(std::string_view glob, std::string_view where)
     if (chosen[static_cast<size_t>(site.index)] != 0) out.push_back(site);
   }
   if (out.empty()) {
+    // What people remember of "layer_3.in_proj:input" is "in_proj".
+    std::set<std::string> parts;
+    for (const std::string& name : names) {
+      const size_t dot = name.find('.'), colon = name.rfind(':');
+      if (dot < colon && colon != name.npos) parts.insert(name.substr(dot + 1, colon - dot - 1));
+    }
+    names.insert(names.end(), parts.begin(), parts.end());
     fail(where, fmt::format("a site matching \"{}\"", glob), "none" + did_you_mean(glob, names));
   }
   return out;
