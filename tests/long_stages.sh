@@ -55,6 +55,11 @@ slurm() {
   scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
 }
 
+# 40 faults of each kind while each output is written; the usual run has 4.
+many_faults() {
+  SCUTE_MANY_FAULTS=1 run_tests build tests/faults_test
+}
+
 # The package in a fresh Debian, and the archive in another.
 fresh_systems() {
   scripts/setup_debian.sh --all && quietly chroot tests/install/chroot_test.sh build build/chroot && cat $logs/chroot.log
@@ -64,6 +69,7 @@ long_stages() {
   stage "tokenizers, compared with the tokenizers package" tokenizers
   stage "GGUF files, read by the gguf package" gguf_files
   stage "an array of Slurm, with a task killed and nodes lost" slurm
+  stage "faults of the system while outputs are written" many_faults
   stage "the package and the archive in fresh systems" fresh_systems
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses

@@ -1,46 +1,18 @@
 #include "tests/system_calls.h"
 
-#include <fcntl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <csignal>
+#include "tests/traced.h"
 
 namespace scute {
 namespace {
-
-[[noreturn]] void become_traced(const std::vector<std::string>& words) {
-  ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-  const int nowhere = ::open("/dev/null", O_WRONLY);
-  ::dup2(nowhere, STDOUT_FILENO);
-  std::vector<char*> pointers;
-  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
-  pointers.push_back(nullptr);
-  ::execv(pointers[0], pointers.data());
-  ::_exit(127);
-}
 
 uint64_t inode_of(pid_t process, uint64_t descriptor) {
   struct stat status {};
   const std::string name = "/proc/" + std::to_string(process) + "/fd/" + std::to_string(descriptor);
   return ::stat(name.c_str(), &status) == 0 ? status.st_ino : 0;
-}
-
-/// Words in another process's memory.
-std::string text_at(pid_t process, uint64_t address) {
-  std::array<char, 4096> text{};
-  iovec here{text.data(), text.size() - 1};
-  iovec there{reinterpret_cast<void*>(address), here.iov_len};  // NOLINT(performance-no-int-to-ptr)
-  while (::process_vm_readv(process, &here, 1, &there, 1, 0) < 0 && here.iov_len > 64) {
-    here.iov_len = there.iov_len = here.iov_len / 2;  // its memory ends before
-  }
-  return text.data();
 }
 
 void note(pid_t process, std::vector<SystemCall>& out) {
@@ -52,29 +24,16 @@ void note(pid_t process, std::vector<SystemCall>& out) {
   if (info.entry.nr == SYS_fsync) {
     out.push_back({.kind = SystemCall::Kind::sync, .inode = inode_of(process, info.entry.args[0])});
   } else if (info.entry.nr == SYS_renameat2) {
-    out.push_back({.kind = SystemCall::Kind::rename, .to = text_at(process, info.entry.args[3])});
+    out.push_back(
+        {.kind = SystemCall::Kind::rename, .to = traced_text(process, info.entry.args[3])});
   }
 }
 
 }  // namespace
 
 std::vector<SystemCall> calls_of(const std::vector<std::string>& arguments, int& code) {
-  std::vector<std::string> words{SCUTE_PROGRAM};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  const pid_t child = ::fork();
-  if (child == 0) become_traced(words);
   std::vector<SystemCall> out;
-  int status = 0, signal = 0;
-  ::waitpid(child, &status, 0);  // it stops when it becomes the program
-  ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
-  while (WIFSTOPPED(status)) {
-    ::ptrace(PTRACE_SYSCALL, child, nullptr, signal);
-    if (::waitpid(child, &status, 0) < 0) break;
-    const bool call = WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80);
-    signal = !WIFSTOPPED(status) || call || WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
-    if (call) note(child, out);
-  }
-  code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  code = run_traced(arguments, [&](pid_t process) { note(process, out); });
   return out;
 }
 

@@ -71,12 +71,20 @@ Claim::Claim(const std::string& target, Renames how, Before before)
 
 Claim::~Claim() {
   remove_own();
-  // By its marker the next writer knows whose checkpoint it is.
-  if (!is_there(checkpoint_)) {
+  // By its marker the next writer knows whose a checkpoint is, or what could not be removed.
+  if (holds_nothing_else()) {
     ::unlink(marker_.c_str());
-    ::rmdir(folder_.c_str());  // stays when somebody else put something there
+    ::rmdir(folder_.c_str());
   }
   ::close(lock_);
+}
+
+bool Claim::holds_nothing_else() const {
+  std::error_code error;
+  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+    if (at->path().string() != marker_) return false;
+  }
+  return !error;
 }
 
 /// False when the folder or its marker went away meanwhile: its writer ended.

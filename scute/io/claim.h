@@ -64,6 +64,8 @@ class Claim {
   bool try_lock();
   void take_over(Before writer);
   void remove_own();
+  /// Whether the marker is all that is in the folder.
+  bool holds_nothing_else() const;
   void forget_checkpoint();
   void exchange();
   void exchange_in_steps();

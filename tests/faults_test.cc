@@ -1,0 +1,163 @@
+// Whatever the system does while an output is written, afterwards the old one is there or the new
+// one, whole; and the next run ends with the new one alone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include "tests/faulty_run.h"
+#include "tests/program.h"
+
+namespace scute {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+using Kind = Fault::Kind;
+
+const std::string kTexts = "examples/text/calibration.jsonl";
+
+/// A command and what makes its output another one than that of before.
+struct Written {
+  const char* name;
+  Words words;
+  Words before, after;
+  std::string ending;
+
+  Words command(const Words& options, const std::string& out) const {
+    Words all = words;
+    all.insert(all.end(), options.begin(), options.end());
+    all.insert(all.end(), {"--out", out});
+    return all;
+  }
+};
+
+const Written kOutputs[] = {
+    {"Statistics",
+     {"collect", "examples/tiny-mamba1", "--data", kTexts, "--seqlen", "16", "--quiet"},
+     {"--samples", "2"},
+     {"--samples", "3"},
+     ".safetensors"},
+    {"Checkpoint",
+     {"collect", "examples/tiny-mamba1", "--data", kTexts, "--seqlen", "16", "--quiet",
+      "--checkpoint-every", "1"},
+     {"--samples", "2"},
+     {"--samples", "3"},
+     ".safetensors"},
+    {"LanguageFolder",
+     {"quantize", "examples/tiny-mamba1", "--w-bits", "4", "--a-bits", "16", "--quiet"},
+     {"--group-size", "128"},
+     {"--group-size", "64"},
+     ""},
+    {"CobraFolder",
+     {"quantize", "tests/golden/cobra/model", "--w-bits", "4", "--a-bits", "16", "--quiet"},
+     {"--group-size", "32"},
+     {"--group-size", "16"},
+     ""},
+    {"RegressorCheckpoint",
+     {"quantize", "tests/golden/regressor/slim.pt"},
+     {"--quant-mode", "fixed88", "--q-proj"},
+     {"--quant-mode", "fixed88", "--q-head"},
+     ".pt"},
+};
+
+/// Every file of an output, by its path below it.
+std::map<std::string, std::string> bytes_of(const std::string& path) {
+  std::map<std::string, std::string> out;
+  const auto add = [&](const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    out[fs::relative(file, path).string()] = {std::istreambuf_iterator<char>(in), {}};
+  };
+  if (fs::is_regular_file(path)) add(path);
+  if (!fs::is_directory(path)) return out;
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) add(entry.path());
+  }
+  return out;
+}
+
+void PrintTo(const Written& written, std::ostream* out) { *out << written.name; }
+
+class Faults : public ::testing::TestWithParam<Written> {
+ protected:
+  Faults() : out_(folder_.path("output" + GetParam().ending)) {}
+
+  void write(const Words& options) const {
+    ASSERT_EQ(scute_program(GetParam().command(options, out_)).code, 0);
+  }
+  /// With the output of before there, `fault` while that of after is written.
+  FaultyRun strike(const Fault& fault) {
+    for (const std::string& name : folder_.names()) fs::remove_all(folder_.path(name));
+    // With attributes, which say that scute wrote it.
+    EXPECT_EQ(shell("cp -a " + kept_.path("before") + " " + out_).code, 0);
+    return faulty_run(GetParam().command(GetParam().after, out_), folder_.path(), fault);
+  }
+  void keep(const std::string& name) {
+    fs::remove_all(kept_.path(name));
+    fs::rename(out_, kept_.path(name));
+  }
+
+  TemporaryFolder folder_, kept_;
+  std::string out_;
+};
+INSTANTIATE_TEST_SUITE_P(Outputs, Faults, ::testing::ValuesIn(kOutputs),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST_P(Faults, LeaveTheOldOutputOrTheNewOne) {
+  write(GetParam().before);
+  const auto before = bytes_of(out_);
+  keep("before");
+  write(GetParam().after);
+  const auto after = bytes_of(out_);
+  keep("after");
+  ASSERT_NE(before, after);
+  const FaultyRun whole = strike({});
+  ASSERT_EQ(whole.code, 0);
+  ASSERT_EQ(bytes_of(out_), after);
+  ASSERT_GE(whole.calls, 5);
+
+  // Of each kind so many, at other calls than those of the kind before.
+  const int64_t each = std::getenv("SCUTE_MANY_FAULTS") == nullptr ? 4 : 40;
+  const int64_t step = std::max<int64_t>(1, whole.calls / each);
+  int64_t struck = 0, number = 0;
+  for (const Fault& kind :
+       {Fault{Kind::error, ENOSPC}, Fault{Kind::error, EIO}, Fault{Kind::error, EROFS},
+        Fault{Kind::error, EINTR}, Fault{Kind::shortened}, Fault{Kind::killed}}) {
+    for (int64_t at = number++ * step / 6; at < whole.calls; at += step) {
+      Fault fault = kind;
+      fault.at = at;
+      const FaultyRun run = strike(fault);
+      SCOPED_TRACE(::testing::Message()
+                   << run.what << ", call " << at << " of " << whole.calls << ", kind "
+                   << static_cast<int>(fault.kind) << ", errno " << fault.code);
+      const auto left = bytes_of(out_);
+      EXPECT_TRUE(left == before || left == after);
+      if (run.code == 0) {
+        EXPECT_EQ(left, after);
+      }
+      if (!run.applied) continue;
+      ++struck;
+      const bool writes = run.what == "write" || run.what == "pwrite";
+      if (writes && (fault.kind == Kind::shortened || fault.code == EINTR)) {
+        EXPECT_EQ(run.code, 0);
+      }
+      if (fault.kind == Kind::killed) {
+        EXPECT_EQ(run.code, 128 + SIGKILL);
+      }
+      // What a killed run left is found and used or swept by the same command.
+      write(GetParam().after);
+      EXPECT_EQ(bytes_of(out_), after);
+      EXPECT_EQ(folder_.names(), std::vector<std::string>{fs::path(out_).filename().string()});
+    }
+  }
+  EXPECT_GE(struck, 15);
+}
+
+}  // namespace
+}  // namespace scute
