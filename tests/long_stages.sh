@@ -55,7 +55,7 @@ slurm() {
   scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
 }
 
-# 40 faults of each kind while each output is written; the usual run has 4.
+# 40 faults of each kind while each output is written; the usual run has 2.
 many_faults() {
   SCUTE_MANY_FAULTS=1 run_tests build tests/faults_test
 }
