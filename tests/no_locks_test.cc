@@ -53,7 +53,7 @@ int ended_well(const Work& work) {
 }
 
 TEST(NoLocks, EveryLineOfALogIsWhole) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string log = folder / "log.jsonl";
   constexpr int kLines = 50;
   EXPECT_EQ(ended_well([&](int process) {
@@ -73,7 +73,7 @@ TEST(NoLocks, EveryLineOfALogIsWhole) {
 }
 
 TEST(NoLocks, OneProcessAtATimeHasAClaim) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string target = folder / "q", inside = folder / "inside";
   // Who has it makes a folder that nobody else may have made.
   const int well = ended_well([&](int) {
@@ -93,7 +93,7 @@ TEST(NoLocks, OneProcessAtATimeHasAClaim) {
 }
 
 TEST(NoLocks, WhatADeadWriterLeftIsForPeopleToRemove) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   EXPECT_EQ(ended_well([&](int process) {
               if (process > 0) return true;
               const Claim claim(folder / "q");

@@ -35,7 +35,7 @@ class Documents : public ::testing::Test {
   }
 
  private:
-  testing::Folder folder_;
+  fixtures::Folder folder_;
 };
 
 template <class Call>
@@ -59,7 +59,7 @@ std::string jsonl_error(std::string_view bytes) {
 }
 
 Tokenizer bytes_tokenizer() {
-  return Tokenizer::parse(testing::small_tokenizer({}).dump(), "bytes");
+  return Tokenizer::parse(fixtures::small_tokenizer({}).dump(), "bytes");
 }
 
 TEST(Jsonl, ALineIsADocument) {

@@ -10,10 +10,10 @@
 namespace scute {
 namespace {
 
+using fixtures::error_of;
+using fixtures::floats;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -91,7 +91,7 @@ TEST(NormalizedFrames, SubtractsAndDividesInFloat) {
   NonFinite found;
   const FeatureSequence sequence = sequence_of(floats({2, 2}, {3, 7, -1, 0}));
   const Tensor out = normalized_frames(sequence, by, found);
-  EXPECT_THAT(testing::elements<float>(out), ElementsAre(1, 7.0F / 3.0F, -1, 0));
+  EXPECT_THAT(fixtures::elements<float>(out), ElementsAre(1, 7.0F / 3.0F, -1, 0));
   EXPECT_EQ(out.shape(), (Shape{2, 2}));
   EXPECT_EQ(sequence.frames.values<float>()[0], 3);  // as they were
   EXPECT_EQ(found.nans + found.infinities, 0);
@@ -100,7 +100,7 @@ TEST(NormalizedFrames, SubtractsAndDividesInFloat) {
 TEST(NormalizedFrames, WidensHalfFloats) {
   const Tensor stored = floats({1, 2}, {0.1F, -3}).rounded_to(DType::f16);
   NonFinite found;
-  EXPECT_THAT(testing::elements<float>(normalized_frames(sequence_of(stored), {}, found)),
+  EXPECT_THAT(fixtures::elements<float>(normalized_frames(sequence_of(stored), {}, found)),
               ElementsAre(0.0999755859375F, -3));  // 0.1 as half float: 1638 / 2^14
 }
 
@@ -109,7 +109,7 @@ TEST(NormalizedFrames, ReplacesAndCountsWhatIsNoNumber) {
   const Tensor stored = floats({3, 2}, {kNaN, kNaN, kInfinity, -kInfinity, -3e38F, 5});
   NonFinite found{.nans = 10, .infinities = 20};
   // −3e38 / 1e-3 is beyond the largest float.
-  EXPECT_THAT(testing::elements<float>(normalized_frames(sequence_of(stored), by, found)),
+  EXPECT_THAT(fixtures::elements<float>(normalized_frames(sequence_of(stored), by, found)),
               ElementsAre(0, 0, 1e6F, -1e6F, -1e6F, 0));
   EXPECT_EQ(found.nans, 12);
   EXPECT_EQ(found.infinities, 23);

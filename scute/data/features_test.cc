@@ -16,12 +16,12 @@ namespace scute {
 namespace {
 
 namespace fs = std::filesystem;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::put;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
 using ::testing::HasSubstr;
-using testing::put;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
@@ -57,7 +57,7 @@ class Features : public ::testing::Test {
     return error_of([&] { read(role); });
   }
 
-  const testing::Folder folder_;
+  const fixtures::Folder folder_;
 };
 
 std::vector<std::string> names_of(const FeatureFolder& folder) {
@@ -332,7 +332,7 @@ TEST(GoldenFeatures, SharedFolderHasTheReferencesLabels) {
     const auto stored =
         std::ranges::find(reference, "true__" + std::string(name_of(role)), &NamedTensor::name);
     ASSERT_NE(stored, reference.end());
-    EXPECT_EQ(labels, testing::elements<float>(stored->tensor));
+    EXPECT_EQ(labels, fixtures::elements<float>(stored->tensor));
   }
 }
 

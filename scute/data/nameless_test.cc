@@ -51,7 +51,7 @@ TEST(Nameless, WhatItBeginsWithTellsTheFormat) {
 }
 
 TEST(Nameless, HoldsIdsToo) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string file = folder / "ids.npy";
   const std::vector<int32_t> ids{3, 1, 2};
   write_npy(file, Tensor::of(Shape{3}, std::span<const int32_t>(ids)));

@@ -14,8 +14,8 @@
 namespace scute {
 namespace {
 
-using testing::error_of;
-using testing::Folder;
+using fixtures::error_of;
+using fixtures::Folder;
 using ::testing::HasSubstr;
 
 const PixelNormalization kDino = {.mean = {0.485f, 0.456f, 0.406f},
@@ -234,7 +234,7 @@ TEST(ToPixels, SeparatesColoursAndNormalizesInFloat) {
     const float centered = share - kDino.mean[i];
     return centered / kDino.deviation[i];
   };
-  EXPECT_EQ(testing::elements<float>(out),
+  EXPECT_EQ(fixtures::elements<float>(out),
             (std::vector<float>{at(0, 0), at(0, 51), at(1, 128), at(1, 1), at(2, 255), at(2, 2)}));
 }
 
@@ -243,7 +243,7 @@ TEST(ListPictures, GoesBelowTheFolderInTheOrderOfPathsAndIgnoresOtherFiles) {
   std::filesystem::create_directories(folder / "b/c");
   for (const char* name : {"z.JPG", "b/c/a.png", "b/x.WebP", "b.bmp", "Z.jpeg", "b/note.txt", "jpg",
                            "b/c/a.png.part", "b/._a.png"}) {
-    testing::put(folder / name, "x");
+    fixtures::put(folder / name, "x");
   }
   std::filesystem::create_directories(folder / "folder.png");
   const std::vector<std::string> expected = {folder / "Z.jpeg", folder / "b.bmp",
@@ -258,7 +258,7 @@ TEST(ListPictures, NamesAFolderThatIsMissingOrHasNone) {
   EXPECT_THAT(error_of([&] { list_pictures(folder.path()); }),
               HasSubstr(folder.path() + ": expected a folder with .jpg"));
   EXPECT_THAT(error_of([&] { list_pictures(folder / "no"); }), HasSubstr("found no such folder"));
-  testing::put(folder / "a.png", "x");
+  fixtures::put(folder / "a.png", "x");
   EXPECT_THAT(error_of([&] { list_pictures(folder / "a.png"); }), HasSubstr("found a file"));
 }
 

@@ -204,7 +204,7 @@ TEST(Windows, OnlyDocumentsThatAreNeededAreTokenized) {
 
 TEST(Windows, TextIsTokenized) {
   const Tokenizer tokenizer =
-      Tokenizer::parse(testing::small_tokenizer({{"a", "b"}}).dump(), "tokenizer");
+      Tokenizer::parse(fixtures::small_tokenizer({{"a", "b"}}).dump(), "tokenizer");
   const std::vector<Document> documents = {{.text = "abc", .ids = {}, .file = "f", .number = 0}};
   const Windows windows = cut_windows(documents, &tokenizer, in_file_order(1, 9), 257);
   EXPECT_THAT(windows.windows[0].ids, ElementsAre(256, 'c'));

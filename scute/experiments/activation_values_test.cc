@@ -20,7 +20,7 @@ NamedTensor array(const std::string& name, const std::vector<T>& values) {
 }
 
 TEST(ActivationValues, CutAtTheExactQuantileOfMagnitudes) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   // −1 … −9999 and 10000: magnitudes 1 … 10000, so that share a is the value 10000·a.
   std::vector<double> values;
   for (int i = 1; i <= 10'000; ++i) values.push_back(i == 10'000 ? i : -i);
@@ -43,7 +43,7 @@ TEST(ActivationValues, CutAtTheExactQuantileOfMagnitudes) {
 }
 
 TEST(ActivationValues, FloatsAndDoublesOddValuesAndNone) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   write_npz(folder / "a.npz",
             {array<float>("floats", {1, nan, -INFINITY, 3, INFINITY}),
@@ -61,7 +61,7 @@ TEST(ActivationValues, FloatsAndDoublesOddValuesAndNone) {
   EXPECT_TRUE(std::isfinite(sites[4].cuts[0].range_reduction));
   EXPECT_THROW(read_activation_values(folder / "a.npz", {0.0}), Error);
   EXPECT_THROW(read_activation_values(folder / "a.npz", {1.5}), Error);
-  testing::put(folder / "b.npz", "no archive");
+  fixtures::put(folder / "b.npz", "no archive");
   EXPECT_THROW(read_activation_values(folder / "b.npz", {1.0}), Error);
 }
 

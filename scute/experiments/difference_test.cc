@@ -28,7 +28,7 @@ struct Made {
 };
 
 /// The record of such an experiment, as far as comparing reads it.
-LogEntry experiment(const testing::Folder& folder, Made made) {
+LogEntry experiment(const fixtures::Folder& folder, Made made) {
   LogEntry entry;
   entry.id = made.name;
   Scores scores;
@@ -62,7 +62,7 @@ LogEntry experiment(const testing::Folder& folder, Made made) {
   entry.results["tasks"] = tasks;
   entry.files["items"] = made.name;
   const std::vector<LastWordItem> passages(static_cast<size_t>(n), {{1, 2}, 1});
-  if (made.items) testing::put(folder / made.name, items_text(scores, passages));
+  if (made.items) fixtures::put(folder / made.name, items_text(scores, passages));
   return entry;
 }
 
@@ -116,7 +116,7 @@ TEST(Student, MatchesClosedFormsOfOneAndTwoDegrees) {
 }
 
 TEST(Difference, PairingFindsWhatStandardErrorsAloneHide) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const LogEntry a = experiment(folder, {"a", windows(64, 0, 0.01, 1)});
   LogEntry b = experiment(folder, {"b", windows(64, 0.02, 0.01, 2)});
   const Difference paired = only(compare_results(a, b, folder.path()));
@@ -140,7 +140,7 @@ TEST(Difference, PairingFindsWhatStandardErrorsAloneHide) {
 }
 
 TEST(Difference, ItemsOutsideTheFolderOrOfOtherNumbersAreNotUsed) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   std::filesystem::create_directory(folder / "log");
   const LogEntry a = experiment(folder, {"log/a", windows(8, 0, 0.01, 1)});
   LogEntry b = experiment(folder, {"log/b", windows(8, 0.02, 0.01, 2)});
@@ -152,13 +152,13 @@ TEST(Difference, ItemsOutsideTheFolderOrOfOtherNumbersAreNotUsed) {
   EXPECT_FALSE(only(compare_results(a, b, folder.path())).paired);
   b.files["items"] = "log/a";  // another experiment's
   EXPECT_FALSE(only(compare_results(a, b, folder.path())).paired);
-  testing::put(folder / "log/c", "{\"kind\":\"window\"");
+  fixtures::put(folder / "log/c", "{\"kind\":\"window\"");
   b.files["items"] = "log/c";
   EXPECT_FALSE(only(compare_results(a, b, folder.path())).paired);
 }
 
 TEST(Difference, IdenticalScoresAreTheSame) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const LogEntry a = experiment(folder, {"a", windows(20, 0, 0.1, 1), words(20, 0.5, 1)});
   const LogEntry b = experiment(folder, {"b", windows(20, 0, 0.1, 1), words(20, 0.5, 1)});
   const auto all = compare_results(a, b, folder.path());
@@ -175,7 +175,7 @@ TEST(Difference, IdenticalScoresAreTheSame) {
 }
 
 TEST(Difference, AccuracyIsMcNemarsTestOnPairs) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   std::vector<LastWordScore> one, two;
   // 9 gained, 1 lost, 10 hit by both: p = 2·(1 + 10)/2^10.
   for (int i = 0; i < 20; ++i) {
@@ -197,7 +197,7 @@ TEST(Difference, AccuracyIsMcNemarsTestOnPairs) {
 }
 
 TEST(Difference, OtherItemsAreNotCompared) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const Made made{"a", windows(8, 0, 0.01, 1), words(8, 0.5, 1)};
   const LogEntry a = experiment(folder, made);
   const auto expect = [&](const char* task, const char* key, const Json& value, const char* why) {
@@ -231,7 +231,7 @@ TEST(Difference, OtherItemsAreNotCompared) {
 }
 
 TEST(Difference, LogsOfOtherToolsAndNonsenseNeverCrash) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   LogEntry a, b;
   EXPECT_THAT(compare_results(a, b, folder.path()), SizeIs(0));
   a.results = Json::parse(R"({"accuracy":0.43,"perplexity":18.6})", "a");
@@ -256,7 +256,7 @@ TEST(Difference, LogsOfOtherToolsAndNonsenseNeverCrash) {
 }
 
 TEST(Difference, EqualModelsAreToldApartInOneOfTwentyCases) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   constexpr int kRepeats = 1000;
   int ratios = 0, hits = 0;
   for (uint64_t i = 0; i < kRepeats; ++i) {
@@ -276,7 +276,7 @@ TEST(Difference, EqualModelsAreToldApartInOneOfTwentyCases) {
 }
 
 TEST(Difference, ItemsNeededFindTheDifferenceInFourOfFiveRepetitions) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   // A difference of exactly 0.01 with deviation exactly 0.1: n = (2.8016·0.1/0.01)² = 784.9.
   std::vector<WindowScore> one, two;
   for (int64_t i = 0; i < 100; ++i) {

@@ -44,7 +44,7 @@ TEST(EvaluationRecord, TheIdIsOfTheKeyAlone) {
 }
 
 TEST(EvaluationRecord, ItemsLieBesideTheLogAndArePaired) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string path = folder / "deep/log.jsonl";
   log_evaluation(path, facts_of({1, 2, 4, 8, 16, 32}, "a"));
   log_evaluation(path, facts_of({1.1, 2.2, 4.4, 8.8, 17.6, 35.2}, "b"));
@@ -67,11 +67,11 @@ TEST(EvaluationRecord, WithoutItemsThereIsNoFileOfThem) {
 }
 
 TEST(FolderConfig, SaysBitsAndOptionsOfTheRecipe) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   EXPECT_EQ(folder_config(folder.path(), "cobra", "f32", "integer").at("w_bits", "").as_int(""),
             16);
-  testing::put(folder / "recipe.json",
-               R"({"options":{"format":"W4A8","gptq":true,"group_size":64,"model_kind":"x"}})");
+  fixtures::put(folder / "recipe.json",
+                R"({"options":{"format":"W4A8","gptq":true,"group_size":64,"model_kind":"x"}})");
   const Json config = folder_config(folder.path(), "cobra", "bf16", "simulate");
   EXPECT_EQ(config.at("w_bits", "").as_int(""), 4);
   EXPECT_EQ(config.at("a_bits", "").as_int(""), 8);

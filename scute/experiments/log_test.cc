@@ -28,7 +28,7 @@ class Log : public ::testing::Test {
     write_file(folder_ / "log.jsonl", text);
     return read_log(folder_ / "log.jsonl");
   }
-  const testing::Folder folder_;
+  const fixtures::Folder folder_;
 };
 
 LogEntry entry_with(const std::string& config, const std::string& command = "") {

@@ -30,14 +30,14 @@ std::map<std::string, std::string> files_of(const std::string& folder) {
   std::map<std::string, std::string> out;
   for (const auto& file : fs::recursive_directory_iterator(folder)) {
     if (file.is_regular_file()) {
-      out[fs::relative(file.path(), folder).string()] = testing::get(file.path().string());
+      out[fs::relative(file.path(), folder).string()] = fixtures::get(file.path().string());
     }
   }
   return out;
 }
 
 struct Store {
-  testing::Folder folder;
+  fixtures::Folder folder;
   ExperimentLog log;
 
   MlflowExport write(const std::vector<LogEntry>& entries) {
@@ -120,11 +120,11 @@ TEST(Mlflow, AForeignExperimentIsLeftAlone) {
   const std::string id = store.write({}).experiment_id;
   fs::remove_all(store.folder / id);
   fs::create_directory(store.folder / id);
-  testing::put(store.folder / (id + "/meta.yaml"), "name: theirs\n");
-  testing::put(store.folder / "0/meta.yaml", "name: Mine\n");
-  EXPECT_THAT(testing::error_of([&] { store.write({entry(1, "{}")}); }), HasSubstr("scute.log"));
-  EXPECT_EQ(testing::get(store.folder / (id + "/meta.yaml")), "name: theirs\n");
-  EXPECT_EQ(testing::get(store.folder / "0/meta.yaml"), "name: Mine\n");
+  fixtures::put(store.folder / (id + "/meta.yaml"), "name: theirs\n");
+  fixtures::put(store.folder / "0/meta.yaml", "name: Mine\n");
+  EXPECT_THAT(fixtures::error_of([&] { store.write({entry(1, "{}")}); }), HasSubstr("scute.log"));
+  EXPECT_EQ(fixtures::get(store.folder / (id + "/meta.yaml")), "name: theirs\n");
+  EXPECT_EQ(fixtures::get(store.folder / "0/meta.yaml"), "name: Mine\n");
 }
 
 }  // namespace

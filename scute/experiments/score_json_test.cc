@@ -131,9 +131,9 @@ TEST(ScoreJson, WhatIsNoMetricIsLeftOut) {
 }
 
 TEST(Items, ReadBackTheyAreTheSame) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const Scores scores = some_scores();
-  testing::put(folder / "items.jsonl", items_text(scores, {{{1, 2, 3}, 1}, {{4, 5}, 1}}));
+  fixtures::put(folder / "items.jsonl", items_text(scores, {{{1, 2, 3}, 1}, {{4, 5}, 1}}));
   const Score score = named(scores);
   Score read = recorded(score);
   read_items(folder / "items.jsonl", read);
@@ -144,14 +144,14 @@ TEST(Items, ReadBackTheyAreTheSame) {
 }
 
 TEST(Items, PathsAndLinesWithoutAKindAreRead) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   Metric metric;
   metric.name = "far";
   metric.place = {"", {"projector", "relative_error"}, "picture", ""};
   Score score{score_of_items(metric, {{"a", 1}}, {})};
   score[0].items.clear();
-  testing::put(folder / "items.jsonl", R"({"picture":"x.png","projector":{"relative_error":0.5}})"
-                                       "\n");
+  fixtures::put(folder / "items.jsonl", R"({"picture":"x.png","projector":{"relative_error":0.5}})"
+                                        "\n");
   read_items(folder / "items.jsonl", score);
   ASSERT_THAT(score[0].items, SizeIs(1));
   EXPECT_EQ(score[0].items[0].name, "x.png");
@@ -159,7 +159,7 @@ TEST(Items, PathsAndLinesWithoutAKindAreRead) {
 }
 
 TEST(Items, DamagedLinesAreErrorsWithFileAndLine) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string path = folder / "items.jsonl";
   const std::string good = R"({"kind":"last_word","index":0,"nll":1.5,"hit":true})";
   for (const std::string bad :
@@ -168,7 +168,7 @@ TEST(Items, DamagedLinesAreErrorsWithFileAndLine) {
         R"({"kind":"window","start":0,"predictions":3,"nll":NaN})",
         R"({"kind":"window","predictions":3,"nll":1})",
         R"({"kind":"last_word","index":1,"nll":1.5,"hit":1})"}) {
-    testing::put(path, good + "\n" + bad + "\n");
+    fixtures::put(path, good + "\n" + bad + "\n");
     Score score = recorded(named(some_scores()));
     EXPECT_THAT([&] { read_items(path, score); }, ThrowsMessage<Error>(HasSubstr("items.jsonl:2")))
         << bad;

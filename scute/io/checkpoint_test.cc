@@ -10,14 +10,14 @@
 namespace scute {
 namespace {
 
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::put;
 using ::testing::AllOf;
-using testing::elements;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
 using ::testing::HasSubstr;
-using testing::put;
 
 const std::string kGolden = "../shared/golden/models/";
 

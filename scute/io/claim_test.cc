@@ -19,11 +19,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using testing::error_of;
-using testing::Folder;
-using testing::get;
+using fixtures::error_of;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::put;
 using ::testing::HasSubstr;
-using testing::put;
 
 constexpr int kFiles = 2;
 

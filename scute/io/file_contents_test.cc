@@ -11,7 +11,7 @@ namespace scute {
 namespace {
 
 TEST(ContentsOf, TellsFormatsByTheirBytesNotTheirNames) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const auto is = [&](const std::string& bytes) {
     const std::string path = folder / "file.txt";
     std::ofstream(path, std::ios::binary) << bytes;

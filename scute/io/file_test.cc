@@ -17,13 +17,13 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::error_of;
-using testing::Folder;
-using testing::get;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::put;
+using fixtures::SmallDisk;
 using ::testing::HasSubstr;
-using testing::put;
-using testing::SmallDisk;
 
 TEST(ReadText, ReturnsEveryByte) {
   const Folder folder;

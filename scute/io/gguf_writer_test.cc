@@ -64,7 +64,7 @@ std::span<const std::byte> part(const std::string& bytes, size_t first, size_t c
 }
 
 TEST(GgufWriter, WritesThePackagesBytes) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string wanted = bytes_of_hex(kOfThePackage);
   // The tensors' bytes as they are there: 24 and 8 of padding, 68 and 28, 6 and 26.
   const size_t data = wanted.size() - 32 - 96 - 32;
@@ -78,23 +78,23 @@ TEST(GgufWriter, WritesThePackagesBytes) {
 }
 
 TEST(GgufWriter, RefusesWhatIsNotWhole) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string zeros(256, '\0');
   {
     GgufWriter writer(folder / "a.gguf", some_keys(), some_tensors());
-    EXPECT_THAT(testing::error_of([&] { writer.write(part(zeros, 0, 25)); }),
+    EXPECT_THAT(fixtures::error_of([&] { writer.write(part(zeros, 0, 25)); }),
                 HasSubstr("24 more bytes"));
     writer.write(part(zeros, 0, 24));
-    EXPECT_THAT(testing::error_of([&] { writer.commit(); }),
+    EXPECT_THAT(fixtures::error_of([&] { writer.commit(); }),
                 HasSubstr("second.weight: expected all its bytes, found 68 too few"));
   }
   EXPECT_EQ(folder.files(), 0U) << "nothing is left of a file that was not finished";
 }
 
 TEST(GgufWriter, RefusesWhatTheFormatCannotSay) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const auto problem = [&](const GgufKeys& keys, const std::vector<GgufTensor>& tensors) {
-    return testing::error_of([&] { GgufWriter(folder / "a.gguf", keys, tensors); });
+    return fixtures::error_of([&] { GgufWriter(folder / "a.gguf", keys, tensors); });
   };
   EXPECT_THAT(problem({{"a", true}, {"a", false}}, {}), HasSubstr("keys used once, found a"));
   EXPECT_THAT(problem({}, {{"a", {2}, GgufType::f32}, {"a", {2}, GgufType::f32}}),

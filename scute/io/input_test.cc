@@ -18,12 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using testing::elements;
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::put;
 using ::testing::HasSubstr;
-using testing::put;
 
 char first_of(const InputFile& file, int64_t offset = 0) {
   return static_cast<char>(file.bytes(offset, 1).get()[0]);

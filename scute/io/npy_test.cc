@@ -13,16 +13,16 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::elements;
+using fixtures::bytes_of;
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::little;
+using fixtures::put;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
-using testing::get;
 using ::testing::HasSubstr;
-using testing::little;
-using testing::put;
 
 std::string npy(std::string_view header, std::string_view data, uint8_t major = 1) {
   std::string out = "\x93NUMPY";

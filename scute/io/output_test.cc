@@ -11,14 +11,14 @@
 namespace scute {
 namespace {
 
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::put;
+using fixtures::SmallDisk;
 using ::testing::AllOf;
-using testing::bytes_of;
-using testing::error_of;
-using testing::Folder;
-using testing::get;
 using ::testing::HasSubstr;
-using testing::put;
-using testing::SmallDisk;
 
 TEST(AtomicFile, AppearsOnlyWhenCommitted) {
   const Folder folder;

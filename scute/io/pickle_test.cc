@@ -8,11 +8,11 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::little;
 using ::testing::ElementsAre;
-using testing::error_of;
 using ::testing::HasSubstr;
-using testing::little;
 using namespace std::string_literals;
 
 PickleValue parse(std::string_view pickle) { return parse_torch_pickle(bytes_of(pickle), "f"); }

@@ -6,10 +6,10 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::error_of;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::little;
 using ::testing::HasSubstr;
-using testing::little;
 
 using Pixels = std::vector<uint8_t>;
 

@@ -20,9 +20,9 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::error_of;
-using testing::little;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::little;
 
 constexpr int kSide = 2000;
 constexpr int64_t kCanvas = int64_t{3} * kSide * kSide;

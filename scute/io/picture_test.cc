@@ -17,11 +17,11 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::little;
 using ::testing::Each;
-using testing::error_of;
 using ::testing::HasSubstr;
-using testing::little;
 using ::testing::StartsWith;
 
 using Pixels = std::vector<uint8_t>;
@@ -385,10 +385,10 @@ TEST(DecodePicture, NamesTheFormatsItDoesNotRead) {
 }
 
 TEST(ReadPicture, NamesTheFile) {
-  const testing::Folder folder;
-  testing::put(folder / "a.png", png(gradient(3, 2)));
+  const fixtures::Folder folder;
+  fixtures::put(folder / "a.png", png(gradient(3, 2)));
   EXPECT_EQ(read_picture(folder / "a.png"), gradient(3, 2));
-  testing::put(folder / "b.jpg", "\xff\xd8\xffnonsense");
+  fixtures::put(folder / "b.jpg", "\xff\xd8\xffnonsense");
   EXPECT_THAT(error_of([&] { read_picture(folder / "b.jpg"); }), StartsWith(folder / "b.jpg: "));
   ASSERT_EQ(::mkfifo((folder / "c.png").c_str(), 0600), 0);
   EXPECT_THAT(error_of([&] { read_picture(folder / "c.png"); }), HasSubstr("a regular file"));

@@ -9,16 +9,16 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::elements;
+using fixtures::bytes_of;
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::little;
+using fixtures::put;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
-using testing::get;
 using ::testing::HasSubstr;
-using testing::little;
-using testing::put;
 
 std::string file_of(std::string_view json, size_t data_bytes) {
   return little(uint64_t{json.size()}) + std::string(json) + std::string(data_bytes, '\1');

@@ -17,7 +17,7 @@
 #include "scute/base/error.h"
 #include "scute/tensor/tensor.h"
 
-namespace scute::testing {
+namespace scute::fixtures {
 
 /// An empty folder, removed at the end of the test.
 class Folder {
@@ -99,4 +99,4 @@ inline Tensor floats(Shape shape, const std::vector<float>& values) {
   return Tensor::of<float>(std::move(shape), values);
 }
 
-}  // namespace scute::testing
+}  // namespace scute::fixtures

@@ -11,16 +11,16 @@
 namespace scute {
 namespace {
 
+using fixtures::bytes_of;
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::little;
+using fixtures::put;
 using ::testing::AllOf;
-using testing::bytes_of;
-using testing::elements;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
 using ::testing::HasSubstr;
-using testing::little;
-using testing::put;
 
 constexpr std::string_view kRegressor = "../shared/models/regressor/";
 

@@ -9,13 +9,13 @@
 namespace scute {
 namespace {
 
-using testing::bytes_of;
-using testing::error_of;
-using testing::Folder;
-using testing::get;
+using fixtures::bytes_of;
+using fixtures::error_of;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::little;
+using fixtures::put;
 using ::testing::HasSubstr;
-using testing::little;
-using testing::put;
 
 std::string archive(const Folder& folder, int64_t zip64_from) {
   AtomicFile file(folder / "a.zip");
@@ -194,7 +194,7 @@ TEST(Zip, DamagedDeflatedDataIsAnError) {
   const Folder folder;
   std::vector<float> values(1000);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * i % 97);
-  write_npz(folder / "a.npz", {{"x", testing::floats({1000}, values)}});
+  write_npz(folder / "a.npz", {{"x", fixtures::floats({1000}, values)}});
   const std::string file = get(folder / "a.npz");
   const ZipEntry entry = parse_zip(bytes_of(file), "f").at(0);
   ASSERT_FALSE(entry.stored);
@@ -204,7 +204,7 @@ TEST(Zip, DamagedDeflatedDataIsAnError) {
     damaged[static_cast<size_t>(entry.offset + at)] ^= 1;
     put(folder / "b.npz", damaged);
     try {  // a bit that inflate never looks at may change
-      EXPECT_EQ(testing::elements<float>(read_npz(folder / "b.npz").at(0).tensor), values);
+      EXPECT_EQ(fixtures::elements<float>(read_npz(folder / "b.npz").at(0).tensor), values);
     } catch (const Error&) {
       ++refused;
     }

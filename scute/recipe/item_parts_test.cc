@@ -40,7 +40,7 @@ struct KeptParts : ::testing::Test {
     }
     return "";
   }
-  const testing::Folder files;
+  const fixtures::Folder files;
   const std::string folder = files / "p";
 };
 

@@ -36,7 +36,7 @@ class Kind : public ::testing::Test {
   }
 
  private:
-  testing::Folder folder_;
+  fixtures::Folder folder_;
 };
 
 TEST_F(Kind, LanguageModelsByAnyOfTheirKeys) {

@@ -57,7 +57,7 @@ struct Parts : ::testing::Test {
     }
     return "";
   }
-  const testing::Folder files;
+  const fixtures::Folder files;
   const std::string folder = files / "parts";
 };
 

@@ -10,7 +10,7 @@
 namespace scute {
 namespace {
 
-using scute::testing::Folder;
+using fixtures::Folder;
 using ::testing::HasSubstr;
 using Dict = TorchValue::Dict;
 

@@ -16,9 +16,9 @@
 namespace scute {
 namespace {
 
+using fixtures::error_of;
+using fixtures::Folder;
 using ::testing::AllOf;
-using testing::error_of;
-using testing::Folder;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Dict = TorchValue::Dict;
@@ -110,7 +110,7 @@ TEST(RegressorCheckpoint, ScalesOfEveryKeyStyleAreKept) {
   ASSERT_EQ(a.scales.size(), 6U);
   ASSERT_EQ(b.scales.size(), 6U);
   const auto stored = [](const Content& content, const std::string& key) {
-    return testing::elements<float>(
+    return fixtures::elements<float>(
         std::get<Tensor>(content.root.find("state_dict")->find(key)->value));
   };
   const RegressorScales* in_proj = scales_of(a, "blocks.0.in_proj");

@@ -174,7 +174,7 @@ TEST(CollectRegressor, SaysWhereItsNumbersComeFrom) {
   EXPECT_EQ(data.at("files", "").as_array("").front().at("file", "").as_string(""),
             "json/Grid1.json");
   EXPECT_EQ(result.statistics.sites.size(), 2U);
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string file = folder / "collected.safetensors";
   write_statistics(file, result.statistics);
   EXPECT_EQ(read_statistics(file).sites, result.statistics.sites);

@@ -20,21 +20,21 @@
 namespace scute {
 namespace {
 
-using testing::elements;
+using fixtures::elements;
+using fixtures::error_of;
+using fixtures::Folder;
+using fixtures::get;
+using fixtures::put;
 using ::testing::ElementsAre;
-using testing::error_of;
-using testing::Folder;
-using testing::get;
 using ::testing::HasSubstr;
-using testing::put;
 
 /// Five windows of two sequences; the second one, all of it 0.1 m off, is the better one.
 PositionSet example() {
-  return {testing::floats({5, 2}, {0, 0, 1, 0, 2, 0, 5, 5, 6, 5}),
+  return {fixtures::floats({5, 2}, {0, 0, 1, 0, 2, 0, 5, 5, 6, 5}),
           {{"Grid,\"1\"", 0, 3}, {"Grid2", 3, 2}}};
 }
 Tensor predictions() {
-  return testing::floats({5, 2}, {0.3f, 0.4f, 1, 0, 2, -1, 5.1f, 5, 6, 5.1f});
+  return fixtures::floats({5, 2}, {0.3f, 0.4f, 1, 0, 2, -1, 5.1f, 5, 6, 5.1f});
 }
 
 TEST(PositionFiles, HoldPredictionsErrorsAndNumPysFigures) {
@@ -113,7 +113,7 @@ TEST(PositionFiles, RefuseWhatDoesNotFitAndWriteNothing) {
   PositionSet gap = example(), more = example();
   gap.parts[1].first = 4;
   more.parts[1].count = 3;
-  const Tensor predicted = predictions(), few = testing::floats({1, 2}, {0, 0});
+  const Tensor predicted = predictions(), few = fixtures::floats({1, 2}, {0, 0});
   const auto refused = [&](const PositionSet& set, const Tensor& tensor) {
     return error_of([&] { write_position_files(folder / "new", set, tensor.matrix<float>()); });
   };

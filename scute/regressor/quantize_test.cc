@@ -61,7 +61,7 @@ void expect_same(const std::string& name, const RegressorFlags& flags) {
     plan = Plan::from_json(Json::parse(plan.to_json().dump(1), "plan"), "plan");
   }
   const CalibratedRegressor made = quantize_regressor(checkpoint, how.how, plan, &statistics);
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   write_calibrated_regressor(folder / "c.pt", checkpoint, made);
   const RegressorCheckpoint again = read_regressor_checkpoint(folder / "c.pt");
   EXPECT_TRUE(
@@ -96,7 +96,7 @@ TEST(QuantizeRegressor, ACheckpointKeepsStatisticsAndThePlanInUse) {
   how.bits = 8;
   how.proj = true;
   const Plan plan = decide_regressor(statistics.sites, how, {});
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   write_calibrated_regressor(folder / "c.pt", checkpoint,
                              quantize_regressor(checkpoint, how, plan, &statistics));
   const RegressorCheckpoint again = read_regressor_checkpoint(folder / "c.pt");

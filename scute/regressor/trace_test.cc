@@ -12,9 +12,9 @@
 namespace scute {
 namespace {
 
+using fixtures::error_of;
+using fixtures::Folder;
 using ::testing::AllOf;
-using testing::error_of;
-using testing::Folder;
 using ::testing::HasSubstr;
 using Mode = RegressorQuantization::Mode;
 

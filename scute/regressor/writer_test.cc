@@ -77,7 +77,7 @@ std::vector<std::string> keys_of(const std::string& path) {
 class Writer : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Writer, AWrittenCheckpointIsTheSameNetwork) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string path = folder / "calibrated.pt";
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kModels + GetParam());
   const Tensor windows = random_windows(checkpoint.config);
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Writer,
                                            "origin_positions.pt"));
 
 TEST(RegressorWriter, KeysAreThoseOfTheOriginals) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string path = folder / "calibrated.pt";
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(kModels + "slim_dwconv.pt");
   write_calibrated_regressor(path, checkpoint,

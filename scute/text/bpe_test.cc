@@ -13,10 +13,10 @@
 namespace scute {
 namespace {
 
+using fixtures::Merges;
+using fixtures::small_model;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::Merges;
-using testing::small_model;
 using ::testing::ThrowsMessage;
 using Ids = std::vector<int32_t>;
 

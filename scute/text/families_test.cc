@@ -18,10 +18,10 @@
 namespace scute {
 namespace {
 
-using testing::added_token;
+using fixtures::added_token;
+using fixtures::small_tokenizer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::small_tokenizer;
 using Ids = std::vector<int32_t>;
 
 Tokenizer parsed(const Json& root) { return Tokenizer::parse(root.dump(), "f"); }

@@ -30,7 +30,7 @@ std::string expression_problem(Call call) {
 }
 
 Json with_split(std::string_view expression) {
-  Json root = testing::small_tokenizer({});
+  Json root = fixtures::small_tokenizer({});
   Json& split = root["pre_tokenizer"];
   split = Json::object();
   split["type"] = "Split";
@@ -74,7 +74,7 @@ TEST(BoundedPatterns, TheSquareOfALengthIsTooMuch) {
 }
 
 TEST(BoundedPatterns, ANormalizersExpressionIsBoundedToo) {
-  Json root = testing::small_tokenizer({});
+  Json root = fixtures::small_tokenizer({});
   root["normalizer"] =
       Json::parse(R"({"type": "Replace", "pattern": {"Regex": "(a+)+b"}, "content": "x"})", "test");
   const Tokenizer tokenizer = Tokenizer::parse(root.dump(), "f");

@@ -9,7 +9,7 @@
 #include "scute/base/json.h"
 #include "scute/text/byte_alphabet.h"
 
-namespace scute::testing {
+namespace scute::fixtures {
 
 using Merges = std::vector<std::pair<std::string, std::string>>;
 
@@ -55,4 +55,4 @@ inline Json added_token(int id, std::string_view content) {
   return token;
 }
 
-}  // namespace scute::testing
+}  // namespace scute::fixtures

@@ -17,17 +17,17 @@
 namespace scute {
 namespace {
 
-using testing::added_token;
+using fixtures::added_token;
+using fixtures::small_tokenizer;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::small_tokenizer;
 using ::testing::ThrowsMessage;
 using Ids = std::vector<int32_t>;
 
 Tokenizer make(const Json& root) { return Tokenizer::parse(root.dump(), "tokenizer.json"); }
 
-Json with_added(const Json& token, const testing::Merges& merges = {}) {
+Json with_added(const Json& token, const fixtures::Merges& merges = {}) {
   Json root = small_tokenizer(merges);
   root["added_tokens"].push_back(token);
   return root;

@@ -94,20 +94,20 @@ class CobraCollect : public ::testing::TestWithParam<Place> {
   }
   std::string bytes(const CobraCollectResult& result) const {
     write_statistics(folder / "s.pt", result.statistics);
-    return testing::get(folder / "s.pt");
+    return fixtures::get(folder / "s.pt");
   }
   std::string error_of() const {
-    return testing::error_of([&] { collect(); });
+    return fixtures::error_of([&] { collect(); });
   }
   /// The pictures with a file that is none among them.
   std::string with_a_corrupt_picture() {
     fs::copy(folder / "whole", folder / "pictures");
-    testing::put(folder / "pictures/cut.jpg", "\xFF\xD8 this is no picture");
+    fixtures::put(folder / "pictures/cut.jpg", "\xFF\xD8 this is no picture");
     return folder / "pictures";
   }
 
   const Place at = GetParam();
-  testing::Folder folder;
+  fixtures::Folder folder;
   CobraDescription model;
   CobraCollectOptions options;
 };
@@ -246,7 +246,7 @@ TEST_P(CobraCollect, CorruptPicturesAreNamedAndTheOthersKeepTheirTexts) {
 
 TEST_P(CobraCollect, NoPictureThatCanBeReadIsAnError) {
   fs::create_directories(folder / "bad");
-  testing::put(folder / "bad/a.png", "no picture");
+  fixtures::put(folder / "bad/a.png", "no picture");
   options.images = folder / "bad";
   EXPECT_THAT(error_of(), HasSubstr("expected a picture that can be read, found none of 1"));
   fs::create_directories(folder / "empty");
@@ -269,7 +269,7 @@ TEST_P(CobraCollect, RandomTextIsSeededAndSaidInTheFile) {
 }
 
 TEST_P(CobraCollect, PromptsGoThroughThePromptBuilder) {
-  testing::put(folder / "one.txt", "What is in the picture?");
+  fixtures::put(folder / "one.txt", "What is in the picture?");
   options.text.prompts = folder / "one.txt";
   options.targets = {"llm"};
   const CobraCollectResult result = collect();
@@ -280,11 +280,11 @@ TEST_P(CobraCollect, PromptsGoThroughThePromptBuilder) {
 }
 
 TEST_P(CobraCollect, TextsThatDoNotFitAreRefused) {
-  testing::put(folder / "two.jsonl", "{\"ids\": [1, 2]}\n{\"ids\": [3]}\n");
+  fixtures::put(folder / "two.jsonl", "{\"ids\": [1, 2]}\n{\"ids\": [3]}\n");
   options.text.prompts = folder / "two.jsonl";
   EXPECT_THAT(error_of(),
               HasSubstr(fmt::format("a row for each of the {}, found 2 rows", at.pictures)));
-  testing::put(folder / "large.jsonl", "{\"ids\": [4096]}\n");
+  fixtures::put(folder / "large.jsonl", "{\"ids\": [4096]}\n");
   options.text.prompts = folder / "large.jsonl";
   EXPECT_THAT(error_of(), HasSubstr("ids from 0 to 4095, found 4096"));
   options.text.prompts.clear();

@@ -13,8 +13,8 @@
 namespace scute {
 namespace {
 
-using testing::error_of;
-using testing::floats;
+using fixtures::error_of;
+using fixtures::floats;
 using ::testing::HasSubstr;
 using ::testing::Not;
 

@@ -15,10 +15,10 @@
 namespace scute {
 namespace {
 
-using testing::error_of;
-using testing::floats;
-using testing::Folder;
-using testing::get;
+using fixtures::error_of;
+using fixtures::floats;
+using fixtures::Folder;
+using fixtures::get;
 using ::testing::HasSubstr;
 using ::testing::Not;
 

@@ -69,7 +69,7 @@ TEST(PositionRecord, FloatsAloneHaveNoRangesAndNoBaseline) {
 }
 
 TEST(PositionRecord, TwoOfTheSameWindowsAreComparedWindowByWindow) {
-  const testing::Folder folder;
+  const fixtures::Folder folder;
   const std::string path = folder / "log.jsonl";
   log_evaluation(path, Evaluated({.bits = 16}).facts());
   log_evaluation(path, Evaluated({.bits = 8}).facts());

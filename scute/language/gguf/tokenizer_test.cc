@@ -40,8 +40,8 @@ using Words = std::vector<std::string>;
 using Numbers = std::vector<int32_t>;
 
 TEST_F(GgufTokenizers, ByteLevelHasTokensOfEveryRowAndMerges) {
-  Json json = testing::small_tokenizer({{"a", "b"}, {"ab", "c"}});
-  Json end = testing::added_token(260, "<end>"), blanks = testing::added_token(261, "  ");
+  Json json = fixtures::small_tokenizer({{"a", "b"}, {"ab", "c"}});
+  Json end = fixtures::added_token(260, "<end>"), blanks = fixtures::added_token(261, "  ");
   end["special"] = true;
   json["added_tokens"] = Json::Array{end, blanks};
   Json config = Json::object();
@@ -66,14 +66,14 @@ TEST_F(GgufTokenizers, ByteLevelHasTokensOfEveryRowAndMerges) {
 }
 
 TEST_F(GgufTokenizers, MergesInPairsAreTheSame) {
-  Json json = testing::small_tokenizer({{"a", "b"}});
+  Json json = fixtures::small_tokenizer({{"a", "b"}});
   json["model"]["merges"] = Json::Array{Json(Json::Array{"a", "b"})};
   EXPECT_THAT(key<Words>(of(json), "tokenizer.ggml.merges"), ElementsAre("a b"));
 }
 
 TEST_F(GgufTokenizers, SpecialTokensComeFromThePostProcessor) {
-  Json json = testing::small_tokenizer({});
-  json["added_tokens"] = Json::Array{testing::added_token(256, "<s>")};
+  Json json = fixtures::small_tokenizer({});
+  json["added_tokens"] = Json::Array{fixtures::added_token(256, "<s>")};
   json["post_processor"] = Json::parse(R"({"type": "TemplateProcessing",
       "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
       "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [256], "tokens": ["<s>"]}}})",
