@@ -24,7 +24,7 @@ constexpr auto kAll = CobraModel::Parts::all;
 /// One of a test's folders, with what the test puts into it.
 class PictureFolder {
  public:
-  explicit PictureFolder(const testing_models::Folder& of, const char* name = "pictures")
+  explicit PictureFolder(const fixtures::Folder& of, const char* name = "pictures")
       : path_(of.path(name)) {
     fs::create_directories(path_);
   }
@@ -116,7 +116,7 @@ TEST_F(CompareCobra, TextMattersToTheLogitsAlone) {
 
 TEST_F(CompareCobra, ARowOfTextStaysWithItsPicture) {
   // The same picture twice with a text each; then the first of them cannot be read.
-  const testing_models::Folder all_of_them;
+  const fixtures::Folder all_of_them;
   const PictureFolder good(all_of_them, "good"), bad(all_of_them, "bad"),
       texts(all_of_them, "texts");
   for (const PictureFolder* folder : {&good, &bad}) folder->copy("dune.jpg", "2.jpg");
@@ -140,7 +140,7 @@ TEST_F(CompareCobra, ARowOfTextStaysWithItsPicture) {
 }
 
 TEST_F(CompareCobra, ReadsOnUntilThereAreEnough) {
-  const testing_models::Folder own;
+  const fixtures::Folder own;
   const PictureFolder folder(own);
   folder.write("1.jpg", "no picture");
   for (const char* name : {"2.jpg", "3.jpg", "4.jpg"}) folder.copy("dune.jpg", name);
@@ -153,7 +153,7 @@ TEST_F(CompareCobra, ReadsOnUntilThereAreEnough) {
 }
 
 TEST_F(CompareCobra, WithoutAPictureIsAnError) {
-  const testing_models::Folder own;
+  const fixtures::Folder own;
   const PictureFolder folder(own);
   folder.write("1.jpg", "no picture");
   EXPECT_THAT(refusal(description_, {.images = folder.path()}), HasSubstr("none of 1"));

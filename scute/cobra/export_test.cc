@@ -18,9 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace cobra_models;
+using fixtures::Folder;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 class ExportedCobra : public testing::Test {
  protected:

@@ -16,10 +16,10 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using testing_models::Folder;
 using Dict = TorchValue::Dict;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();

@@ -19,10 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace cobra_models;
+using fixtures::Folder;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 using testing::UnorderedElementsAre;
-using testing_models::Folder;
 
 class EditedCobra : public testing::Test {
  protected:

@@ -17,12 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace cobra_models;
+using fixtures::Folder;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 class TracedCobra : public testing::Test {
  protected:

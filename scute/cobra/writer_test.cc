@@ -20,10 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace cobra_models;
+using fixtures::Folder;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 constexpr auto kAll = CobraModel::Parts::all;
 

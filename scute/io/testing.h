@@ -1,4 +1,4 @@
-// What the tests of this layer share: a folder of their own, raw bytes, and the text of an Error.
+// What tests share: a folder of their own, raw bytes, and the text of an Error.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,17 +21,18 @@
 
 namespace scute::fixtures {
 
-/// An empty folder, removed at the end of the test.
+/// An empty folder of the test that runs, removed at its end; each has a name of its own.
 class Folder {
  public:
   Folder() {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = std::string("scute_") + test->test_suite_name() + "_" + test->name() + "_" +
-                       std::to_string(::getpid());
-    std::replace(name.begin(), name.end(), '/', '_');  // parametrised tests have it in their names
-    path_ = std::filesystem::path(::testing::TempDir()) / name;
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
+    std::string name = "scute";
+    if (const auto* test = ::testing::UnitTest::GetInstance()->current_test_info()) {
+      name += std::string("_") + test->test_suite_name() + "_" + test->name();
+      std::replace(name.begin(), name.end(), '/', '_');  // parametrised tests have it in their names
+    }
+    name = (std::filesystem::temp_directory_path() / (name + "_XXXXXX")).string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = name;
   }
   ~Folder() { std::filesystem::remove_all(path_); }
   Folder(const Folder&) = delete;
@@ -37,6 +40,7 @@ class Folder {
 
   std::string operator/(std::string_view name) const { return (path_ / name).string(); }
   std::string path() const { return path_.string(); }
+  std::string path(std::string_view name) const { return *this / name; }
   size_t files() const {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
   }

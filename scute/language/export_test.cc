@@ -10,11 +10,11 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::HasSubstr;
 using testing::Not;
 using testing::UnorderedElementsAreArray;
 using testing_models::Dialect;
-using testing_models::Folder;
 
 struct Tested {
   MixerKind mixer;

@@ -12,11 +12,11 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 ModelDescription small_model(const Folder& folder, MixerKind mixer = MixerKind::mamba1) {
   return testing_models::make_model(folder.path(mixer == MixerKind::mamba1 ? "m1" : "m2"), mixer,

@@ -11,9 +11,9 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 TEST(LayerFormat, NamesReadBackAsThemselves) {
   for (const char* name : {"W8A8", "W4A8", "W8A16", "W4A16", "FP"}) {

@@ -9,10 +9,10 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 using testing_models::Dialect;
-using testing_models::Folder;
 
 /// A Mamba-2 model of 2 layers with 2 heads of 64 channels.
 struct Reorder : testing::Test {

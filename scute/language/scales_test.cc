@@ -12,10 +12,10 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing_models::Dialect;
-using testing_models::Folder;
 using Operator = RangeEdit::Operator;
 
 namespace fs = std::filesystem;

@@ -10,10 +10,10 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-using testing_models::Folder;
 
 namespace fs = std::filesystem;
 

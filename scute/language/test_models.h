@@ -2,8 +2,6 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -13,31 +11,14 @@
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/test_npy.h"
+#include "scute/io/testing.h"
 #include "scute/language/collect.h"
 #include "scute/language/quantize.h"
 #include "scute/language/random_model.h"
 
 namespace scute::testing_models {
 
-/// A folder that is removed with everything in it.
-class Folder {
- public:
-  Folder() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name =
-        fmt::format("scute_{}_{}_{}", test->test_suite_name(), test->name(), getpid());
-    std::replace(name.begin(), name.end(), '/', '_');
-    path_ = std::filesystem::temp_directory_path() / name;
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using fixtures::Folder;
 
 enum class Dialect { state_spaces, hugging_face_untied };
 

@@ -12,13 +12,13 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::Each;
 using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
 using testing_models::Dialect;
-using testing_models::Folder;
 
 namespace fs = std::filesystem;
 

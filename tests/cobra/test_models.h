@@ -42,7 +42,7 @@ class CobraFolder {
   }
 
  private:
-  testing_models::Folder folder_;
+  fixtures::Folder folder_;
 };
 
 /// What an Error says; "" and a failed test when there is none.

@@ -82,7 +82,7 @@ class TrialFixture : public testing::TestWithParam<MixerKind> {
     return log.entries.back().record(log.path);
   }
 
-  testing_models::Folder folder_;
+  fixtures::Folder folder_;
   std::mutex guard_;
   std::set<Step> steps_;
 };

@@ -65,7 +65,7 @@ LanguageModel model_of(const Allocation& tested) {
   if (options.format.activation_bits == 16) {
     return build_model(quantize(model, Plan{}, nullptr, nullptr, options), Execution{});
   }
-  const low_bit::Folder folder("allocation");
+  const fixtures::Folder folder;
   const StatisticsSet statistics = low_bit::random_statistics(model, folder);
   return build_model(quantize(model, low_bit::plan_of(statistics), &statistics, nullptr, options),
                      Execution{});

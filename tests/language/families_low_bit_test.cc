@@ -16,7 +16,7 @@
 namespace scute {
 namespace {
 
-using low_bit::Folder;
+using fixtures::Folder;
 using low_bit::plain;
 using low_bit::plan_of;
 using low_bit::random_statistics;
@@ -66,7 +66,7 @@ double share_of_error(const ModelDescription& model, const LanguageModel& low) {
 
 class FamilyFolders : public testing::TestWithParam<std::string> {
  protected:
-  Folder folder_{"families_" + GetParam()};
+  Folder folder_;
   ModelDescription model_ = family_model(GetParam());
 };
 INSTANTIATE_TEST_SUITE_P(Families, FamilyFolders, testing::ValuesIn(family_names(false)),
@@ -142,7 +142,7 @@ ModelDescription in_f32(const ModelDescription& model) {
 }
 
 TEST_P(FamilyOutliers, AreSpreadByFoldingAndRotatingTheStream) {
-  const Folder folder("outliers_" + GetParam());
+  const Folder folder;
   const ModelDescription model = family_model(GetParam());
   const StatisticsSet statistics = random_statistics(model, folder);
   const double gain = gain_of_rotation(plan_of(statistics, "minmax"));

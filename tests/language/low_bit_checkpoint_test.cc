@@ -14,8 +14,8 @@ namespace scute {
 namespace {
 
 namespace fs = std::filesystem;
+using fixtures::Folder;
 using low_bit::find;
-using low_bit::Folder;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -53,7 +53,7 @@ std::vector<std::string> keys(const Json& object) {
 }
 
 TEST_P(LowBitFolder, AFolderLoadedAgainGivesTheSameLogits) {
-  const Folder folder(std::string("stored_") + GetParam());
+  const Folder folder;
   QuantizeOptions options;
   options.embedding = options.head = true;
   for (const char* format : {"W8A8", "W4A8", "W8A16", "W4A16"}) {
@@ -74,7 +74,7 @@ TEST_P(LowBitFolder, AFolderLoadedAgainGivesTheSameLogits) {
 }
 
 TEST_P(LowBitFolder, HoldsEverythingThatBelongsToIt) {
-  const Folder folder(std::string("complete_") + GetParam());
+  const Folder folder;
   write_low_bit(low_bit_model(), folder.path("low"), false);
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder.path("low"))) {
@@ -165,7 +165,7 @@ bool same_tensors(const LowBitModel& a, const LowBitModel& b) {
 }
 
 TEST_P(LowBitFolder, TheSameBytesEveryTime) {
-  const Folder folder(std::string("twice_") + GetParam());
+  const Folder folder;
   for (const char* name : {"one", "two"}) write_low_bit(low_bit_model(), folder.path(name), false);
   for (const char* file :
        {"config.json", "model.safetensors", "plan.json", "recipe.json", "statistics.safetensors"}) {
@@ -208,7 +208,7 @@ TEST_P(LowBitFolder, GptqGivesTheSameBytesForAnyNumberOfThreadsAndBeatsRounding)
 }
 
 TEST_P(LowBitFolder, SavedHessiansGiveTheSameCheckpoint) {
-  const Folder folder(std::string("hessians_") + GetParam());
+  const Folder folder;
   CalibrationOptions calibration;
   calibration.data = {"examples/text/calibration.jsonl"};
   calibration.windows.samples = 2;
@@ -224,7 +224,7 @@ TEST_P(LowBitFolder, SavedHessiansGiveTheSameCheckpoint) {
 }
 
 TEST_P(LowBitFolder, RefusesALowBitModelAndAFolderThatExists) {
-  const Folder folder(std::string("refuses_") + GetParam());
+  const Folder folder;
   const LowBitModel low = low_bit_model();
   write_low_bit(low, folder.path("low"), false);
   const std::string before = hash_file(folder.path("low/model.safetensors"));
@@ -239,7 +239,7 @@ TEST_P(LowBitFolder, RefusesALowBitModelAndAFolderThatExists) {
 
 /// In Hugging Face's words with a head of its own: both tables are quantized apart.
 TEST(LowBitUntied, BothTablesAreQuantizedAndTheHeadTakesTheRotation) {
-  const Folder folder("untied");
+  const Folder folder;
   for (const char* layer : {"Mamba1", "Mamba2"}) {
     SCOPED_TRACE(layer);
     const std::string config =

@@ -14,9 +14,9 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using low_bit::all_float;
 using low_bit::find;
-using low_bit::Folder;
 using low_bit::plain;
 using testing::IsEmpty;
 
@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(RotatedSizes, TheRotatedFloatModelGivesTheSameLogits) {
   const Size& size = GetParam();
-  const Folder folder(std::string("rotated_") + size.name);
+  const Folder folder;
   const ModelDescription model = low_bit::random_model(
       folder.path("m"), state_spaces(size.layer, size.width, 30, size.tied, size.more));
   const LowBitModel rotated = all_float(model);
@@ -87,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Examples, RotatedTiny, testing::Values("tiny-mamba1", "
                          [](const auto& tested) { return std::string(tested.param).substr(5); });
 
 TEST_P(RotatedTiny, ATrainedModelRotatedGivesTheSameLogits) {
-  const Folder folder(std::string("rotated_") + GetParam());
+  const Folder folder;
   const ModelDescription source = describe_model(std::string("examples/") + GetParam());
   const ModelDescription model =
       low_bit::write_model(folder.path("m"), source.json.dump(), read_weights(source));
@@ -96,7 +96,7 @@ TEST_P(RotatedTiny, ATrainedModelRotatedGivesTheSameLogits) {
 }
 
 TEST_P(RotatedTiny, FoldingAloneGivesTheSameLogits) {
-  const Folder folder(std::string("folded_") + GetParam());
+  const Folder folder;
   const ModelDescription source = describe_model(std::string("examples/") + GetParam());
   const ModelDescription model =
       low_bit::write_model(folder.path("m"), source.json.dump(), read_weights(source));
@@ -110,7 +110,7 @@ TEST_P(RotatedTiny, FoldingAloneGivesTheSameLogits) {
 }
 
 TEST(RotatedFallback, AWidthWithoutATransformIsLeftAloneAndSaidSo) {
-  const Folder folder("fallback");
+  const Folder folder;
   struct Case {
     const char* layer;
     int64_t width;
@@ -181,7 +181,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Grouped,
                                          R"(, "headdim": 32)"));
 
 TEST_P(Grouped, ReorderedHeadsAndChannelsWithTheSameWeightsGiveTheSameLogits) {
-  const Folder folder("grouped");
+  const Folder folder;
   const ModelDescription model =
       low_bit::random_model(folder.path("m"), state_spaces("Mamba2", 32, 40, true, GetParam()));
   const StatisticsSet statistics = low_bit::random_statistics(model, folder);
@@ -202,7 +202,7 @@ TEST_P(Grouped, ReorderedHeadsAndChannelsWithTheSameWeightsGiveTheSameLogits) {
 }
 
 TEST_P(Grouped, HessiansFollowTheReorderedChannels) {
-  const Folder folder("grouped_gptq");
+  const Folder folder;
   const ModelDescription model =
       low_bit::random_model(folder.path("m"), state_spaces("Mamba2", 32, 40, true, GetParam()));
   const StatisticsSet statistics = low_bit::random_statistics(model, folder);
@@ -226,7 +226,7 @@ TEST_P(Grouped, HessiansFollowTheReorderedChannels) {
 }
 
 TEST_P(Grouped, TheScalesOfAGroupHoldWhatItsChannelsShow) {
-  const Folder folder("grouped_scales");
+  const Folder folder;
   const ModelDescription model =
       low_bit::random_model(folder.path("m"), state_spaces("Mamba2", 32, 40, true, GetParam()));
   const StatisticsSet statistics = low_bit::random_statistics(model, folder);
@@ -251,7 +251,7 @@ TEST_P(Grouped, TheScalesOfAGroupHoldWhatItsChannelsShow) {
 }
 
 TEST_P(Grouped, TheRecipesPercentileIsNotForGroupsAndTheEffectIsThatOfTheStoredScales) {
-  const Folder folder("grouped_percentile");
+  const Folder folder;
   const ModelDescription model =
       low_bit::random_model(folder.path("m"), state_spaces("Mamba2", 32, 40, true, GetParam()));
   const StatisticsSet statistics = low_bit::random_statistics(model, folder);

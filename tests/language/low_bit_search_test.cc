@@ -13,7 +13,7 @@
 namespace scute {
 namespace {
 
-using low_bit::Folder;
+using fixtures::Folder;
 using testing::Each;
 using testing::Ge;
 
@@ -40,7 +40,7 @@ class Search : public testing::Test {
     return sum;
   }
 
-  Folder folder_{"search"};
+  Folder folder_;
   ModelDescription model_;
   StatisticsSet statistics_;
   Plan plan_;
@@ -193,7 +193,7 @@ TEST_F(Search, OutlierChannelsBeforeTheConvolutionChangeNothingWithAScaleEach) {
 }
 
 TEST(Divergence, IsThatOfTheDistributions) {
-  const Folder folder("divergence");
+  const Folder folder;
   const ModelDescription model = low_bit::random_model(folder.path("model"), kConfig);
   const LanguageModel a = low_bit::plain(model);
   const std::vector<std::vector<int32_t>> sequences{{1, 2, 3, 4, 5}, {9, 8, 7}};

@@ -15,9 +15,9 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using low_bit::correlation;
 using low_bit::find;
-using low_bit::Folder;
 using low_bit::plain;
 
 /// One bundled model, its statistics of a few documents, and tokens of another text.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -13,29 +12,14 @@
 #include "scute/io/file.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/test_npy.h"
+#include "scute/io/testing.h"
 #include "scute/language/collect.h"
 #include "scute/language/quantize.h"
 #include "scute/language/random_model.h"
 
 namespace scute::low_bit {
 
-/// A folder that is removed with everything in it.
-class Folder {
- public:
-  explicit Folder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() /
-              ("scute_" + name + "_" + std::to_string(getpid()))) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using fixtures::Folder;
 
 /// Writes a model whose every tensor is f32, so that folding and rotating lose nothing but f32's
 /// own rounding. `config` is config.json's text; an untied head is the table, scaled and turned.

@@ -16,12 +16,12 @@
 namespace scute {
 namespace {
 
+using fixtures::Folder;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing_gguf::read_gguf;
 using testing_gguf::ReadFile;
-using testing_models::Folder;
 using testing_models::hybrid_model;
 
 /// small_hybrids() by name, without what GGUF has no place for.

@@ -33,7 +33,7 @@ class GgufTokenizers : public ::testing::Test {
     }
     fail(name, "a key", "none");
   }
-  testing_models::Folder folder_;
+  fixtures::Folder folder_;
 };
 
 using Words = std::vector<std::string>;
