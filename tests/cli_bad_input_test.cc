@@ -10,7 +10,7 @@
 #include "scute/io/safetensors.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_bad_input_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -309,4 +309,4 @@ TEST_F(BadInput, DamagedWeightsAreReportedBySite) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_bad_input_test

@@ -13,7 +13,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_coming_from_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -109,4 +109,4 @@ TEST(ComingFrom, TheHintFollowsVerbAndModel) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_coming_from_test

@@ -9,7 +9,7 @@
 #include "tests/program.h"
 #include "tests/system_calls.h"
 
-namespace scute {
+namespace scute::cli_durable_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -80,4 +80,4 @@ TEST_P(Durable, BeforeAndAfterItIsPutInPlace) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_durable_test

@@ -13,7 +13,7 @@
 #include "tests/flag_rows.h"
 #include "tests/flag_runner.h"
 
-namespace scute {
+namespace scute::cli_flags_test {
 namespace {
 
 using cli::FlagInfo;
@@ -194,4 +194,4 @@ std::string test_name(const testing::TestParamInfo<size_t>& info) {
 INSTANTIATE_TEST_SUITE_P(Flags, FlagsOf, testing::Range(size_t{0}, flag_rows().size()), test_name);
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_flags_test

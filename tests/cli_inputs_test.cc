@@ -15,9 +15,7 @@
 #include "scute/recipe/statistics_io.h"
 #include "tests/program.h"
 
-namespace scute {
-
-namespace cli {
+namespace scute::cli {
 
 /// A verb that reads a file, which is changed meanwhile if it says so.
 struct ReadingRequest {
@@ -37,8 +35,9 @@ int run(ReadingRequest& request, const Call&, Output&) {
   return kDone;
 }
 
-}  // namespace cli
+}  // namespace scute::cli
 
+namespace scute::cli_inputs_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -203,4 +202,4 @@ TEST(Hessians, SavedBesideTheModelTwiceAreNoChangeOfIt) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_inputs_test

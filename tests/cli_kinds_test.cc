@@ -12,7 +12,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_kinds_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -227,4 +227,4 @@ TEST(WrongKind, ScalesTakesPlansAndModels) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_kinds_test

@@ -9,7 +9,7 @@
 #include "cli/terminal/options.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_launcher_test {
 namespace {
 
 using cli::launched_shard;
@@ -105,4 +105,4 @@ TEST(Launcher, TheProgramAsksItsEnvironmentForAuto) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_launcher_test

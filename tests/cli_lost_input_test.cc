@@ -17,7 +17,7 @@
 #include "scute/regressor/checkpoint.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_lost_input_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -100,4 +100,4 @@ TEST_F(LostInput, OfFeatures) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_lost_input_test

@@ -14,7 +14,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_outputs_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -325,4 +325,4 @@ TEST_F(CliOutputs, ANamedPipeIsRefusedAtOnce) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_outputs_test

@@ -11,7 +11,7 @@
 #include "scute/base/json.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_program_test {
 namespace {
 
 using testing::HasSubstr;
@@ -110,4 +110,4 @@ TEST(Doctor, NamesTheTokenizerThatAModelWithoutOneTakes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_program_test

@@ -9,7 +9,7 @@
 #include "tests/program.h"
 #include "tests/shared_work.h"
 
-namespace scute {
+namespace scute::cli_shard_scores_test {
 namespace {
 
 using testing::HasSubstr;
@@ -172,4 +172,4 @@ TEST(ShardedHessians, AreThoseOfOneProcessForAnyNumberOfParts) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_shard_scores_test

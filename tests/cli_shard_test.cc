@@ -10,7 +10,7 @@
 #include "tests/program.h"
 #include "tests/shared_work.h"
 
-namespace scute {
+namespace scute::cli_shard_test {
 namespace {
 
 using testing::HasSubstr;
@@ -211,4 +211,4 @@ TEST_P(CheckpointSignal, WhatItInterruptsIsAnUnfinishedPart) {
 INSTANTIATE_TEST_SUITE_P(Signals, CheckpointSignal, testing::Values(SIGTERM, SIGUSR1));
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_shard_test

@@ -18,7 +18,7 @@
 #include "scute/recipe/statistics_io.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -385,4 +385,4 @@ TEST(Doctor, FindsWhatIsWrong) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_test

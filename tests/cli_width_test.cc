@@ -15,7 +15,7 @@
 #include "tests/flag_runner.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_width_test {
 namespace {
 
 using cli::Table;
@@ -218,4 +218,4 @@ TEST(Width, LongLinesGoOnBelowTheirWords) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_width_test

@@ -10,7 +10,7 @@
 
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_wrong_use_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -98,4 +98,4 @@ TEST(WrongUse, IsAnsweredInOneLineThatNamesWhatIsWrongAndLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_wrong_use_test

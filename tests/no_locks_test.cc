@@ -22,7 +22,7 @@ extern "C" int flock(int, int) noexcept {
   return -1;
 }
 
-namespace scute {
+namespace scute::no_locks_test {
 namespace {
 
 constexpr int kProcesses = 8;
@@ -109,4 +109,4 @@ TEST(NoLocks, WhatADeadWriterLeftIsForPeopleToRemove) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::no_locks_test

@@ -14,7 +14,7 @@
 #include "scute/base/random.h"
 #include "scute/base/threads.h"
 
-namespace scute {
+namespace scute::base_test {
 namespace {
 
 using testing::ElementsAre;
@@ -195,4 +195,4 @@ TEST(BaseName, IsTheLastNameWithOrWithoutASlash) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::base_test

@@ -8,7 +8,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::json_test {
 namespace {
 
 using testing::HasSubstr;
@@ -103,4 +103,4 @@ TEST(Json, DoublesReadBackTheSame) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::json_test

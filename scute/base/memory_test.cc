@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace scute {
+namespace scute::memory_test {
 namespace {
 
 /// "rd wr mr mw me ac hg …": the flags of the mapping that holds this address.
@@ -63,4 +63,4 @@ TEST(Memory, HoldsAVector) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::memory_test

@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::shard_test {
 namespace {
 
 TEST(Shard, EverySampleIsInOneShare) {
@@ -36,4 +36,4 @@ TEST(Shard, IsReadFromText) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::shard_test

@@ -10,7 +10,7 @@
 #include "scute/io/file.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::compare_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -189,4 +189,4 @@ TEST_F(CompareCobra, AClipShowsAtItsStageAndBehindIt) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::compare_test

@@ -6,7 +6,7 @@
 #include "scute/base/error.h"
 #include "scute/cobra/test_cobra_quantize.h"
 
-namespace scute {
+namespace scute::dump_test {
 namespace {
 
 using namespace cobra_models;
@@ -79,4 +79,4 @@ TEST_F(DumpedCobra, TextsOfDifferentLengthsAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::dump_test

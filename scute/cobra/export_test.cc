@@ -13,7 +13,7 @@
 #include "scute/language/test_models.h"
 #include "tests/cobra/test_models.h"
 
-namespace scute {
+namespace scute::export_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -122,4 +122,4 @@ TEST_F(ExportedCobra, RefusesFloatModelsAndLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::export_test

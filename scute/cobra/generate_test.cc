@@ -11,7 +11,7 @@
 #include "scute/evaluate/generate.h"
 #include "scute/io/safetensors.h"
 
-namespace scute {
+namespace scute::generate_test {
 namespace {
 
 using testing::HasSubstr;
@@ -110,4 +110,4 @@ TEST_F(CobraAnswers, LongPromptIsCutAtTheModelsLength) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::generate_test

@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/cobra/random.h"
 
-namespace scute {
+namespace scute::matrices_test {
 namespace {
 
 using testing::ElementsAre;
@@ -94,4 +94,4 @@ TEST(CobraMatrices, AGlobThatMatchesNothingNamesTheNearest) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::matrices_test

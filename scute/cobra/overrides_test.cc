@@ -6,7 +6,7 @@
 #include "scute/base/error.h"
 #include "scute/cobra/test_cobra_quantize.h"
 
-namespace scute {
+namespace scute::overrides_test {
 namespace {
 
 using namespace cobra_models;
@@ -65,4 +65,4 @@ TEST(CobraOverrides, FilesOfDifferentModelsAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::overrides_test

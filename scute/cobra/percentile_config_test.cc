@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::percentile_config_test {
 namespace {
 
 using ::testing::AllOf;
@@ -163,4 +163,4 @@ TEST(PercentileConfig, AliasesMeanTheOneBucketTheyCan) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::percentile_config_test

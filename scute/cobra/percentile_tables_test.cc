@@ -13,7 +13,7 @@
 #include "scute/language/test_models.h"
 #include "scute/recipe/statistics_io.h"
 
-namespace scute {
+namespace scute::percentile_tables_test {
 namespace {
 
 using fixtures::Folder;
@@ -394,4 +394,4 @@ TEST(Buckets, WithoutFiniteValuesNameCauseAndRemedy) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::percentile_tables_test

@@ -12,7 +12,7 @@
 #include "scute/io/safetensors.h"
 #include "tests/cobra/test_models.h"
 
-namespace scute {
+namespace scute::quantize_test {
 namespace {
 
 using namespace cobra_models;
@@ -352,4 +352,4 @@ TEST_F(CobraQuantizeQuality, FourBitWeightsLoseMore) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantize_test

@@ -8,7 +8,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::random_test {
 namespace {
 
 using testing::HasSubstr;
@@ -129,4 +129,4 @@ TEST(RandomCobra, TheRealModelCostsMoreThanATeraflop) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::random_test

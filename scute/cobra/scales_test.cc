@@ -14,7 +14,7 @@
 #include "scute/io/safetensors.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::scales_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -180,4 +180,4 @@ TEST_F(EditedCobra, WhatWasEditedInsideSinceIsNotTakenBack) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::scales_test

@@ -12,7 +12,7 @@
 #include "scute/io/file.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::trace_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -184,4 +184,4 @@ TEST_F(TracedCobra, FloatModelsAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::trace_test

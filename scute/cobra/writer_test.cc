@@ -15,7 +15,7 @@
 #include "scute/language/test_models.h"
 #include "tests/cobra/test_models.h"
 
-namespace scute {
+namespace scute::writer_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -195,4 +195,4 @@ TEST_F(CobraWriter, WhatDoesNotLoadAsItWasLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::writer_test

@@ -13,7 +13,7 @@
 #include "scute/io/testing.h"
 #include "scute/text/testing.h"
 
-namespace scute {
+namespace scute::documents_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -284,4 +284,4 @@ TEST_F(Documents, AStreamThatCannotBeMadeIsAnError) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::documents_test

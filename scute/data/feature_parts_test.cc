@@ -7,7 +7,7 @@
 
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::feature_parts_test {
 namespace {
 
 using fixtures::error_of;
@@ -125,4 +125,4 @@ TEST(NormalizedFrames, RefusesStatisticsOfAnotherWidth) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::feature_parts_test

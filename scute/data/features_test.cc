@@ -12,7 +12,7 @@
 #include "scute/io/test_npy.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::features_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -337,4 +337,4 @@ TEST(GoldenFeatures, SharedFolderHasTheReferencesLabels) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::features_test

@@ -10,7 +10,7 @@
 #include "scute/io/test_npy.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::nameless_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -73,4 +73,4 @@ TEST(Nameless, IsReadOnceAndHashedAsRead) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::nameless_test

@@ -11,7 +11,7 @@
 #include "scute/io/safetensors.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::pictures_test {
 namespace {
 
 using fixtures::error_of;
@@ -303,4 +303,4 @@ TEST_F(GoldenPictures, AreNormalizedToTheBitsOfTorchvision) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::pictures_test

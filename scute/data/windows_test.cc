@@ -15,7 +15,7 @@
 #include "scute/io/file.h"
 #include "scute/text/testing.h"
 
-namespace scute {
+namespace scute::windows_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -298,4 +298,4 @@ TEST(Windows, CutTheCalibrationTextOfTheTinyModels) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::windows_test

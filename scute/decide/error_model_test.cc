@@ -8,7 +8,7 @@
 #include "scute/decide/policy.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::error_model_test {
 namespace {
 
 using testing_data::draw;
@@ -124,4 +124,4 @@ TEST(ErrorModel, TheLowestSymmetricCodeLiesOneStepBeyondTheRange) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::error_model_test

@@ -11,7 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::plan_test {
 namespace {
 
 using testing::AllOf;
@@ -246,4 +246,4 @@ TEST(UserPain07And25, TwoHundredSitesTimesTwentyPercentilesWithoutTheModel) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::plan_test

@@ -14,7 +14,7 @@
 #include "scute/base/error.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::policy_test {
 namespace {
 
 using testing::HasSubstr;
@@ -381,4 +381,4 @@ TEST(UserPain14, DecidingAgainIsFast) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::policy_test

@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::compare_test {
 namespace {
 
 /// Windows of 10 predictions with these sums of nll.
@@ -86,4 +86,4 @@ TEST(CompareHits, RefusesOtherNumbersOfItems) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::compare_test

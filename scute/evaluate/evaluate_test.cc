@@ -8,7 +8,7 @@
 #include "scute/evaluate/last_word.h"
 #include "scute/evaluate/perplexity.h"
 
-namespace scute {
+namespace scute::evaluate_test {
 namespace {
 
 /// One Mamba-1 layer whose mixer adds nothing: logits depend on the last token alone, so every
@@ -137,4 +137,4 @@ TEST(LastWord, CutsLongContextsOnTheLeft) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::evaluate_test

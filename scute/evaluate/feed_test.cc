@@ -7,7 +7,7 @@
 #include "scute/base/random.h"
 #include "scute/evaluate/perplexity.h"
 
-namespace scute {
+namespace scute::feed_test {
 namespace {
 
 Tensor random_tensor(Random& random, Shape shape, double scale, double offset = 0) {
@@ -146,4 +146,4 @@ TEST(Feed, RefusesAContextThatLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::feed_test

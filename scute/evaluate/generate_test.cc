@@ -9,7 +9,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::generate_test {
 namespace {
 
 using testing::ElementsAre;
@@ -338,4 +338,4 @@ TEST(Generate, RequestsThatMakeNoSenseAreErrors) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::generate_test

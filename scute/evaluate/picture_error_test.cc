@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/evaluate/divergence.h"
 
-namespace scute {
+namespace scute::picture_error_test {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -116,4 +116,4 @@ TEST(ErrorSummary, CallsNaNTheWorst) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::picture_error_test

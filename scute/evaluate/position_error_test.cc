@@ -11,7 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::position_error_test {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -200,4 +200,4 @@ TEST(OutputGrid, AnOutputThatNeverMovesIsTheCoarsestGrid) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::position_error_test

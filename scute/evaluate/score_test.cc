@@ -7,7 +7,7 @@
 #include "scute/base/random.h"
 #include "scute/evaluate/metrics.h"
 
-namespace scute {
+namespace scute::score_test {
 namespace {
 
 std::vector<ScoredItem> items_of(const std::vector<double>& values) {
@@ -117,4 +117,4 @@ TEST(PairedEffect, WhereAllDifferByTheSameThereIsNoErrorAndSignsDecide) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::score_test

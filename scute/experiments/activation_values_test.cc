@@ -9,7 +9,7 @@
 #include "scute/io/npy.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::activation_values_test {
 namespace {
 
 using ::testing::SizeIs;
@@ -76,4 +76,4 @@ TEST(ActivationValues, TheFileNameMayNameTheAlpha) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::activation_values_test

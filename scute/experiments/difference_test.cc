@@ -12,7 +12,7 @@
 #include "scute/io/testing.h"
 #include "scute/language/scoring.h"
 
-namespace scute {
+namespace scute::difference_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -330,4 +330,4 @@ TEST(Difference, HolmsCorrectionAdjustsInOrderAndKeepsTheOrder) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::difference_test

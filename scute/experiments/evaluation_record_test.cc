@@ -11,7 +11,7 @@
 #include "scute/experiments/run_record.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::evaluation_record_test {
 namespace {
 
 /// Errors of windows 0, 1, …
@@ -82,4 +82,4 @@ TEST(FolderConfig, SaysBitsAndOptionsOfTheRecipe) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::evaluation_record_test

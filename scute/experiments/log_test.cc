@@ -13,7 +13,7 @@
 #include "scute/io/file.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::log_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -224,4 +224,4 @@ TEST(LineScanner, GivesValuesAsWritten) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::log_test

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace scute {
+namespace scute::log_text_test {
 namespace {
 
 LogEntry with_text(std::string_view text) {
@@ -76,4 +76,4 @@ TEST(SettingsOf, AConfigurationWithAKeyOfThatName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::log_text_test

@@ -8,7 +8,7 @@
 
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::mlflow_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -128,4 +128,4 @@ TEST(Mlflow, AForeignExperimentIsLeftAlone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::mlflow_test

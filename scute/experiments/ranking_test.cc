@@ -6,7 +6,7 @@
 
 #include <list>
 
-namespace scute {
+namespace scute::ranking_test {
 namespace {
 
 using testing::ElementsAre;
@@ -125,4 +125,4 @@ TEST(SettingText, SaysWhatDiffersBetweenExperiments) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::ranking_test

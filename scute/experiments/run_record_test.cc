@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::run_record_test {
 namespace {
 
 using testing::ElementsAre;
@@ -151,4 +151,4 @@ TEST(Reorder, IsRecordedPerSiteAndItsMeanInPercent) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::run_record_test

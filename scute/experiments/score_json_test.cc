@@ -10,7 +10,7 @@
 #include "scute/io/testing.h"
 #include "scute/language/scoring.h"
 
-namespace scute {
+namespace scute::score_json_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -176,4 +176,4 @@ TEST(Items, DamagedLinesAreErrorsWithFileAndLine) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::score_json_test

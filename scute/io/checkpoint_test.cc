@@ -7,7 +7,7 @@
 #include "scute/io/testing.h"
 #include "scute/io/torch_zip.h"
 
-namespace scute {
+namespace scute::checkpoint_test {
 namespace {
 
 using fixtures::elements;
@@ -214,4 +214,4 @@ TEST(Checkpoint, ReadsTheGoldenModels) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::checkpoint_test

@@ -14,7 +14,7 @@
 #include "scute/io/file.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::claim_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -218,4 +218,4 @@ TEST(Claim, RefusesWhatIsNoName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::claim_test

@@ -7,7 +7,7 @@
 #include "scute/io/safetensors.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::file_contents_test {
 namespace {
 
 TEST(ContentsOf, TellsFormatsByTheirBytesNotTheirNames) {
@@ -39,4 +39,4 @@ TEST(ContentsOf, TellsFormatsByTheirBytesNotTheirNames) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::file_contents_test

@@ -14,7 +14,7 @@
 
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::file_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -169,4 +169,4 @@ TEST(HashFile, IsTheSha256OfTheBytes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::file_test

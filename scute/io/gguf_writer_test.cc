@@ -7,7 +7,7 @@
 #include "scute/io/file.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::gguf_writer_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -105,4 +105,4 @@ TEST(GgufWriter, RefusesWhatTheFormatCannotSay) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gguf_writer_test

@@ -13,7 +13,7 @@
 #include "scute/io/safetensors.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::input_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -211,4 +211,4 @@ TEST(InputStamps, TellWhatChanged) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::input_test

@@ -10,7 +10,7 @@
 #include "scute/io/testing.h"
 #include "scute/io/zip.h"
 
-namespace scute {
+namespace scute::npy_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -339,4 +339,4 @@ TEST(Npz, ReadsTheGoldenFiles) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::npy_test

@@ -8,7 +8,7 @@
 #include "scute/io/seal.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::output_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -147,4 +147,4 @@ TEST(Seal, BesideWhereTheFileSystemHasNoAttributes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::output_test

@@ -5,7 +5,7 @@
 
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::pickle_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -331,4 +331,4 @@ TEST(Pickle, RefusesMoreThan16MiB) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::pickle_test

@@ -3,7 +3,7 @@
 #include "scute/io/picture.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::picture_bmp_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -91,4 +91,4 @@ TEST(DecodeBmp, ReadsTheOldHeaderAndAnOffsetThatForgetsThePalette) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::picture_bmp_test

@@ -17,7 +17,7 @@
 #include "scute/io/picture.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::picture_memory_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -157,4 +157,4 @@ TEST(PictureMemory, ACanvasBeyondTheLimitTakesNone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::picture_memory_test

@@ -14,7 +14,7 @@
 
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::picture_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -285,7 +285,7 @@ TEST(DecodePng, TellsDamageAndAFileTooShortForItsSize) {
               HasSubstr("found its end is missing"));
   // The header's sizes at byte 16 and its checksum, of "IHDR" and 13 bytes, at byte 29.
   file.replace(16, 8, text({0, 0, 39, 16, 0, 0, 39, 16}));
-  const auto crc = crc32(0, reinterpret_cast<const Bytef*>(file.data()) + 12, 17);
+  const auto crc = ::crc32(0, reinterpret_cast<const Bytef*>(file.data()) + 12, 17);
   file.replace(29, 4,
                text({static_cast<int>(crc >> 24), static_cast<int>(crc >> 16 & 255),
                      static_cast<int>(crc >> 8 & 255), static_cast<int>(crc & 255)}));
@@ -395,4 +395,4 @@ TEST(ReadPicture, NamesTheFile) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::picture_test

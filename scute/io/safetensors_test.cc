@@ -6,7 +6,7 @@
 #include "scute/base/json.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::safetensors_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -203,4 +203,4 @@ TEST(Safetensors, RefusesOverlapsGapsAndWrongEnds) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::safetensors_test

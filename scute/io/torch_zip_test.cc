@@ -8,7 +8,7 @@
 #include "scute/io/testing.h"
 #include "scute/io/zip.h"
 
-namespace scute {
+namespace scute::torch_zip_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -271,4 +271,4 @@ TEST(Torch, ReadsEveryRegressorFileOrNamesTheClass) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::torch_zip_test

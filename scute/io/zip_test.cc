@@ -6,7 +6,7 @@
 #include "scute/io/npy.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::zip_test {
 namespace {
 
 using fixtures::bytes_of;
@@ -213,4 +213,4 @@ TEST(Zip, DamagedDeflatedDataIsAnError) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::zip_test

@@ -11,7 +11,7 @@
 #include "scute/kernels/reference_attention.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::attention_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -339,4 +339,4 @@ TEST_P(Attention, a_key_far_ahead_wins_alone_and_all_scores_may_be_far_below_zer
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::attention_test

@@ -11,7 +11,7 @@
 #include "scute/kernels/reference_causal_attention.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::causal_attention_test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -348,4 +348,4 @@ TEST_P(CausalAttentionKernels, RopeEqualsTheReference) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::causal_attention_test

@@ -6,7 +6,7 @@
 #include "scute/kernels/scan.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::coded_scan_test {
 namespace {
 
 class CodedScan : public EachTarget {};
@@ -145,4 +145,4 @@ TEST_P(CodedScan, channels_leave_the_bits_of_opening_scanning_and_rounding) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::coded_scan_test

@@ -12,7 +12,7 @@
 #include "scute/kernels/reference_round.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::conv_int8_test {
 namespace {
 
 constexpr double kUlp = 0x1p-23;  // the spacing of floats, relative to them, at its widest
@@ -172,4 +172,4 @@ TEST_P(ConvInt8, without_bias_takes_zeros_and_nan_stays_in_its_channel) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::conv_int8_test

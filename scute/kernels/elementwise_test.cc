@@ -11,7 +11,7 @@
 #include "scute/kernels/reference.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::elementwise_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -371,4 +371,4 @@ TEST_P(Elementwise, argmax_is_the_first_of_equals_and_never_nan) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::elementwise_test

@@ -9,7 +9,7 @@
 #include "scute/kernels/reference_fixed_point.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::fixed_point_test {
 namespace {
 
 class FixedPoint : public EachTarget {};
@@ -366,4 +366,4 @@ TEST(FixedSigmoid, equals_the_reference_and_follows_the_sigmoid) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::fixed_point_test

@@ -12,7 +12,7 @@
 #include "scute/kernels/reference_gemm_int16.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::gemm_int16_test {
 namespace {
 
 using testing::Each;
@@ -161,4 +161,4 @@ TEST(GemmInt16, refuses_what_is_no_matrix_of_16_bit_codes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gemm_int16_test

@@ -15,7 +15,7 @@
 #include "scute/base/threads.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::gemm_int4_test {
 namespace {
 
 using testing::Each;
@@ -211,4 +211,4 @@ TEST(GemmInt4, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gemm_int4_test

@@ -13,7 +13,7 @@
 #include "scute/kernels/gemm.h"
 #include "scute/kernels/test_int8.h"
 
-namespace scute {
+namespace scute::gemm_int8_test {
 namespace {
 
 using testing::Each;
@@ -225,4 +225,4 @@ TEST(GemmInt8, UsesOneDnnOnlyWithAmxAndVnniWhereThereIsIt) {
 TEST(GemmInt8, SelfTestFindsNothing) { EXPECT_EQ(gemm_int8_self_test(), ""); }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gemm_int8_test

@@ -7,7 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/test_int8.h"
 
-namespace scute {
+namespace scute::gemm_int8_two_level_test {
 namespace {
 
 using testing::HasSubstr;
@@ -227,4 +227,4 @@ TEST(GemmTwoLevel, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gemm_int8_two_level_test

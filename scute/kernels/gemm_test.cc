@@ -18,7 +18,7 @@
 #include "scute/kernels/gemm_onednn.h"
 #include "scute/kernels/reference_gemm.h"
 
-namespace scute {
+namespace scute::gemm_test {
 namespace {
 
 using testing::HasSubstr;
@@ -381,4 +381,4 @@ TEST(Gemm, SelfTestFindsNothingAndTargetsHaveNames) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gemm_test

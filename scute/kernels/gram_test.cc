@@ -10,7 +10,7 @@
 #include "scute/kernels/reference_gram.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::gram_test {
 namespace {
 
 class Gram : public EachTarget {};
@@ -144,4 +144,4 @@ TEST_P(Gram, nan_and_infinity_stay_in_their_columns) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gram_test

@@ -10,7 +10,7 @@
 #include "scute/base/random.h"
 #include "scute/kernels/reference_hadamard.h"
 
-namespace scute {
+namespace scute::hadamard_test {
 namespace {
 
 /// Runs `check` with Highway held to each instruction set that this machine has.
@@ -252,4 +252,4 @@ TEST(Hadamard, LeavesAWidthWithoutFactorAlone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::hadamard_test

@@ -11,7 +11,7 @@
 #include "scute/kernels/test_targets.h"
 #include "scute/tensor/dtype.h"
 
-namespace scute {
+namespace scute::histogram_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -168,4 +168,4 @@ TEST_P(Histogram, column_sums_are_those_of_the_rows_in_order) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::histogram_test

@@ -11,7 +11,7 @@
 #include "scute/kernels/reference_lane_changes.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::lane_changes_test {
 namespace {
 
 class LaneChanges : public EachTarget {};
@@ -93,4 +93,4 @@ TEST_P(LaneChanges, round_each_product) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::lane_changes_test

@@ -10,7 +10,7 @@
 #include "scute/kernels/reference_lane_products.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::lane_products_test {
 namespace {
 
 class LaneProducts : public EachTarget {};
@@ -75,4 +75,4 @@ TEST_P(LaneProducts, round_each_product) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::lane_products_test

@@ -3,7 +3,7 @@
 #include "scute/kernels/elementwise.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::multiply_columns_test {
 namespace {
 
 class MultiplyColumns : public EachTarget {};
@@ -38,4 +38,4 @@ TEST_P(MultiplyColumns, OfNoRowsTouchesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::multiply_columns_test

@@ -7,7 +7,7 @@
 
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::products_test {
 namespace {
 
 class ElementProducts : public EachTarget {};
@@ -51,4 +51,4 @@ TEST_P(ElementProducts, AreThoseOfAPlainLoop) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::products_test

@@ -6,7 +6,7 @@
 
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::roofline_test {
 namespace {
 
 class Roofline : public EachTarget {};
@@ -52,4 +52,4 @@ TEST_P(Roofline, PowersAreThoseOfTheScan) {
 SCUTE_EACH_TARGET(Roofline);
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::roofline_test

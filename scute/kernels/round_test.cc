@@ -10,7 +10,7 @@
 #include "scute/kernels/reference_round.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::round_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -291,4 +291,4 @@ TEST(RoundTwin, keys_of_nearly_equal_lower_halves_are_independent) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::round_test

@@ -8,7 +8,7 @@
 #include "scute/kernels/test_targets.h"
 #include "scute/tensor/dtype.h"
 
-namespace scute {
+namespace scute::round_to_bf16_test {
 namespace {
 
 class RoundToBf16 : public EachTarget {};
@@ -38,4 +38,4 @@ TEST_P(RoundToBf16, AgreesWithTheScalar) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::round_to_bf16_test

@@ -9,7 +9,7 @@
 
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::rounding_error_test {
 namespace {
 
 class RoundingError : public EachTarget {};
@@ -48,4 +48,4 @@ TEST_P(RoundingError, rounds_halves_to_even_and_saturates) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::rounding_error_test

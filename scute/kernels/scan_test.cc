@@ -11,7 +11,7 @@
 #include "scute/kernels/reference.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::scan_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -397,4 +397,4 @@ TEST_P(Scan, nan_is_never_swallowed_and_stays_in_its_channel) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::scan_test

@@ -10,7 +10,7 @@
 #include "scute/kernels/reference_windows.h"
 #include "scute/kernels/test_targets.h"
 
-namespace scute {
+namespace scute::windows_test {
 namespace {
 
 constexpr double kUlp = 0x1p-23;  // the spacing of floats, relative to them, at its widest
@@ -168,4 +168,4 @@ TEST_P(Windows, scan_with_extreme_leaks_keeps_or_replaces) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::windows_test

@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/language/model_folder.h"
 
-namespace scute {
+namespace scute::describe_config_test {
 namespace {
 
 using testing::HasSubstr;
@@ -225,4 +225,4 @@ TEST(DescribeConfig, NamesWhatItDoesNotCompute) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::describe_config_test

@@ -7,7 +7,7 @@
 #include "scute/language/test_models.h"
 #include "scute/quantize/weight.h"
 
-namespace scute {
+namespace scute::export_test {
 namespace {
 
 using fixtures::Folder;
@@ -166,4 +166,4 @@ TEST_P(Export, RefusesFloatModelsAndFoldersThatExist) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::export_test

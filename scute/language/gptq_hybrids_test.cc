@@ -9,7 +9,7 @@
 #include "scute/language/search.h"
 #include "scute/language/test_hybrid_models.h"
 
-namespace scute {
+namespace scute::gptq_hybrids_test {
 namespace {
 
 using namespace testing_models;
@@ -160,4 +160,4 @@ TEST_P(FittedHybrids, TheSearchKeepsToItsBudget) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gptq_hybrids_test

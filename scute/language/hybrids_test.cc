@@ -7,7 +7,7 @@
 #include "scute/language/random_model.h"
 #include "scute/language/test_hybrids.h"
 
-namespace scute {
+namespace scute::hybrids_test {
 namespace {
 
 constexpr int64_t kIds = 37;
@@ -137,4 +137,4 @@ INSTANTIATE_TEST_SUITE_P(All, Hybrids, testing::ValuesIn(test::small_hybrids()),
                          });
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::hybrids_test

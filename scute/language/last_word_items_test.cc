@@ -10,7 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/language/model_folder.h"
 
-namespace scute {
+namespace scute::last_word_items_test {
 namespace {
 
 using testing::ElementsAre;
@@ -80,4 +80,4 @@ TEST_F(LastWordItems, TextNeedsATokenizer) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::last_word_items_test

@@ -10,7 +10,7 @@
 #include "scute/language/test_hybrid_models.h"
 #include "scute/recipe/statistics_io.h"
 
-namespace scute {
+namespace scute::layer_pass_test {
 namespace {
 
 using namespace testing_models;
@@ -115,4 +115,4 @@ TEST(LayerByLayer, AnInterruptionLeavesTheChunksThatWereFinished) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::layer_pass_test

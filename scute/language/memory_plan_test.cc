@@ -7,7 +7,7 @@
 #include "scute/language/test_hybrid_models.h"
 #include "scute/recipe/memory_limit.h"
 
-namespace scute {
+namespace scute::memory_plan_test {
 namespace {
 
 using namespace testing_models;
@@ -90,4 +90,4 @@ TEST(MemoryLimit, IsASizeWithItsUnit) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::memory_plan_test

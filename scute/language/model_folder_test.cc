@@ -12,7 +12,7 @@
 #include "scute/language/quantize.h"
 #include "scute/language/random_model.h"
 
-namespace scute {
+namespace scute::model_folder_test {
 namespace {
 
 using testing::HasSubstr;
@@ -275,4 +275,4 @@ TEST(RandomModel, IsTheSameForTheSameSeed) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::model_folder_test

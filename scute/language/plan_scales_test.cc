@@ -9,7 +9,7 @@
 #include "scute/language/hessians.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::plan_scales_test {
 namespace {
 
 using fixtures::Folder;
@@ -207,4 +207,4 @@ TEST(Statistics, OfAnotherSizeThanTheModelAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::plan_scales_test

@@ -13,7 +13,7 @@
 #include "scute/language/search.h"
 #include "scute/language/test_hybrid_models.h"
 
-namespace scute {
+namespace scute::quantize_hybrids_test {
 namespace {
 
 using namespace testing_models;
@@ -330,4 +330,4 @@ TEST(QuantizeHybridsAlone, OtherToolsReadWhichMatricesHaveWhichForm) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantize_hybrids_test

@@ -6,7 +6,7 @@
 #include "scute/language/quantize_plan.h"
 #include "scute/language/test_hybrid_models.h"
 
-namespace scute {
+namespace scute::quantize_memory_test {
 namespace {
 
 using namespace testing_models;
@@ -110,4 +110,4 @@ TEST(ScratchFile, HoldsTensors) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantize_memory_test

@@ -8,7 +8,7 @@
 #include "scute/language/test_hybrids.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::quantize_options_test {
 namespace {
 
 using fixtures::Folder;
@@ -214,4 +214,4 @@ TEST(LowBitConfig, OneGroupOfModulesForEachWeightFormat) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantize_options_test

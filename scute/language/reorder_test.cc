@@ -6,7 +6,7 @@
 #include "scute/base/error.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::reorder_test {
 namespace {
 
 using fixtures::Folder;
@@ -120,4 +120,4 @@ TEST_F(Reorder, GroupsFollowTheirLargestValuesUnlessAPercentileIsAskedForOrARang
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::reorder_test

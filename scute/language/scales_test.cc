@@ -9,7 +9,7 @@
 #include "scute/language/test_models.h"
 #include "scute/language/trace.h"
 
-namespace scute {
+namespace scute::scales_test {
 namespace {
 
 using fixtures::Folder;
@@ -313,4 +313,4 @@ TEST_P(EditFolder, OnAnErrorTheFolderIsAsBefore) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::scales_test

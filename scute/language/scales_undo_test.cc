@@ -7,7 +7,7 @@
 #include "scute/language/test_models.h"
 #include "scute/language/trace.h"
 
-namespace scute {
+namespace scute::scales_undo_test {
 namespace {
 
 using fixtures::Folder;
@@ -173,4 +173,4 @@ TEST(UndoPlan, IsAsBeforeAndKeepsWhatOthersWrote) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::scales_undo_test

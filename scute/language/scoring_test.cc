@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace scute {
+namespace scute::scoring_test {
 namespace {
 
 Scores some_scores() {
@@ -57,4 +57,4 @@ TEST(ScoreWork, WindowsAreThoseThatFitAndNoMoreThanAskedFor) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::scoring_test

@@ -11,7 +11,7 @@
 #include "scute/language/search.h"
 #include "scute/language/test_hybrid_models.h"
 
-namespace scute {
+namespace scute::search_hybrids_test {
 namespace {
 
 using namespace testing_models;
@@ -196,4 +196,4 @@ TEST(SearchHybridsAlone, ABlockThatLayersShareIsOneItem) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::search_hybrids_test

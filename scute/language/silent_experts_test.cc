@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-namespace scute {
+namespace scute::silent_experts_test {
 namespace {
 
 MambaConfig with_experts() {
@@ -49,4 +49,4 @@ TEST(SilentExperts, TheSiteOfOneExpertIsKnownByItsNumber) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::silent_experts_test

@@ -9,7 +9,7 @@
 #include "scute/language/scales.h"
 #include "scute/language/test_models.h"
 
-namespace scute {
+namespace scute::trace_test {
 namespace {
 
 using fixtures::Folder;
@@ -235,4 +235,4 @@ TEST(ScaleNames, UnknownScalesAreListedAndHugeLayersAreNot) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::trace_test

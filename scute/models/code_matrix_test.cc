@@ -8,7 +8,7 @@
 #include "scute/kernels/test_targets.h"
 #include "scute/models/regressor/test_regressors.h"
 
-namespace scute {
+namespace scute::code_matrix_test {
 namespace {
 
 using testing::ElementsAre;
@@ -80,4 +80,4 @@ TEST(CodeMatrix, OtherBitsAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::code_matrix_test

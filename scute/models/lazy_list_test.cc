@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 
-namespace scute {
+namespace scute::lazy_list_test {
 namespace {
 
 struct CountedBlocks {
@@ -88,4 +88,4 @@ TEST(LazyList, WhatIsWrongWithOneIsSaidWheneverItIsAsked) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::lazy_list_test

@@ -11,7 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::linear_test {
 namespace {
 
 using testing::HasSubstr;
@@ -368,4 +368,4 @@ TEST(Linear, AnInputRangeLeavesFloatInputsAlone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::linear_test

@@ -6,7 +6,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::gram_test {
 namespace {
 
 using testing::ElementsAre;
@@ -113,4 +113,4 @@ TEST(Gram, RefusesAnotherWidth) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gram_test

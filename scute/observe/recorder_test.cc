@@ -13,7 +13,7 @@
 #include "scute/observe/ema.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::recorder_test {
 namespace {
 
 using testing::ElementsAre;
@@ -331,4 +331,4 @@ TEST(Ema, SamplesWithNanAreLeftOutAndCounted) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::recorder_test

@@ -13,7 +13,7 @@
 #include "scute/observe/distribution.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::statistic_test {
 namespace {
 
 using testing_data::draw;
@@ -337,4 +337,4 @@ TEST(Distribution, ZerosAmongTinyValuesStaySmall) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::statistic_test

@@ -12,7 +12,7 @@
 #include "scute/observe/distribution.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::statistics_file_test {
 namespace {
 
 using testing::AllOf;
@@ -325,4 +325,4 @@ TEST(PercentileTable, HasTheKeysOfTheFieldInOrder) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::statistics_file_test

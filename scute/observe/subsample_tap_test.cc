@@ -8,7 +8,7 @@
 
 #include "scute/observe/recorder.h"
 
-namespace scute {
+namespace scute::subsample_tap_test {
 namespace {
 
 /// Keeps what it is shown.
@@ -97,4 +97,4 @@ TEST(SubsampleTap, ARecorderTakesWhatGoesOn) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::subsample_tap_test

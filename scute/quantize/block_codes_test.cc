@@ -13,7 +13,7 @@
 #include "scute/base/random.h"
 #include "scute/tensor/dtype.h"
 
-namespace scute {
+namespace scute::block_codes_test {
 namespace {
 
 template <class F>
@@ -121,4 +121,4 @@ TEST(BlockCodes, StoredValuesAreWithinTheBound) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::block_codes_test

@@ -12,7 +12,7 @@
 #include "scute/quantize/group_scale.h"
 #include "scute/quantize/test_data.h"
 
-namespace scute {
+namespace scute::descent_test {
 namespace {
 
 constexpr double kDamping = 0.01;
@@ -239,4 +239,4 @@ TEST(Descent, EndsWhereNoSingleCodeCanBeBettered) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::descent_test

@@ -14,7 +14,7 @@
 #include "scute/quantize/group_scale.h"
 #include "scute/quantize/test_data.h"
 
-namespace scute {
+namespace scute::gptq_test {
 namespace {
 
 using Granularity = WeightFormat::Granularity;
@@ -369,4 +369,4 @@ TEST(Gptq, ReadsTheUpperTriangleOnly) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gptq_test

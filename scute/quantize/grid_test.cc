@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::grid_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -102,4 +102,4 @@ TEST(Grid, RefusesRangesThatMakeNoSense) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::grid_test

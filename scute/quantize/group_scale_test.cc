@@ -8,7 +8,7 @@
 
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::group_scale_test {
 namespace {
 
 double error_of(const std::vector<float>& weights, float scale) {
@@ -60,4 +60,4 @@ TEST(GroupScale, EmptyWeightsHaveTheShapesOfTheirFormat) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::group_scale_test

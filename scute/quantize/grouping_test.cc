@@ -13,7 +13,7 @@
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::grouping_test {
 namespace {
 
 using testing::Each;
@@ -365,4 +365,4 @@ TEST(PermuteRows, MovesWholeRowsOfAnyRankAndType) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::grouping_test

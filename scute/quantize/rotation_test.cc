@@ -10,7 +10,7 @@
 #include "scute/base/random.h"
 #include "scute/kernels/hadamard.h"
 
-namespace scute {
+namespace scute::rotation_test {
 namespace {
 
 using testing::ElementsAre;
@@ -226,4 +226,4 @@ TEST(EditHessianSteps, WhatDoesNotFitIsRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::rotation_test

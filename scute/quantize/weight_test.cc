@@ -11,7 +11,7 @@
 #include "scute/quantize/grid.h"
 #include "scute/quantize/test_data.h"
 
-namespace scute {
+namespace scute::weight_test {
 namespace {
 
 using Granularity = WeightFormat::Granularity;
@@ -261,4 +261,4 @@ TEST(Weight, PackingRefusesCodesBeyondFourBits) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::weight_test

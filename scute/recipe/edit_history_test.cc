@@ -5,7 +5,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::edit_history_test {
 namespace {
 
 using testing::HasSubstr;
@@ -125,4 +125,4 @@ TEST(EditHistory, NamesOutsideOfTheFolderAreRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::edit_history_test

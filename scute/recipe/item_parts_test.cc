@@ -12,7 +12,7 @@
 #include "scute/io/file.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::item_parts_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -130,4 +130,4 @@ TEST_F(KeptParts, WhatIsNotFiniteStaysSo) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::item_parts_test

@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::kind_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -110,4 +110,4 @@ TEST_F(Kind, HasAName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::kind_test

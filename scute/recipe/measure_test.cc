@@ -9,7 +9,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::measure_test {
 namespace {
 
 using testing::Contains;
@@ -194,4 +194,4 @@ TEST(FirstValues, AreOfEverySiteAndNoneAfterACancellation) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::measure_test

@@ -11,7 +11,7 @@
 #include "scute/recipe/part_folder.h"
 #include "scute/recipe/statistics_io.h"
 
-namespace scute {
+namespace scute::part_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -164,4 +164,4 @@ TEST_F(Parts, AreKeptWhenDueAndWhatIsKeptGoesOn) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::part_test

@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::probe_test {
 namespace {
 
 using testing::AllOf;
@@ -53,4 +53,4 @@ TEST(Probe, OtherShapesAndNumbersThatAreNoneAreErrors) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::probe_test

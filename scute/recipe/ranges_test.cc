@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::ranges_test {
 namespace {
 
 using testing::AllOf;
@@ -149,4 +149,4 @@ TEST(RecordedModel, IsComparedWhereThereIsOne) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::ranges_test

@@ -7,7 +7,7 @@
 #include "scute/io/testing.h"
 #include "scute/io/torch_zip.h"
 
-namespace scute {
+namespace scute::statistics_io_test {
 namespace {
 
 using fixtures::Folder;
@@ -77,4 +77,4 @@ TEST(StatisticsPt, ASiteInBothPlacesIsRefused) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::statistics_io_test

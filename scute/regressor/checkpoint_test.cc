@@ -13,7 +13,7 @@
 #include "scute/regressor/checkpoint_keys.h"
 #include "scute/regressor/test_scales.h"
 
-namespace scute {
+namespace scute::checkpoint_test {
 namespace {
 
 using fixtures::error_of;
@@ -327,4 +327,4 @@ TEST(RegressorKeys, OnlyLayersThatMayBeWrappedAre) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::checkpoint_test

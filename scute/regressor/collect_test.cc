@@ -10,7 +10,7 @@
 #include "scute/recipe/statistics_io.h"
 #include "scute/regressor/predict.h"
 
-namespace scute {
+namespace scute::collect_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -193,4 +193,4 @@ TEST(CollectRegressor, SaysWhatCannotBeMeasured) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::collect_test

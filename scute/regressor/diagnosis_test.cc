@@ -11,7 +11,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/test_regressor_folders.h"
 
-namespace scute {
+namespace scute::diagnosis_test {
 namespace {
 
 using namespace testing_folders;
@@ -228,4 +228,4 @@ TEST(RegressorSensitivity, TheLayerWithAnOutlierWeightIsTheWorst) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::diagnosis_test

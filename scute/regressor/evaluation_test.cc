@@ -6,7 +6,7 @@
 #include "scute/base/error.h"
 #include "scute/tensor/tensor.h"
 
-namespace scute {
+namespace scute::evaluation_test {
 namespace {
 
 using testing::HasSubstr;
@@ -134,4 +134,4 @@ TEST(EvaluateRegressor, TheFirstSiteThatIsNotFiniteIsNamed) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::evaluation_test

@@ -17,7 +17,7 @@
 #include "scute/io/npy.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::position_files_test {
 namespace {
 
 using fixtures::elements;
@@ -221,4 +221,4 @@ TEST(PositionFilesGolden, PairingSharpensTheRatioToFloat) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::position_files_test

@@ -9,7 +9,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/test_regressor_folders.h"
 
-namespace scute {
+namespace scute::predict_test {
 namespace {
 
 using namespace testing_folders;
@@ -183,4 +183,4 @@ TEST(RegressorStage, StatisticsAreOfWindowsSpreadEvenlyOnAnyNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::predict_test

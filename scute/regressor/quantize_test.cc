@@ -8,7 +8,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/evaluation.h"
 
-namespace scute {
+namespace scute::quantize_test {
 namespace {
 
 using ::testing::AllOf;
@@ -186,4 +186,4 @@ TEST(DescribeRegressor, SaysWhatChoseTheRanges) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantize_test

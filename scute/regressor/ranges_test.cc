@@ -9,7 +9,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/test_scales.h"
 
-namespace scute {
+namespace scute::ranges_test {
 namespace {
 
 using namespace testing_regressors;
@@ -333,4 +333,4 @@ TEST(RegressorMethods, HaveNames) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::ranges_test

@@ -5,7 +5,7 @@
 #include "scute/regressor/ranges.h"
 #include "scute/regressor/test_scales.h"
 
-namespace scute {
+namespace scute::rounding_test {
 namespace {
 
 using namespace testing_regressors;
@@ -83,4 +83,4 @@ TEST(StoredRounding, IsWhatTheFileHolds) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::rounding_test

@@ -9,7 +9,7 @@
 #include "scute/io/testing.h"
 #include "scute/regressor/evaluation.h"
 
-namespace scute {
+namespace scute::trace_test {
 namespace {
 
 using fixtures::error_of;
@@ -102,4 +102,4 @@ TEST(TraceRegressor, FixedPointNeedsNoPlanAndWrappedCodesShowTheirZero) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::trace_test

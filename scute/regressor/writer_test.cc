@@ -12,7 +12,7 @@
 #include "scute/regressor/predict.h"
 #include "scute/regressor/ranges.h"
 
-namespace scute {
+namespace scute::writer_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -179,4 +179,4 @@ TEST(RegressorWriter, WhatMakesNoSenseIsRefusedByName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::writer_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace scute {
+namespace scute::packed_memory_test {
 namespace {
 
 Tensor counting(int64_t size, int32_t first) {
@@ -48,4 +48,4 @@ TEST(PackedMemory, LeavesLargeAndEmptyOnesAlone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::packed_memory_test

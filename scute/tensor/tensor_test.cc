@@ -9,7 +9,7 @@
 #include "scute/base/error.h"
 #include "scute/tensor/weights.h"
 
-namespace scute {
+namespace scute::tensor_test {
 namespace {
 
 using testing::AllOf;
@@ -168,4 +168,4 @@ TEST(MatView, PartsOfNothingAreNull) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::tensor_test

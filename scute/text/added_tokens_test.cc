@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace scute {
+namespace scute::added_tokens_test {
 namespace {
 
 AddedToken token(int32_t id, std::string content) {
@@ -96,4 +96,4 @@ TEST(AddedTokens, LongRunsOfStrippedBlanksTakeLinearTime) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::added_tokens_test

@@ -10,7 +10,7 @@
 #include "scute/base/random.h"
 #include "scute/text/testing.h"
 
-namespace scute {
+namespace scute::bpe_test {
 namespace {
 
 using fixtures::Merges;
@@ -217,4 +217,4 @@ TEST(Bpe, RefusesBadMerges) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::bpe_test

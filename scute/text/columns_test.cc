@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace scute {
+namespace scute::columns_test {
 namespace {
 
 TEST(Columns, AreThoseOfATerminal) {
@@ -27,4 +27,4 @@ TEST(Columns, AreCutBetweenCharacters) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::columns_test

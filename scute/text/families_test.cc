@@ -15,7 +15,7 @@
 #include "scute/text/token_finder.h"
 #include "scute/text/tokenizer.h"
 
-namespace scute {
+namespace scute::families_test {
 namespace {
 
 using fixtures::added_token;
@@ -233,4 +233,4 @@ TEST(SharedCases, IdsAreThoseOfTheLibrary) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::families_test

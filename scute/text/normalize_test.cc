@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-namespace scute {
+namespace scute::normalize_test {
 namespace {
 
 std::string normal(std::string_view text, NormalForm form = NormalForm::nfc) {
@@ -95,4 +95,4 @@ TEST(Nfc, AMegabyteOfMarksInTheWrongOrderIsSortedQuickly) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::normalize_test

@@ -13,7 +13,7 @@
 #include "scute/text/tokenizer.h"
 #include "scute/text/utf8.h"
 
-namespace scute {
+namespace scute::pattern_test {
 namespace {
 
 using ::testing::AllOf;
@@ -159,4 +159,4 @@ TEST(Expressions, SetsHaveTheLibrarysSizes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::pattern_test

@@ -9,7 +9,7 @@
 #include "scute/base/random.h"
 #include "scute/text/utf8.h"
 
-namespace scute {
+namespace scute::pretokenize_test {
 namespace {
 
 using Words = std::vector<std::string>;
@@ -92,4 +92,4 @@ TEST(Words, OfAMegabyteAreWithinTheEnginesLimits) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::pretokenize_test

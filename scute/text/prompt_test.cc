@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace scute {
+namespace scute::prompt_test {
 namespace {
 
 TEST(Prompt, IsWrappedAsTheModelWasTrained) {
@@ -33,4 +33,4 @@ TEST(Prompt, StyleFollowsTheLanguageModelsName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::prompt_test

@@ -11,7 +11,7 @@
 #include "scute/text/tokenizer.h"
 #include "scute/text/utf8.h"
 
-namespace scute {
+namespace scute::tokenizer_kinds_test {
 namespace {
 
 std::string read_all(const std::filesystem::path& path) {
@@ -116,4 +116,4 @@ TEST(TokenizerKinds, RandomTextsHaveTheIdsOfTheLibrary) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::tokenizer_kinds_test

@@ -14,7 +14,7 @@
 #include "scute/text/normalize.h"
 #include "scute/text/testing.h"
 
-namespace scute {
+namespace scute::tokenizer_test {
 namespace {
 
 using fixtures::added_token;
@@ -239,4 +239,4 @@ TEST(Tokenizer, AMegabyteWithoutABlankTakesLessThanTwoSeconds) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::tokenizer_test

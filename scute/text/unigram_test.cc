@@ -5,7 +5,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::unigram_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -82,4 +82,4 @@ TEST(Unigram, BadModelsAreRefusedByPlace) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::unigram_test

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace scute {
+namespace scute::utf8_test {
 namespace {
 
 const std::string kBad = "\uFFFD";
@@ -65,4 +65,4 @@ TEST(Utf8, WhiteSpaceIsUnicodesTwentyFive) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::utf8_test

@@ -10,7 +10,7 @@
 #include "scute/recipe/statistics_io.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_collect_test {
 namespace {
 
 using testing::AllOf;
@@ -228,4 +228,4 @@ TEST_F(CobraProgram, TheHelpOfThisFormWorksAsPrinted) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_collect_test

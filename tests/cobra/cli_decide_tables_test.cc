@@ -15,7 +15,7 @@
 #include "scute/recipe/statistics_io.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_decide_tables_test {
 namespace {
 
 using ::testing::AllOf;
@@ -221,4 +221,4 @@ TEST(DecideTables, WhatCannotBeAnsweredSaysWhy) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_decide_tables_test

@@ -12,7 +12,7 @@
 #include "scute/tensor/tensor.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cobra_cli_eval_test {
 namespace {
 
 using testing::AllOf;
@@ -304,4 +304,4 @@ TEST(CobraBench, NamesAllSizes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_cli_eval_test

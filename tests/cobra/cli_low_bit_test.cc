@@ -9,7 +9,7 @@
 #include "scute/io/safetensors.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cobra_cli_low_bit_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -173,4 +173,4 @@ TEST_F(LowBitCobraProgram, BenchMeasuresAFolderInItsFormats) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_cli_low_bit_test

@@ -10,7 +10,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cobra_cli_quantize_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -185,4 +185,4 @@ TEST_F(QuantizeCobra, AFolderThatExistsIsKeptUnlessForced) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_cli_quantize_test

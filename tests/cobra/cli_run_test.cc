@@ -7,7 +7,7 @@
 #include "scute/base/json.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cobra_cli_run_test {
 namespace {
 
 using testing::AllOf;
@@ -161,4 +161,4 @@ TEST_F(CobraExperiments, WrongUsageSaysWhatWasExpected) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_cli_run_test

@@ -18,7 +18,7 @@
 #include "scute/observe/distribution.h"
 #include "scute/recipe/statistics_io.h"
 
-namespace scute {
+namespace scute::cobra_collect_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -339,4 +339,4 @@ TEST_P(CobraCollect, AnInterruptionKeepsWhatIsFinished) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_collect_test

@@ -8,7 +8,7 @@
 #include "scute/recipe/kind.h"
 #include "tests/cobra/test_models.h"
 
-namespace scute {
+namespace scute::files_test {
 namespace {
 
 using cobra_models::CobraFolder;
@@ -209,4 +209,4 @@ TEST(CobraFiles, TheHashCoversEveryConfigAndWeightFileAndNotTheirPlace) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::files_test

@@ -13,7 +13,7 @@
 #include "scute/text/prompt.h"
 #include "tests/cobra/test_models.h"
 
-namespace scute {
+namespace scute::cobra_golden_test {
 namespace {
 
 using cobra_models::CobraFolder;
@@ -299,4 +299,4 @@ TEST(SharedCobra, EightPhotographsFromTheirFilesToTheLastLogit) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_golden_test

@@ -13,7 +13,7 @@
 #include "scute/tensor/tensor.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_certainty_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -138,4 +138,4 @@ TEST(NotFinite, RunNamesTheFirstSiteOfScoresAndOfStatistics) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_certainty_test

@@ -8,7 +8,7 @@
 #include "scute/base/json.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_log_test {
 namespace {
 
 using testing::AllOf;
@@ -323,4 +323,4 @@ print(repr(float(s[9994])), repr(float(np.mean(np.abs(x) > s[9994]))))
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_log_test

@@ -6,7 +6,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_report_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -187,4 +187,4 @@ TEST_F(ReportVerb, ThePageDoesNotDependOnTheNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_report_test

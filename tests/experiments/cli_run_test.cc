@@ -10,7 +10,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::experiments_cli_run_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -336,4 +336,4 @@ TEST(Sweep, WrongUsage) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::experiments_cli_run_test

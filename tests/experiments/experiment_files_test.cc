@@ -7,7 +7,7 @@
 #include "scute/io/npy.h"
 #include "tests/experiments/test_experiment_trial.h"
 
-namespace scute {
+namespace scute::experiment_files_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -137,4 +137,4 @@ TEST_P(TrialFiles, FirstValuesAreThoseOfTheFirstSampleAtTheLoggedSites) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::experiment_files_test

@@ -8,7 +8,7 @@
 #include "scute/experiments/difference.h"
 #include "tests/experiments/test_experiment_trial.h"
 
-namespace scute {
+namespace scute::experiment_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -221,4 +221,4 @@ TEST_P(Trial, WhatProgressThrowsEndsTheExperimentWithoutARecord) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::experiment_test

@@ -15,7 +15,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::log_concurrency_test {
 namespace {
 
 constexpr size_t kBytes = 10'000;  // of a record, as with 20 to 30 sites
@@ -132,4 +132,4 @@ TEST(LogConcurrency, ATornLineAnywhereCostsOnlyItself) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::log_concurrency_test

@@ -46,7 +46,7 @@ void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
 #endif
 
-namespace scute {
+namespace scute::allocation_test {
 namespace {
 
 struct Allocation {
@@ -135,4 +135,4 @@ TEST_P(Allocations, ATokenOfGenerationAfterTheFirstTakesNone) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::allocation_test

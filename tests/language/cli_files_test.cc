@@ -9,7 +9,7 @@
 #include "scute/io/torch_zip.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_files_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -65,4 +65,4 @@ TEST(CliFiles, DoctorListsKeysThatCountForNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_files_test

@@ -9,7 +9,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_generate_prompt_test {
 namespace {
 
 using testing::HasSubstr;
@@ -64,4 +64,4 @@ TEST(GeneratePrompt, AChatTemplateIsRefusedWithWhatToDo) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_generate_prompt_test

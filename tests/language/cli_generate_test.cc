@@ -17,7 +17,7 @@
 #include "scute/language/model_folder.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_generate_test {
 namespace {
 
 using testing::EndsWith;
@@ -393,4 +393,4 @@ TEST(Bench, LengthsWithoutTheirFigureAreWrongUsage) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_generate_test

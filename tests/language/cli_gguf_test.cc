@@ -10,7 +10,7 @@
 #include "scute/language/gguf/test_gguf.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_gguf_test {
 namespace {
 
 using testing::AllOf;
@@ -123,4 +123,4 @@ TEST(CliGguf, GivenAsAModelIsNamedByEveryVerb) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_gguf_test

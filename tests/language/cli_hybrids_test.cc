@@ -11,7 +11,7 @@
 #include "scute/io/test_npy.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_hybrids_test {
 namespace {
 
 using testing::HasSubstr;
@@ -230,4 +230,4 @@ TEST_F(Hybrid, DequantizedItIsReadAgain) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_hybrids_test

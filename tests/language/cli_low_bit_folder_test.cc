@@ -14,7 +14,7 @@
 #include "scute/io/test_npy.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_low_bit_folder_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -331,4 +331,4 @@ TEST_F(LowBitFolders, TruncatedOrForeignFiles) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_low_bit_folder_test

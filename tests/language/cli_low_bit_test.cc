@@ -10,7 +10,7 @@
 #include "scute/io/file.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::language_cli_low_bit_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -244,4 +244,4 @@ TEST_P(LowBit, ExportGivesAPlainModelThatEveryVerbReads) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::language_cli_low_bit_test

@@ -12,7 +12,7 @@
 #include "scute/io/safetensors.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::language_cli_quantize_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -338,4 +338,4 @@ TEST_F(Quantize, AnOutputThatCannotBeWritten) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::language_cli_quantize_test

@@ -14,7 +14,7 @@
 #include "scute/observe/distribution.h"
 #include "scute/recipe/statistics_io.h"
 
-namespace scute {
+namespace scute::language_collect_test {
 namespace {
 
 using testing::HasSubstr;
@@ -231,4 +231,4 @@ TEST(Ema, ReproducesTheMovingAverageOfPerSampleQuantiles) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::language_collect_test

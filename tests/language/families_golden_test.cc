@@ -13,7 +13,7 @@
 #include "scute/language/model_folder.h"
 #include "tests/language/golden_tensors.h"
 
-namespace scute {
+namespace scute::families_golden_test {
 namespace {
 
 using test::by_name;
@@ -151,4 +151,4 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                                          "nemotron-h-dense", "nemotron-h-moe", "jamba", "zamba2"));
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::families_golden_test

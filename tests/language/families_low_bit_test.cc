@@ -13,7 +13,7 @@
 #include "scute/language/trace.h"
 #include "tests/language/test_low_bit_models.h"
 
-namespace scute {
+namespace scute::families_low_bit_test {
 namespace {
 
 using fixtures::Folder;
@@ -154,4 +154,4 @@ TEST_P(FamilyOutliers, AreSpreadByFoldingAndRotatingTheStream) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::families_low_bit_test

@@ -10,7 +10,7 @@
 #include "scute/language/low_bit_config.h"
 #include "tests/language/test_low_bit_models.h"
 
-namespace scute {
+namespace scute::low_bit_checkpoint_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -278,4 +278,4 @@ TEST(LowBitUntied, BothTablesAreQuantizedAndTheHeadTakesTheRotation) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::low_bit_checkpoint_test

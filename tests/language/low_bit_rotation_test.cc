@@ -11,7 +11,7 @@
 #include "scute/tensor/weights.h"
 #include "tests/language/test_low_bit_models.h"
 
-namespace scute {
+namespace scute::low_bit_rotation_test {
 namespace {
 
 using fixtures::Folder;
@@ -296,4 +296,4 @@ TEST_P(Grouped, TheRecipesPercentileIsNotForGroupsAndTheEffectIsThatOfTheStoredS
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::low_bit_rotation_test

@@ -10,7 +10,7 @@
 #include "scute/language/search.h"
 #include "tests/language/test_low_bit_models.h"
 
-namespace scute {
+namespace scute::low_bit_search_test {
 namespace {
 
 using fixtures::Folder;
@@ -227,4 +227,4 @@ TEST(Divergence, IsThatOfTheDistributions) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::low_bit_search_test

@@ -12,7 +12,7 @@
 #include "scute/quantize/weight.h"
 #include "tests/language/test_low_bit_models.h"
 
-namespace scute {
+namespace scute::low_bit_test {
 namespace {
 
 using fixtures::Folder;
@@ -291,4 +291,4 @@ TEST_P(LowBit, EmbeddingAndTiedHeadShareTheirCodes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::low_bit_test

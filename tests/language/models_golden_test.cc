@@ -11,7 +11,7 @@
 #include "scute/language/model_folder.h"
 #include "tests/language/golden_tensors.h"
 
-namespace scute {
+namespace scute::models_golden_test {
 namespace {
 
 using test::by_name;
@@ -224,4 +224,4 @@ TEST(Identities, Mamba2ConvolutionInFloat64) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::models_golden_test

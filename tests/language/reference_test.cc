@@ -11,7 +11,7 @@
 #include "scute/language/last_word_items.h"
 #include "scute/observe/distribution.h"
 
-namespace scute {
+namespace scute::reference_test {
 namespace {
 
 class Reference : public testing::TestWithParam<const char*> {
@@ -98,4 +98,4 @@ TEST_P(Reference, PercentilesOfEverySite) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::reference_test

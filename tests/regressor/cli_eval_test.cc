@@ -13,7 +13,7 @@
 #include "scute/io/test_npy.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::regressor_cli_eval_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -312,4 +312,4 @@ TEST(EvalRegressor, WrongUsageIsExplained) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::regressor_cli_eval_test

@@ -14,7 +14,7 @@
 #include "scute/regressor/writer.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_export_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -349,4 +349,4 @@ TEST_F(RegressorExports, WorkThatFailsLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_export_test

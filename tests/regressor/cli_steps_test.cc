@@ -10,7 +10,7 @@
 #include "scute/regressor/quantize.h"
 #include "tests/program.h"
 
-namespace scute {
+namespace scute::cli_steps_test {
 namespace {
 
 using testing::AllOf;
@@ -199,4 +199,4 @@ TEST_F(RegressorSteps, BenchAndDoctorKnowARegressor) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cli_steps_test

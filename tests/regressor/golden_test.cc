@@ -18,7 +18,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/test_scales.h"
 
-namespace scute {
+namespace scute::regressor_golden_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -336,4 +336,4 @@ TEST_F(SharedRegressor, EveryOtherFileIsReadOrRefusedForItsReason) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::regressor_golden_test

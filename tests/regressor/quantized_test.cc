@@ -17,7 +17,7 @@
 #include "scute/models/regressor/test_regressors.h"
 #include "scute/regressor/diagnosis.h"
 
-namespace scute {
+namespace scute::quantized_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -322,4 +322,4 @@ TEST_F(SharedQuantized, OriginModelsAreAsGoodInIntegers) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::quantized_test

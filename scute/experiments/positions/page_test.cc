@@ -10,7 +10,7 @@
 #include "scute/base/random.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::page_test {
 namespace {
 
 using fixtures::error_of;
@@ -120,4 +120,4 @@ TEST(PositionReport, RefusesRowsLongerThanTheirHeaderAndNoStages) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::page_test

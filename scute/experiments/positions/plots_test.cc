@@ -12,7 +12,7 @@
 #include "scute/base/error.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::plots_test {
 namespace {
 
 using fixtures::error_of;
@@ -275,4 +275,4 @@ TEST(PositionPlots, AreWrittenUnderTheNamesOfThisField) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::plots_test

@@ -8,7 +8,7 @@
 #include "scute/experiments/difference.h"
 #include "scute/io/testing.h"
 
-namespace scute {
+namespace scute::record_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -102,4 +102,4 @@ TEST(PositionRecord, TablesHaveEveryLayerAndSite) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::record_test

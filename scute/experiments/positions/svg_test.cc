@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace scute {
+namespace scute::svg_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -118,4 +118,4 @@ TEST(Series, TwentyEightLookDifferent) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::svg_test

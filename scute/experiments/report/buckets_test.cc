@@ -10,7 +10,7 @@
 #include "scute/experiments/report/report.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::buckets_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -231,4 +231,4 @@ TEST(ReportPlans, NeedStatisticsOfTheirSites) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::buckets_test

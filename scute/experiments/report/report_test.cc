@@ -15,7 +15,7 @@
 #include "scute/experiments/report/data.h"
 #include "scute/observe/test_data.h"
 
-namespace scute {
+namespace scute::report_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -347,4 +347,4 @@ TEST(Report, SitesAreSplitIntoLayerAndOp) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::report_test

@@ -8,7 +8,7 @@
 #include "scute/language/families/test_configs.h"
 #include "scute/language/model_folder.h"
 
-namespace scute {
+namespace scute::config_test {
 namespace {
 
 using testing::AllOf;
@@ -351,4 +351,4 @@ TEST(FamilyConfig, Zamba2CountsTheLayersThatShareABlock) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::config_test

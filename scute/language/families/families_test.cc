@@ -10,7 +10,7 @@
 #include "scute/io/checkpoint.h"
 #include "scute/language/families/test_tensors.h"
 
-namespace scute {
+namespace scute::families_test {
 namespace {
 
 using testing_families::expected_tensors;
@@ -255,4 +255,4 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenFamily,
                          });
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::families_test

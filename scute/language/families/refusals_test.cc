@@ -9,7 +9,7 @@
 #include "scute/language/families/test_configs.h"
 #include "scute/language/model_folder.h"
 
-namespace scute {
+namespace scute::refusals_test {
 namespace {
 
 using testing::AllOf;
@@ -118,4 +118,4 @@ TEST(FamilyRules, RefusesWhatItDoesNotKnowByName) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::refusals_test

@@ -9,7 +9,7 @@
 #include "scute/language/families/families.h"
 #include "scute/language/families/test_tensors.h"
 
-namespace scute {
+namespace scute::tensor_names_test {
 namespace {
 
 using testing::ElementsAre;
@@ -257,4 +257,4 @@ TEST(TensorNames, Zamba2sSharedBlocksAreFoundFromEveryLayer) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::tensor_names_test

@@ -13,7 +13,7 @@
 #include "scute/language/test_hybrid_models.h"
 #include "scute/quantize/block_codes.h"
 
-namespace scute {
+namespace scute::gguf_test {
 namespace {
 
 using fixtures::Folder;
@@ -369,4 +369,4 @@ TEST_F(Gguf, RandomModelsOfPublishedSizesCanBeWritten) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::gguf_test

@@ -7,7 +7,7 @@
 #include "scute/language/test_models.h"
 #include "scute/text/testing.h"
 
-namespace scute {
+namespace scute::tokenizer_test {
 namespace {
 
 using ::testing::Contains;
@@ -184,4 +184,4 @@ TEST(GgufPreTokenizer, IsNamedByWhatItDoes) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::tokenizer_test

@@ -10,7 +10,7 @@
 #include "scute/base/threads.h"
 #include "scute/models/language/test_attention.h"
 
-namespace scute {
+namespace scute::attention_test {
 namespace {
 
 using testing::AllOf;
@@ -257,4 +257,4 @@ TEST(Attention, CountsItsWorkAndSize) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::attention_test

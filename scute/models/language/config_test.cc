@@ -8,7 +8,7 @@
 
 #include "scute/base/error.h"
 
-namespace scute {
+namespace scute::config_test {
 namespace {
 
 using testing::HasSubstr;
@@ -105,4 +105,4 @@ TEST(MambaConfigCheck, PartsThatNoBlockHasAreNotLookedAt) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::config_test

@@ -7,7 +7,7 @@
 
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::key_value_cache_test {
 namespace {
 
 Tensor normal_rows(int64_t rows, int64_t cols) {
@@ -77,4 +77,4 @@ TEST(KeyValueCache, ACopyHasItsOwnMemoryAndBothGoOn) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::key_value_cache_test

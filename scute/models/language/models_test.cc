@@ -9,7 +9,7 @@
 #include "scute/base/random.h"
 #include "scute/models/language/language_model.h"
 
-namespace scute {
+namespace scute::models_test {
 namespace {
 
 using testing::AllOf;
@@ -313,4 +313,4 @@ TEST(Sites, NoRotatedSiteWithoutAHadamardTransform) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::models_test

@@ -9,7 +9,7 @@
 
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::routing_test {
 namespace {
 
 struct Routed {
@@ -122,4 +122,4 @@ TEST(Route, NotANumberInTheCorrectionIsNotLost) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::routing_test

@@ -6,7 +6,7 @@
 
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::state_test {
 namespace {
 
 constexpr int64_t kRows = 12, kColumns = 5;
@@ -229,4 +229,4 @@ TEST(State, ACopyHasItsOwnMemory) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::state_test

@@ -7,7 +7,7 @@
 
 #include "scute/base/random.h"
 
-namespace scute {
+namespace scute::ieee_math_test {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -72,4 +72,4 @@ TEST(IeeeMath, TheirBitsAreKnown) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::ieee_math_test

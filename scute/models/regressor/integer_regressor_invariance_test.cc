@@ -11,7 +11,7 @@
 #include "scute/models/regressor/predict.h"
 #include "scute/models/regressor/test_regressors.h"
 
-namespace scute {
+namespace scute::integer_regressor_invariance_test {
 namespace {
 
 using namespace testing_regressors;
@@ -292,4 +292,4 @@ TEST(IntegerRegressor, BiasesAreRoundedToTheirFormat) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::integer_regressor_invariance_test

@@ -10,7 +10,7 @@
 #include "scute/models/regressor/predict.h"
 #include "scute/models/regressor/test_regressors.h"
 
-namespace scute {
+namespace scute::integer_regressor_test {
 namespace {
 
 using namespace testing_regressors;
@@ -309,4 +309,4 @@ TEST_P(IntegerSlim, EveryBitIsThatOfPlainLoopsOverWholeNumbers) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::integer_regressor_test

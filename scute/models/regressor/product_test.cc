@@ -10,7 +10,7 @@
 #include "scute/models/regressor/predict.h"
 #include "scute/models/regressor/test_regressors.h"
 
-namespace scute {
+namespace scute::product_test {
 namespace {
 
 using namespace testing_regressors;
@@ -275,4 +275,4 @@ TEST(RegressorLayer, OnlyTheLayersNamedAreRounded) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::product_test

@@ -12,7 +12,7 @@
 #include "scute/models/regressor/predict.h"
 #include "scute/models/regressor/test_regressors.h"
 
-namespace scute {
+namespace scute::regressor_test {
 namespace {
 
 using namespace testing_regressors;
@@ -215,4 +215,4 @@ TEST(Regressor, TheTableOfPositionsIsScaledAndAdded) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::regressor_test

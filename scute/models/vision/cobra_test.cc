@@ -10,7 +10,7 @@
 #include "scute/base/error.h"
 #include "scute/models/vision/test_cobra.h"
 
-namespace scute {
+namespace scute::cobra_test {
 namespace {
 
 using test::cobra_weights;
@@ -375,4 +375,4 @@ TEST(Cobra, RefusesPixelsThatAreNotOneViewATower) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::cobra_test

@@ -11,7 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/models/vision/test_cobra.h"
 
-namespace scute {
+namespace scute::projector_test {
 namespace {
 
 using testing::AllOf;
@@ -260,4 +260,4 @@ TEST(Projector, KindsAreReadFromTheEndOfTheSpecifier) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::projector_test

@@ -8,7 +8,7 @@
 #include "scute/base/error.h"
 #include "scute/models/vision/vision_tower.h"
 
-namespace scute {
+namespace scute::vision_positions_test {
 namespace {
 
 using testing::HasSubstr;
@@ -91,4 +91,4 @@ TEST(ResamplePositions, RefusesShapesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::vision_positions_test

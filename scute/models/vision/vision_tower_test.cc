@@ -12,7 +12,7 @@
 #include "scute/base/error.h"
 #include "scute/models/vision/test_cobra.h"
 
-namespace scute {
+namespace scute::vision_tower_test {
 namespace {
 
 using test::random_tensor;
@@ -317,4 +317,4 @@ TEST(VisionConfig, RefusesNumbersThatMakeNoSense) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::vision_tower_test

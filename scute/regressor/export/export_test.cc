@@ -16,7 +16,7 @@
 #include "scute/regressor/export/vectors.h"
 #include "scute/regressor/ranges.h"
 
-namespace scute {
+namespace scute::export_test {
 namespace {
 
 using testing::ElementsAre;
@@ -203,4 +203,4 @@ TEST(ShiftFormat, PowersOfTwoAndNothingElse) {
 }
 
 }  // namespace
-}  // namespace scute
+}  // namespace scute::export_test
