@@ -194,16 +194,34 @@ run_tests() {
   side_by_side run_program "$folder" -- "$@"
 }
 
+# left_out PROGRAM: tests of a layer that such a run can do without, as gtest's patterns.
+left_out() {
+  case $1 in
+    # The simulations of verdicts take two minutes under the sanitizers, and do nothing there that the other
+    # tests of the layer do not do.
+    experiments_test*) echo "Difference.ItemsNeeded*:Difference.EqualModels*" ;;
+    # A property of the search by brute force, four fifths of its time; the other tests search the same models.
+    # Layers in turn are the same loops for every family: four have all kinds of parts, and all ten run in
+    # QuantizeHybrids and MemoryOfHybrids.
+    language_test_plain)
+      local patterns="*/SearchHybrids.NoList*" family
+      for family in bamba granite nemotronbiases falconh1biases zamba2blocks statespaces; do
+        patterns+=":*/QuantizedWithinMemory.*/$family:*/LayerByLayer.*/$family"
+      done
+      echo "$patterns"
+      ;;
+    # Figures of a larger model, which CobraQuantize's tests quantize small.
+    cobra_test_plain) echo "CobraQuantizeQuality.*" ;;
+  esac
+}
+
 # layer_programs SUFFIX LAYER…: their test programs.
-# The simulations of verdicts take two minutes under the sanitizers, and do nothing there that the
-# other tests of the layer do not do.
 layer_programs() {
   local filter suffix=$1
   shift
   for layer in "$@"; do
-    filter=
-    if [ "$layer" = experiments ]; then filter=" --gtest_filter=-Difference.ItemsNeeded*:Difference.EqualModels*"; fi
-    echo "scute/$layer/${layer}_test$suffix$filter"
+    filter=$(left_out "${layer}_test$suffix")
+    echo "scute/$layer/${layer}_test$suffix${filter:+ --gtest_filter=-$filter}"
   done
 }
 
