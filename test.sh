@@ -258,7 +258,7 @@ sanitizer_tests() {
   run_tests build/sanitize "${programs[@]}"
 }
 
-fuzz_seconds=10
+fuzz_seconds=5
 if [ $extent = all ]; then fuzz_seconds=60; fi
 
 # One program for that long.
