@@ -86,6 +86,17 @@ void check_extents(std::vector<SafetensorsEntry>& entries, int64_t data_begin, i
   }
 }
 
+/// Those of a file's mapping leave memory as they are written.
+void write_elements(const Tensor& tensor, AtomicFile& file) {
+  constexpr int64_t kTogether = int64_t{1} << 23;
+  const Tensor all = tensor.reshaped({tensor.size()});
+  for (int64_t first = 0; first < all.size(); first += kTogether) {
+    const Tensor some = all.rows(first, std::min(kTogether, all.size() - first));
+    file.write(some.bytes());
+    some.give_back();
+  }
+}
+
 }  // namespace
 
 SafetensorsHeader parse_safetensors(std::span<const std::byte> head, int64_t file_size,
@@ -167,10 +178,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(text);
-  for (const NamedTensor* named : order) {
-    file.write(named->tensor.bytes());
-    named->tensor.give_back();
-  }
+  for (const NamedTensor* named : order) write_elements(named->tensor, file);
   file.commit();
 }
 

@@ -52,21 +52,26 @@ void ScratchFile::read(int64_t offset, std::span<std::byte> bytes) const {
   }
 }
 
-Tensor ScratchFile::put(const Tensor& tensor) {
+int64_t ScratchFile::reserve(int64_t bytes) {
   constexpr int64_t kAlignment = 64;
-  const std::span<const std::byte> bytes = tensor.bytes();
-  const auto size = static_cast<int64_t>(bytes.size());
-  if (size == 0) return tensor;
-  int64_t offset = 0;
-  {
-    const std::lock_guard lock(guard_);
-    offset = end_;
-    end_ += (size + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  write(offset, bytes);
+  const std::lock_guard lock(guard_);
+  const int64_t offset = end_;
+  end_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return offset;
+}
+
+Tensor ScratchFile::mapped(DType dtype, const Shape& shape, int64_t offset) const {
+  const int64_t size = element_count(shape, folder_) * size_of(dtype);
+  if (size == 0) return Tensor(dtype, shape);
   auto data = map_part(file_, folder_, offset, size);
   const std::byte* first = data.get();
-  return Tensor::mapped(tensor.dtype(), tensor.shape(), std::move(data), first);
+  return Tensor::mapped(dtype, shape, std::move(data), first);
+}
+
+Tensor ScratchFile::put(const Tensor& tensor) {
+  const int64_t offset = reserve(std::ssize(tensor.bytes()));
+  write(offset, tensor.bytes());
+  return mapped(tensor.dtype(), tensor.shape(), offset);
 }
 
 }  // namespace scute

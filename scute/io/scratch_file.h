@@ -22,6 +22,10 @@ class ScratchFile {
   void write(int64_t offset, std::span<const std::byte> bytes);
   /// Bytes that were written.
   void read(int64_t offset, std::span<std::byte> bytes) const;
+  /// Room for so many bytes behind all that was put here before; where it begins.
+  int64_t reserve(int64_t bytes);
+  /// Elements that were written from `offset` on, which reserve() gave, mapped.
+  Tensor mapped(DType dtype, const Shape& shape, int64_t offset) const;
   /// The tensor's elements put behind what was put here before, and mapped: equal, without memory.
   Tensor put(const Tensor& tensor);
 

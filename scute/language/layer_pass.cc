@@ -47,14 +47,23 @@ void StreamStore::put(int64_t index, MatView<const float> stream) const {
 }
 
 LayerPass::LayerPass(LayeredModel& model, std::vector<std::span<const int32_t>> ids, End end,
-                     const std::string& folder, OnLogits on_logits)
+                     const std::string& folder, OnOutput on_output)
+    : LayerPass(
+          model, lengths_of(ids),
+          [&model, ids](int64_t index, Run& run, MatView<float> stream) {
+            model.enter(run, {}, ids[static_cast<size_t>(index)], stream);
+          },
+          end, folder, std::move(on_output)) {}
+
+LayerPass::LayerPass(LayeredModel& model, const std::vector<int64_t>& lengths, Enter enter, End end,
+                     const std::string& folder, OnOutput on_output)
     : model_(model),
-      ids_(std::move(ids)),
+      enter_(std::move(enter)),
       end_(end),
-      on_logits_(std::move(on_logits)),
-      streams_(lengths_of(ids_), model.config().width, folder),
-      origins_(model.needs_origin() ? lengths_of(ids_) : std::vector<int64_t>(),
-               model.config().width, folder) {}
+      on_output_(std::move(on_output)),
+      streams_(lengths, model.config().width, folder),
+      origins_(model.needs_origin() ? lengths : std::vector<int64_t>(), model.config().width,
+               folder) {}
 
 void LayerPass::begin(int64_t step) {
   const int64_t last = steps() - 1;
@@ -68,7 +77,7 @@ void LayerPass::show(int64_t step, int64_t index, Run& run) const {
   if (step == steps() - 1) return leave(index, run);
   if (step == 0) {
     const auto stream = streams_.fresh(index, run);
-    model_.enter(run, {}, ids_[static_cast<size_t>(index)], stream);
+    enter_(index, run, stream);
     streams_.put(index, stream);
     if (!model_.needs_origin()) return;
     const auto origin = origins_.fresh(index, run);
@@ -86,15 +95,42 @@ void LayerPass::leave(int64_t index, Run& run) const {
   const auto stream = streams_.get(index, run);
   const auto hidden = run.matrix(stream.rows, stream.cols);
   model_.leave(run, stream, hidden);
-  if (end_ != End::head) return;
+  if (end_ != End::head) {
+    if (on_output_) on_output_(index, hidden);
+    return;
+  }
   const auto logits = run.matrix(stream.rows, model_.config().vocabulary);
   model_.logits(run, hidden, logits);
-  if (on_logits_) on_logits_(index, logits);
+  if (on_output_) on_output_(index, logits);
 }
 
 SampleSteps LayerPass::all() {
   return {steps(), [this](int64_t step) { begin(step); },
           [this](int64_t step, int64_t index, Run& run) { show(step, index, run); }};
+}
+
+Tensor logits_by_layers(LayeredModel& model, int64_t rows, const LayerPass::Enter& enter,
+                        int64_t head_rows) {
+  Tensor hidden;
+  LayerPass pass(model, {rows}, enter, LayerPass::End::norm, "",
+                 [&](int64_t, MatView<const float> found) {
+                   hidden = Tensor::of<float>({found.rows, found.cols},
+                                              {found.data, static_cast<size_t>(found.size())});
+                 });
+  Run run;
+  for (int64_t step = 0; step < pass.steps(); ++step) {
+    pass.begin(step);
+    pass.show(step, 0, run);
+  }
+  const int64_t V = model.config().vocabulary;
+  Tensor logits(DType::f32, {rows, V});
+  for (int64_t first = 0; first < V; first += head_rows) {
+    const int64_t count = std::min(head_rows, V - first);
+    model.go_to_head(first, count);
+    model.logits(run, hidden.matrix<float>(), logits.mutable_matrix<float>().columns(first, count));
+  }
+  model.rest();
+  return logits;
 }
 
 }  // namespace scute

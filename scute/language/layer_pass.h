@@ -40,12 +40,18 @@ class StreamStore {
 /// and the head if it is wanted.
 class LayerPass {
  public:
-  using OnLogits = std::function<void(int64_t index, MatView<const float> logits)>;
+  /// Shown what each sequence ends with: the last norm's output, or its logits.
+  using OnOutput = std::function<void(int64_t index, MatView<const float> output)>;
+  /// Fills what enters the first block of one sequence; from any thread.
+  using Enter = std::function<void(int64_t index, Run& run, MatView<float> stream)>;
   enum class End { norm, head };
 
-  /// `model` and `ids` must live as long as this. `on_logits`: may be empty.
+  /// `model` and `ids` must live as long as this. `on_output`: may be empty.
   LayerPass(LayeredModel& model, std::vector<std::span<const int32_t>> ids, End end,
-            const std::string& folder, OnLogits on_logits = {});
+            const std::string& folder, OnOutput on_output = {});
+  /// Of sequences of so many rows that begin with something else than tokens.
+  LayerPass(LayeredModel& model, const std::vector<int64_t>& lengths, Enter enter, End end,
+            const std::string& folder, OnOutput on_output = {});
 
   int64_t steps() const { return model_.blocks() + 2; }
   /// What all sequences' step needs is packed, and what the last one needed is not any more.
@@ -59,10 +65,15 @@ class LayerPass {
   void leave(int64_t index, Run& run) const;
 
   LayeredModel& model_;
-  std::vector<std::span<const int32_t>> ids_;
+  Enter enter_;
   End end_;
-  OnLogits on_logits_;
+  OnOutput on_output_;
   StreamStore streams_, origins_;
 };
+
+/// The logits of one sequence of so many rows, which `enter` fills, F32 rows × V: with so many rows
+/// of the head packed at once, a multiple of 32.
+Tensor logits_by_layers(LayeredModel& model, int64_t rows, const LayerPass::Enter& enter,
+                        int64_t head_rows);
 
 }  // namespace scute

@@ -19,7 +19,7 @@ std::vector<NamedTensor> probe_whole(const ModelDescription& model, Weights weig
 
 std::vector<NamedTensor> probe_by_layers(const ModelDescription& model, Weights weights) {
   LayeredModel layered(model.config, std::move(weights), Execution(), model.scheme);
-  return probe_language(layered, kProbeSeed);
+  return probe_language(layered, kProbeSeed, head_rows_at_once(model.config.width));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "scute/language/quantize.h"
 
+#include <algorithm>
+
 #include "scute/base/error.h"
 #include "scute/base/random.h"
 #include "scute/language/layer_pass.h"
@@ -59,20 +61,17 @@ std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t see
   return {{"logits", std::move(logits)}};
 }
 
-std::vector<NamedTensor> probe_language(LayeredModel& model, uint64_t seed) {
+int64_t head_rows_at_once(int64_t width) {
+  constexpr int64_t kWeights = int64_t{1} << 24, kTile = GemmInt8::kOutputTile;
+  return std::max(kTile, kWeights / std::max<int64_t>(width, 1) / kTile * kTile);
+}
+
+std::vector<NamedTensor> probe_language(LayeredModel& model, uint64_t seed, int64_t head_rows) {
   const std::vector<int32_t> ids = probe_ids(model.config().vocabulary, seed);
-  Tensor logits;
-  LayerPass pass(model, {ids}, LayerPass::End::head, "", [&](int64_t, MatView<const float> found) {
-    logits = Tensor::of<float>({found.rows, found.cols},
-                               {found.data, static_cast<size_t>(found.size())});
-  });
-  Run run;
-  for (int64_t step = 0; step < pass.steps(); ++step) {
-    pass.begin(step);
-    pass.show(step, 0, run);
-  }
-  model.rest();
-  return {{"logits", std::move(logits)}};
+  const auto enter = [&](int64_t, Run& run, MatView<float> stream) {
+    model.enter(run, {}, ids, stream);
+  };
+  return {{"logits", logits_by_layers(model, kTokens, enter, head_rows)}};
 }
 
 ProbeComparison compare_logits(const LanguageModel& a, const LanguageModel& b, uint64_t seed) {

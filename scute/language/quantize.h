@@ -38,7 +38,8 @@ using QuantizeProgress = std::function<void(int64_t done, int64_t total)>;
 
 /// What keeps a quantization within a given memory; the same bytes whatever it says.
 struct QuantizeMemory {
-  /// Of matrices in work at once; or one matrix.
+  /// Of matrices in work at once; or one matrix, or some of its outputs where they do not depend on
+  /// each other.
   int64_t at_work = int64_t{4} << 30;
   /// Where finished tensors lie, and windows between layers, in files without names; "": in memory.
   std::string tensors_in = "", streams_in = "";
@@ -62,9 +63,13 @@ Weights tensors_of(const LowBitModel& model);
 LanguageModel build_model(const LowBitModel& model, const Execution& execution,
                           LanguageModel::Head head = LanguageModel::Head::packed);
 
-/// The logits of 64 seeded random tokens, F32 (64, V): "logits".
+/// Rows of a head that are packed at once where that is to take no more memory than a layer.
+int64_t head_rows_at_once(int64_t width);
+
+/// The logits of 64 seeded random tokens, F32 (64, V): "logits". Of a layered model with so many
+/// rows of the head packed at once.
 std::vector<NamedTensor> probe_language(const LanguageModel& model, uint64_t seed);
-std::vector<NamedTensor> probe_language(LayeredModel& model, uint64_t seed);
+std::vector<NamedTensor> probe_language(LayeredModel& model, uint64_t seed, int64_t head_rows);
 ProbeComparison compare_logits(const LanguageModel& a, const LanguageModel& b, uint64_t seed);
 
 /// How a folder is checked: with both models in memory, or one layer of one at a time.

@@ -17,6 +17,11 @@
 
 namespace scute {
 
+/// Bytes of a weight in work: it is there in double and in float.
+constexpr int64_t kBytesOfWeight = 12;
+/// Weights of a matrix in work at once, where some outputs can be without the others.
+constexpr int64_t kWeightsAtOnce = int64_t{1} << 24;
+
 /// The values in the precision that the float model has; of f64 f32.
 Tensor stored_as(const Tensor& values, DType type);
 
@@ -32,7 +37,8 @@ struct MatrixJob {
   /// The Hessian is of few tokens, those sent to one expert: an input that was never other than
   /// zero there may be elsewhere, and keeps its weights.
   bool few_tokens = false;
-  bool two_level;  ///< 4-bit weights get a second scale, for 8-bit inputs
+  bool two_level;                     ///< 4-bit weights get a second scale, for 8-bit inputs
+  std::vector<int32_t> outputs = {};  ///< row i is what row outputs[i] was; empty: as they are
   /// T·W·P·diag(factors)·Tᵀ, each step as in rotation.h and if it is asked for.
   std::vector<int32_t> order = {};
   std::vector<float> factors = {};
@@ -47,10 +53,12 @@ struct MatrixJob {
 
   /// No longer what the float model has.
   bool edited() const {
-    return !order.empty() || !factors.empty() || rotate_inputs || rotate_outputs;
+    return !outputs.empty() || !order.empty() || !factors.empty() || rotate_inputs ||
+           rotate_outputs;
   }
-  /// As it is to be stored or rounded.
-  Tensor edited_weight() const;
+  /// Outputs from `first` on as they are to be stored or rounded; all of them where outputs are
+  /// rotated, which mixes them.
+  Tensor edited_rows(int64_t first, int64_t count) const;
   /// What its input's Hessian becomes; reads this job's vectors.
   HessianEdit hessian_edit() const {
     return {.order = order, .factors = factors, .rotate = rotate_inputs};
@@ -193,8 +201,14 @@ class QuantizeJob {
   Tensor take(const std::string& name) { return weights_.take(name); }
   std::vector<float> take_floats(const std::string& name);
   void keep_norm(const std::string& name, const Tensor& norm, bool folded);
-  QuantizedWeight rounded(const MatrixJob& job, std::optional<GptqReport>& report,
-                          const Team& team) const;
+  QuantizedWeight by_hessian(const MatrixJob& job, std::optional<GptqReport>& report,
+                             const Team& team) const;
+  /// Of outputs from `first` on.
+  std::vector<NamedTensor> finished_rows(const Pending& pending, int64_t first, int64_t count,
+                                         const Team& team) const;
+  /// Outputs that are in work at once: those of a few weights where they do not depend on each
+  /// other.
+  int64_t outputs_at_once(const MatrixJob& job) const;
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;
   std::string stored_state_scale() const;

@@ -24,8 +24,18 @@ void give_unseen_inputs(Gram& gram) {
   }
 }
 
-/// Smaller tensors stay in memory: a mapping each costs more than they.
-constexpr int64_t kLeastOnDisk = int64_t{1} << 20;
+/// At least so many of a matrix are in work at once, a tile of the rounding.
+constexpr int64_t kFewOutputs = 32;
+
+/// These rows of a matrix, one after the other.
+Tensor gathered(const Tensor& matrix, std::span<const int32_t> rows) {
+  std::vector<std::byte> bytes;
+  for (const int32_t row : rows) {
+    const auto from = matrix.rows(row, 1).bytes();
+    bytes.insert(bytes.end(), from.begin(), from.end());
+  }
+  return Tensor::of_bytes(matrix.dtype(), {std::ssize(rows), matrix.dim(1)}, bytes);
+}
 
 }  // namespace
 
@@ -33,9 +43,14 @@ Tensor stored_as(const Tensor& values, DType type) {
   return values.rounded_to(type == DType::f64 ? DType::f32 : type);
 }
 
-Tensor MatrixJob::edited_weight() const {
-  if (!edited()) return weight;
-  MatrixEdit edit(weight);
+Tensor MatrixJob::edited_rows(int64_t first, int64_t count) const {
+  const auto moved = [&] {
+    return gathered(
+        weight, std::span(outputs).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+  };
+  const Tensor some = outputs.empty() ? weight.rows(first, count) : moved();
+  if (!edited()) return some;
+  MatrixEdit edit(some);
   if (!order.empty()) edit.permute_inputs(order);
   if (!factors.empty()) edit.scale_inputs(factors);
   if (rotate_inputs) edit.rotate_inputs();
@@ -75,11 +90,33 @@ Gram QuantizeJob::hessian_of(const MatrixJob& job) const {
   return out;
 }
 
-QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, std::optional<GptqReport>& report,
-                                     const Team& team) const {
-  const Tensor weight = job.edited_weight();
+int64_t QuantizeJob::outputs_at_once(const MatrixJob& job) const {
+  const int64_t outputs = job.weight.dim(0);
+  const bool rounds = !job.format.is_float();
+  if (job.rotate_outputs || (rounds && (by_gptq(job) || options_.per_tensor))) return outputs;
+  const int64_t weights = std::min(kWeightsAtOnce, memory_.at_work / kBytesOfWeight);
+  return std::clamp(weights / std::max<int64_t>(job.weight.dim(1), 1),
+                    std::min(kFewOutputs, outputs), outputs);
+}
+
+std::vector<NamedTensor> QuantizeJob::finished_rows(const Pending& pending, int64_t first,
+                                                    int64_t count, const Team& team) const {
+  const MatrixJob& job = pending.job;
+  const Tensor values = job.edited_rows(first, count);
+  if (job.format.is_float()) {
+    return {{job.name + ".weight", job.edited() ? stored_as(values, job.weight.dtype()) : values}};
+  }
+  const std::string where =
+      first == 0 ? job.name : fmt::format("{}, outputs from {} on", job.name, first);
+  std::vector<NamedTensor> out;
+  store_weight(job.name, quantize_nearest(values, weight_format(job), where, team), out);
+  return out;
+}
+
+QuantizedWeight QuantizeJob::by_hessian(const MatrixJob& job, std::optional<GptqReport>& report,
+                                        const Team& team) const {
+  const Tensor weight = job.edited_rows(0, job.weight.dim(0));
   const WeightFormat format = weight_format(job);
-  if (!by_gptq(job)) return quantize_nearest(weight, format, job.name, team);
   const int64_t inputs = weight.dim(1);
   Gram::Values hessian = hessian_of(job).square();
   const MatView<double> view(hessian.data(), inputs, inputs);
@@ -89,26 +126,35 @@ QuantizedWeight QuantizeJob::rounded(const MatrixJob& job, std::optional<GptqRep
 
 void QuantizeJob::finish(Pending& pending, const Team& team) {
   MatrixJob& job = pending.job;
-  if (job.format.is_float()) {
-    const Tensor values = job.edited_weight();
-    pending.tensors.push_back(
-        {job.name + ".weight", job.edited() ? stored_as(values, job.weight.dtype()) : values});
+  const int64_t outputs = job.weight.dim(0);
+  StoredRows stored(outputs, scratch_.get());
+  if (job.format.is_float() && !job.edited()) {
+    pending.tensors = {{job.name + ".weight", job.weight}};
+  } else if (!job.format.is_float() && by_gptq(job)) {
+    std::vector<NamedTensor> all;
+    store_weight(job.name, by_hessian(job, pending.report, team), all);
+    stored.add(0, std::move(all));
+    pending.tensors = stored.take();
   } else {
-    store_weight(job.name, rounded(job, pending.report, team), pending.tensors);
-  }
-  for (NamedTensor& item : pending.tensors) {
-    const bool large = std::ssize(item.tensor.bytes()) >= kLeastOnDisk;
-    if (scratch_ != nullptr && large) item.tensor = scratch_->put(item.tensor);
+    const int64_t together = outputs_at_once(job);
+    for (int64_t first = 0; first < outputs; first += together) {
+      const int64_t count = std::min(together, outputs - first);
+      stored.add(first, finished_rows(pending, first, count, team));
+      // Where their order changes they come from everywhere.
+      (job.outputs.empty() ? job.weight.rows(first, count) : job.weight).give_back();
+    }
+    pending.tensors = stored.take();
   }
   job.weight.give_back();
   job.weight = Tensor();  // gives mapped memory back
   if (progress_) progress_(finished_.fetch_add(1) + 1, std::ssize(pending_));
 }
 
-/// The weight in double and in float; of GPTQ's inputs × inputs doubles four matrices (gptq.h).
+/// Of the weights in work at once; of GPTQ's inputs × inputs doubles four matrices (gptq.h).
 int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
   const int64_t inputs = job.weight.dim(1);
-  return 12 * job.weight.size() + (by_gptq(job) ? 4 * 8 * inputs * inputs : 0);
+  return kBytesOfWeight * outputs_at_once(job) * inputs +
+         (by_gptq(job) ? 4 * 8 * inputs * inputs : 0);
 }
 
 void QuantizeJob::finish_some(const std::vector<Pending*>& some) {

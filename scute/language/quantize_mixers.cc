@@ -191,9 +191,10 @@ QuantizeJob::Mamba2Order QuantizeJob::mamba2_order(int64_t i, const LayerFormat&
 void QuantizeJob::mamba2_inputs(int64_t i, const std::string& mixer, const Mamba2Order& order,
                                 const LayerFormat& format, const std::vector<float>& norm) {
   const std::string name = mixer + "in_proj";
-  MatrixJob in(name, order.rows(take(name + ".weight"), order.in_proj), format,
+  MatrixJob in(name, take(name + ".weight"), format,
                input_site(site(i, "in_proj:input"), scheme_.rotated_stream));
   in.hessian_sites = {site(i, "in_proj:input")};
+  if (order.changed) in.outputs = order.in_proj;
   input_matrix(in, norm);
   matrix(std::move(in));
   if (weights_.contains(name + ".bias")) {

@@ -25,6 +25,13 @@ Tensor as_floats(const Tensor& codes) {
   return out;
 }
 
+void require_stored_shape(const LinearTensors& tensors) {
+  const auto stored = tensors.shape.values<int64_t>();
+  if (stored[0] == tensors.outputs && stored[1] == tensors.inputs) return;
+  fail(tensors.name + ".weight_shape", fmt::format("{}, {}", tensors.outputs, tensors.inputs),
+       fmt::format("{}, {}", stored[0], stored[1]));
+}
+
 }  // namespace
 
 LinearTensors::LinearTensors() = default;
@@ -83,11 +90,7 @@ QuantizedWeight LinearTensors::weight_codes() const {
         one ? WeightFormat::Granularity::per_tensor : WeightFormat::Granularity::per_channel;
     return out;
   }
-  const auto stored = shape.values<int64_t>();
-  if (stored[0] != outputs || stored[1] != inputs) {
-    fail(name + ".weight_shape", fmt::format("{}, {}", outputs, inputs),
-         fmt::format("{}, {}", stored[0], stored[1]));
-  }
+  require_stored_shape(*this);
   const int64_t groups = out.scales.dim(1);
   if (groups < 1 || inputs % groups != 0) {
     fail(name + ".weight_scale", fmt::format("groups that divide {} inputs", inputs),
@@ -98,6 +101,19 @@ QuantizedWeight LinearTensors::weight_codes() const {
   if (channel_scale.size() > 0) {
     out.channel_scales = Tensor::of<float>(
         {outputs, 1}, checked_scales(channel_scale, name + ".weight_channel_scale"));
+  }
+  return out;
+}
+
+LinearTensors LinearTensors::rows(int64_t first, int64_t count) const {
+  LinearTensors out = *this;
+  out.outputs = count;
+  if (packed.size() > 0) {
+    require_stored_shape(*this);
+    out.shape = Tensor::of<int64_t>({2}, std::vector<int64_t>{count, inputs});
+  }
+  for (Tensor* each : {&out.weight, &out.packed, &out.scale, &out.channel_scale, &out.bias}) {
+    if (each->rank() > 0 && each->dim(0) == outputs) *each = each->rows(first, count);
   }
   return out;
 }

@@ -38,6 +38,8 @@ struct LinearTensors {
   bool eight_bit_input() const { return input_scale.size() > 0; }
   /// Call after the reader's finish(). Error naming the tensor that makes no sense.
   QuantizedWeight weight_codes() const;
+  /// `count` of the outputs from `first` on: a map of their own. The same error.
+  LinearTensors rows(int64_t first, int64_t count) const;
 
   std::string name;
   int64_t outputs = 0, inputs = 0;

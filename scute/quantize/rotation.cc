@@ -21,28 +21,24 @@ void require_factor(int64_t n, std::string_view where) {
   }
 }
 
-/// rows × cols, contiguous, as cols × rows.
-std::vector<double> transposed(const std::vector<double>& values, int64_t rows, int64_t cols) {
-  std::vector<double> out(values.size());
-  constexpr int64_t kTile = 32;  // two tiles of 8 KiB stay in the first cache
-  for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
-    for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
-      for (int64_t r = r0; r < std::min(r0 + kTile, rows); ++r) {
-        for (int64_t c = c0; c < std::min(c0 + kTile, cols); ++c) {
-          out[static_cast<size_t>(c * rows + r)] = values[static_cast<size_t>(r * cols + c)];
-        }
-      }
-    }
-  }
-  return out;
-}
-
-/// Every column through a transform of rows.
+/// Every column through a transform of rows, some columns at a time beside the whole.
 void transform_columns(std::vector<double>& values, int64_t rows, int64_t cols,
                        void (*transform)(MatView<double>) noexcept) {
-  values = transposed(values, rows, cols);
-  transform({values.data(), cols, rows});
-  values = transposed(values, cols, rows);
+  constexpr int64_t kColumns = 32;  // a row's are four lines of a cache
+  std::vector<double> some(static_cast<size_t>(std::min(kColumns, cols) * rows));
+  for (int64_t first = 0; first < cols; first += kColumns) {
+    const int64_t count = std::min(kColumns, cols - first);
+    const MatView<double> turned(some.data(), count, rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      const double* row = values.data() + r * cols + first;
+      for (int64_t c = 0; c < count; ++c) turned.row(c)[r] = row[c];
+    }
+    transform(turned);
+    for (int64_t r = 0; r < rows; ++r) {
+      double* row = values.data() + r * cols + first;
+      for (int64_t c = 0; c < count; ++c) row[c] = turned.row(c)[r];
+    }
+  }
 }
 
 void check_factors(std::span<const float> factors, int64_t n, std::string_view where) {
@@ -93,10 +89,13 @@ MatrixEdit::MatrixEdit(const Tensor& weight) {
   if (weight.dtype() == DType::f64) {
     const auto values = weight.values<double>();
     values_.assign(values.begin(), values.end());
-  } else {
-    const Tensor widened = weight.to_f32();
-    const auto values = widened.values<float>();
-    values_.assign(values.begin(), values.end());
+    return;
+  }
+  values_.reserve(static_cast<size_t>(weight.size()));
+  for (int64_t o = 0; o < outputs_; ++o) {  // so that one row alone is there in f32 too
+    const Tensor row = weight.rows(o, 1).to_f32();
+    const auto values = row.values<float>();
+    values_.insert(values_.end(), values.begin(), values.end());
   }
 }
 

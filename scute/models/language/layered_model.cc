@@ -75,9 +75,10 @@ void LayeredModel::go_to(int64_t block) {
   give_back(of_layers_[configs_[i].layer]);
 }
 
-void LayeredModel::go_to_head() {
+void LayeredModel::go_to_head(int64_t first, int64_t count) {
   rest();
-  head_ = Linear(tensors_.head, execution_);
+  const bool all = first == 0 && count == config_.vocabulary;
+  head_ = Linear(all ? tensors_.head : tensors_.head.rows(first, count), execution_);
   give_back(of_layers_[-1]);
 }
 

@@ -35,8 +35,10 @@ class LayeredModel {
   /// Packs that block in place of what was packed before, and gives the pages of its checkpoint
   /// back, which are read again should it be packed again. Not while another thread runs.
   void go_to(int64_t block);
-  /// The same for the head.
-  void go_to_head();
+  /// The same for the head, or for `count` of its rows from `first` on, a multiple of 32: then
+  /// logits() gives those of these ids alone.
+  void go_to_head() { go_to_head(0, config_.vocabulary); }
+  void go_to_head(int64_t first, int64_t count);
   /// Gives back what is packed, and the table's pages.
   void rest();
 
@@ -47,7 +49,7 @@ class LayeredModel {
   void through(Run& run, MatView<float> residual, MatView<const float> origin) const;
   /// The final norm's output, L × D.
   void leave(Run& run, MatView<const float> residual, MatView<float> hidden) const;
-  /// L × V, after go_to_head(). Shows lm_head:output.
+  /// L × V, or L × count, after go_to_head(). Shows lm_head:output.
   void logits(Run& run, MatView<const float> hidden, MatView<float> logits) const;
 
  private:
