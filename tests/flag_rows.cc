@@ -97,7 +97,7 @@ Rows bench_language() {
           {"--tg 2", "=LANGUAGE --repeat 1 --size -p 4"},
           {"--roofline", "=LANGUAGE --size"},
           {"--memory 2G", "=LANGUAGE --size"},
-          {"--memory 2G", "=--random mamba-tiny --size", refuse},
+          {"--memory 2G", "=--random mamba-tiny --size"},
           {"--repeat 1", "=--roofline", refuse},
           {"--compute bf16", "", hide, kTimes},
           {"--backend simulate", "", refuse},

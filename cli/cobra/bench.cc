@@ -330,11 +330,12 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
   return r.roofline ? out + "\n" + as_text(*r.roofline) : out;
 }
 
-CobraModel make_model(const CobraBenchRequest& request, const Call& call) {
+/// Sets the request's threads, where --memory has room for fewer.
+CobraModel make_model(CobraBenchRequest& request, const Call& call) {
   if (!request.random) {
     const CobraDescription model = described_cobra(request.model, request.job.quiet);
     backend_only_with(call, model.low_bit);
-    require_cobra(request.job, model, {.execution = request.execution});
+    request.job.threads = planned_cobra(request.job, model, {.execution = request.execution});
     return load_cobra(model, request.execution, CobraModel::Parts::vision_and_language);
   }
   only_with(call, {"--backend"}, "--int8 or a low-bit model", request.int8);

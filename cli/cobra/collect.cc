@@ -256,13 +256,18 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   std::optional<ClaimedFile> overrides;
   claim_if_named(overrides, request.pct.overrides_json, request.force, {});
 
-  require_cobra(request.job, model,
-                {.execution = request.collect.compute,
-                 .tokens = request.pct.text_len,
-                 .sites = std::ssize(cobra_collection_sites(model, request.collect)),
-                 .fine = request.collect.fine});
+  const MemoryPlan memory =
+      planned_cobra_collection(request.job, model,
+                               {.execution = request.collect.compute,
+                                .pictures = request.pct.batches * request.pct.batch_size,
+                                .tokens = request.pct.text_len,
+                                .sites = std::ssize(cobra_collection_sites(model, request.collect)),
+                                .fine = request.collect.fine},
+                               file.path());
+  request.job.threads = memory.threads;
   Collecting collecting(request.job, "pictures");
-  const auto measured = collecting.measure([&](const PassControl& how) {
+  const auto measured = collecting.measure([&](PassControl how) {
+    how.by_layers = memory.by_layers;
     return collect_cobra(model, request.collect, how, file.request());
   });
   if (!measured) return collecting.exit_code();

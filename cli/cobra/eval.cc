@@ -218,7 +218,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
       request.parts,
       [&] { return comparison_key(model, against, request.compare, request.execution); }, call);
   request.compare.kept = parts.items();
-  require_cobra(
+  request.compare.threads = planned_cobra(
       request.job, model,
       {.execution = request.execution, .models = 2, .tokens = request.compare.text.length});
   constexpr auto kAll = CobraModel::Parts::all;

@@ -77,8 +77,8 @@ int run(CobraGenerateRequest& request, const Call& call, Output& out) {
     warn(fmt::format("the model reads {}; the prompt's last {} are cut off",
                      count_of(model.text_length, "token"), prompt.cut));
   }
-  require_cobra(request.job, model,
-                {.execution = request.execution, .tokens = std::ssize(prompt.ids)});
+  request.job.threads = planned_cobra(
+      request.job, model, {.execution = request.execution, .tokens = std::ssize(prompt.ids)});
   const CobraVoice voice(model, request);
   const Beginning begin{.text = prompt.text,
                         .ids = prompt.ids,

@@ -1,51 +1,152 @@
 #include "cli/cobra/memory.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <vector>
 
-#include "cli/terminal/machine.h"
+#include "cli/terminal/progress.h"
 #include "scute/base/threads.h"
-#include "scute/language/memory_plan.h"
 #include "scute/recipe/memory_limit.h"
 
 namespace scute::cli {
 namespace {
 
-/// Scratch of a thread in the tower that takes most: a block's tensors and the towers' features.
-int64_t tower_bytes(const CobraConfig& config) {
-  int64_t most = 0, features = 0;
-  for (const VisionConfig& tower : config.towers) {
-    most = std::max(most, tower.tokens() * (8 * tower.width + 2 * tower.hidden));
-    features += tower.patches() * tower.width;
-  }
-  return 4 * (most + 3 * features);
+/// Bytes.
+struct CobraSizes {
+  LanguageSizes language;
+  int64_t vision = 0;      ///< towers and projector, packed
+  int64_t stored = 0;      ///< their largest tensor
+  int64_t of_tower = 0;    ///< scratch of a thread in the tower that takes most
+  int64_t pixels = 0;      ///< of a picture as the towers see it
+  int64_t statistics = 0;  ///< of a thread
+  int64_t tokens = 0;      ///< of a picture and its text
+  int64_t base = 0;
+
+  /// All weights of so many models in memory.
+  int64_t whole(int models, int64_t threads) const;
+};
+
+int64_t CobraSizes::whole(int models, int64_t threads) const {
+  const int64_t packed = language.packed() + language.table.stored + vision;
+  const int64_t of_thread = of_tower + tokens * language.scratch_per_token + language.state +
+                            std::max(stored, language.largest_layer());
+  return base + models * packed + threads * (of_thread + 2 * pixels) +
+         (2 * threads + 1) * statistics;
 }
 
-}  // namespace
-
-void require_cobra(const Job& job, const CobraDescription& model, const CobraWork& work) {
-  if (!job.memory) return;
+CobraSizes sizes_of_cobra(const CobraDescription& model, const CobraWork& work) {
   const CobraWeights weights = read_cobra_weights(model, CobraModel::Parts::all);
-  const LanguageSizes language =
+  CobraSizes out;
+  out.language =
       sizes_of(model.language, weights.language, work.execution, LanguageModel::Head::packed);
-  int64_t packed = language.packed() + language.table.stored, largest = language.largest_layer();
   std::vector<const Weights*> parts{&weights.projector};
   for (const Weights& tower : weights.towers) parts.push_back(&tower);
   for (const Weights* part : parts) {
     for (const std::string& name : part->names()) {
-      const Tensor& tensor = part->at(name);
-      packed += packed_bytes(tensor, name, work.execution);
-      largest = std::max(largest, static_cast<int64_t>(tensor.bytes().size()));
+      const auto stored = static_cast<int64_t>(part->at(name).bytes().size());
+      out.vision += packed_bytes(*part, name, work.execution);
+      out.stored = std::max(out.stored, stored);
     }
   }
-  const int64_t tokens = model.config.projector_config().tokens() + work.tokens;
+  // A block's tensors, and the towers' features.
+  int64_t most = 0, features = 0;
+  for (const VisionConfig& tower : model.config.towers) {
+    most = std::max(most, tower.tokens() * (8 * tower.width + 2 * tower.hidden));
+    features += tower.patches() * tower.width;
+    out.pixels += 4 * 3 * tower.image * tower.image;
+  }
   constexpr int64_t kOfSite = 200'000;  // with the vectors that it keeps
-  const int64_t statistics = (work.sites * kOfSite << work.fine) >> 8;
-  const int64_t threads = Threads(job.threads).count();
-  const int64_t of_thread =
-      tower_bytes(model.config) + tokens * language.scratch_per_token + language.state + largest;
-  require_memory(base_memory(peak_memory(), model.language, {}) + work.models * packed +
-                     threads * of_thread + (2 * threads + 1) * statistics,
-                 *job.memory, "Cobra, all of whose weights are in memory");
+  out.of_tower = 4 * (most + 3 * features);
+  out.statistics = (work.sites * kOfSite << work.fine) >> 8;
+  out.tokens = model.config.projector_config().tokens() + work.tokens;
+  out.base = base_memory(model.language, {});
+  return out;
+}
+
+/// 0: it does not fit.
+int threads_for_cobra(const CobraSizes& sizes, int models, int asked, int64_t limit) {
+  for (int threads = asked;; threads = (threads + 1) / 2) {
+    if (sizes.whole(models, threads) <= limit) return threads;
+    if (threads == 1) return 0;
+  }
+}
+
+template <class Plan>
+Plan said_plan(const Job& job, const Plan& plan) {
+  note(job.quiet, "scute: memory: " + plan.text());
+  return plan;
+}
+
+/// What does not fit in memory lies beside the output.
+std::string folder_beside(const std::string& output) {
+  const auto folder = std::filesystem::path(output).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+}  // namespace
+
+int planned_cobra(const Job& job, const CobraDescription& model, const CobraWork& work) {
+  if (!job.memory) return job.threads;
+  const CobraSizes sizes = sizes_of_cobra(model, work);
+  const int threads =
+      threads_for_cobra(sizes, work.models, Threads(job.threads).count(), *job.memory);
+  if (threads == 0) {
+    require_memory(sizes.whole(work.models, 1), *job.memory,
+                   "Cobra, all of whose weights are in memory, and one thread");
+  }
+  const MemoryPlan plan{.threads = threads, .bytes = sizes.whole(work.models, threads)};
+  return said_plan(job, plan).threads;
+}
+
+MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& model,
+                                    const CobraWork& work, const std::string& file) {
+  if (!job.memory) return {.threads = job.threads};
+  const CobraSizes sizes = sizes_of_cobra(model, work);
+  const int asked = Threads(job.threads).count();
+  if (sizes.whole(1, asked) <= *job.memory || model.low_bit) {
+    const int threads = planned_cobra(job, model, work);
+    return {.threads = threads, .bytes = sizes.whole(1, threads)};
+  }
+  constexpr int64_t kPictures = 16;  // together, whose pixels are in memory
+  LanguageSizes layers = sizes.language;
+  // Towers and projector are there while pictures are seen, and then a layer at a time.
+  layers.layers.push_back({.stored = sizes.stored, .packed = sizes.vision});
+  layers.scratch_per_token = std::max(layers.scratch_per_token, sizes.of_tower / sizes.tokens + 1);
+  layers.logits_per_token = 0;
+  const PassSizes pass{.samples = std::min(kPictures, work.pictures),
+                       .tokens = sizes.tokens,
+                       .threads = asked,
+                       .statistics = sizes.statistics,
+                       .base = sizes.base + (kPictures + 2 * asked) * sizes.pixels};
+  return said_plan(job, plan_by_layers(layers, pass, *job.memory, folder_beside(file)));
+}
+
+QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& model,
+                                    const CobraQuantizeOptions& options, const std::string& folder,
+                                    const std::vector<std::string>& numbers) {
+  if (!job.memory) return {.threads = job.threads};
+  const CobraSizes sizes = sizes_of_cobra(model, {});
+  const int threads = Threads(job.threads).count();
+  // The model, what it becomes, and both once more when the folder is checked.
+  if (const int64_t whole = sizes.whole(2, threads); whole <= *job.memory) {
+    return said_plan(job, QuantizePlan{.threads = threads, .bytes = whole});
+  }
+  QuantizeOptions language = options.language;
+  language.format = options.of_bucket("llm");
+  language.group = options.group;
+  // The check has towers and projector in memory, in floats at most.
+  PassSizes pass{.threads = threads, .base = base_memory(model.language, {}, numbers)};
+  const ModelDescription described = cobra_language(model);
+  const Weights weights = read_weights(described);
+  QuantizePlan out =
+      plan_quantize(sizes.language, quantize_sizes(described, weights, language, pass),
+                    std::min(*job.memory, sizes.whole(1, 1)), folder_beside(folder));
+  const int64_t vision = pass.base + sizes.vision + sizes.stored + sizes.of_tower;
+  require_memory(vision, *job.memory, "towers and projector when what was written is checked");
+  out.bytes = std::max(out.bytes, vision);
+  out.check = FolderCheck::by_layers;
+  if (out.memory.tensors_in.empty()) out.memory.tensors_in = folder_beside(folder);
+  return said_plan(job, out);
 }
 
 }  // namespace scute::cli

@@ -1,20 +1,39 @@
-// --memory of Cobra's verbs: all weights are in memory, or the work is refused.
+// --memory of Cobra's verbs: the language model layer by layer where samples can go through it so,
+// all weights else.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "cli/terminal/job.h"
-#include "scute/cobra/folder.h"
+#include "scute/cobra/quantize.h"
+#include "scute/language/memory_plan.h"
+#include "scute/language/quantize_plan.h"
 
 namespace scute::cli {
 
 struct CobraWork {
   Execution execution = {};
-  int models = 1;       ///< as large as this one, in memory at once
-  int64_t tokens = 64;  ///< of a picture's text
-  int64_t sites = 0;    ///< that each thread keeps statistics of
+  int models = 1;        ///< as large as this one, in memory at once
+  int64_t pictures = 1;  ///< at most
+  int64_t tokens = 64;   ///< of a picture's text
+  int64_t sites = 0;     ///< that each thread keeps statistics of
   int fine = 8;
 };
 
-/// Error saying what is needed where --memory has no room for it.
-void require_cobra(const Job& job, const CobraDescription& model, const CobraWork& work);
+/// Threads with which it keeps within --memory, all weights in memory: as many as asked for, or
+/// fewer; said on standard error. Error saying what is needed when it does not on one.
+int planned_cobra(const Job& job, const CobraDescription& model, const CobraWork& work);
+
+/// The same of a collection, or its language model's layers one at a time; streams on disk lie
+/// beside `file`.
+MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& model,
+                                    const CobraWork& work, const std::string& file);
+
+/// The same of a quantization, and of the check of what it wrote: tensors that are finished lie on
+/// disk beside `folder` where they do not fit. `numbers`: files of statistics that were read.
+QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& model,
+                                    const CobraQuantizeOptions& options, const std::string& folder,
+                                    const std::vector<std::string>& numbers);
 
 }  // namespace scute::cli

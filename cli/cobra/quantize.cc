@@ -242,20 +242,21 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
     statistics = read_statistics(model.files->open(request.statistics));
     warn_of_part(*statistics, request.statistics);
   }
-  // The model, what it becomes, and both once more when the folder is checked.
-  require_cobra(request.job, model, {.models = 2});
+  const QuantizePlan memory =
+      planned_cobra_quantize(request.job, model, request.how, request.out, {request.statistics});
+  request.job.threads = memory.threads;
   const MergedPlans merged = get_plan(request, model, statistics);
   LowBitCobra low = [&] {
     Progress progress("quantize", "matrices", request.job.quiet);
-    return quantize_cobra(model, merged.plan, statistics ? &*statistics : nullptr, request.how,
-                          request.job.threads,
-                          [&](int64_t done, int64_t total) { progress.update(done, total); });
+    return quantize_cobra(
+        model, merged.plan, statistics ? &*statistics : nullptr, request.how, request.job.threads,
+        [&](int64_t done, int64_t total) { progress.update(done, total); }, memory.memory);
   }();
   record_files(request, merged.remarks, low);
   ProbeComparison check;
   {
     const HoldInterrupts hold;
-    check = write_cobra(low, folder);
+    check = write_cobra(low, folder, memory.check);
   }
   const double seconds = request.job.seconds();
   request.job.answer(

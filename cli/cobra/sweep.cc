@@ -38,7 +38,7 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   work.launched = request.sweep.launched;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
   work.subject = [&flags](const std::string& model, RunHow how) {
-    require_cobra(flags.job, described_cobra(model, flags.job.quiet), {.models = 3});
+    how.threads = planned_cobra(flags.job, described_cobra(model, flags.job.quiet), {.models = 3});
     return std::make_unique<CobraSubject>(flags.subject(model), std::move(how));
   };
   return run_sweep(work, out);

@@ -30,8 +30,9 @@ int run(RunRequest& request, const Call& call, Output& out) {
   Setting setting = flags.setting(call.command());
   const ModelDescription model = described(request.model, flags.job.quiet);
   use_rule(request.rule, "auto", setting);
-  require_experiment(flags.job, model, flags.subject(request.model), setting);
+  const auto plan = experiment_planner(flags.job, model, flags.subject(request.model), {setting});
   const auto work = [&](RunHow how) {
+    how.plan = plan;
     Subject subject(flags.subject(request.model), std::move(how));
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);
     return subject.run(setting);

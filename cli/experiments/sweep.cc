@@ -42,9 +42,7 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   work.settings = request.sweep.settings(flags.setting(call.command()), formats);
   work.subject = [&](const std::string& model, RunHow how) {
     const ModelDescription description = described(model, flags.job.quiet);
-    for (const Setting& setting : work.settings) {
-      require_experiment(flags.job, description, flags.subject(model), setting);
-    }
+    how.plan = experiment_planner(flags.job, description, flags.subject(model), work.settings);
     return std::make_unique<Subject>(flags.subject(model), std::move(how));
   };
   work.checkpoint = [&flags](const std::string& name, const Setting& setting) {

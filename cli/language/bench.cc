@@ -65,7 +65,7 @@ void BenchRequest::declare(Options& options) {
   options.backend(execution.backend);
   job.declare_memory(options);
   job.declare(options);
-  options.only_with({"--memory"}, "MODEL", [this] { return !model.empty(); });
+  options.not_with({"--memory"}, "--roofline without a model", [this] { return no_model(); });
   options.not_with({"--samples", "--seqlen", "--sites", "--fine"},
                    "--size, --ttft, --tpot, --ttlt, --pp or --tg",
                    [this] { return latency.asked(); });
@@ -301,20 +301,25 @@ std::string as_text(const Report& r, const BenchRequest& request) {
 LanguageModel make_model(BenchRequest& request, const Call& call) {
   const auto head =
       request.latency.asked() ? LanguageModel::Head::packed : LanguageModel::Head::absent;
+  const bool latency = request.latency.asked();
+  WholeWork work{.tokens = latency ? request.latency.longest() : request.seqlen,
+                 .head = head,
+                 .sequences = latency ? request.latency.sequences() : 0};
+  const auto observed = [&](const MambaConfig& config, const Scheme& scheme) {
+    const SiteList sites = LanguageModelSites(config, scheme).list;
+    return latency ? 0 : statistics_bytes(sites, request.fine);
+  };
   if (!request.model.empty()) {
     const ModelDescription model = described(request.model, request.job.quiet);
     backend_only_with(call, model.low_bit);
-    const bool latency = request.latency.asked();
-    request.job.threads = planned_whole(
-        request.job, model, request.execution,
-        {.tokens = latency ? request.latency.longest() : request.seqlen,
-         .statistics = latency ? 0 : statistics_bytes(list_sites(model), request.fine),
-         .head = head,
-         .sequences = latency ? request.latency.sequences() : 0});
+    work.statistics = observed(model.config, model.scheme);
+    request.job.threads = planned_whole(request.job, model, request.execution, work);
     return load_model(model, request.execution, head);
   }
   backend_only_with(call, false);
   const MambaConfig config = named_config(request.size());
+  work.statistics = observed(config, {});
+  request.job.threads = planned_random(request.job, config, request.execution, work);
   return {config, random_weights(config, 42), request.execution, head};
 }
 

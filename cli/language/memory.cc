@@ -11,6 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
+#include "scute/language/random_model.h"
 #include "scute/recipe/memory_limit.h"
 
 namespace scute::cli {
@@ -36,7 +37,7 @@ MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                  .tokens = options.windows.seqlen,
                  .threads = Threads(job.threads).count(),
                  .statistics = statistics_bytes(sites, options.fine),
-                 .base = base_memory(peak_memory(), model, options.data)};
+                 .base = base_memory(model, options.data)};
   if (options.windows.take) {
     pass.samples =
         std::min(pass.samples, *options.windows.take * options.windows.windows_per_document);
@@ -47,14 +48,13 @@ MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
   return plan;
 }
 
-int planned_whole(const Job& job, const ModelDescription& model, const Execution& execution,
-                  const WholeWork& work) {
-  if (!job.memory) return job.threads;
-  LanguageSizes sizes = sizes_of(model, read_weights(model), execution, work.head);
+namespace {
+
+/// `pass`: with its base; threads are decided here.
+int fitting_threads(const Job& job, LanguageSizes sizes, PassSizes pass, const WholeWork& work) {
+  pass.tokens = work.tokens;
+  pass.statistics = work.statistics;
   const int64_t logits = work.logit_rows * std::exchange(sizes.logits_per_token, 0);
-  PassSizes pass{.tokens = work.tokens,
-                 .statistics = work.statistics,
-                 .base = base_memory(peak_memory(), model, work.texts)};
   const int asked = Threads(job.threads).count();
   for (int threads = asked;; threads = (threads + 1) / 2) {
     // Sequences that wait for a thread keep their states.
@@ -70,15 +70,38 @@ int planned_whole(const Job& job, const ModelDescription& model, const Execution
   }
 }
 
+}  // namespace
+
+int planned_whole(const Job& job, const ModelDescription& model, const Execution& execution,
+                  const WholeWork& work) {
+  if (!job.memory) return job.threads;
+  return fitting_threads(job, sizes_of(model, read_weights(model), execution, work.head),
+                         {.base = base_memory(model, work.texts)}, work);
+}
+
+int planned_random(const Job& job, const MambaConfig& config, const Execution& execution,
+                   const WholeWork& work) {
+  if (!job.memory) return job.threads;
+  ModelDescription model;
+  model.config = config;
+  const LanguageSizes sizes = sizes_of(model, random_shapes(config), execution, work.head);
+  // All of them are made before the first is packed, which then goes; the table stays.
+  int64_t stored = sizes.table.stored + sizes.shared.stored;
+  for (const LanguageSizes::Part& layer : sizes.layers) stored += layer.stored;
+  const int64_t held = sizes.table.stored + std::max<int64_t>(0, stored - sizes.packed());
+  return fitting_threads(job, sizes, {.base = base_memory(model, work.texts) + held}, work);
+}
+
 QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
                               const QuantizeOptions& options, const std::string& folder,
+                              const std::vector<std::string>& numbers,
                               const std::vector<std::string>& whole) {
   if (!job.memory) return {.threads = job.threads};
   const CalibrationOptions& calibration = options.calibration;
   const PassSizes pass{.samples = calibration.windows.samples,
                        .tokens = calibration.windows.seqlen,
                        .threads = Threads(job.threads).count(),
-                       .base = base_memory(peak_memory(), model, calibration.data)};
+                       .base = base_memory(model, calibration.data, numbers)};
   const Weights weights = read_weights(model);
   const auto sizes = sizes_of(model, weights, Compute::f32, LanguageModel::Head::packed);
   const QuantizePlan plan = plan_quantize(sizes, quantize_sizes(model, weights, options, pass),
@@ -91,26 +114,76 @@ QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
   return plan;
 }
 
-void require_experiment(const Job& job, const ModelDescription& model,
-                        const SubjectOptions& subject, const Setting& setting) {
-  if (!job.memory) return;
-  QuantizeOptions how = setting.quantize;
-  how.calibration.windows.samples = subject.gptq_samples;
-  how.calibration.windows.seqlen = subject.collect.windows.seqlen;
-  PassSizes pass{.samples = std::max(subject.collect.windows.samples, subject.gptq_samples),
-                 .tokens = std::max(subject.collect.windows.seqlen, subject.score.windows.window),
-                 .threads = Threads(job.threads).count(),
-                 .statistics = statistics_bytes(list_sites(model), subject.collect.fine),
-                 .base = base_memory(peak_memory(), model, subject.collect.data)};
+namespace {
+
+/// Threads on which windows are scored, all weights packed beside what `base` counts. Error saying
+/// what one needs where that is too much.
+int scoring_threads(const LanguageSizes& sizes, PassSizes pass, int64_t limit, int64_t& bytes) {
+  for (;; pass.threads = (pass.threads + 1) / 2) {
+    const int64_t needed = memory_of_whole_pass(sizes, pass);
+    if (pass.threads == 1) {
+      require_memory(needed, limit, "scoring, for which all weights are in memory");
+    }
+    if (needed > limit) continue;
+    bytes = std::max(bytes, needed);
+    return pass.threads;
+  }
+}
+
+}  // namespace
+
+ExperimentPlan planned_experiment(const Job& job, const ModelDescription& model,
+                                  const SubjectOptions& subject, const Setting& setting) {
+  if (!job.memory) return {};
+  const int threads = Threads(job.threads).count();
+  const std::string folder = scratch_folder(subject.log);
   const Weights weights = read_weights(model);
-  LanguageSizes sizes = sizes_of(model, weights, setting.execution, LanguageModel::Head::packed);
-  sizes.logits_per_token = 0;  // of scores 64 rows at once
-  const int64_t passes = memory_of_whole_pass(sizes, pass);
-  const int64_t rounding =
-      plan_quantize(sizes, quantize_sizes(model, weights, how, pass), std::nullopt, "").bytes;
-  require_memory(std::max(passes, rounding), *job.memory,
-                 "an experiment, which has everything in memory (collect, quantize and eval one "
-                 "after the other take less)");
+  PassSizes pass{.samples = subject.collect.windows.samples,
+                 .tokens = subject.collect.windows.seqlen,
+                 .threads = threads,
+                 .statistics = statistics_bytes(list_sites(model), subject.collect.fine),
+                 .base = base_memory(model, subject.collect.data)};
+  ExperimentPlan out{.collect = {.threads = threads}, .quantize = {.threads = threads}};
+  const LayerFormat& format = setting.quantize.format;
+  if (format.eight_bit_activations() && !format.is_float()) {
+    out.collect =
+        plan_pass(sizes_of(model, weights, subject.collect.compute, LanguageModel::Head::absent),
+                  pass, job.memory, folder);
+    // The statistics are there from now on.
+    pass.base += pass.statistics;
+  }
+  pass.statistics = 0;
+  LanguageSizes scored = sizes_of(model, weights, setting.execution, LanguageModel::Head::packed);
+  if (!format.is_float()) {
+    QuantizeOptions how = setting.quantize;
+    how.calibration.data = subject.collect.data;
+    PassSizes hessians = pass;
+    hessians.samples = std::min(pass.samples, subject.gptq_samples);
+    const QuantizeSizes sizes = quantize_sizes(model, weights, how, hessians);
+    out.quantize = plan_quantize(scored, sizes, job.memory, folder);
+    pass.base += sizes.results;  // beside the model that is made of them
+    scored = low_bit_sizes(scored, sizes, format, setting.execution);
+  }
+  if (subject.score.empty()) return out;
+  constexpr int64_t kLogitRows = 64;  // of a thread; evaluate/perplexity.cc
+  pass.base += threads * kLogitRows * std::exchange(scored.logits_per_token, 0);
+  pass.samples = 1;
+  pass.tokens = subject.score.windows.window;
+  out.scoring_threads = scoring_threads(scored, pass, *job.memory, out.quantize.bytes);
+  return out;
+}
+
+std::function<ExperimentPlan(const Setting& setting)> experiment_planner(
+    const Job& job, const ModelDescription& model, const SubjectOptions& subject,
+    const std::vector<Setting>& settings) {
+  if (!job.memory) return {};
+  for (const Setting& setting : settings) planned_experiment(job, model, subject, setting);
+  return [&job, model, subject](const Setting& setting) {
+    const ExperimentPlan out = planned_experiment(job, model, subject, setting);
+    note(job.quiet, fmt::format("scute: memory: collect {}; quantize {}", out.collect.text(),
+                                out.quantize.text()));
+    return out;
+  };
 }
 
 }  // namespace scute::cli

@@ -1,6 +1,7 @@
 // --memory of language models' verbs.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,15 +33,26 @@ struct WholeWork {
 /// fewer. Error saying what is needed when it does not on one.
 int planned_whole(const Job& job, const ModelDescription& model, const Execution& execution,
                   const WholeWork& work);
+/// The same of weights that are made in memory, and so far have shapes alone.
+int planned_random(const Job& job, const MambaConfig& config, const Execution& execution,
+                   const WholeWork& work);
 
-/// The same of a quantization, with what it has read by now. `whole`: flags that were given and
-/// need everything in memory; Error naming them where there is no room.
+/// The same of a quantization. `numbers`: files of statistics and plans that were read. `whole`:
+/// flags that were given and need everything in memory; Error naming them where there is no room.
 QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
                               const QuantizeOptions& options, const std::string& folder,
+                              const std::vector<std::string>& numbers,
                               const std::vector<std::string>& whole);
 
-/// Of an experiment, for which everything is in memory: Error where --memory has no room for it.
-void require_experiment(const Job& job, const ModelDescription& model,
-                        const SubjectOptions& subject, const Setting& setting);
+/// How an experiment keeps within --memory: collected and quantized as these verbs do, scored with
+/// all weights in memory. Error saying what is needed when it does not. Not said: it is asked more
+/// than once.
+ExperimentPlan planned_experiment(const Job& job, const ModelDescription& model,
+                                  const SubjectOptions& subject, const Setting& setting);
+/// RunHow::plan, of this model's experiments; empty without --memory. Error at once where one of
+/// the settings does not fit; `job` and `subject` must live as long.
+std::function<ExperimentPlan(const Setting& setting)> experiment_planner(
+    const Job& job, const ModelDescription& model, const SubjectOptions& subject,
+    const std::vector<Setting>& settings);
 
 }  // namespace scute::cli

@@ -312,7 +312,8 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
   std::vector<std::string> whole;
   if (request.search) whole.push_back("--search");
   if (!request.save_hessians.empty()) whole.push_back("--save-hessians");
-  const QuantizePlan memory = planned_quantize(request.job, model, request.how, request.out, whole);
+  const QuantizePlan memory = planned_quantize(request.job, model, request.how, request.out,
+                                               {request.plan, request.statistics}, whole);
   request.job.threads = memory.threads;
   const std::optional<Hessians> hessians = get_hessians(request, model, memory, saved);
   const StatisticsSet* seen = statistics ? &*statistics : nullptr;

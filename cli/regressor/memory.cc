@@ -1,6 +1,5 @@
 #include "cli/regressor/memory.h"
 
-#include "cli/terminal/machine.h"
 #include "scute/base/threads.h"
 #include "scute/recipe/memory_limit.h"
 
@@ -15,7 +14,7 @@ void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint) {
     weights += 4 * checkpoint.weights.at(name).size();
   }
   const int64_t threads = Threads(job.threads).count();
-  require_memory(peak_memory() + kFeatures + 3 * weights + threads * kOfThread, *job.memory,
+  require_memory(kProgramMemory + kFeatures + 3 * weights + threads * kOfThread, *job.memory,
                  "the model and a file of features");
 }
 

@@ -9,117 +9,11 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/cobra/collect_meta.h"
+#include "scute/cobra/collect_pass.h"
 #include "scute/cobra/picture_reader.h"
 
 namespace scute {
 namespace {
-
-/// Which parts of the model the sites asked for need.
-struct Needs {
-  std::vector<bool> towers;
-  bool projector = false, text = false, blocks = false, head = false;
-
-  bool vision() const { return std::ranges::find(towers, true) != towers.end(); }
-};
-
-bool inside(const std::string& site, const std::string& bucket) {
-  return site == bucket || site.starts_with(bucket + ".");
-}
-
-Needs needs_of(const std::vector<Site>& sites, const CobraConfig& config) {
-  Needs out;
-  out.towers.assign(config.towers.size(), false);
-  for (const Site& site : sites) {
-    bool vision = false;
-    for (size_t i = 0; i < config.towers.size(); ++i) {
-      if (!inside(site.name, config.towers[i].bucket)) continue;
-      out.towers[i] = vision = true;
-    }
-    if (vision) continue;
-    if (inside(site.name, "projector")) {
-      out.projector = true;
-    } else if (site.name == "llm") {
-      out.text = true;
-    } else {
-      out.blocks = true;
-      out.head = out.head || site.name == "lm_head:output";
-    }
-  }
-  out.projector = out.projector || out.blocks;
-  out.text = out.text || out.blocks;
-  if (out.projector) out.towers.assign(out.towers.size(), true);
-  return out;
-}
-
-/// One picture and its text through what is needed of the model.
-class Pass {
- public:
-  Pass(const CobraDescription& description, const std::vector<Site>& sites, Compute compute)
-      : needs_(needs_of(sites, description.config)), llm_(find_llm(sites)) {
-    using Parts = CobraModel::Parts;
-    if (needs_.vision()) {
-      const Parts parts = !needs_.blocks ? Parts::vision
-                          : needs_.head  ? Parts::all
-                                         : Parts::vision_and_language;
-      hash_cobra_beside(description);
-      model_.emplace(load_cobra(description, compute, parts));
-    }
-    if (needs_.text && !needs_.blocks) table_.emplace(load_cobra_embedding(description));
-    width_ = description.config.language.width;
-    vocabulary_ = description.config.language.vocabulary;
-  }
-  const Needs& needs() const { return needs_; }
-
-  void operator()(Run& run, const std::vector<Tensor>& pixels, std::span<const int32_t> ids) const {
-    const Arena::Scope scope(run.arena());
-    MatView<float> picture;
-    if (needs_.vision()) picture = see(run, pixels);
-    if (needs_.blocks) {
-      read(run, picture, ids);
-    } else if (table_ && !ids.empty()) {
-      const auto vectors = run.matrix(std::ssize(ids), width_);
-      (*table_)(ids, vectors);
-      run.pass(*llm_, vectors);
-    }
-  }
-
- private:
-  static std::optional<Site> find_llm(const std::vector<Site>& sites) {
-    const auto found = std::ranges::find(sites, std::string("llm"), &Site::name);
-    return found == sites.end() ? std::nullopt : std::optional<Site>(*found);
-  }
-  MatView<float> see(Run& run, const std::vector<Tensor>& pixels) const {
-    const CobraConfig& config = model_->config();
-    const auto features =
-        run.matrix(config.towers.front().patches(), config.projector_config().vision);
-    const auto views = pixel_views(pixels);
-    int64_t column = 0;
-    for (size_t i = 0; i < pixels.size(); ++i) {
-      const int64_t width = config.towers[i].width;
-      if (needs_.towers[i]) {
-        model_->tower(run, i, views[i], features.columns(column, width));
-      }
-      column += width;
-    }
-    if (!needs_.projector) return {};
-    const auto out = run.matrix(model_->picture_tokens(), width_);
-    model_->project(run, features, out);
-    return out;
-  }
-  void read(Run& run, MatView<float> picture, std::span<const int32_t> ids) const {
-    const int64_t length = picture.rows + std::ssize(ids);
-    const auto hidden = run.matrix(length, width_);
-    State state = model_->language().new_state();
-    model_->language().hidden(run, picture, ids, state, hidden);
-    if (needs_.head) model_->language().logits(run, hidden, run.matrix(length, vocabulary_));
-  }
-
-  Needs needs_;
-  std::optional<Site> llm_;
-  std::optional<CobraModel> model_;
-  std::optional<Embedding> table_;
-  int64_t width_ = 0, vocabulary_ = 0;
-};
 
 MeasureOptions measure_options(const CobraCollectOptions& options) {
   // Rounded up, so that a batch keeps at least what was asked for of each picture.
@@ -171,12 +65,13 @@ struct OwnPicture {
   PictureReader::Loaded picture;
 };
 
-/// The next few that are to be measured, none at the end; adds the numbers of all that are passed
-/// to `counted`, which are `wanted` at most.
+/// The next that are to be measured, some more than `together` at most, none at the end; adds the
+/// numbers of all that are passed to `counted`, which are `wanted` at most.
 std::vector<OwnPicture> next_own(PictureReader& reader, const PartWork& work, int64_t wanted,
-                                 const Threads& threads, std::vector<int64_t>& counted) {
+                                 int64_t together, const Threads& threads,
+                                 std::vector<int64_t>& counted) {
   std::vector<OwnPicture> out;
-  while (std::ssize(out) < 2 * threads.count()) {
+  while (std::ssize(out) < together) {
     auto loaded = reader.next_few(wanted - std::ssize(counted), threads);
     if (loaded.empty()) break;
     for (PictureReader::Loaded& one : loaded) {
@@ -202,7 +97,7 @@ std::vector<Site> cobra_collection_sites(const CobraDescription& model,
       refuse_target(model, list, target);
     }
     for (const Site& site : list.sites()) {
-      if (site.index >= 0 && inside(site.name, target)) choose(site);
+      if (site.index >= 0 && inside_bucket(site.name, target)) choose(site);
     }
   }
   if (!options.sites.empty()) {
@@ -234,7 +129,7 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   result.listed = reader.listed();
   const PictureTexts texts(description, options.text, result.listed);
   result.bad_lines = texts.bad_lines();
-  const Pass pass(description, sites, options.compute);
+  CobraPass pass(description, sites, options.compute, control.by_layers);
   if (pass.needs().blocks && !texts.any()) {
     fail("--sites",
          "text for the language model: --prompts FILE, or random ids (no --no-random-text)",
@@ -251,15 +146,15 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   work.begin(measurement, most, options.fine, meta);
   std::vector<int64_t> counted;  // numbers of the pictures of the collection
   while (!measurement.interrupted()) {
-    const std::vector<OwnPicture> own =
-        next_own(reader, work, wanted, measurement.threads(), counted);
+    const std::vector<OwnPicture> own = next_own(
+        reader, work, wanted, pass.together(measurement.threads()), measurement.threads(), counted);
     if (own.empty()) break;
-    std::vector<Sample> samples;
-    for (const OwnPicture& one : own) samples.push_back({.number = one.picture.number});
-    const int64_t finished = measurement.run(samples, [&](int64_t i, Run& run) {
-      const auto& picture = own[static_cast<size_t>(i)].picture;
-      pass(run, picture.pixels, texts.of(picture.number));
-    });
+    std::vector<CobraSample> samples;
+    for (const OwnPicture& one : own) {
+      const PictureReader::Loaded& picture = one.picture;
+      samples.push_back({picture.number, &picture.pixels, texts.of(picture.number)});
+    }
+    const int64_t finished = pass.measure(measurement, samples);
     work.add(finished);
     result.measured += finished;
     if (measurement.interrupted()) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "scute/base/error.h"
 #include "scute/base/names.h"
@@ -54,16 +55,18 @@ Json CobraQuantizeOptions::to_json() const {
 CobraQuantizeJob::CobraQuantizeJob(const CobraDescription& model, const Plan& plan,
                                    const StatisticsSet* statistics,
                                    const CobraQuantizeOptions& options, int threads,
-                                   const QuantizeProgress& progress)
+                                   const QuantizeProgress& progress, const QuantizeMemory& memory)
     : model_(model),
       options_(options),
       threads_(threads),
       progress_(progress),
+      memory_(memory),
       language_(cobra_language(model)),
       hash_(language_.embedded ? language_.embedded->sha256 : hash_cobra(model)),
       filter_(model.config, options.include, options.exclude),
       ranges_(model, plan, statistics, options.policy, hash_) {
   check_tokenizer(language_);
+  if (!memory.tensors_in.empty()) scratch_ = std::make_unique<ScratchFile>(memory.tensors_in);
   const std::vector<std::string> known = cobra_buckets(model.config);
   for (const auto& [bucket, format] : options.buckets) {
     if (std::ranges::find(known, bucket) == known.end()) {
@@ -102,7 +105,11 @@ void CobraQuantizeJob::quantize_part(size_t part, Weights weights, std::vector<N
   });
   for (const Rounding& job : jobs) {
     const std::string& name = job.matrix->tensor;
-    store_weight(name, job.codes, to);
+    std::vector<NamedTensor> tensors;
+    store_weight(name, job.codes, tensors);
+    StoredRows stored(job.codes.outputs(), scratch_.get());
+    stored.add(0, std::move(tensors));
+    std::ranges::move(stored.take(), std::back_inserter(to));
     if (!job.scale) continue;
     to.push_back({name + ".input_scale", Tensor::of<float>({1}, std::span(&*job.scale, 1))});
   }
@@ -166,9 +173,10 @@ LowBitCobra CobraQuantizeJob::run() {
 
 LowBitCobra quantize_cobra(const CobraDescription& model, const Plan& plan,
                            const StatisticsSet* statistics, const CobraQuantizeOptions& options,
-                           int threads, const QuantizeProgress& progress) {
+                           int threads, const QuantizeProgress& progress,
+                           const QuantizeMemory& memory) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  return CobraQuantizeJob(model, plan, statistics, options, threads, progress).run();
+  return CobraQuantizeJob(model, plan, statistics, options, threads, progress, memory).run();
 }
 
 CobraModel build_cobra(const LowBitCobra& model, const Execution& execution,

@@ -55,7 +55,8 @@ struct LowBitCobra {
 /// matrices are shared out (0: all processors).
 LowBitCobra quantize_cobra(const CobraDescription& model, const Plan& plan,
                            const StatisticsSet* statistics, const CobraQuantizeOptions& options,
-                           int threads = 1, const QuantizeProgress& progress = {});
+                           int threads = 1, const QuantizeProgress& progress = {},
+                           const QuantizeMemory& memory = {});
 
 /// The model that these tensors are.
 CobraModel build_cobra(const LowBitCobra& model, const Execution& execution,

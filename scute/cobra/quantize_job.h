@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "scute/cobra/matrices.h"
 #include "scute/cobra/quantize.h"
 #include "scute/cobra/ranges.h"
+#include "scute/io/scratch_file.h"
 #include "scute/quantize/weight.h"
 
 namespace scute {
@@ -20,7 +22,7 @@ class CobraQuantizeJob {
  public:
   CobraQuantizeJob(const CobraDescription& model, const Plan& plan, const StatisticsSet* statistics,
                    const CobraQuantizeOptions& options, int threads,
-                   const QuantizeProgress& progress);
+                   const QuantizeProgress& progress, const QuantizeMemory& memory);
   LowBitCobra run();
 
  private:
@@ -56,7 +58,9 @@ class CobraQuantizeJob {
   const CobraQuantizeOptions& options_;
   Threads threads_;
   const QuantizeProgress& progress_;
-  std::atomic<int64_t> done_ = 0;  ///< matrices
+  const QuantizeMemory& memory_;
+  std::unique_ptr<ScratchFile> scratch_ = {};  ///< of the towers' tensors; null: in memory
+  std::atomic<int64_t> done_ = 0;              ///< matrices
   ModelDescription language_;
   std::string hash_;
   MatrixFilter filter_;

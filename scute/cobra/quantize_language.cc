@@ -75,7 +75,7 @@ void CobraQuantizeJob::quantize_language() {
     if (progress_) progress_(done_ + done, done_ + total);
   };
   out_.language = quantize(language_, *plan, statistics ? &*statistics : nullptr, nullptr, options,
-                           threads_.count(), behind);
+                           threads_.count(), behind, memory_);
   out_.description.language = out_.language->description;
   for (const std::string& sentence : out_.language->remarks) {
     if (!sentence.starts_with("model not recorded")) remark("llm: " + sentence);

@@ -15,6 +15,10 @@ namespace scute {
 /// ids behind them). Error when one is not finite.
 std::vector<NamedTensor> probe_cobra(const CobraModel& model, uint64_t seed);
 
+/// The same of a model in two parts, `vision` without its language model.
+std::vector<NamedTensor> probe_cobra(const CobraModel& vision, LayeredModel& language,
+                                     uint64_t seed);
+
 /// PART/model.safetensors, in a folder that is made.
 void write_part(const FolderWriter& folder, const std::string& part,
                 const std::vector<NamedTensor>& tensors);
@@ -29,7 +33,8 @@ void write_float_language(const ModelDescription& language, const FolderWriter& 
 /// recipe.json: complete without the original. Then loads it again and compares what both make of a
 /// picture, bit for bit; Error when they differ: then, and when anything else fails, what was there
 /// stays (FolderRules).
-ProbeComparison write_cobra(const LowBitCobra& model, FolderWriter& folder);
+ProbeComparison write_cobra(const LowBitCobra& model, FolderWriter& folder,
+                            FolderCheck check = FolderCheck::whole);
 /// The same, claiming the name as late as this.
 ProbeComparison write_cobra(const LowBitCobra& model, const std::string& path, bool replace);
 

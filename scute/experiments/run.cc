@@ -111,7 +111,10 @@ Json calibration_json(const StatisticsSet& statistics) {
 class Trial {
  public:
   Trial(SubjectState& subject, const Setting& setting)
-      : subject_(subject), setting_(setting), key_(key_of(subject, setting)) {
+      : subject_(subject),
+        setting_(setting),
+        plan_of_work_(subject.plan(setting)),
+        key_(key_of(subject, setting)) {
     Json& record = out_.record;
     record["timestamp"] = subject.how.local_time("%Y-%m-%d %H:%M:%S");
     record["command"] = setting.command;
@@ -138,6 +141,7 @@ class Trial {
 
   SubjectState& subject_;
   const Setting& setting_;
+  const ExperimentPlan plan_of_work_;
   std::optional<FolderWriter> folder_;  ///< claimed from the beginning
   std::string key_;
   LapClock clock_, whole_;
@@ -172,7 +176,7 @@ void Trial::measure_and_decide() {
   if (subject_.work.bad_lines.count > 0) {
     out_.warnings.push_back(subject_.work.bad_lines.summary());
   }
-  if (measured()) out_.reused = subject_.measure(out_.warnings);
+  if (measured()) out_.reused = subject_.measure(plan_of_work_.collect, out_.warnings);
   const double seconds = clock_.lap();
   timing_["collect"] = measured() && !out_.reused ? seconds : 0;
   std::vector<ReorderEffect> reorder;
@@ -193,15 +197,15 @@ void Trial::measure_and_decide() {
 }
 
 Scores Trial::low_bit_scores() {
-  const LowBitModel low = subject_.quantized(setting_, plan_);
+  const LowBitModel low = subject_.quantized(setting_, plan_, plan_of_work_.quantize);
   out_.remarks = low.remarks;
   if (folder_) {
-    write_low_bit(low, *folder_);
+    write_low_bit(low, *folder_, plan_of_work_.quantize.check);
     out_.checkpoint = setting_.checkpoint;
   }
   timing_["quantize"] = clock_.lap();
   if (subject_.options.score.empty()) return {};
-  return subject_.scores(build_model(low, setting_.execution));
+  return subject_.scores(build_model(low, setting_.execution), plan_of_work_.scoring_threads);
 }
 
 void Trial::quantize_and_score() {
@@ -210,7 +214,8 @@ void Trial::quantize_and_score() {
   const bool scored = !subject_.options.score.empty();
   if (is_float() && scored) {
     scores_ = subject_.scores(
-        load_model(subject_.description, setting_.execution, LanguageModel::Head::packed));
+        load_model(subject_.description, setting_.execution, LanguageModel::Head::packed),
+        plan_of_work_.scoring_threads);
   } else if (scored || !setting_.checkpoint.empty()) {
     scores_ = low_bit_scores();
   }
@@ -240,7 +245,9 @@ std::string Trial::write_values() const {
   first.windows.samples = 1;
   first.sites = setting_.logged.sites;
   first.save_activations = *setting_.save_activations;
-  CollectResult seen = collect(subject_.description, first, {.threads = subject_.how.threads});
+  CollectResult seen = collect(
+      subject_.description, first,
+      {.threads = plan_of_work_.collect.threads, .by_layers = plan_of_work_.collect.by_layers});
   std::erase_if(seen.activations,
                 [&](const NamedTensor& values) { return !setting_.logged.has(values.name); });
   const std::string rule =

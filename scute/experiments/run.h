@@ -11,7 +11,9 @@
 #include "scute/experiments/run_record.h"
 #include "scute/language/collect.h"
 #include "scute/language/hessians.h"
+#include "scute/language/memory_plan.h"
 #include "scute/language/quantize.h"
+#include "scute/language/quantize_plan.h"
 #include "scute/language/scoring.h"
 
 namespace scute {
@@ -45,9 +47,18 @@ struct Setting {
 
 enum class Step { collect, hessians, perplexity, last_word, pictures };
 
+/// How an experiment keeps within a given memory, each step as its own verb does.
+struct ExperimentPlan {
+  MemoryPlan collect;
+  QuantizePlan quantize;
+  int scoring_threads = 1;
+};
+
 /// What does not influence the result.
 struct RunHow {
   int threads = 0;
+  /// Of language models; empty: everything in memory, on `threads`.
+  std::function<ExperimentPlan(const Setting& setting)> plan = {};
   /// With done = 0 when a step begins, then from any thread; what it throws ends the experiment.
   std::function<void(Step step, int64_t done, int64_t total)> progress = {};
   /// Of one step, which begins now; empty without progress. This must live as long.

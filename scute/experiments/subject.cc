@@ -62,10 +62,19 @@ std::function<void(int64_t, int64_t)> SubjectState::progress(Step step) const {
   return how.progress_of(step);
 }
 
-bool SubjectState::measure(std::vector<std::string>& warnings) {
-  const auto pass = [this, &warnings] {
+ExperimentPlan SubjectState::plan(const Setting& setting) const {
+  if (how.plan) return how.plan(setting);
+  return {.collect = {.threads = how.threads},
+          .quantize = {.threads = how.threads},
+          .scoring_threads = how.threads};
+}
+
+bool SubjectState::measure(const MemoryPlan& how_collect, std::vector<std::string>& warnings) {
+  const auto pass = [this, &how_collect, &warnings] {
     CollectResult result = collect(description, options.collect,
-                                   {.threads = how.threads, .progress = progress(Step::collect)});
+                                   {.threads = how_collect.threads,
+                                    .progress = progress(Step::collect),
+                                    .by_layers = how_collect.by_layers});
     if (result.bad_lines.count > 0) warnings.push_back(result.bad_lines.summary());
     return std::move(result.statistics);
   };
@@ -87,28 +96,30 @@ Plan SubjectState::decide(const Setting& setting) const {
   return plan;
 }
 
-const Hessians* SubjectState::grams(const Setting& setting) {
-  if (!setting.quantize.gptq) return nullptr;
+const Hessians* SubjectState::grams(const Setting& setting, const QuantizePlan& how_quantize) {
+  if (!setting.quantize.gptq || how_quantize.memory.hessians_by_layers) return nullptr;
   if (!hessians) {
-    hessians = measure_hessians(description, calibration,
-                                {.threads = how.threads, .progress = progress(Step::hessians)});
+    hessians =
+        measure_hessians(description, calibration,
+                         {.threads = how_quantize.threads, .progress = progress(Step::hessians)});
   }
   return &*hessians;
 }
 
-LowBitModel SubjectState::quantized(const Setting& setting, const Plan& plan) {
+LowBitModel SubjectState::quantized(const Setting& setting, const Plan& plan,
+                                    const QuantizePlan& how_quantize) {
   QuantizeOptions quantize_options = setting.quantize;
   quantize_options.calibration = calibration;
-  return quantize(description, plan, kept.set ? &*kept.set : nullptr, grams(setting),
-                  quantize_options, how.threads);
+  return quantize(description, plan, kept.set ? &*kept.set : nullptr, grams(setting, how_quantize),
+                  quantize_options, how_quantize.threads, {}, how_quantize.memory);
 }
 
-Scores SubjectState::scores(const LanguageModel& model) const {
+Scores SubjectState::scores(const LanguageModel& model, int threads) const {
   const auto show = [this](ScoreTask task, int64_t done, int64_t total) {
     if (!how.progress) return;
     how.progress(task == ScoreTask::perplexity ? Step::perplexity : Step::last_word, done, total);
   };
-  return score(model, work, options.score, Threads(how.threads), show);
+  return score(model, work, options.score, Threads(threads), show);
 }
 
 }  // namespace scute

@@ -15,12 +15,14 @@ namespace scute {
 struct SubjectState {
   SubjectState(SubjectOptions options_given, RunHow how_given);
 
+  /// How this experiment is to go on.
+  ExperimentPlan plan(const Setting& setting) const;
   /// Statistics from memory, from the store beside the log, or by a pass, then stored; whether a
   /// pass was saved.
-  bool measure(std::vector<std::string>& warnings);
+  bool measure(const MemoryPlan& how_collect, std::vector<std::string>& warnings);
   Plan decide(const Setting& setting) const;
-  LowBitModel quantized(const Setting& setting, const Plan& plan);
-  Scores scores(const LanguageModel& model) const;
+  LowBitModel quantized(const Setting& setting, const Plan& plan, const QuantizePlan& how_quantize);
+  Scores scores(const LanguageModel& model, int threads) const;
   std::function<void(int64_t, int64_t)> progress(Step step) const;
 
   SubjectOptions options;
@@ -36,7 +38,8 @@ struct SubjectState {
   std::optional<Hessians> hessians;
 
  private:
-  const Hessians* grams(const Setting& setting);
+  /// Null where none are used, or are measured as they are used.
+  const Hessians* grams(const Setting& setting, const QuantizePlan& how_quantize);
 };
 
 }  // namespace scute

@@ -77,18 +77,38 @@ void add_state(const MambaConfig& c, CacheForm cache, LanguageSizes& out) {
 }
 
 /// Beside the weights.
-int64_t of_threads(const LanguageSizes& sizes, const PassSizes& pass, int threads, int64_t state) {
+int64_t of_threads(const LanguageSizes& sizes, const PassSizes& pass, int64_t threads,
+                   int64_t state) {
   return threads * (pass.tokens * (sizes.scratch_per_token + sizes.logits_per_token) + state);
+}
+
+/// Of the table of tokens: the system maps 64 KiB around the row of each that is looked up.
+int64_t table_read(const LanguageSizes& sizes, const PassSizes& pass) {
+  return std::min(sizes.table.stored, pass.samples * pass.tokens << 16);
 }
 
 }  // namespace
 
-int64_t packed_bytes(const Tensor& tensor, const std::string& name, const Execution& execution) {
+int64_t packed_bytes_of_code(int bits, bool eight_bit_input, const Execution& execution) {
   const bool integer = execution.backend == Backend::integer;
+  if (eight_bit_input) return integer ? 1 : 4;
+  // Two codes of 4 bits are a byte, and are counted as one each.
+  if (bits == 4 && integer && execution.compute == Compute::f32) return 1;
+  return execution.compute == Compute::bf16 ? 2 : 4;
+}
+
+int64_t packed_bytes(const Weights& weights, const std::string& name, const Execution& execution) {
+  const Tensor& tensor = weights.at(name);
+  const std::string of = name.substr(0, name.rfind('.'));
+  const bool table = name.starts_with("backbone.embedding");  // a tied head's, too
+  const bool eight_bit_input = weights.contains((table ? "lm_head" : of) + ".input_scale");
   if (name.ends_with(".weight_packed")) {  // 8 codes in an I32
-    return integer ? tensor.size() * 4 : tensor.size() * 8 * 4;
+    const int64_t each = packed_bytes_of_code(4, eight_bit_input, execution);
+    return each == 1 ? tensor.size() * 4 : tensor.size() * 8 * each;
   }
-  if (tensor.dtype() == DType::i8) return integer ? tensor.size() : tensor.size() * 4;
+  if (tensor.dtype() == DType::i8) {
+    return tensor.size() * packed_bytes_of_code(8, eight_bit_input, execution);
+  }
   const bool matrix = tensor.rank() == 2 && name.ends_with(".weight");
   return tensor.size() * (matrix && execution.compute == Compute::bf16 ? 2 : 4);
 }
@@ -104,12 +124,13 @@ int64_t layer_of_tensor(const std::string& name) {
 
 int64_t layered_bytes(const LanguageSizes& sizes, const PassSizes& pass, int threads) {
   const int64_t weights =
-      std::max({sizes.largest_layer(), sizes.table.stored,
+      std::max({sizes.largest_layer(), table_read(sizes, pass),
                 sizes.head.packed > 0 ? sizes.head.packed + sizes.head.stored : int64_t{0}});
+  const int64_t lanes = std::clamp<int64_t>(pass.samples, 1, threads);
   // A state is opened beside what is kept of it; of attention, one layer's keys and values.
   const int64_t state = 2 * sizes.state_layer + pass.tokens * sizes.cache_per_token;
-  return pass.base + sizes.shared.packed + weights + of_threads(sizes, pass, threads, state) +
-         (threads + 1) * pass.statistics;
+  return pass.base + sizes.shared.packed + weights + of_threads(sizes, pass, lanes, state) +
+         (lanes + 1) * pass.statistics;
 }
 
 int64_t LanguageSizes::packed() const {
@@ -139,7 +160,7 @@ LanguageSizes sizes_of(const ModelDescription& model, const Weights& weights,
                                     ? out.shared
                                     : out.layers[static_cast<size_t>(layer)];
     part.stored += static_cast<int64_t>(tensor.bytes().size());
-    part.packed += packed_bytes(tensor, name, execution);
+    part.packed += packed_bytes(weights, name, execution);
   }
   if (config.tied_head) out.head = out.table;
   if (head == LanguageModel::Head::absent) out.head = {};
@@ -149,17 +170,18 @@ LanguageSizes sizes_of(const ModelDescription& model, const Weights& weights,
   return out;
 }
 
-int64_t base_memory(int64_t now, const ModelDescription& model,
-                    const std::vector<std::string>& texts) {
+int64_t base_memory(const ModelDescription& model, const std::vector<std::string>& texts,
+                    const std::vector<std::string>& numbers) {
   // A tokenizer's tables take ten times its file; texts are held, and cut beside it.
-  constexpr int64_t kProgram = 24'000'000, kOfTokenizer = 10, kOfTexts = 3;
+  constexpr int64_t kOfTokenizer = 10, kOfTexts = 3, kOfNumbers = 2;
   const auto size = [](const std::string& path) {
     std::error_code none;
     const auto bytes = std::filesystem::file_size(path, none);
     return none ? int64_t{0} : static_cast<int64_t>(bytes);
   };
-  int64_t out = now + kProgram + kOfTokenizer * size(model.path + "/tokenizer.json");
+  int64_t out = kProgramMemory + kOfTokenizer * size(model.path + "/tokenizer.json");
   for (const std::string& text : texts) out += kOfTexts * size(text);
+  for (const std::string& file : numbers) out += kOfNumbers * size(file);
   return out;
 }
 
@@ -180,8 +202,7 @@ int64_t memory_of_whole_pass(const LanguageSizes& sizes, const PassSizes& pass) 
   const int64_t state = sizes.state + pass.tokens * sizes.cache_per_token;
   int64_t stored = 0;
   for (const LanguageSizes::Part& layer : sizes.layers) stored = std::max(stored, layer.stored);
-  // The system maps 64 KiB around the row of each token that it looks up.
-  const int64_t table = std::min(sizes.table.stored, pass.samples * pass.tokens << 16);
+  const int64_t table = table_read(sizes, pass);
   // A layer is packed by each thread; samples that end early wait for those before them.
   return pass.base + sizes.packed() + table + pass.threads * stored +
          of_threads(sizes, pass, pass.threads, state) + (2 * pass.threads + 1) * pass.statistics;
@@ -201,20 +222,25 @@ MemoryPlan plan_pass(const LanguageSizes& sizes, const PassSizes& pass,
                      std::optional<int64_t> limit, const std::string& folder) {
   const int64_t whole = memory_of_whole_pass(sizes, pass);
   if (!limit || whole <= *limit) return {.threads = pass.threads, .bytes = whole};
+  return plan_by_layers(sizes, pass, *limit, folder);
+}
+
+MemoryPlan plan_by_layers(const LanguageSizes& sizes, const PassSizes& pass, int64_t limit,
+                          const std::string& folder) {
   const int64_t stream = pass.tokens * sizes.stream_per_token;
   for (int threads = pass.threads;; threads = (threads + 1) / 2) {
     const int64_t without = layered_bytes(sizes, pass, threads);
-    const int64_t room = stream > 0 ? (*limit - without) / stream : pass.samples;
-    if (without <= *limit && room >= std::min(kFewTogether, pass.samples)) {
+    const int64_t room = stream > 0 ? (limit - without) / stream : pass.samples;
+    if (without <= limit && room >= std::min(kFewTogether, pass.samples)) {
       const int64_t together = std::min(room, pass.samples);
       return {threads, ByLayers{together, ""}, without + together * stream};
     }
     const int64_t on_disk = without + threads * stream;
-    if (on_disk <= *limit) {
+    if (on_disk <= limit) {
       return {threads, ByLayers{std::min(kManyTogether, pass.samples), folder}, on_disk};
     }
     if (threads > 1) continue;
-    require_memory(on_disk, *limit, "one layer at a time on one thread");
+    require_memory(on_disk, limit, "one layer at a time on one thread");
   }
 }
 

@@ -33,9 +33,10 @@ struct LanguageSizes {
 LanguageSizes sizes_of(const ModelDescription& model, const Weights& weights,
                        const Execution& execution, LanguageModel::Head head);
 
-/// What is in memory whatever the plan: the program, what it has read so far, its texts.
-int64_t base_memory(int64_t now, const ModelDescription& model,
-                    const std::vector<std::string>& texts);
+/// What is in memory whatever the plan: the program, a tokenizer, texts, and files of numbers that
+/// are read whole. The same each time: what the process holds just now is not.
+int64_t base_memory(const ModelDescription& model, const std::vector<std::string>& texts,
+                    const std::vector<std::string>& numbers = {});
 
 /// What a pass over windows is to do.
 struct PassSizes {
@@ -62,13 +63,20 @@ struct MemoryPlan {
 MemoryPlan plan_pass(const LanguageSizes& sizes, const PassSizes& pass,
                      std::optional<int64_t> limit, const std::string& folder);
 
+/// The same without the first: one layer at a time.
+MemoryPlan plan_by_layers(const LanguageSizes& sizes, const PassSizes& pass, int64_t limit,
+                          const std::string& folder);
+
 /// With all weights packed.
 int64_t memory_of_whole_pass(const LanguageSizes& sizes, const PassSizes& pass);
 /// One layer at a time on so many threads, without the samples' streams.
 int64_t layered_bytes(const LanguageSizes& sizes, const PassSizes& pass, int threads);
-/// A tensor of this name as packed for products: of a matrix that is rounded, its codes; of floats,
-/// in the precision of the products; everything else is held as f32.
-int64_t packed_bytes(const Tensor& tensor, const std::string& name, const Execution& execution);
+/// The tensor of this name as packed for products: of a matrix that is rounded, its codes, or what
+/// they stand for where products are of floats; of floats, in the precision of the products;
+/// everything else is held as f32.
+int64_t packed_bytes(const Weights& weights, const std::string& name, const Execution& execution);
+/// Bytes of a packed weight for each code of so many bits, with inputs of 8 bits or of floats.
+int64_t packed_bytes_of_code(int bits, bool eight_bit_input, const Execution& execution);
 /// The layer that a tensor under our names belongs to; −1: none.
 int64_t layer_of_tensor(const std::string& name);
 

@@ -3,17 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 #include "scute/language/collect.h"
 #include "scute/language/hessians.h"
+#include "scute/language/quantize_job.h"
 #include "scute/recipe/memory_limit.h"
 
 namespace scute {
 namespace {
 
-/// Beside what QuantizeMemory::at_work counts, 12 bytes a weight: the checkpoint's form, 4 at most,
-/// and the codes.
-constexpr double kAroundWork = 17.0 / 12;
+/// Beside what QuantizeMemory::at_work counts, 12 bytes a weight: the checkpoint's form, 4 at most.
+/// Codes come when the form in double is gone.
+constexpr double kAroundWork = 16.0 / 12;
 /// Sums that windows are dealt to (hessians.cc).
 constexpr int64_t kDealt = 4;
 
@@ -27,17 +30,47 @@ int64_t finished_bytes(int64_t weights, int64_t stored, const LayerFormat& forma
   return format.weight_bits == 8 ? weights + weights / 64 : weights / 2 + weights / 16;
 }
 
-/// The format with the largest tensors of those that a part may have.
-LayerFormat widest(const QuantizeOptions& options) {
-  LayerFormat out = options.format;
-  const auto take = [&](const LayerFormat& other) {
-    if (other.weight_bits > out.weight_bits) out = other;
-  };
+/// Every format that a part may have.
+std::vector<LayerFormat> formats_of(const QuantizeOptions& options) {
+  std::vector<LayerFormat> out{options.format};
   for (const PartKind kind : kAllKinds) {
-    if (options.own(kind)) take(*options.own(kind));
-    for (const LayerFormats& layer : options.hybrid) take(layer.of(kind));
+    if (options.own(kind)) out.push_back(*options.own(kind));
+    for (const LayerFormats& layer : options.hybrid) out.push_back(layer.of(kind));
   }
   return out;
+}
+
+/// The format with the largest tensors of those that a part may have.
+LayerFormat widest(const QuantizeOptions& options) {
+  return std::ranges::max(formats_of(options), {}, &LayerFormat::weight_bits);
+}
+
+/// What a finished layer takes when it is packed for the check, in bytes for each of its own: as
+/// stored, what its codes stand for, and panels.
+int64_t packing_factor(const QuantizeOptions& options) {
+  int64_t out = 3;  // bf16 as f32; codes of 8 bits twice more
+  for (const LayerFormat& format : formats_of(options)) {
+    if (format.is_float()) continue;
+    if (format.weight_bits == 4) out = std::max<int64_t>(out, 5);  // codes of a byte
+    // In floats twice more.
+    if (format.weight_bits == 8 && !format.eight_bit_activations()) out = 9;
+  }
+  return out;
+}
+
+/// Of a matrix that is rounded some outputs after the others: it reads the stream or is a table of
+/// tokens, and nothing else than its own row decides a row.
+bool by_rows(const std::string& name, const QuantizeOptions& options, bool kept) {
+  if (!kept && (options.gptq || options.per_tensor)) return false;
+  constexpr std::array kReaders{"backbone.embedding.weight",
+                                "lm_head.weight",
+                                ".in_proj.weight",
+                                ".q_proj.weight",
+                                ".k_proj.weight",
+                                ".v_proj.weight",
+                                ".gate_proj.weight",
+                                ".up_proj.weight"};
+  return std::ranges::any_of(kReaders, [&](const char* end) { return name.ends_with(end); });
 }
 
 LanguageSizes without_head(LanguageSizes model) {
@@ -55,22 +88,22 @@ int64_t measuring(const LanguageSizes& model, const QuantizeSizes& sizes, int th
 /// Both models are run on 64 tokens, one layer of one at a time, the head in f32.
 int64_t checking(const LanguageSizes& model, const QuantizeSizes& sizes) {
   constexpr int64_t kProbedTokens = 64;
-  const int64_t layer = 3 * sizes.largest_layer + model.shared.packed;
-  const int64_t head = model.head.packed + model.head.stored;
-  return sizes.base + std::max(layer, head) +
+  const int64_t layer = sizes.checked_layer + model.shared.packed;
+  return std::max(layer, sizes.head_rows) +
          kProbedTokens * (model.scratch_per_token + 3 * model.logits_per_token) +
          2 * model.state_layer;
 }
 
 int64_t whole_bytes(const LanguageSizes& model, const QuantizeSizes& sizes) {
   constexpr int64_t kMost = int64_t{4} << 30;  // of sums, and of matrices, at once
-  const int64_t given = sizes.hessians_given ? 0 : sizes.hessians;
-  const int64_t dealt = std::min(kMost, kDealt * sizes.hessians);
+  const int64_t grams = sizes.hessians;
+  const int64_t dealt = std::min(kMost, kDealt * grams);
+  const bool measured = grams > 0 && !sizes.hessians_given;
   const int64_t measure =
-      given == 0 ? 0 : memory_of_whole_pass(without_head(model), sizes.pass) + given + dealt;
-  const int64_t round = sizes.base + given + sizes.results + around(std::min(kMost, sizes.at_work));
+      measured ? memory_of_whole_pass(without_head(model), sizes.pass) + grams + dealt : 0;
+  const int64_t round = sizes.base + grams + sizes.results + around(std::min(kMost, sizes.at_work));
   const int64_t check =
-      sizes.base + given + 3 * sizes.results + 2 * model.head.packed + model.head.stored;
+      sizes.base + grams + 3 * sizes.results + 2 * model.head.packed + model.head.stored;
   return std::max({measure, round, check});
 }
 
@@ -95,20 +128,39 @@ QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weigh
         matrix && !kept ? finished_bytes(tensor.size(), stored, format) : stored;
     out.results += finished;
     layers[static_cast<size_t>(layer_of_tensor(name) + 1)] += table ? 0 : finished;
-    // A head of its own is folded and rotated whole, also where it stays in floats.
+    // A head of its own is folded and rotated, also where it stays in floats.
     const bool head = name.starts_with("lm_head");
     if (!matrix || (kept && !head)) continue;
     const int64_t inputs = tensor.dim(1);
-    const int64_t work = 12 * tensor.size() + (options.gptq ? 4 * 8 * inputs * inputs : 0);
+    const bool rows = by_rows(name, options, kept);
+    const int64_t at_once = rows ? std::min(tensor.size(), kWeightsAtOnce) : tensor.size();
+    const int64_t work =
+        kBytesOfWeight * at_once + (options.gptq && !kept ? 4 * 8 * inputs * inputs : 0);
     out.at_work += work;
     out.largest = std::max(out.largest, work);
   }
   out.largest_layer = std::ranges::max(layers);
+  out.checked_layer = packing_factor(options) * out.largest_layer;
+  out.layers = std::accumulate(layers.begin(), layers.end(), int64_t{0});
+  const int64_t width = model.config.width;
+  constexpr int64_t kOfHeadWeight = 8;  // as stored and packed, both in f32 at most
+  out.head_rows =
+      kOfHeadWeight * width * std::min(head_rows_at_once(width), model.config.vocabulary);
   if (!options.gptq) return out;
   const HessianSizes sums = hessian_sizes(list_sites(model));
   out.hessians = sums.all;
   out.hessians_of_layer = sums.largest_layer;
   out.hessians_given = !options.calibration.hessians.empty();
+  return out;
+}
+
+LanguageSizes low_bit_sizes(const LanguageSizes& model, const QuantizeSizes& sizes,
+                            const LayerFormat& format, const Execution& execution) {
+  LanguageSizes out = model;  // of tables and heads no more than of floats
+  const int64_t each =
+      packed_bytes_of_code(format.weight_bits, format.eight_bit_activations(), execution);
+  const int64_t codes = format.weight_bits == 4 && each > 1 ? 2 * sizes.layers : sizes.layers;
+  out.layers = {{.stored = sizes.largest_layer, .packed = codes * each}};
   return out;
 }
 
@@ -130,6 +182,7 @@ QuantizePlan plan_quantize(const LanguageSizes& model, const QuantizeSizes& size
   const int64_t whole = whole_bytes(model, sizes);
   if (!limit || whole <= *limit) return {.threads = sizes.threads, .bytes = whole};
   QuantizePlan out{.threads = sizes.threads, .check = FolderCheck::by_layers};
+  const int64_t base = sizes.base + (sizes.hessians_given ? sizes.hessians : 0);
   out.memory.tensors_in = folder;
   out.memory.hessians_by_layers = sizes.hessians > 0 && !sizes.hessians_given;
   const bool by_layers = out.memory.hessians_by_layers;
@@ -138,9 +191,9 @@ QuantizePlan plan_quantize(const LanguageSizes& model, const QuantizeSizes& size
   // The streams lie beside the measuring and the rounding of every layer.
   const auto least = [&] {
     const int64_t round =
-        sizes.base + (by_layers ? sizes.hessians_of_layer : 0) + streams + around(sizes.largest);
+        base + (by_layers ? sizes.hessians_of_layer : 0) + streams + around(sizes.largest);
     const int64_t measure = by_layers ? measuring(model, sizes, out.threads) + streams : 0;
-    return std::max({round, measure, checking(model, sizes)});
+    return std::max({round, measure, base + checking(model, sizes)});
   };
   if (by_layers && least() > *limit) {
     out.memory.streams_in = folder;
@@ -149,11 +202,11 @@ QuantizePlan plan_quantize(const LanguageSizes& model, const QuantizeSizes& size
     }
   }
   require_memory(least(), *limit, "one layer and one matrix at a time");
-  const int64_t room = *limit - sizes.base - streams - (by_layers ? sizes.hessians_of_layer : 0);
+  const int64_t room = *limit - base - streams - (by_layers ? sizes.hessians_of_layer : 0);
   out.memory.at_work = std::clamp(static_cast<int64_t>(static_cast<double>(room) / kAroundWork),
                                   sizes.largest, std::max(sizes.largest, int64_t{4} << 30));
   out.memory.at_work = std::min(out.memory.at_work, std::max(sizes.largest, sizes.at_work));
-  out.bytes = std::max(least(), sizes.base + streams + (by_layers ? sizes.hessians_of_layer : 0) +
+  out.bytes = std::max(least(), base + streams + (by_layers ? sizes.hessians_of_layer : 0) +
                                     around(out.memory.at_work));
   return out;
 }

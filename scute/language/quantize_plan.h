@@ -13,20 +13,27 @@ namespace scute {
 /// Bytes, but for what says otherwise.
 struct QuantizeSizes {
   int threads = 1;
-  int64_t base = 0;           ///< base_memory(), with what has been read by then
+  int64_t base = 0;           ///< base_memory()
   int64_t results = 0;        ///< of all finished tensors
+  int64_t layers = 0;         ///< of those that belong to layers
   int64_t at_work = 0;        ///< of all matrices in work at once, GPTQ's four Hessians included
   int64_t largest = 0;        ///< the same of the one that takes most
   int64_t largest_layer = 0;  ///< finished tensors of the layer that has most
+  int64_t checked_layer = 0;  ///< the same, and packed
+  int64_t head_rows = 0;      ///< rows of a head that are checked at once
   /// Hessians: of all sites, and of those of the largest layer, one sum each; 0: none are used.
   int64_t hessians = 0, hessians_of_layer = 0;
-  bool hessians_given = false;  ///< read from a file, and in memory already
+  bool hessians_given = false;  ///< read from a file, and in memory to the end
   PassSizes pass = {};          ///< in which they are measured
 };
 
 /// Of this model; `pass` as far as Hessians are measured.
 QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weights,
                              const QuantizeOptions& options, const PassSizes& pass);
+
+/// Of the model that a quantization of this one gives, all of it in this format.
+LanguageSizes low_bit_sizes(const LanguageSizes& model, const QuantizeSizes& sizes,
+                            const LayerFormat& format, const Execution& execution);
 
 struct QuantizePlan {
   int threads = 1;

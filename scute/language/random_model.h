@@ -21,6 +21,9 @@ std::string assumed_in(std::string_view size);
 /// initializes them; the same for the same seed anywhere.
 Weights random_weights(const MambaConfig& config, uint64_t seed);
 
+/// The same without elements: names, types and shapes, whose elements must not be read.
+Weights random_shapes(const MambaConfig& config);
+
 /// A model of that size with random_weights, to be read like one that lies in a folder.
 ModelDescription random_description(std::string_view size, uint64_t seed);
 

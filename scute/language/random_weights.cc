@@ -12,11 +12,15 @@ namespace {
 /// Adds tensors of one model, all from one random sequence.
 class Maker {
  public:
-  Maker(Weights& weights, uint64_t seed) : weights_(weights), random_(seed) {}
+  /// Without `filled` the tensors have shapes and no elements.
+  Maker(Weights& weights, uint64_t seed, bool filled)
+      : weights_(weights), random_(seed), filled_(filled) {}
 
   /// bf16, normal. A sum of 12 uniform values would do; 4 uniform 16-bit halves of one 64-bit draw,
   /// centred and scaled to variance 1, are ten times faster than Box-Muller and as good for timing.
   void matrix(const std::string& name, Shape shape, double deviation) {
+    if (!filled_)
+      return weights_.add(name, Tensor(DType::bf16, std::move(shape), nullptr, nullptr));
     Tensor out(DType::bf16, std::move(shape));
     // The variance of one uniform in [0, 1) is 1/12, of four 1/3.
     const double scale = deviation * std::sqrt(3.0) / 65536.0;
@@ -31,6 +35,7 @@ class Maker {
   }
   template <class F>
   void vector(const std::string& name, Shape shape, F value) {
+    if (!filled_) return weights_.add(name, Tensor(DType::f32, std::move(shape), nullptr, nullptr));
     Tensor out(DType::f32, std::move(shape));
     int64_t i = 0;
     for (float& x : out.mutable_values<float>()) x = static_cast<float>(value(i++));
@@ -44,6 +49,7 @@ class Maker {
  private:
   Weights& weights_;
   Random random_;
+  bool filled_;
 };
 
 /// The inverse softplus of a time step log-uniform in [0.001, 0.1], as Mamba draws dt's bias.
@@ -165,12 +171,10 @@ void add_part(Maker& make, const MambaConfig& c, const BlockConfig& block, PartK
   }
 }
 
-}  // namespace
-
-Weights random_weights(const MambaConfig& config, uint64_t seed) {
+Weights made(const MambaConfig& config, uint64_t seed, bool filled) {
   config.check("random weights");
   Weights weights("random weights");
-  Maker make(weights, seed);
+  Maker make(weights, seed, filled);
   make.matrix("backbone.embedding.weight", {config.vocabulary, config.width}, 0.02);
   for (int64_t i = 0; i < config.shared.count; ++i) {
     add_shared(make, config, fmt::format("backbone.shared.{}.", i));
@@ -185,5 +189,13 @@ Weights random_weights(const MambaConfig& config, uint64_t seed) {
   if (!config.tied_head) add_linear(make, "lm_head", config.vocabulary, config.width);
   return weights;
 }
+
+}  // namespace
+
+Weights random_weights(const MambaConfig& config, uint64_t seed) {
+  return made(config, seed, true);
+}
+
+Weights random_shapes(const MambaConfig& config) { return made(config, 0, false); }
 
 }  // namespace scute
