@@ -88,7 +88,7 @@ void check_extents(std::vector<SafetensorsEntry>& entries, int64_t data_begin, i
 
 /// Those of a file's mapping leave memory as they are written.
 void write_elements(const Tensor& tensor, AtomicFile& file) {
-  constexpr int64_t kTogether = int64_t{1} << 23;
+  constexpr int64_t kTogether = int64_t{1} << 21;
   const Tensor all = tensor.reshaped({tensor.size()});
   for (int64_t first = 0; first < all.size(); first += kTogether) {
     const Tensor some = all.rows(first, std::min(kTogether, all.size() - first));

@@ -63,10 +63,19 @@ void check_low_bit_matrix(const Weights& weights, const std::string& name, int b
   }
 }
 
+/// A large tensor's pages leave memory as they are looked at: a table of floats may be most of a
+/// low-bit model.
 void check_finite(const Weights& weights) {
+  constexpr int64_t kTogether = int64_t{1} << 21;
   for (const std::string& name : weights.names()) {
-    if (!all_finite(weights.at(name))) {
-      fail(weights.source(), "finite numbers in " + name, "NaN or infinity");
+    const Tensor& tensor = weights.at(name);
+    const Tensor all = tensor.reshaped({tensor.size()});
+    for (int64_t first = 0; first < all.size(); first += kTogether) {
+      const Tensor some = all.rows(first, std::min(kTogether, all.size() - first));
+      if (!all_finite(some)) {
+        fail(weights.source(), "finite numbers in " + name, "NaN or infinity");
+      }
+      if (all.size() > kTogether) some.give_back();
     }
   }
 }

@@ -235,6 +235,7 @@ Weights read_weights(const ModelDescription& model) {
       fail(model.path, "lm_head.weight equal to the embedding, as config.json ties them",
            "another tensor; set tie_embeddings (tie_word_embeddings) to false to use it");
     }
+    embedding.give_back();
     weights.erase("lm_head.weight");
   }
   check_low_bit(weights, model);
