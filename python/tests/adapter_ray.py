@@ -39,14 +39,28 @@ def test_the_bytes_are_those_of_one_process(whole, tmp_path):
     found = scute.ray.collect(
         TINY,
         DATA,
-        shards=3,
+        shards=5,
+        fan_in=2,
         out=tmp_path / "stats.safetensors",
         progress=lambda done, total, step: heard.append((done, total, step)),
         **OPTIONS,
     )
     assert (tmp_path / "stats.safetensors").read_bytes() == whole.read_bytes()
     assert found == scute.Statistics.load(whole)
-    assert heard[-1] == (3, 3, "parts")
+    # 5 parts are 2 sums and a part, these a sum and a part, these the last sum.
+    assert [one for one in heard if one[0] == one[1]] == [(5, 5, "parts"), (4, 4, "sums")]
+
+
+def test_parts_of_other_files_are_not_added(tmp_path):
+    contents = []
+    for samples in (4, 6):
+        folder = tmp_path / str(samples)
+        options = {"data": [DATA], "samples": samples, "seqlen": 64, "shard": "0/2"}
+        scute.verbs.run("collect", TINY.as_posix(), out=folder, **options)
+        contents.append((folder / "part-0-of-2.safetensors").read_bytes())
+    with pytest.raises(scute.Error, match="the same model, data and options in every worker"):
+        scute.ray._sum(scute.__version__, *contents)
+    assert scute.ray._sum(scute.__version__, contents[0]) == (None, contents[0])
 
 
 def test_files_may_go_by_content(whole):
@@ -55,16 +69,17 @@ def test_files_may_go_by_content(whole):
     assert {site: found[site] for site in found} == {site: expected[site] for site in expected}
 
 
-def test_a_worker_that_is_killed_is_replaced(whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", ["_part", "_sum"])
+def test_a_worker_that_is_killed_is_replaced(whole, tmp_path, monkeypatch, task):
     mark = tmp_path / "killed"
-    monkeypatch.setattr(scute.ray, "_collect_part", _dying(scute.ray._collect_part, str(mark)))
-    found = scute.ray.collect(TINY, DATA, shards=3, **OPTIONS)
+    monkeypatch.setattr(scute.ray, task, _dying(getattr(scute.ray, task), str(mark)))
+    found = scute.ray.collect(TINY, DATA, shards=3, fan_in=2, **OPTIONS)
     assert mark.exists()
     assert found == scute.Statistics.load(whole)
 
 
 def _dying(part_of, mark):
-    """The first worker that begins a part kills itself while the part is measured."""
+    """The first worker that begins a task kills itself while it works."""
 
     def part(*arguments):
         try:
@@ -83,6 +98,8 @@ def test_errors_are_scutes_and_come_at_once(tmp_path):
         scute.ray.collect(TINY, tmp_path / "nothing.jsonl", shards=2, **OPTIONS)
     with pytest.raises(scute.Error, match="shards: expected at least 1, found 0"):
         scute.ray.collect(TINY, DATA, shards=0)
+    with pytest.raises(scute.Error, match="fan_in: expected at least 2, found 1"):
+        scute.ray.collect(TINY, DATA, shards=2, fan_in=1)
 
 
 def test_the_guides_example(tmp_path):
@@ -92,10 +109,50 @@ def test_the_guides_example(tmp_path):
         assert run(example, str(document), {"scute": scute}) == example.output
 
 
-def test_evaluations_are_those_of_one_process(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text((TEXT / "heldout.txt").read_text(encoding="utf-8")[:6000], encoding="utf-8")
+@pytest.fixture
+def text(tmp_path):
+    """A short one to score on."""
+    out = tmp_path / "text.txt"
+    out.write_text((TEXT / "heldout.txt").read_text(encoding="utf-8")[:6000], encoding="utf-8")
+    return out
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_evaluations_are_those_of_one_process(text, tmp_path, kept):
     options = {"perplexity": text, "window": 64}
     expected = scute.evaluate(TINY, **options)
-    found = scute.ray.evaluate(TINY, parts=tmp_path / "parts", shards=2, **options)
+    where = {"parts": tmp_path / "parts"} if kept else {"content": True}
+    log = tmp_path / "log.jsonl"
+    found = scute.ray.evaluate(TINY, shards=3, **where, log=log, **options)
     assert found["perplexity"]["value"] == expected["perplexity"]["value"]
+    assert (tmp_path / "parts").exists() == kept and len(scute.Log(log)) == 1
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_a_sweep_runs_each_combination_once(text, tmp_path, content):
+    options = {"models": [TINY], "data": [DATA], "samples": 4, "seqlen": 64, "window": 64}
+    options |= {"policies": ["minmax", "mse", "entropy"], "tasks": ["perplexity"]}
+    options |= {"eval_data": [text]}
+    heard = []
+    found = scute.ray.sweep(
+        shards=2,
+        log=tmp_path / "ray.jsonl",
+        content=content,
+        progress=lambda *now: heard.append(now),
+        **options,
+    )
+    assert heard[-1] == (2, 2, "parts")
+    assert (found["run"], found["skipped"]) == (0, 3)  # the parts have run them all
+    alone = scute.verbs.run("sweep", log=tmp_path / "alone.jsonl", **options)
+    assert (alone["run"], alone["skipped"]) == (3, 0)
+    assert _ranked(found) == _ranked(alone)
+    assert len(scute.Log(tmp_path / "ray.jsonl")) == 3
+    again = scute.ray.sweep(shards=2, log=tmp_path / "ray.jsonl", **options)
+    assert (again["run"], again["skipped"]) == (0, 3)
+
+
+def _ranked(answer):
+    """(setting, means) in the order of the table."""
+    (table,) = answer["rankings"]
+    rows = table["experiments"]
+    return [(row["setting"], [m["mean"] for m in row["results"]["metrics"]]) for row in rows]
