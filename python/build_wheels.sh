@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes wheels with every library inside, in build/wheels: one for Debian's Python (3.11: its own), and one
 # for 3.12 and later (cp312-abi3) where a Python of that age is found.
-#   python/build_wheels.sh                  python3.12 … 3.14 are looked for on PATH
+#   python/build_wheels.sh                  python3.12 … 3.14 are looked for (python/newer_pythons.sh)
 #   python/build_wheels.sh --python FILE    that Python alone; again for others
 # Needs what scripts/setup_debian.sh --all installs; downloads nothing.
 set -euo pipefail
@@ -22,15 +22,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 if [ ${#pythons[@]} -eq 0 ]; then
-  pythons=(/usr/bin/python3)
-  for name in python3.12 python3.13 python3.14; do
-    # A name may be there and lead nowhere, as pyenv's do.
-    if "$name" -c '' 2>/dev/null; then
-      pythons+=("$(command -v "$name")")
-      break
-    fi
-  done
-  [ ${#pythons[@]} -gt 1 ] || echo "SKIPPED: the cp312-abi3 wheel: no python3.12 or later on PATH (--python FILE)"
+  # One of them serves all later ones.
+  mapfile -t pythons < <(echo /usr/bin/python3 && python/newer_pythons.sh | head -n 1)
+  [ ${#pythons[@]} -gt 1 ] || echo "SKIPPED: the cp312-abi3 wheel: no python3.12 or later (--python FILE)"
 fi
 if ! "$tools" -c 'import auditwheel, nanobind, scikit_build_core' 2>/dev/null ||
   ! command -v patchelf >/dev/null; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs each wheel of build/wheels into an empty environment, without the network, and runs the tests there
 # that need NumPy alone.
-#   python/test_wheels.sh [--python FILE]...   a Python of 3.12 or later, if none is on PATH
+#   python/test_wheels.sh [--python FILE]...   a Python of 3.12 or later, else all of python/newer_pythons.sh
 # NumPy comes from build/wheelhouse, where scripts/setup_debian.sh --all puts it.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
       ;;
   esac
 done
-if [ ${#newer[@]} -eq 0 ]; then newer=(python3.12 python3.13 python3.14); fi
+if [ ${#newer[@]} -eq 0 ]; then mapfile -t newer < <(python/newer_pythons.sh); fi
 
 # Pure Python, so it serves every version.
 packages=$(build/python/bin/python -c 'import pathlib, pytest; print(pathlib.Path(pytest.__file__).parents[1])')

@@ -67,10 +67,10 @@ get_numpy() {
 }
 
 get_wheels() {
-  local name
+  local newer
   get_numpy /usr/bin/python3 $numpy_of_debian || return 1
-  for name in python3.12 python3.13 python3.14; do
-    if "$name" -c '' 2>/dev/null; then get_numpy "$name" $numpy_of_newer || return 1; fi
+  for newer in $("$pypi_folder/../../python/newer_pythons.sh"); do
+    get_numpy "$newer" $numpy_of_newer || return 1
   done
 }
 
