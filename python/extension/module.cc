@@ -51,6 +51,7 @@ NB_MODULE(_core, module) {
   bind_tail_rule(module);
   bind_decide(module);
   bind_weights(module);
+  bind_mixer_kernels(module);
   bind_verb(module);
   bind_generation(module);
   bind_language(module);

@@ -10,6 +10,7 @@ void bind_statistics(nanobind::module_& module);
 void bind_tail_rule(nanobind::module_& module);
 void bind_decide(nanobind::module_& module);
 void bind_weights(nanobind::module_& module);
+void bind_mixer_kernels(nanobind::module_& module);
 void bind_verb(nanobind::module_& module);
 void bind_generation(nanobind::module_& module);
 void bind_language(nanobind::module_& module);

@@ -57,20 +57,6 @@ def read_safetensors(path):
     return out
 
 
-def write_safetensors(path, tensors):
-    """name -> tensor, as float32."""
-    header, data, first = {}, [], 0
-    for name, tensor in tensors.items():
-        raw = tensor.float().contiguous().numpy().tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape)}
-        header[name]["data_offsets"] = [first, first + len(raw)]
-        first += len(raw)
-        data.append(raw)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data))
-
-
 class RMSNorm(nn.Module):
     def __init__(self, width, eps=1e-5):
         super().__init__()

@@ -385,6 +385,38 @@ def rounded_weight(weight: numpy.typing.ArrayLike, bits: int, per_tensor: bool, 
     two_level beside 8-bit activations.
     """
 
+def weight_codes(weight: numpy.typing.ArrayLike, bits: int, per_tensor: bool, group: int) -> tuple[numpy.typing.NDArray[numpy.int8], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The same as an integer product with 8-bit inputs has it: codes outputs x inputs, and a
+    scale an output, outputs x 1.
+    """
+
+def causal_conv_silu(x: numpy.typing.ArrayLike, weight: numpy.typing.ArrayLike, bias: numpy.typing.ArrayLike) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    SiLU of the causal depthwise convolution of one sequence, x L x C, weight taps x C.
+    """
+
+def selective_scan(inputs: tuple, weights: tuple, state: numpy.typing.ArrayLike) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]:
+    """
+    Mamba-1's scan of one sequence: inputs x, dt L x E, B, C L x N; weights A E x N, D,
+    dt_bias E; state E x N. Returns y and the state after it.
+    """
+
+def head_scan(inputs: tuple, weights: tuple, state: numpy.typing.ArrayLike, groups: int, dt_min: float, dt_max: float) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]:
+    """
+    Mamba-2's: inputs x L x H P, dt L x H, B, C L x G N; weights A, dt_bias H, D H or
+    H P; state H P x N.
+    """
+
+def gate_silu(x: numpy.typing.ArrayLike, z: numpy.typing.ArrayLike) -> numpy.typing.NDArray[numpy.float32]:
+    """x times SiLU of z."""
+
+def rms_norm(x: numpy.typing.ArrayLike, group: int, eps: float) -> numpy.typing.NDArray[numpy.float32]:
+    """Rows over the root of their mean square, `group` columns at a time."""
+
+def hadamard(x: numpy.typing.ArrayLike, inverse: bool) -> numpy.typing.NDArray[numpy.float32]:
+    """Each row transformed, or back."""
+
 def verb(words: list[str], progress: Callable[[int, int, str], object] | None = None) -> tuple[int, Any, list[str], list[str]]:
     """
     Runs a verb with --json: (exit code, its answer, notes, warnings). Error with its words

@@ -14,14 +14,15 @@ import torch
 from torch.nn import functional as F
 
 from scute import Error, Statistics
+from scute.fake_stream import Stream
 from scute.grids import Grid, WeightForm, channel_grid, grid_of
-from scute.hadamard import factor_of, rotated
+from scute.hadamard import factor_of, rotated, shown_rotated
 from scute.hooks import Signature, attach, changed, tensors
-from scute.mixers import Mixer
+from scute.mixers import Matrix, Mixer
 from scute.observed_parts import activations
 from scute.observed_sites import mixer_input
 from scute.parts import Experts, Hybrid, Product
-from scute.sites import Sites, shown_rotated, sites_of
+from scute.sites import Sites, sites_of
 
 Entries = Mapping[str, Mapping[str, Any]]
 
@@ -54,6 +55,7 @@ def round_sites(
     grids = {site: grid_of(entry, site) for site, entry in plan.items()}
     own_channels(grids, options.statistics)
     rounding = Rounding(grids, found, seen, options)
+    rounding.sum.attach(stack, found)
     for mixer in found.mixers:
         stack.callback(_attach_mixer(mixer, MixerRounding(rounding, mixer)).remove)
     parts = _Parts(rounding)
@@ -98,12 +100,13 @@ class Rounding:
         self.grids = grids
         self.seen = seen
         self.form = options.form
-        self._weights: dict[str, torch.Tensor] = {}
+        self._made: dict[str, Any] = {}
         self._rotates = options.hadamard
         self._stream = options.hadamard and found.turns_stream()
         self.down = options.hadamard and found.parts.rotates_down()
         # Writers turn what they write where readers turn what they read.
         self.stream = self._stream and any(site.endswith(_STREAM_TWINS) for site in grids)
+        self.sum = Stream(self.stream)
 
     def turns(self, site: str, width: int, stream: bool, may: bool = True) -> bool:
         """Whether this input is rotated; marks the twin that is not read."""
@@ -120,35 +123,57 @@ class Rounding:
         self.seen.add(site)
         return grid.round(x) if self.form.a_bits == 8 else x
 
-    def weight(
-        self,
-        key: str,
-        weight: torch.Tensor,
-        site: str,
-        norm: torch.Tensor | None = None,
-        turned: tuple[bool, bool] = (False, False),
-        form: WeightForm | None = None,
-        pieces: int = 1,
-    ) -> torch.Tensor:
-        """The matrix with its norm folded in and rotated, in float64 as scute quantize does.
+    def multiply(self, site: str, x: torch.Tensor, matrix: Stored) -> torch.Tensor:
+        """The product of what passes this site: of codes, scaled once, where both are codes."""
+        grid = None if not_read(site) else self.grids.get(site)
+        form = matrix.form or self.form
+        if grid is None or not form.integer or grid.zero != 0:
+            return F.linear(self.site(site, x), self._weight(site, matrix, form))
+        self.seen.add(site)
+        if matrix.key not in self._made:
+            pieces = [form.codes(one) for one in matrix.edited().chunk(matrix.pieces)]
+            self._made[matrix.key] = tuple(map(torch.cat, zip(*pieces, strict=True)))
+        codes, scales = self._made[matrix.key]
+        # Up to so many inputs float32 holds every sum of them.
+        exact = torch.float32 if codes.shape[1] * 127 * 128 <= 2**24 else torch.float64
+        sums = F.linear(grid.codes(x).to(exact), codes.to(exact)).float()
+        return sums * (grid.scale.to(x.device) * scales)
 
-        Rounded where the plan has the site of its input. turned: inputs, outputs. pieces: equal
-        matrices that lie in one below each other. Made once for each key.
-        """
-        if key not in self._weights:
-            edited = weight.double()
-            if norm is not None:
-                edited = edited * norm.double()
-            if turned[0]:
-                edited = rotated(edited)
-            if turned[1]:
-                edited = rotated(edited.T.contiguous()).T
-            edited = edited.float()
+    def _weight(self, site: str, matrix: Stored, form: WeightForm) -> torch.Tensor:
+        """Rounded where the plan has the site of its input."""
+        if matrix.key not in self._made:
+            weight = matrix.edited()
             if site in self.grids:
-                form = form or self.form
-                edited = torch.cat([form.rounded(one) for one in edited.chunk(pieces)])
-            self._weights[key] = edited
-        return self._weights[key]
+                weight = torch.cat([form.rounded(one) for one in weight.chunk(matrix.pieces)])
+            self._made[matrix.key] = weight
+        return self._made[matrix.key]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A matrix as the low-bit model stores it; made once for each key.
+
+    norm: what is folded in. turned: whether inputs and outputs are rotated. form: other than the
+    model's. pieces: equal matrices that lie in one below each other.
+    """
+
+    key: str
+    weight: torch.Tensor
+    norm: torch.Tensor | None = None
+    turned: tuple[bool, bool] = (False, False)
+    form: WeightForm | None = None
+    pieces: int = 1
+
+    def edited(self) -> torch.Tensor:
+        """With its norm and rotations, in float64 as scute quantize does; float32."""
+        edited = self.weight.double()
+        if self.norm is not None:
+            edited = edited * self.norm.double()
+        if self.turned[0]:
+            edited = rotated(edited)
+        if self.turned[1]:
+            edited = rotated(edited.T.contiguous()).T
+        return edited.float()
 
 
 _STREAM_TWINS = tuple(f".{op}:input@rotated" for op in ("in_proj", "q_proj", "gate_proj", "up_proj"))
@@ -159,6 +184,7 @@ class MixerRounding:
 
     def __init__(self, rounding: Rounding, mixer: Mixer) -> None:
         self._all = rounding
+        self._mixer = mixer
         self._layer = f"layer_{mixer.layer}."
         widths = [m.weight.shape[1] for m in (mixer.module.in_proj, mixer.module.out_proj)]
         self._stream = rounding.turns(f"{self._layer}in_proj:input", widths[0], True)
@@ -168,32 +194,32 @@ class MixerRounding:
         return self._all.site(self._layer + op, x)
 
     def linear(
-        self,
-        op: str,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        norm: torch.Tensor | None = None,
-        unweighted: torch.Tensor | None = None,
+        self, matrix: Matrix, x: torch.Tensor, plain: torch.Tensor | None = None
     ) -> torch.Tensor:
+        op = matrix.op
         turned = {"in_proj": self._stream, "out_proj": self._inner}.get(op, False)
-        if turned:
-            plain = x if unweighted is None else unweighted
-            x = shown_rotated(plain, norm if unweighted is None else None)
-        site = op + (":input@rotated" if turned else ":input")
-        x = self.site(site, x)
+        known = self._all.sum.read(self._mixer, x) if op == "in_proj" else None
+        if known is not None:
+            x = known
+        elif turned:
+            x = matrix.unweighted(x, plain)
         outputs = op == "out_proj" and self._stream
         form = self._all.form.small() if op == "dt_proj" else None
-        norm = norm if turned else None
-        site = self._layer + site
-        y = F.linear(x, self._all.weight(site, weight, site, norm, (turned, outputs), form))
+        norm = matrix.norm if turned else None
+        site = self._layer + op + (":input@rotated" if turned else ":input")
+        stored = Stored(site, matrix.weight, norm, (turned, outputs), form)
+        y = self._all.multiply(site, x, stored)
+        bias = matrix.bias
+        if op == "out_proj":
+            turned_bias = rotated(bias) if outputs and bias is not None else bias
+            self._all.sum.add(y if bias is None else y + turned_bias)
         if outputs:
             y = rotated(y, inverse=True)
         return y if bias is None else y + bias
 
-    def product(self, op: str, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        site = f"{self._layer}{op}:input"
-        return F.linear(x, self._all.weight(site, weight, site))
+    def product(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
+        site = f"{self._layer}{matrix.op}:input"
+        return self._all.multiply(site, x, Stored(site, matrix.weight))
 
     def convolution_weight(self, weight: torch.Tensor) -> torch.Tensor:
         reads = [s for s in self._all.grids if s.startswith(self._layer)]
@@ -204,8 +230,7 @@ class MixerRounding:
 def _attach_mixer(mixer: Mixer, rounding: MixerRounding) -> Any:
     def compute(module: torch.nn.Module, arguments: dict[str, Any]) -> torch.Tensor:
         u = mixer_input(mixer, arguments)
-        own = Mixer(mixer.path, mixer.layer, module, mixer.norm)
-        return own.forward(u, rounding).to(u.dtype)
+        return mixer.of(module).forward(u, rounding).to(u.dtype)
 
     return _instead(mixer.module, compute)
 
@@ -267,15 +292,10 @@ class _Parts:
             x, site = shown_rotated(x, norm), site + "@rotated"
         outputs = product.writes and self._all.stream
         bias = None if module.bias is None else module.bias.detach().float()
-        weight = self._all.weight(
-            product.path,
-            module.weight.detach(),
-            site,
-            norm,
-            (turned, outputs),
-            pieces=2 if product.fused else 1,
-        )
-        y = F.linear(self._all.site(site, x), weight)
+        pieces = 2 if product.fused else 1
+        weight = module.weight.detach()
+        stored = Stored(product.path, weight, norm, (turned, outputs), pieces=pieces)
+        y = self._all.multiply(site, x, stored)
         y = rotated(y, inverse=True) if outputs else y
         return y if bias is None else y + bias
 
@@ -317,18 +337,16 @@ class _Stacked:
             key = f"{experts.path}.experts.{e}.{name}"
             weight = getattr(self.module, name)[e].detach()
             pieces = 2 if name == "gate_up_proj" else 1
-            weight = r.weight(key, weight, read_site, norm, (turned, False), pieces=pieces)
-            return F.linear(r.site(read_site, x), weight)
+            stored = Stored(key, weight, norm, (turned, False), pieces=pieces)
+            return r.multiply(read_site, x, stored)
 
         def down(e: int, x: torch.Tensor) -> torch.Tensor:
             own = f"{experts.layer}experts.{e}.down_proj:input"
             site = own if own in r.grids else f"{experts.layer}experts.down_proj:input"
             outputs = r.stream and not experts.latent
             key = f"{experts.path}.experts.{e}.down_proj"
-            weight = r.weight(
-                key, self.module.down_proj[e].detach(), site, None, (False, outputs)
-            )
-            y = F.linear(r.site(site, x), weight)
+            weight = self.module.down_proj[e].detach()
+            y = r.multiply(site, x, Stored(key, weight, turned=(False, outputs)))
             return rotated(y, inverse=True) if outputs else y
 
         return first, down

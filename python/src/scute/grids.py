@@ -47,13 +47,14 @@ class Grid:
         )
         return Grid(torch.tensor([scale], dtype=torch.float32), zero, lowest, highest)
 
+    def codes(self, x: torch.Tensor) -> torch.Tensor:
+        """code - zero of each value, in float32; NaN becomes 0."""
+        codes = torch.round(x.float() / self.scale.to(x.device))
+        return codes.clamp(self.lowest - self.zero, self.highest - self.zero).nan_to_num(nan=0)
+
     def round(self, x: torch.Tensor) -> torch.Tensor:
         """In float32, given back in x's own type; NaN becomes 0."""
-        scale = self.scale.to(x.device)
-        codes = torch.round(x.float() / scale).clamp(
-            self.lowest - self.zero, self.highest - self.zero
-        )
-        return (codes.nan_to_num(nan=0) * scale).to(x.dtype)
+        return (self.codes(x) * self.scale.to(x.device)).to(x.dtype)
 
 
 def channel_grid(absmax: torch.Tensor) -> Grid:
@@ -82,6 +83,18 @@ class WeightForm:
             raise Error(f"a_bits: expected 8 or 16, found {self.a_bits}")
         if self.per_tensor and self.w_bits == 4:
             raise Error("per_tensor: expected w_bits=8, found 4")
+
+    @property
+    def integer(self) -> bool:
+        """Whether products are sums of whole numbers: codes of inputs times codes of weights."""
+        return self.a_bits == 8 and self.w_bits != 16
+
+    def codes(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes as float32, outputs x inputs, and the scale of each output, where `integer`."""
+        rows = weight.detach().float().cpu().numpy()
+        codes, scales = _core.weight_codes(rows, self.w_bits, self.per_tensor, self.group)
+        codes, scales = torch.from_numpy(codes), torch.from_numpy(scales).flatten()
+        return codes.float().to(weight.device), scales.expand(len(rows)).to(weight.device)
 
     def rounded(self, weight: torch.Tensor) -> torch.Tensor:
         """As scute quantize rounds it to nearest, outputs first; of 4 bits beside 8 two levels."""

@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from scute import _core, formulas
+
 _FACTORS = (12, 40, 28, 20, 1)
 
 
@@ -70,8 +72,21 @@ def _parts(width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def rotated(x: torch.Tensor, inverse: bool = False) -> torch.Tensor:
     """H · x along the last dimension, or its transpose; float32 or float64, factor_of() known."""
+    if formulas.on_processor(x):
+        rows = x.detach().contiguous().numpy()
+        return torch.from_numpy(_core.hadamard(rows, inverse)).reshape(x.shape)
     outer, inner = (torch.as_tensor(p, dtype=x.dtype, device=x.device) for p in _parts(x.shape[-1]))
     if inverse:
         outer = outer.T
     parts = x.reshape(*x.shape[:-1], outer.shape[0], inner.shape[0])
     return torch.matmul(outer, torch.matmul(parts, inner)).reshape(x.shape)
+
+
+def unrotated(x: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    """x without its norm's weight; channels whose weight is 0 stay 0."""
+    return torch.where(norm != 0, x / norm, torch.zeros_like(x))
+
+
+def shown_rotated(x: torch.Tensor, norm: torch.Tensor | None) -> torch.Tensor:
+    """What a matrix whose norm is folded into it reads when the stream is rotated."""
+    return rotated(x if norm is None else unrotated(x, norm))

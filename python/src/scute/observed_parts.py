@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from scute.hooks import Signature, attach, tensors
 from scute.parts import Attention, Experts, Hybrid, Parts, Product
 from scute.seen import Seen
-from scute.sites import experts_sites, inputs_of, product_sites, shown_rotated
+from scute.sites import experts_sites, inputs_of, product_sites
 
 
 def sequences(x: torch.Tensor, batch: int = 1) -> list[torch.Tensor]:

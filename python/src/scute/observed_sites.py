@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from scute import Error
+from scute.hadamard import shown_rotated
 from scute.hooks import Attached, attach, tensors
-from scute.mixers import Mixer
+from scute.mixers import Matrix, Mixer
 from scute.observed_parts import observe_parts, sequences
 from scute.patterns import choose
 from scute.seen import Seen
-from scute.sites import Sites, shown_rotated, sites_of
+from scute.sites import Sites, sites_of
 
 # A mixer that computes something else differs by about 1 of the largest value; bfloat16 by 0.01.
 _OTHER_MIXER = 0.05
@@ -92,25 +93,16 @@ class _Shown:
         return x
 
     def linear(
-        self,
-        op: str,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        norm: torch.Tensor | None = None,
-        unweighted: torch.Tensor | None = None,
+        self, matrix: Matrix, x: torch.Tensor, plain: torch.Tensor | None = None
     ) -> torch.Tensor:
-        self.site(op + ":input", x)
-        if f"{self._layer}{op}:input@rotated" in self._wanted:
-            plain = x if unweighted is None else unweighted
-            self.site(
-                op + ":input@rotated",
-                shown_rotated(plain, norm if unweighted is None else None),
-            )
-        return torch.nn.functional.linear(x, weight, bias)
+        self.site(matrix.op + ":input", x)
+        twin = matrix.op + ":input@rotated"
+        if self._layer + twin in self._wanted:
+            self.site(twin, matrix.unweighted(x, plain))
+        return torch.nn.functional.linear(x, matrix.weight, matrix.bias)
 
-    def product(self, op: str, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(x, weight)
+    def product(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, matrix.weight)
 
     def convolution_weight(self, weight: torch.Tensor) -> torch.Tensor:
         return weight
@@ -146,8 +138,8 @@ def _mixer_hook(seen: Seen, mixer: Mixer, wanted: set[str]) -> Callable[[], Atta
     @torch.no_grad()
     def before(module: torch.nn.Module, arguments: dict[str, Any]) -> None:
         seen.called(mixer.path)
-        own = Mixer(mixer.path, mixer.layer, module, mixer.norm)  # a replica has its own weights
-        computed.out = own.forward(mixer_input(mixer, arguments), _Shown(seen, mixer, wanted))
+        shown = _Shown(seen, mixer, wanted)
+        computed.out = mixer.of(module).forward(mixer_input(mixer, arguments), shown)
 
     @torch.no_grad()
     def after(_: torch.nn.Module, output: Any) -> None:

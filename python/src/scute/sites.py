@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from scute import Error
-from scute.hadamard import factor_of, rotated
+from scute.hadamard import factor_of
 from scute.hooks import unwrapped
-from scute.mixers import Mixer, is_mixer
+from scute.mixers import Mixer, is_mixer, norm_eps
 from scute.parts import LAYER, Experts, Parts, Product, parts_of
 
 _EMBEDDINGS = ("embedding", "embeddings", "embed_tokens", "word_embeddings", "wte")
@@ -54,6 +54,8 @@ MAMBA2_OPS = (
     "out_proj:input@rotated",
     "out_proj:output",
 )
+
+
 @dataclass
 class Sites:
     """What of a model has names of scute's.
@@ -142,14 +144,14 @@ def _child(model: Any, path: str) -> Any:
     return model
 
 
-def _norm_weight(model: torch.nn.Module, path: str) -> torch.Tensor | None:
-    """The weight of the norm beside the mixer at this path."""
+def _mixer(model: torch.nn.Module, path: str, layer: int, module: torch.nn.Module) -> Mixer:
+    """With the norm beside it."""
     block = _child(model, path.rpartition(".")[0])
     for name in _BLOCK_NORMS:
-        weight = getattr(getattr(block, name, None), "weight", None)
-        if weight is not None:
-            return weight
-    return None
+        norm = getattr(block, name, None)
+        if getattr(norm, "weight", None) is not None:
+            return Mixer(path, layer, module, norm.weight, norm_eps(norm))
+    return Mixer(path, layer, module, None)
 
 
 def _final_norm(modules: dict[str, torch.nn.Module]) -> torch.Tensor | None:
@@ -178,7 +180,7 @@ def sites_of(model: torch.nn.Module) -> Sites:
     for path, module in modules.items():
         layer = LAYER.search(path)
         if layer is not None and is_mixer(module):
-            found.mixers.append(Mixer(path, int(layer[1]), module, _norm_weight(model, path)))
+            found.mixers.append(_mixer(model, path, int(layer[1]), module))
             inside += (path + ".",)
         elif not path.startswith(inside):
             found.modules += [(module, kind, site) for kind, site in _ends(path, module)]
@@ -196,13 +198,3 @@ def sites_of(model: torch.nn.Module) -> Sites:
     config = getattr(model, "config", None)
     found.embedding_factor = float(getattr(config, "embedding_multiplier", None) or 1)
     return found
-
-
-def unrotated(x: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
-    """x without its norm's weight; channels whose weight is 0 stay 0."""
-    return torch.where(norm != 0, x / norm, torch.zeros_like(x))
-
-
-def shown_rotated(x: torch.Tensor, norm: torch.Tensor | None) -> torch.Tensor:
-    """What a matrix whose norm is folded into it reads when the stream is rotated."""
-    return rotated(x if norm is None else unrotated(x, norm))
