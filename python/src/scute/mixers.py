@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from torch.nn import functional as F
 
 from scute.formulas import convolved, gated, head_scan, rms, selective_scan
 from scute.hadamard import shown_rotated

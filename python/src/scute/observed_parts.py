@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from scute.hadamard import shown_rotated
 from scute.hooks import Signature, attach, tensors
 from scute.parts import Attention, Experts, Hybrid, Parts, Product
 from scute.seen import Seen
