@@ -108,9 +108,10 @@ def test_the_cache_is_read_by_onnx_runtime(model, tmp_path):
     theirs = {"y": TensorData(lowest=np.array([-1], np.float32), highest=np.array(2, np.float32))}
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, theirs), tmp_path / "theirs.json")
     assert read_cache(tmp_path / "theirs.json") == {"y": (-1.0, 2.0)}
-    (tmp_path / "bad.json").write_text("[]")
-    with pytest.raises(scute.Error, match="bad.json: expected a calibration cache"):
-        read_cache(tmp_path / "bad.json")
+    for text, words in (("[]", "JSON object, found list"), ('{"a": 1}', "calibration cache")):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(scute.Error, match=f"bad.json: expected a {words}"):
+            read_cache(tmp_path / "bad.json")
 
 
 def test_its_minmax_calibration_finds_the_same_extremes(model, tmp_path):
