@@ -1,10 +1,14 @@
 // Claims and logs on a file system without locks, as some network file systems are.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -14,12 +18,29 @@
 #include "scute/base/error.h"
 #include "scute/io/claim.h"
 #include "scute/io/file.h"
+#include "scute/io/scratch_file.h"
 #include "scute/io/testing.h"
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"  // the system has a struct of this name too
 /// In place of the system's in this program.
 extern "C" int flock(int, int) noexcept {
   errno = ENOLCK;
   return -1;
+}
+#pragma GCC diagnostic pop
+
+/// Nor has it files without names.
+extern "C" int open(const char* path, int flags, ...) {
+  if ((flags & O_TMPFILE) == O_TMPFILE) {
+    errno = EOPNOTSUPP;
+    return -1;
+  }
+  va_list more;
+  va_start(more, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
 }
 
 namespace scute::no_locks_test {
@@ -88,6 +109,25 @@ TEST(NoLocks, OneProcessAtATimeHasAClaim) {
       }
     }
     return false;
+  });
+  EXPECT_EQ(well, kProcesses);
+}
+
+TEST(NoLocks, ScratchFilesHaveANameForAMomentOnly) {
+  const fixtures::Folder folder;
+  const ScratchFile first(folder.path());
+  EXPECT_EQ(folder.files(), 0u);
+  // Several at once keep apart.
+  const int well = ended_well([&](int process) {
+    for (int i = 0; i < 20; ++i) {
+      ScratchFile file(folder.path());
+      const std::vector<std::byte> written(8, static_cast<std::byte>(process));
+      std::vector<std::byte> read(8);
+      file.write(0, written);
+      file.read(0, read);
+      if (read != written) return false;
+    }
+    return true;
   });
   EXPECT_EQ(well, kProcesses);
 }

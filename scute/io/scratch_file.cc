@@ -1,27 +1,41 @@
 #include "scute/io/scratch_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <utility>
 
 #include "scute/base/error.h"
+#include "scute/io/claim.h"
 
 namespace scute {
 namespace {
 
-Descriptor open_scratch(const std::string& folder) {
-  constexpr const char* kExpected = "a writable folder for what does not fit in memory";
-  int file = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (file >= 0) return Descriptor(file);
-  // Some file systems (NFS, overlays of old kernels) have no files without names.
-  std::string name = folder + "/.scute-scratch-XXXXXX";
-  file = ::mkostemp(name.data(), O_CLOEXEC);
-  if (file < 0) fail_system(folder, kExpected, errno);
-  ::unlink(name.c_str());
+constexpr const char* kScratchFolder = "a writable folder for what does not fit in memory";
+
+/// Some file systems (NFS, overlays of old kernels) have no files without names: a claimed one,
+/// which goes with its claim at once. Whoever dies in between leaves a claim, as any writer.
+Descriptor open_named(const std::string& folder, int number) {
+  const Claim claim(fmt::format("{}/.scute-scratch-{}", folder, number));
+  const int file = ::open(claim.payload().c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0) fail_system(folder, kScratchFolder, errno);
   return Descriptor(file);
+}
+
+Descriptor open_scratch(const std::string& folder) {
+  const int file = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return Descriptor(file);
+  constexpr int kAtOnce = 64;  // who hold a claim now, for two system calls each
+  for (int number = 0; number < kAtOnce; ++number) {
+    try {
+      return open_named(folder, number);
+    } catch (const Error&) {
+      if (::access(folder.c_str(), W_OK) != 0) fail_system(folder, kScratchFolder, errno);
+    }
+  }
+  return open_named(folder, kAtOnce);
 }
 
 }  // namespace
