@@ -10,7 +10,7 @@
 #include "cli/collect_part.h"
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
-#include "scute/recipe/item_parts.h"
+#include "scute/recipe/kept_items_folder.h"
 
 namespace scute::cli {
 
@@ -37,7 +37,7 @@ class EvalParts {
   bool finish(Output& out, bool json, double seconds);
 
  private:
-  std::optional<ItemParts> parts_;
+  std::optional<KeptItemsFolder> parts_;
   KeptItems none_;
 };
 

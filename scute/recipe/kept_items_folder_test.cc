@@ -1,4 +1,4 @@
-#include "scute/recipe/item_parts.h"
+#include "scute/recipe/kept_items_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include "scute/io/file.h"
 #include "scute/io/testing.h"
 
-namespace scute::item_parts_test {
+namespace scute::kept_items_folder_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 struct KeptParts : ::testing::Test {
   /// Scores the share of items 0 … 9, at most `until` of them; an item's value is its number / 3.
   int64_t score(std::optional<Shard> shard, int64_t until = 100, const char* key = "key") const {
-    ItemParts parts(folder, key, "scute eval …", shard);
+    KeptItemsFolder parts(folder, key, "scute eval …", shard);
     int64_t scored = 0;
     for (int64_t i = 0; i < 10; ++i) {
       if (parts.items().find("task", i) != nullptr || !parts.items().wants(i)) continue;
@@ -46,7 +46,7 @@ struct KeptParts : ::testing::Test {
 
 TEST_F(KeptParts, AreAddedUpWithoutScoringAnything) {
   for (const int64_t i : {2, 0, 1}) score(Shard{i, 3});
-  const ItemParts all(folder, "key", "", std::nullopt);
+  const KeptItemsFolder all(folder, "key", "", std::nullopt);
   EXPECT_EQ(all.known(), 10);
   for (int64_t i = 0; i < 10; ++i) {
     const Json* found = all.items().find("task", i);
@@ -60,13 +60,13 @@ TEST_F(KeptParts, GoOnAfterARunThatDied) {
   EXPECT_EQ(score(Shard{1, 2}), 3);
   EXPECT_EQ(score(Shard{1, 2}), 0);
   EXPECT_EQ(score(Shard{0, 2}), 5);
-  EXPECT_EQ(ItemParts(folder, "key", "", std::nullopt).known(), 10);
+  EXPECT_EQ(KeptItemsFolder(folder, "key", "", std::nullopt).known(), 10);
 }
 
 TEST_F(KeptParts, OfOneAreGoneOnWithAlsoWithoutAShard) {
   EXPECT_EQ(score(std::nullopt, 4), 4);
   EXPECT_EQ(score(std::nullopt), 6);
-  EXPECT_EQ(ItemParts(folder, "key", "", std::nullopt).known(), 10);
+  EXPECT_EQ(KeptItemsFolder(folder, "key", "", std::nullopt).known(), 10);
 }
 
 TEST_F(KeptParts, ATornLineCountsAsNone) {
@@ -75,7 +75,7 @@ TEST_F(KeptParts, ATornLineCountsAsNone) {
   std::string text = read_text(file);
   std::ofstream(file) << text.substr(0, text.size() - 9);
   EXPECT_EQ(score(Shard{0, 1}), 7);
-  const ItemParts all(folder, "key", "", std::nullopt);
+  const KeptItemsFolder all(folder, "key", "", std::nullopt);
   for (int64_t i = 0; i < 10; ++i) EXPECT_NE(all.items().find("task", i), nullptr) << i;
 }
 
@@ -95,7 +95,7 @@ TEST_F(KeptParts, APartWithoutAWholeHeaderBeginsAnew) {
     std::ofstream(folder + "/part-1-of-2.jsonl") << torn;
     EXPECT_THAT(refusal(std::nullopt), HasSubstr("not finished: 1"));
     EXPECT_EQ(score(Shard{1, 2}), 5);
-    EXPECT_EQ(ItemParts(folder, "key", "", std::nullopt).known(), 10);
+    EXPECT_EQ(KeptItemsFolder(folder, "key", "", std::nullopt).known(), 10);
   }
 }
 
@@ -112,22 +112,23 @@ TEST_F(KeptParts, AreNamedWhenMissingUnfinishedOrForeign) {
   EXPECT_THAT(refusal(std::nullopt), HasSubstr("missing: 1, 3"));
   EXPECT_THAT(refusal(std::nullopt), HasSubstr("not finished: 2"));
   EXPECT_THAT(refusal(Shard{1, 3}), HasSubstr("found parts of 4"));
-  EXPECT_THAT(refusal(Shard{0, 4}, "another"), HasSubstr("one of another, by: scute eval"));
+  EXPECT_THAT(refusal(Shard{0, 4}, "another"),
+              HasSubstr("one of another, by: scute eval"));
   std::ofstream(folder + "/part-1-of-4.jsonl") << "{}\n";
   EXPECT_THAT(refusal(Shard{1, 4}), HasSubstr("part-1-of-4.jsonl"));
 }
 
 TEST_F(KeptParts, WhatIsNotFiniteStaysSo) {
   {
-    ItemParts parts(folder, "key", "", Shard{0, 1});
+    KeptItemsFolder parts(folder, "key", "", Shard{0, 1});
     Json values;
     values["x"] = std::numeric_limits<double>::infinity();
     parts.items().tell("task", 0, values);
     parts.finish();
   }
-  const ItemParts all(folder, "key", "", std::nullopt);
+  const KeptItemsFolder all(folder, "key", "", std::nullopt);
   EXPECT_TRUE(std::isnan(number_of(*all.items().find("task", 0), "x")));
 }
 
 }  // namespace
-}  // namespace scute::item_parts_test
+}  // namespace scute::kept_items_folder_test

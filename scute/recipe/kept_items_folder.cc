@@ -1,4 +1,4 @@
-#include "scute/recipe/item_parts.h"
+#include "scute/recipe/kept_items_folder.h"
 
 #include <fmt/format.h>
 
@@ -55,8 +55,8 @@ void check_header(const Json& header, const std::string& file, const std::string
 
 }  // namespace
 
-ItemParts::ItemParts(const std::string& folder, const std::string& evaluation,
-                     const std::string& command, std::optional<Shard> shard)
+KeptItemsFolder::KeptItemsFolder(const std::string& folder, const std::string& evaluation,
+                                 const std::string& command, std::optional<Shard> shard)
     : shard_(shard) {
   make_folder(folder);
   const int64_t of = find_parts(folder, kItemsEnding).of;
@@ -86,7 +86,7 @@ ItemParts::ItemParts(const std::string& folder, const std::string& evaluation,
   append_line(file_, header.dump());
 }
 
-ItemParts::~ItemParts() {
+KeptItemsFolder::~KeptItemsFolder() {
   try {
     const std::lock_guard lock(guard_);
     flush();
@@ -95,7 +95,8 @@ ItemParts::~ItemParts() {
   }
 }
 
-void ItemParts::take_all(const std::string& folder, const std::string& evaluation, int64_t of) {
+void KeptItemsFolder::take_all(const std::string& folder, const std::string& evaluation,
+                               int64_t of) {
   std::vector<std::string> missing, unfinished;
   for (int64_t i = 0; i < of; ++i) {
     const std::string file = part_file(folder, {i, of}, kItemsEnding);
@@ -117,8 +118,8 @@ void ItemParts::take_all(const std::string& folder, const std::string& evaluatio
       fmt::format("{}; run the same command with --shard I/{} for these", joined(words, "; "), of));
 }
 
-bool ItemParts::read(const std::string& file, const std::string& evaluation, const Shard& shard,
-                     bool& finished) {
+bool KeptItemsFolder::read(const std::string& file, const std::string& evaluation,
+                           const Shard& shard, bool& finished) {
   constexpr int64_t kLimit = int64_t{1} << 32;
   const std::string text = read_text(file, kLimit);
   bool begun = false;
@@ -142,7 +143,7 @@ bool ItemParts::read(const std::string& file, const std::string& evaluation, con
   return begun;
 }
 
-void ItemParts::tell(const std::string& task, int64_t item, const Json& values) {
+void KeptItemsFolder::tell(const std::string& task, int64_t item, const Json& values) {
   Json line;
   line["task"] = task;
   line["item"] = item;
@@ -152,7 +153,7 @@ void ItemParts::tell(const std::string& task, int64_t item, const Json& values) 
   if (++lines_ >= every_items_ || now() - last_ >= every_) flush();
 }
 
-void ItemParts::flush() {
+void KeptItemsFolder::flush() {
   if (waiting_.empty()) return;
   append_line(file_, waiting_);
   waiting_.clear();
@@ -160,7 +161,7 @@ void ItemParts::flush() {
   last_ = now();
 }
 
-void ItemParts::finish() {
+void KeptItemsFolder::finish() {
   const std::lock_guard lock(guard_);
   if (file_.empty()) return;
   flush();

@@ -14,17 +14,17 @@ namespace scute {
 
 /// FOLDER/part-I-of-N.jsonl: a line that names the evaluation, one for each item as it is scored,
 /// and a last one. A process that died loses what it had not added yet; a torn line counts as none.
-class ItemParts {
+class KeptItemsFolder {
  public:
   /// `evaluation`: SHA-256 of everything that decides the scores. With `shard` it is that part;
   /// else all parts of the folder or, where there is none or the only one of one, that one. Makes
   /// the folder. Error naming the file that is of another evaluation or of another number of parts,
   /// and where all are to be taken, those that are missing or not finished.
-  ItemParts(const std::string& folder, const std::string& evaluation, const std::string& command,
-            std::optional<Shard> shard);
-  ItemParts(const ItemParts&) = delete;
-  ItemParts& operator=(const ItemParts&) = delete;
-  ~ItemParts();  ///< adds what is left, as far as that can be written
+  KeptItemsFolder(const std::string& folder, const std::string& evaluation,
+                  const std::string& command, std::optional<Shard> shard);
+  KeptItemsFolder(const KeptItemsFolder&) = delete;
+  KeptItemsFolder& operator=(const KeptItemsFolder&) = delete;
+  ~KeptItemsFolder();  ///< adds what is left, as far as that can be written
 
   /// For the evaluation, as long as this lives.
   const KeptItems& items() const { return items_; }
