@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "cli/collecting.h"
+#include "cli/terminal/interrupt.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
@@ -42,12 +44,43 @@ CheckpointEvery parse_every(const std::string& text) {
 std::string file_of(const PartFlags& flags, const std::string& out) {
   const auto shard = flags.shard();
   if (!shard) return out;
-  make_folder(out);
-  return part_file(out, *shard);
+  return new_part_file(out, *shard);
+}
+
+/// Whether a file's own content says that scute wrote it: a part also says so as a copy that has
+/// lost the record of its hash.
+bool is_whole_part(const std::string& path) {
+  try {
+    return part_of(read_statistics(path), path).has_value();
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 std::string checkpoint_file(const Claim& claim) {
   return (fs::path(claim.checkpoint()) / "part.safetensors").string();
+}
+
+/// What to say of statistics that were interrupted and are in `file`.
+std::string part_interrupted(const std::string& file, const StatisticsSet& statistics) {
+  const auto part = part_of(statistics, file);
+  return fmt::format(
+      "scute: interrupted after {} of {}; {} holds those, and the same command goes on",
+      grouped(part->finished), count_of(part->samples, "sample"), file);
+}
+
+/// There was nothing to do: `file` is the finished part.
+void say_complete(Output& out, bool json, const std::string& file,
+                  const StatisticsSet& statistics) {
+  if (!json) {
+    return out.write(part_text(statistics, 0) +
+                     fmt::format("file       {}, there already and complete\n", file));
+  }
+  Json answer;
+  answer["file"] = file;
+  answer["part"] = part_json(statistics);
+  answer["was_complete"] = true;
+  out.write_json(answer);
 }
 
 }  // namespace
@@ -98,18 +131,19 @@ void check_statistics_name(const std::string& out, const PartFlags& flags) {
 
 CollectionOutput::CollectionOutput(const PartFlags& flags, const std::string& out, bool force,
                                    const std::vector<std::string>& inputs)
-    : every_(flags.every), file_(file_of(flags, out), force, inputs, job_before(environment)) {
+    : every_(flags.every),
+      file_(file_of(flags, out), force, inputs, job_before(environment), is_whole_part) {
   request_.shard = flags.shard();
   say_launched(flags.launched);
   const std::string kept = checkpoint_file(file_.claim());
   std::error_code error;
   const bool there = request_.shard && !force && fs::exists(path(), error);
-  const bool was_kept = every_.any() && !force && fs::exists(kept, error);
+  const bool was_kept = !force && fs::exists(kept, error);
   if (was_kept) {
     try {
       begun_ = read_statistics(kept);
       request_.begun_name = kept;
-      request_.begun_may_differ = true;
+      request_.begun_was_kept = true;
     } catch (const Error& broken) {
       warn(fmt::format("{}; measured from the beginning", broken.what()));
     }
@@ -146,6 +180,30 @@ void CollectionOutput::write(const StatisticsSet& statistics) {
   file_.publish();
 }
 
+int CollectionOutput::end(const Collected& result, int interrupted, const Job& job, Output& out,
+                          const CollectionWords& words) {
+  const HoldInterrupts hold;
+  if (result.was_complete) {
+    say_complete(out, job.json, path(), result.statistics);
+    return kDone;
+  }
+  // A part is a file of its own, finished or not.
+  if (result.interrupted && every_.any() && !request_.shard) {
+    keep(result.statistics);
+    note(false, part_interrupted("a checkpoint beside " + path(), result.statistics));
+    return interrupted;
+  }
+  write(result.statistics);
+  if (words.beside) words.beside();
+  job.answer(out, words.json, words.text);
+  if (!request_.shard) {
+    refuse_silence(path(), missed_sites(result.silent_sites, words.sites), words.about_silence);
+  }
+  if (!result.interrupted) return kDone;
+  note(false, request_.shard ? part_interrupted(path(), result.statistics) : words.interrupted());
+  return interrupted;
+}
+
 std::string part_text(const StatisticsSet& statistics, int64_t before) {
   std::string out;
   if (const auto part = part_of(statistics, "statistics")) {
@@ -170,32 +228,12 @@ Json part_json(const StatisticsSet& statistics) {
   return out;
 }
 
-std::string part_interrupted(const std::string& file, const StatisticsSet& statistics) {
-  const auto part = part_of(statistics, file);
-  return fmt::format(
-      "scute: interrupted after {} of {}; {} holds those, and the same command goes on",
-      grouped(part->finished), count_of(part->samples, "sample"), file);
-}
-
 void warn_of_part(const StatisticsSet& statistics, const std::string& file) {
   const auto part = part_of(statistics, file);
   if (!part) return;
   warn(fmt::format("{} is part {} of a collection, {} of its {}; scute merge {} adds the parts up",
                    file, part->shard.text(), part->finished, count_of(part->samples, "sample"),
                    fs::path(file).parent_path().string()));
-}
-
-void say_complete(Output& out, bool json, const std::string& file,
-                  const StatisticsSet& statistics) {
-  if (!json) {
-    return out.write(part_text(statistics, 0) +
-                     fmt::format("file       {}, there already and complete\n", file));
-  }
-  Json answer;
-  answer["file"] = file;
-  answer["part"] = part_json(statistics);
-  answer["was_complete"] = true;
-  out.write_json(answer);
 }
 
 }  // namespace scute::cli

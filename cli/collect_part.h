@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/terminal/job.h"
 #include "cli/terminal/launcher.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -42,12 +44,25 @@ struct PartFlags {
 /// UsageError unless --out is the name of a statistics file, or with a shard that of a folder.
 void check_statistics_name(const std::string& out, const PartFlags& flags);
 
+/// What a collection of one kind says at its end.
+struct CollectionWords {
+  std::function<Json()> json;
+  std::function<std::string()> text;
+  std::string sites;  ///< --sites
+  /// What to do about a site that saw nothing; may be empty.
+  std::string about_silence = "";
+  /// What was interrupted without checkpoints, and how to do the rest.
+  std::function<std::string()> interrupted;
+  /// Writes what lies beside the statistics, when they are written. May be empty.
+  std::function<void()> beside = {};
+};
+
 /// Where the statistics of one collection go: a file, or in a folder of parts the file of one.
 class CollectionOutput {
  public:
-  /// Claims it. With a shard the folder is made; of what is there only an unfinished part is gone
-  /// on with, unless `force` has it measured anew. Without, what a run that died kept, if
-  /// checkpoints are asked for.
+  /// Claims it. With a shard the folder is made, and of what is there only an unfinished part is
+  /// gone on with. So is what a run that died kept, whether or not checkpoints are asked for: by
+  /// request(), which makes what another command kept an Error. `force` has all measured anew.
   CollectionOutput(const PartFlags& flags, const std::string& out, bool force,
                    const std::vector<std::string>& inputs);
   CollectionOutput(const CollectionOutput&) = delete;
@@ -56,14 +71,16 @@ class CollectionOutput {
   /// For the collection, as long as this lives.
   const PartRequest& request() const { return request_; }
   const std::string& path() const { return file_.path(); }
-  void write(const StatisticsSet& statistics);
-  /// Whether what was interrupted is kept for the same command, instead of being written: there are
-  /// checkpoints, and it is no part, which is a file of its own.
-  bool keeps_interrupted() const { return every_.any() && !request_.shard; }
-  void keep(const StatisticsSet& statistics);
+  /// Writes what was collected, or keeps it for the same command where it was interrupted and there
+  /// are checkpoints, and says so; the exit code. `interrupted`: the code of an interruption. Error
+  /// about sites that saw nothing, of a whole collection.
+  int end(const Collected& result, int interrupted, const Job& job, Output& out,
+          const CollectionWords& words);
 
  private:
   bool is_due(int64_t samples);
+  void write(const StatisticsSet& statistics);
+  void keep(const StatisticsSet& statistics);
 
   CheckpointEvery every_;
   ClaimedFile file_;
@@ -77,13 +94,7 @@ class CollectionOutput {
 std::string part_text(const StatisticsSet& statistics, int64_t before);
 Json part_json(const StatisticsSet& statistics);
 
-/// What to say of statistics that were interrupted and are in `file`: the same command goes on.
-std::string part_interrupted(const std::string& file, const StatisticsSet& statistics);
-
 /// Warns when statistics that are about to be used are of one part.
 void warn_of_part(const StatisticsSet& statistics, const std::string& file);
-
-/// Says that there was nothing to do; `file` is the finished part.
-void say_complete(Output& out, bool json, const std::string& file, const StatisticsSet& statistics);
 
 }  // namespace scute::cli

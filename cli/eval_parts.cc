@@ -6,7 +6,6 @@
 
 #include "cli/terminal/output.h"
 #include "cli/terminal/words.h"
-#include "scute/base/hash.h"
 
 namespace scute::cli {
 
@@ -39,7 +38,8 @@ EvalParts::EvalParts(const EvalPartFlags& flags, const std::function<Json()>& ke
   if (flags.folder.empty()) return;
   say_launched(flags.launched);
   const auto shard = flags.launched ? std::optional(flags.launched->shard) : std::nullopt;
-  parts_.emplace(flags.folder, sha256(key().dump()), call.command(), shard);
+  parts_.emplace(flags.folder, key(), call.command(), shard, job_before(environment));
+  if (parts_->claim() != nullptr) end_.emplace(*parts_->claim());
   constexpr double kNever = 1e18;
   if (flags.every.any()) {
     parts_->write_every(flags.every.seconds.value_or(kNever),

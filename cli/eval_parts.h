@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cli/collect_part.h"
+#include "cli/terminal/interrupt.h"
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
 #include "scute/recipe/kept_items_folder.h"
@@ -38,6 +39,7 @@ class EvalParts {
 
  private:
   std::optional<KeptItemsFolder> parts_;
+  std::optional<ForsakenClaim> end_;
   KeptItems none_;
 };
 

@@ -2,10 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <memory>
-#include <thread>
 
 #include "tests/program.h"
 #include "tests/shared_work.h"
@@ -66,6 +66,45 @@ TEST_P(KindsOfShards, AreSkippedWhenCompleteAndRefusedWhenForeign) {
   EXPECT_EQ(scute_program(part + Words{"--fine", "5", "--force"}).code, 0);
 }
 
+/// As tools copy that know no attributes: the record of its hash is lost.
+void copy_plainly(const std::string& file) {
+  const std::string all = bytes(file);
+  std::filesystem::remove(file);
+  std::ofstream(file, std::ios::binary) << all;
+}
+
+TEST_P(KindsOfShards, AreKnownByTheirContentAlsoAsCopies) {
+  const TemporaryFolder folder;
+  const Words part = GetParam().words + Words{"--out", folder.path("p"), "--shard", "0/1"};
+  ASSERT_EQ(scute_program(part).code, 0);
+  const std::string file = folder.path("p/part-0-of-1.safetensors"), good = bytes(file);
+  copy_plainly(file);
+  const Ended again = scute_program(part + Words{"--json"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("\"was_complete\": true"));
+  // A number in the header that agrees with all others.
+  std::string bad = good;
+  bad.replace(bad.find("scute 0."), 8, "scute 1.");
+  std::ofstream(file, std::ios::binary) << bad;
+  for (const Words& reader :
+       {part, Words{"merge", folder.path("p"), "--out", folder.path("a.safetensors")}}) {
+    const Ended refused = scute_program(reader);
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("part-0-of-1.safetensors"));
+  }
+  EXPECT_EQ(bytes(file), bad);
+}
+
+TEST(Shards, PartsOfAnotherNumberAreFoundWhenAPartStarts) {
+  const TemporaryFolder folder;
+  const Words words = kCollections[0].words + Words{"--out", folder.path("p")};
+  ASSERT_EQ(scute_program(words + Words{"--shard", "0/2"}).code, 0);
+  const Ended refused = scute_program(words + Words{"--shard", "0/3"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("expected parts of 3, as --shard 0/3 says, found parts of 2"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path("p")), {}), 1);
+}
+
 TEST(Shards, EightProcessesInOneFolderKeepOutOfEachOthersWay) {
   const TemporaryFolder folder;
   const std::string parts = folder.path("p"), one = folder.path("one.safetensors");
@@ -123,16 +162,6 @@ TEST(Shards, APartAloneIsNotTakenForAWholeCollectionInSilence) {
   EXPECT_THAT(merged.err, HasSubstr("by their folder alone"));
 }
 
-/// Stops one collection as soon as it has something to go on from, by a signal.
-Ended stopped_by(int signal, const Words& words, const std::string& sign_of_work) {
-  Child child(words);
-  for (int i = 0; i < 1000 && !std::filesystem::exists(sign_of_work); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  child.send(signal);
-  return child.wait();
-}
-
 /// Long enough to be stopped in its middle.
 const Words kLongCollection{"collect",   "examples/tiny-mamba1",
                             "--data",    "examples/text/calibration.jsonl",
@@ -150,9 +179,11 @@ TEST(Checkpoint, AfterAKillTheSameCommandGoesOn) {
   const Ended killed = stopped_by(SIGKILL, kept, out + ".writing/.checkpoint/part.safetensors");
   ASSERT_EQ(killed.code, 128 + SIGKILL);
   ASSERT_FALSE(std::filesystem::exists(out));
-  const Ended rest = scute_program(kept);
+  // Gone on with also by a command that keeps nothing itself; its answer is of the whole.
+  const Ended rest = scute_program(words + Words{"--out", out, "--json"});
   ASSERT_EQ(rest.code, 0) << rest.err;
-  EXPECT_THAT(rest.out, HasSubstr("finished before"));
+  EXPECT_THAT(rest.out, HasSubstr("\"samples\": 120,"));
+  EXPECT_THAT(rest.out, HasSubstr("\"samples_before\": "));
   EXPECT_EQ(bytes(out), bytes(one));
   EXPECT_EQ(folder.names(), (Words{"k.safetensors", "one.safetensors"}));
 }
@@ -173,7 +204,7 @@ TEST(Checkpoint, AnInterruptionKeepsWhatIsFinished) {
   EXPECT_EQ(bytes(out), bytes(one));
 }
 
-TEST(Checkpoint, OfAnotherCommandIsNotGoneOnWith) {
+TEST(Checkpoint, OfAnotherCommandIsRefusedUntilForced) {
   const TemporaryFolder folder;
   const std::string one = folder.path("one.safetensors"), out = folder.path("k.safetensors");
   const Words& words = kLongCollection;
@@ -181,8 +212,17 @@ TEST(Checkpoint, OfAnotherCommandIsNotGoneOnWith) {
   stopped_by(SIGKILL, kept, out + ".writing/.checkpoint/part.safetensors");
   const Words few{"--samples", "3"};
   ASSERT_EQ(scute_program(words + few + Words{"--out", one}).code, 0);
-  const Ended other = scute_program(kept + few);
-  ASSERT_EQ(other.code, 0) << other.err;
+  // Whether or not it would keep something itself: hours of another's work are not dropped by a
+  // command that names its file.
+  for (const Words& other : {kept + few, words + few + Words{"--out", out}}) {
+    const Ended refused = scute_program(other);
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("expected what this command kept (--force drops it)"));
+    EXPECT_THAT(refused.err, HasSubstr("of 120 samples: samples 120, not 3; by: scute collect"));
+    EXPECT_TRUE(std::filesystem::exists(out + ".writing/.checkpoint/part.safetensors"));
+  }
+  const Ended forced = scute_program(kept + few + Words{"--force"});
+  ASSERT_EQ(forced.code, 0) << forced.err;
   EXPECT_EQ(bytes(out), bytes(one));
 }
 

@@ -10,7 +10,6 @@
 #include "cli/collecting.h"
 #include "cli/described.h"
 #include "cli/form.h"
-#include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -34,13 +33,13 @@ struct CobraCollectRequest {
   PercentileOptions pct;
   CobraCollectOptions collect;
   bool no_random_text = false, force = false;
-  PartFlags shared_out;
+  PartFlags parts;
   Job job;
 
   void prepare(const Arguments& arguments);
   void declare(Options& options);
   void check();
-  std::string part() const { return part_name(shared_out.launched); }
+  std::string part() const { return part_name(parts.launched); }
 };
 
 /// The value of a flag before the others are parsed; "" when it is not there.
@@ -89,7 +88,7 @@ void CobraCollectRequest::declare(Options& options) {
   declare_data(options, *this);
   options.statistics_out(pct.stats_out);
   options.force(force);
-  shared_out.declare(options);
+  parts.declare(options);
   options.text("--export-best-json", pct.overrides_json, "FILE",
                "also what scute decide says of them");
   options.number("--percentile-override", pct.percentile_override, 50, 100,
@@ -132,12 +131,12 @@ void CobraCollectRequest::check() {
     throw UsageError("--images: expected a folder with pictures, found none given");
   }
   check_ending("--export-best-json", pct.overrides_json, {".json"});
-  if (shared_out.shard() && !pct.overrides_json.empty()) {
+  if (parts.shard() && !pct.overrides_json.empty()) {
     throw UsageError(
         "--export-best-json: expected no --shard beside it, found both; decide from what scute "
         "merge makes of the parts");
   }
-  check_statistics_name(pct.stats_out, shared_out);
+  check_statistics_name(pct.stats_out, parts);
 }
 
 void use(const PercentileOptions& pct, CobraCollectOptions& collect) {
@@ -205,7 +204,7 @@ Json as_json(const CobraCollectRequest& request, const CobraCollectResult& resul
   if (!request.pct.overrides_json.empty()) out["overrides"] = request.pct.overrides_json;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
-  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
+  if (request.parts.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
@@ -214,7 +213,7 @@ std::string as_text(const CobraCollectRequest& request, const CobraCollectResult
                     double seconds) {
   std::string out = bucket_table(result.statistics) + "\n";
   out += fmt::format("pictures   {} {} of {} in {}; {} unused, {} could not be read\n",
-                     result.pictures, request.shared_out.shard() ? "in all parts" : "measured",
+                     result.pictures, request.parts.shard() ? "in all parts" : "measured",
                      result.listed, request.pct.images, result.unused, result.corrupt.size());
   out += part_text(result.statistics, result.before);
   for (const std::string& problem : result.corrupt) out += fmt::format("WARNING    {}\n", problem);
@@ -251,7 +250,7 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
     if (file.empty()) continue;
     make_folder(std::filesystem::path(file).parent_path().string());
   }
-  CollectionOutput file(request.shared_out, request.pct.stats_out, request.force, inputs);
+  CollectionOutput file(request.parts, request.pct.stats_out, request.force, inputs);
   request.pct.stats_out = file.path();
   std::optional<ClaimedFile> overrides;
   claim_if_named(overrides, request.pct.overrides_json, request.force, {});
@@ -274,37 +273,23 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
   const CobraCollectResult& result = *measured;
   warn_of(result.bad_lines);
 
-  const HoldInterrupts hold;
-  if (result.was_complete) {
-    say_complete(out, request.job.json, file.path(), result.statistics);
-    return kDone;
-  }
-  if (result.interrupted && file.keeps_interrupted()) {
-    file.keep(result.statistics);
-    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  file.write(result.statistics);
-  if (overrides) {
-    const Plan plan =
-        default_plan(result.statistics, hash_file(file.path()), request.pct.percentile_override);
-    overrides->publish(plan.to_json().dump(1) + "\n");
-  }
-  request.job.answer(
-      out, [&] { return as_json(request, result, collecting.seconds()); },
-      [&] { return as_text(request, result, collecting.seconds()); });
-  if (!request.shared_out.shard()) {
-    refuse_silence(file.path(), missed_sites(result.silent_sites, request.collect.sites),
-                   "look with scute sites, or leave it out of --targets");
-  }
-  if (!result.interrupted) return kDone;
-  if (request.shared_out.shard()) {
-    note(false, part_interrupted(file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  note(false, fmt::format("scute: interrupted after {}; {} holds those, in order",
-                          count_of(result.measured, "picture"), file.path()));
-  return collecting.exit_code();
+  return file.end(result, collecting.exit_code(), request.job, out,
+                  {.json = [&] { return as_json(request, result, collecting.seconds()); },
+                   .text = [&] { return as_text(request, result, collecting.seconds()); },
+                   .sites = request.collect.sites,
+                   .about_silence = "look with scute sites, or leave it out of --targets",
+                   .interrupted =
+                       [&] {
+                         return fmt::format("scute: interrupted after {}; {} holds those, in order",
+                                            count_of(result.measured, "picture"), file.path());
+                       },
+                   .beside =
+                       [&] {
+                         if (!overrides) return;
+                         const Plan plan = default_plan(result.statistics, hash_file(file.path()),
+                                                        request.pct.percentile_override);
+                         overrides->publish(plan.to_json().dump(1) + "\n");
+                       }});
 }
 
 }  // namespace

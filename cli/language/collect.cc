@@ -11,7 +11,6 @@
 #include "cli/form.h"
 #include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
-#include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
@@ -32,12 +31,12 @@ struct CollectRequest {
   std::string model, out, observer = "histogram";
   CollectOptions collect;
   bool force = false;
-  PartFlags shared_out;
+  PartFlags parts;
   Job job;
 
   void declare(Options& options);
   void check();
-  std::string part() const { return part_name(shared_out.launched); }
+  std::string part() const { return part_name(parts.launched); }
 };
 
 void CollectRequest::declare(Options& options) {
@@ -50,7 +49,7 @@ void CollectRequest::declare(Options& options) {
   options.last_reads();
   options.statistics_out(out, Options::Need::required);
   options.force(force);
-  shared_out.declare(options);
+  parts.declare(options);
   declare_windows(options, collect.windows, "--shuffle,--seed");
   options.sites(collect.sites, "all but lm_head:output");
   options.fine(collect.fine);
@@ -69,12 +68,12 @@ void CollectRequest::declare(Options& options) {
 }
 
 void CollectRequest::check() {
-  check_statistics_name(out, shared_out);
+  check_statistics_name(out, parts);
   collect.ema = observer == "ema";
   const char* one_pass = collect.ema                    ? "--observer ema"
                          : collect.save_activations > 0 ? "--save-activations"
                                                         : nullptr;
-  if (one_pass != nullptr && (shared_out.shard() || shared_out.every.any())) {
+  if (one_pass != nullptr && (parts.shard() || parts.every.any())) {
     throw UsageError(fmt::format(
         "{}: expected no --shard and no --checkpoint-every beside it, because it is of one pass "
         "from the first sample on; found both",
@@ -122,20 +121,19 @@ Json as_json(const CollectRequest& request, const CollectResult& result,
   out["nonfinite_sites"] = array_of(nonfinite_sites(result.statistics));
   if (!activations.empty()) out["activations"] = activations;
   out["seconds"] = seconds;
-  out["tokens_per_second"] = static_cast<double>(result.tokens) / seconds;
+  out["tokens_per_second"] = static_cast<double>(result.measured_tokens) / seconds;
   out["interrupted"] = result.interrupted;
-  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
+  if (request.parts.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
 
 /// Fewer samples than wanted: which documents there were, and how to get more windows.
 std::string shortage(const CollectResult& result, const WindowOptions& windows) {
-  const int64_t samples = result.before + result.samples;
-  if (result.interrupted || samples >= result.samples_wanted) return "";
+  if (result.interrupted || result.samples >= result.samples_wanted) return "";
   const bool all = windows.skip == 0 && !windows.take;
   return fmt::format("           {} for {}: {}; --windows-per-document {} cuts more\n",
-                     count_of(all ? result.documents : samples, "document"),
+                     count_of(all ? result.documents : result.samples, "document"),
                      count_of(result.samples_wanted, "sample"),
                      windows.windows_per_document == 1 ? "all used once" : "all used",
                      windows.windows_per_document * 2);
@@ -147,13 +145,14 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
       fmt::format("samples    {} of at most {} tokens, {} tokens in all\n", grouped(result.samples),
                   grouped(request.collect.windows.seqlen), grouped(result.tokens));
   out += part_text(result.statistics, result.before);
-  if (!request.shared_out.shard()) out += shortage(result, request.collect.windows);
+  if (!request.parts.shard()) out += shortage(result, request.collect.windows);
   out += fmt::format("documents  {}; {} short of a full window, {} empty\n",
                      grouped(result.documents), result.short_documents, result.empty_documents);
   out += fmt::format("protocol   {}\n", special_tokens_text(request.collect.input));
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
-  out += fmt::format("time       {}, {} tokens a second\n", duration_text(seconds),
-                     grouped(static_cast<int64_t>(static_cast<double>(result.tokens) / seconds)));
+  out += fmt::format(
+      "time       {}, {} tokens a second\n", duration_text(seconds),
+      grouped(static_cast<int64_t>(static_cast<double>(result.measured_tokens) / seconds)));
   out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
   if (!activations.empty()) out += fmt::format("values     {}\n", activations);
   const auto missed = missed_sites(result.silent_sites, request.collect.sites);
@@ -163,14 +162,15 @@ std::string as_text(const CollectRequest& request, const CollectResult& result,
     out += fmt::format("note       no window reached {} tokens: nothing seen at …:steps\n",
                        request.collect.state_every);
   }
-  if (request.shared_out.shard()) return out + nonfinite_text(result.statistics);
+  if (request.parts.shard()) return out + nonfinite_text(result.statistics);
   for (const SilentExperts& silent : result.silent_experts) {
     out += fmt::format("WARNING    {}\n", sentence_of(silent, result.samples));
   }
   return out + nonfinite_text(result.statistics);
 }
 
-/// What to type to do the rest: the same command line, with later flags that count instead.
+/// What to type to do the rest of the `planned` samples: the same command line, with later flags
+/// that count instead.
 std::string how_to_continue(const Call& call, const CollectRequest& request,
                             const CollectResult& result, int64_t planned) {
   const WindowOptions& windows = request.collect.windows;
@@ -181,9 +181,9 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
     return "where documents are empty or give several windows, the rest cannot be told by --skip: "
            "start again";
   }
-  const int64_t finished = result.before + result.samples;
+  const int64_t finished = result.samples;
   Arguments changed{"--skip", fmt::format("{}", windows.skip + finished), "--samples",
-                    fmt::format("{}", planned - result.samples)};
+                    fmt::format("{}", planned - finished)};
   if (windows.take) {
     changed.insert(changed.end(), {"--take", fmt::format("{}", *windows.take - finished)});
   }
@@ -193,7 +193,7 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
 int run(CollectRequest& request, const Call& call, Output& out) {
   std::vector<std::string> inputs = request.collect.data;
   inputs.insert(inputs.end(), {request.model, request.collect.input.tokenizer});
-  CollectionOutput file(request.shared_out, request.out, request.force, inputs);
+  CollectionOutput file(request.parts, request.out, request.force, inputs);
   request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
@@ -208,36 +208,25 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   const CollectResult& result = *measured;
   warn_of(result.bad_lines);
 
-  const HoldInterrupts hold;
-  if (result.was_complete) {
-    say_complete(out, request.job.json, file.path(), result.statistics);
-    return kDone;
-  }
-  if (result.interrupted && file.keeps_interrupted()) {
-    file.keep(result.statistics);
-    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  file.write(result.statistics);
   std::string activations;
-  if (!result.activations.empty()) {
-    activations = activations_path(request, model.name);
-    write_npz(activations, result.activations);
-  }
-  request.job.answer(
-      out, [&] { return as_json(request, result, activations, collecting.seconds()); },
-      [&] { return as_text(request, result, activations, collecting.seconds()); });
-  if (request.shared_out.shard()) {
-    if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
-  if (!result.interrupted) return kDone;
-  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
-                          grouped(result.before + result.samples),
-                          count_of(result.before + collecting.planned(), "sample"), request.out,
-                          how_to_continue(call, request, result, collecting.planned())));
-  return collecting.exit_code();
+  return file.end(
+      result, collecting.exit_code(), request.job, out,
+      {.json = [&] { return as_json(request, result, activations, collecting.seconds()); },
+       .text = [&] { return as_text(request, result, activations, collecting.seconds()); },
+       .sites = request.collect.sites,
+       .interrupted =
+           [&] {
+             const int64_t planned = result.before + collecting.planned();
+             return fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
+                                grouped(result.samples), count_of(planned, "sample"), request.out,
+                                how_to_continue(call, request, result, planned));
+           },
+       .beside =
+           [&] {
+             if (result.activations.empty()) return;
+             activations = activations_path(request, model.name);
+             write_npz(activations, result.activations);
+           }});
 }
 
 }  // namespace

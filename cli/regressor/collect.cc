@@ -10,7 +10,6 @@
 #include "cli/form.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/regressor/memory.h"
-#include "cli/terminal/interrupt.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
@@ -29,12 +28,12 @@ struct RegressorCollectRequest {
   MeasuredWindowFlags windows;
   RegressorCollectOptions collect;
   bool force = false;
-  PartFlags shared_out;
+  PartFlags parts;
   Job job;
 
   void declare(Options& options);
   void check();
-  std::string part() const { return part_name(shared_out.launched); }
+  std::string part() const { return part_name(parts.launched); }
 };
 
 void RegressorCollectRequest::declare(Options& options) {
@@ -42,7 +41,7 @@ void RegressorCollectRequest::declare(Options& options) {
   features.declare(options);
   options.statistics_out(out, Options::Need::required);
   options.force(force);
-  shared_out.declare(options);
+  parts.declare(options);
   windows.declare(options);
   options.part(collect.skip, collect.take);
   options.sites(collect.sites, "all");
@@ -56,7 +55,7 @@ void RegressorCollectRequest::check() {
   if (features.root.empty()) {
     throw UsageError("expected --feat-root DIR, the features of a regressor's windows");
   }
-  check_statistics_name(out, shared_out);
+  check_statistics_name(out, parts);
   collect.features = features.root;
   collect.normalize = !features.no_normalize;
   if (windows.role) collect.role = parse_feature_role(*windows.role);
@@ -80,7 +79,7 @@ Json as_json(const RegressorCollectRequest& request, const RegressorCollectResul
   out["infinite_features"] = result.found.infinities;
   out["seconds"] = seconds;
   out["interrupted"] = result.interrupted;
-  if (request.shared_out.shard()) out["part"] = part_json(result.statistics);
+  if (request.parts.shard()) out["part"] = part_json(result.statistics);
   if (result.before > 0) out["samples_before"] = result.before;
   return out;
 }
@@ -98,7 +97,7 @@ std::string as_text(const RegressorCollectRequest& request, const RegressorColle
   }
   out += fmt::format("sites      {}\n", result.statistics.sites.size());
   out += fmt::format("time       {}, {} windows a second\n", duration_text(seconds),
-                     significant(static_cast<double>(result.windows) / seconds, 3));
+                     significant(static_cast<double>(result.windows_measured) / seconds, 3));
   out += fmt::format("file       {}, {}\n", request.out, bytes_text(file_size(request.out)));
   return out + nonfinite_text(result.statistics);
 }
@@ -106,7 +105,7 @@ std::string as_text(const RegressorCollectRequest& request, const RegressorColle
 /// What to type to do the rest: the same command line, with later flags that count instead.
 std::string how_to_continue(const Call& call, const RegressorCollectRequest& request,
                             const RegressorCollectResult& result) {
-  const int64_t finished = result.before + result.pieces;
+  const int64_t finished = result.pieces;
   Arguments changed{"--skip", fmt::format("{}", request.collect.skip + finished)};
   if (request.collect.take) {
     changed.insert(changed.end(), {"--take", fmt::format("{}", *request.collect.take - finished)});
@@ -115,7 +114,7 @@ std::string how_to_continue(const Call& call, const RegressorCollectRequest& req
 }
 
 int run(RegressorCollectRequest& request, const Call& call, Output& out) {
-  CollectionOutput file(request.shared_out, request.out, request.force,
+  CollectionOutput file(request.parts, request.out, request.force,
                         {request.model, request.features.root});
   request.out = file.path();
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
@@ -129,30 +128,17 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
   const RegressorCollectResult& result = *measured;
   for (const std::string& remark : result.remarks) warn(remark);
 
-  const HoldInterrupts hold;
-  if (result.was_complete) {
-    say_complete(out, request.job.json, file.path(), result.statistics);
-    return kDone;
-  }
-  if (result.interrupted && file.keeps_interrupted()) {
-    file.keep(result.statistics);
-    note(false, part_interrupted("a checkpoint beside " + file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  file.write(result.statistics);
-  request.job.answer(
-      out, [&] { return as_json(request, result, collecting.seconds()); },
-      [&] { return as_text(request, result, collecting.seconds()); });
-  if (request.shared_out.shard()) {
-    if (result.interrupted) note(false, part_interrupted(file.path(), result.statistics));
-    return collecting.exit_code();
-  }
-  refuse_silence(request.out, missed_sites(result.silent_sites, request.collect.sites));
-  if (!result.interrupted) return kDone;
-  note(false, fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
-                          grouped(result.windows), count_of(result.windows_planned, "window"),
-                          request.out, how_to_continue(call, request, result)));
-  return collecting.exit_code();
+  return file.end(result, collecting.exit_code(), request.job, out,
+                  {.json = [&] { return as_json(request, result, collecting.seconds()); },
+                   .text = [&] { return as_text(request, result, collecting.seconds()); },
+                   .sites = request.collect.sites,
+                   .interrupted =
+                       [&] {
+                         return fmt::format("scute: interrupted after {} of {}; {} holds those; {}",
+                                            grouped(result.windows),
+                                            count_of(result.windows_planned, "window"), request.out,
+                                            how_to_continue(call, request, result));
+                       }});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Files and folders that a verb is about to write.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,9 +30,10 @@ void refuse_same_files(const std::vector<std::string>& outputs,
 class ClaimedFile {
  public:
   /// Without `force` what is replaced is what scute wrote and nobody changed since; none of
-  /// `inputs` (refuse_same_files).
+  /// `inputs` (refuse_same_files). `vouched`: as of OutputFile.
   ClaimedFile(const std::string& path, bool force, const std::vector<std::string>& inputs,
-              Claim::Before before = Claim::Before::unknown);
+              Claim::Before before = Claim::Before::unknown,
+              const std::function<bool(const std::string& path)>& vouched = {});
 
   /// Where it is written, under its own name, until publish().
   const std::string& written() const { return file_.written(); }

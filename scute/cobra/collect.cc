@@ -118,12 +118,7 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   check(options);
   PartWork work = part_work(description, options, part);
   CobraCollectResult result;
-  result.before = work.finished();
-  if (work.was_complete()) {
-    result.statistics = *part.begun;
-    result.was_complete = true;
-    return result;
-  }
+  if (work.was_complete(result)) return result;
   const std::vector<Site> sites = cobra_collection_sites(description, options);
   PictureReader reader(description, options.images);
   result.listed = reader.listed();
@@ -167,16 +162,10 @@ CobraCollectResult collect_cobra(const CobraDescription& description,
   if (pass.needs().text) {
     for (const int64_t number : counted) result.text_tokens += std::ssize(texts.of(number));
   }
-  result.interrupted = measurement.interrupted();
   result.corrupt = reader.corrupt();
   result.unused = reader.left();
   reader.require_one();
-  result.silent_sites = measurement.silent_sites();
-  result.statistics.fine = options.fine;
-  result.statistics.sites = measurement.take();
-  result.statistics.meta = meta();
-  work.mark(result.statistics, result.interrupted ? most : result.pictures, result.silent_sites,
-            result.interrupted);
+  work.finish(result, measurement.interrupted() ? most : result.pictures);
   return result;
 }
 

@@ -31,19 +31,14 @@ struct CobraCollectOptions {
   int64_t state_every = 64;
 };
 
-struct CobraCollectResult {
-  StatisticsSet statistics;
-  std::vector<std::string> silent_sites;  ///< asked for, saw no value
-  int64_t listed = 0;                     ///< pictures in the folder
-  int64_t pictures = 0;                   ///< of the collection, as far as it went
-  int64_t measured = 0;                   ///< of them, here and now
-  int64_t unused = 0;                     ///< beyond batches × batch size
-  std::vector<std::string> corrupt;       ///< could not be decoded: path and reason
-  int64_t text_tokens = 0;                ///< of these pictures
-  BadLines bad_lines = {};                ///< of the prompts' file
-  bool interrupted = false;               ///< what was finished, in order, is here
-  bool was_complete = false;              ///< the part was there: nothing was measured
-  int64_t before = 0;                     ///< samples of the part that had been finished before
+struct CobraCollectResult : Collected {
+  int64_t listed = 0;                ///< pictures in the folder
+  int64_t pictures = 0;              ///< of the collection, as far as it went
+  int64_t measured = 0;              ///< of them, here and now
+  int64_t unused = 0;                ///< beyond batches × batch size
+  std::vector<std::string> corrupt;  ///< could not be decoded: path and reason
+  int64_t text_tokens = 0;           ///< of these pictures
+  BadLines bad_lines = {};           ///< of the prompts' file
 };
 
 /// The sites that these options ask for. Error naming the nearest when there is none.

@@ -100,7 +100,7 @@ Json text_key(const TextOptions& text) {
   return out;
 }
 
-std::string cobra_collection_key(const std::string& model_sha256,
+Json cobra_collection_key(const std::string& model_sha256,
                                  const std::string& tokenizer_sha256,
                                  const std::string& pictures_sha256,
                                  const CobraCollectOptions& options) {
@@ -121,7 +121,7 @@ std::string cobra_collection_key(const std::string& model_sha256,
   key["per_channel"] = options.per_channel;
   key["state_every"] = options.state_every;
   key["instruction_set"] = std::string(highway_target());
-  return sha256(key.dump());
+  return key;
 }
 
 }  // namespace scute

@@ -20,9 +20,9 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
 /// SHA-256 over names and contents of the folder's pictures, in order, readable or not.
 std::string hash_pictures(const std::string& folder);
 
-/// SHA-256 of everything that decides what collect_cobra() measures: model, tokenizer, pictures
+/// Everything that decides what collect_cobra() measures: model, tokenizer, pictures
 /// (hash_pictures), texts, every option, the instruction set. Equal keys, equal statistics.
-std::string cobra_collection_key(const std::string& model_sha256,
+Json cobra_collection_key(const std::string& model_sha256,
                                  const std::string& tokenizer_sha256,
                                  const std::string& pictures_sha256,
                                  const CobraCollectOptions& options);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "scute/base/error.h"
+#include "scute/base/hash.h"
 #include "scute/base/names.h"
 #include "scute/cobra/collect_meta.h"
 #include "scute/cobra/compare.h"
@@ -30,7 +31,7 @@ struct CobraSubjectState {
   InputStamps stamps;  ///< of all that is read
   CobraDescription description;
   std::string model_sha256, tokenizer_sha256, pictures_sha256;
-  KeptStatistics kept;  ///< under cobra_collection_key()
+  KeptStatistics kept;  ///< under the hash of cobra_collection_key()
 };
 
 CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given)
@@ -47,7 +48,9 @@ CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow h
   tokenizer_sha256 = hash_tokenizer(description.language, options.collect.text.input.tokenizer);
   pictures_sha256 = hash_pictures(options.collect.images);
   kept.folder = std::filesystem::path(options.log).parent_path();
-  kept.key = cobra_collection_key(model_sha256, tokenizer_sha256, pictures_sha256, options.collect);
+  kept.key =
+      sha256(cobra_collection_key(model_sha256, tokenizer_sha256, pictures_sha256, options.collect)
+                 .dump());
 }
 
 bool CobraSubjectState::measure(std::vector<std::string>& warnings) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "scute/base/error.h"
+#include "scute/base/hash.h"
 #include "scute/io/file.h"
 #include "scute/language/collect.h"
 #include "scute/language/collect_meta.h"
@@ -51,7 +52,7 @@ SubjectState::SubjectState(SubjectOptions options_given, RunHow how_given)
   model_sha256 = hash_model(description);
   tokenizer_sha256 = hash_tokenizer(description, options.collect.input.tokenizer);
   scored_sha256.tokenizer = tokenizer_sha256;
-  kept.key = collection_key(model_sha256, tokenizer_sha256, options.collect);
+  kept.key = sha256(collection_key(model_sha256, tokenizer_sha256, options.collect).dump());
   calibration.data = options.collect.data;
   calibration.windows = options.collect.windows;
   calibration.windows.samples = std::min(calibration.windows.samples, options.gptq_samples);

@@ -34,7 +34,7 @@ struct SubjectState {
   ScoredFiles scored_sha256;
   ScoreWork work;
   CalibrationOptions calibration;  ///< of GPTQ
-  KeptStatistics kept;             ///< under collection_key()
+  KeptStatistics kept;             ///< under the hash of collection_key()
   std::optional<Hessians> hessians;
 
  private:

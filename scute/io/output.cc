@@ -27,14 +27,15 @@ std::string checked_name(const std::string& path) {
 
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path, Replace replace, Claim::Before before)
+OutputFile::OutputFile(const std::string& path, Replace replace, Claim::Before before,
+                       const std::function<bool(const std::string& path)>& vouched)
     : claim_(checked_name(path), Claim::Renames::atomic, before), replace_(replace) {
   if (replace_ == Replace::anything) return;
   claim_.note_standing();
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return;
   const std::string why = why_not_unchanged(path);
-  if (!why.empty()) {
+  if (!why.empty() && !(vouched && S_ISREG(status.st_mode) && vouched(path))) {
     fail(path, "no file yet, or one as scute wrote it (--force replaces it)",
          "another file, which stays: " + why);
   }

@@ -1,6 +1,7 @@
 // Files that appear under their name only when complete, written by one process at a time.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,8 +23,11 @@ class OutputFile {
  public:
   /// Error when another scute is writing it (claim.h), when `path` is a folder, a device or a pipe,
   /// when its folder is not there or not writable, or when `replace` does not cover what is there.
+  /// `vouched`: asked of a file without a record of its hash, or with another one, whether its own
+  /// content says that scute wrote it so.
   explicit OutputFile(const std::string& path, Replace replace = Replace::anything,
-                      Claim::Before before = Claim::Before::unknown);
+                      Claim::Before before = Claim::Before::unknown,
+                      const std::function<bool(const std::string& path)>& vouched = {});
 
   const std::string& path() const { return claim_.target(); }
   /// Where it is written until publish(): in a folder beside its name, and named as it.

@@ -169,12 +169,16 @@ PartWork part_work(const ModelDescription& model, const CollectOptions& options,
                    const PartRequest& part) {
   if (!part.any()) return PartWork(part, "");
   constexpr const char* kWhere = "a collection in parts";
+  Json key =
+      collection_key(hash_model(model), hash_tokenizer(model, options.input.tokenizer), options);
+  // What another command kept is refused as such.
+  if (options.save_activations > 0) key["save_activations"] = options.save_activations;
+  PartWork out(part, std::move(key));
   if (options.ema) fail(kWhere, "no --observer ema: its order is that of one pass", "it");
   if (options.save_activations > 0) {
     fail(kWhere, "no --save-activations, which are of the first sample", "it");
   }
-  return PartWork(part, collection_key(hash_model(model),
-                                       hash_tokenizer(model, options.input.tokenizer), options));
+  return out;
 }
 
 }  // namespace
@@ -187,12 +191,7 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
                       const PassControl& control, const PartRequest& part) {
   PartWork work = part_work(description, options, part);
   CollectResult result;
-  result.before = work.finished();
-  if (work.was_complete()) {
-    result.statistics = *part.begun;
-    result.was_complete = true;
-    return result;
-  }
+  if (work.was_complete(result)) return result;
   const std::vector<Site> sites = chosen_sites(list_sites(description), options);
   const auto head = std::ranges::any_of(sites, is_logits) ? LanguageModel::Head::packed
                                                           : LanguageModel::Head::absent;
@@ -209,29 +208,28 @@ CollectResult collect(const ModelDescription& description, const CollectOptions&
   work.begin(measurement, planned, options.fine,
              [&] { return collection_meta(description, options, windows, tokens_of(windows)); });
   const auto pass = control.by_layers ? pass_by_layers : pass_whole;
-  result.samples =
+  const int64_t measured =
       pass({description, options, control, sites, mine, head}, observer, result.activations);
-  for (int64_t i = 0; i < result.samples; ++i) {
-    result.tokens += std::ssize(mine[static_cast<size_t>(i)]->ids);
+  for (int64_t i = 0; i < measured; ++i) {
+    result.measured_tokens += std::ssize(mine[static_cast<size_t>(i)]->ids);
   }
-  result.interrupted = measurement.interrupted();
   result.bad_lines = windows.bad_lines;
   result.samples_wanted = options.windows.samples;
   result.short_documents = windows.short_documents;
   result.empty_documents = windows.empty_documents;
   result.documents = windows.documents;
-  result.silent_sites = measurement.silent_sites();
-  result.silent_experts = silent_experts(description.config, result.silent_sites);
-  result.statistics.fine = options.fine;
-  result.statistics.sites = measurement.take();
-  work.add(result.samples);
+  work.add(measured);
+  result.samples = work.finished();
+  for (size_t i = 0; i < windows.windows.size(); ++i) {
+    if (work.has(static_cast<int64_t>(i))) result.tokens += std::ssize(windows.windows[i].ids);
+  }
   if (work.finished() == 0 && !mine.empty()) {
     fail("collect", "at least one finished sample", "an interruption");
   }
   if (!part.shard) windows.windows.resize(static_cast<size_t>(work.finished()));
-  result.statistics.meta = collection_meta(description, options, windows, tokens_of(windows));
+  work.finish(result, planned);
+  result.silent_experts = silent_experts(description.config, result.silent_sites);
   if (options.ema) result.statistics.meta["ema"] = ema_json(observer.averages(), options);
-  work.mark(result.statistics, planned, result.silent_sites, result.interrupted);
   return result;
 }
 

@@ -30,18 +30,14 @@ struct CollectOptions {
   TextInput input = {};
 };
 
-struct CollectResult {
-  StatisticsSet statistics;
-  std::vector<std::string> silent_sites;      ///< asked for, saw no value
-  std::vector<SilentExperts> silent_experts;  ///< the same by layers
+struct CollectResult : Collected {
+  std::vector<SilentExperts> silent_experts;  ///< silent_sites by layers
   std::vector<NamedTensor> activations;       ///< for an .npz, when asked for
-  int64_t samples = 0, tokens = 0;            ///< measured now
+  int64_t samples = 0, tokens = 0;            ///< finished, also before
+  int64_t measured_tokens = 0;                ///< of them, here and now
   int64_t short_documents = 0, empty_documents = 0, documents = 0;
   int64_t samples_wanted = 0;
   BadLines bad_lines = {};
-  bool interrupted = false;   ///< samples is how many of the planned ones were finished, in order
-  bool was_complete = false;  ///< the part was there: nothing was measured
-  int64_t before = 0;         ///< samples of the part that had been finished before
 };
 
 /// `part`: what is asked of a collection in parts; then samples, tokens and silent sites of the

@@ -62,8 +62,8 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   return meta;
 }
 
-std::string collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
-                           const CollectOptions& options) {
+Json collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                    const CollectOptions& options) {
   const WindowOptions& windows = options.windows;
   const auto or_null = [](const auto& value) {
     return value ? Json(static_cast<int64_t>(*value)) : Json();
@@ -90,7 +90,7 @@ std::string collection_key(const std::string& model_sha256, const std::string& t
   if (const std::string flags = options.input.flags(); !flags.empty()) key["input"] = flags;
   if (options.ema) key["ema"] = Json::Array{options.sigma, options.alpha};
   key["instruction_set"] = std::string(highway_target());
-  return sha256(key.dump());
+  return key;
 }
 
 }  // namespace scute

@@ -12,9 +12,9 @@ namespace scute {
 Json collection_meta(const ModelDescription& model, const CollectOptions& options,
                      const Windows& windows, int64_t tokens);
 
-/// SHA-256 of everything that decides what collect() measures: model, tokenizer, the data files'
+/// Everything that decides what collect() measures: model, tokenizer, the data files'
 /// contents, every option, the instruction set. Equal keys, equal statistics.
-std::string collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
-                           const CollectOptions& options);
+Json collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                    const CollectOptions& options);
 
 }  // namespace scute

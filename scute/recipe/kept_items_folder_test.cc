@@ -113,9 +113,28 @@ TEST_F(KeptParts, AreNamedWhenMissingUnfinishedOrForeign) {
   EXPECT_THAT(refusal(std::nullopt), HasSubstr("not finished: 2"));
   EXPECT_THAT(refusal(Shard{1, 3}), HasSubstr("found parts of 4"));
   EXPECT_THAT(refusal(Shard{0, 4}, "another"),
-              HasSubstr("one of another, by: scute eval"));
+              HasSubstr("one of another: key, not another; by: scute eval"));
   std::ofstream(folder + "/part-1-of-4.jsonl") << "{}\n";
   EXPECT_THAT(refusal(Shard{1, 4}), HasSubstr("part-1-of-4.jsonl"));
+}
+
+TEST_F(KeptParts, AChangedDigitCountsAsNoLine) {
+  score(Shard{0, 1});
+  const std::string file = folder + "/part-0-of-1.jsonl";
+  std::string text = read_text(file);
+  const size_t at = text.find("0.6666");
+  text[at + 2] = '7';
+  std::ofstream(file) << text;
+  EXPECT_EQ(score(Shard{0, 1}), 1);
+  text[text.find("\"key\"") + 1] = 'j';
+  std::ofstream(file) << text;
+  EXPECT_THAT(refusal(Shard{0, 1}, "jey"), HasSubstr("a changed one"));
+}
+
+TEST_F(KeptParts, OneAtATimeWritesAPart) {
+  const KeptItemsFolder first(folder, "key", "", Shard{0, 2});
+  EXPECT_THAT(refusal(Shard{0, 2}), HasSubstr("that nobody else is writing"));
+  EXPECT_EQ(refusal(Shard{1, 2}), "");
 }
 
 TEST_F(KeptParts, WhatIsNotFiniteStaysSo) {

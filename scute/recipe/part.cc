@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "scute/base/error.h"
+#include "scute/base/json_difference.h"
 
 namespace scute {
 namespace {
@@ -24,7 +25,8 @@ std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::st
   if (found == nullptr) return std::nullopt;
   const std::string what = where + ": meta.part";
   PartRecord out;
-  out.collection = found->at("collection", what).as_string(what);
+  out.collection = found->at("collection", what);
+  out.collection.as_object(what);
   out.shard.index = found->at("index", what).as_int(what);
   out.shard.of = found->at("of", what).as_int(what);
   out.samples = found->at("samples", what).as_int(what);
@@ -58,24 +60,34 @@ void forget_part(StatisticsSet& statistics) {
   statistics.meta = std::move(rest);
 }
 
-PartWork::PartWork(const PartRequest& request, std::string collection) : request_(request) {
+PartWork::PartWork(const PartRequest& request, Json collection) : request_(request) {
   part_.collection = std::move(collection);
   part_.shard = request.shard.value_or(Shard{});
   if (request.begun == nullptr) return;
   const std::string& name = request.begun_name;
+  const std::string expected = request.begun_was_kept
+                                   ? "what this command kept (--force drops it)"
+                                   : "a part of this collection: the same model, data and options";
   const auto begun = part_of(*request.begun, name);
-  const bool same = begun && begun->collection == part_.collection && begun->shard == part_.shard;
-  if (!same && request.begun_may_differ) return;
-  if (!begun) fail(name, "a part of this collection", "statistics of a whole one; move them");
+  if (!begun) fail(name, expected, "statistics of a whole one; move them");
   if (begun->shard != part_.shard) {
     fail(name, "part " + part_.shard.text(), "part " + begun->shard.text());
   }
-  if (!same) {
-    fail(name, "a part of this collection: the same model, data and options",
-         fmt::format("one of another, by: {}", command_of(*request.begun)));
+  if (begun->collection != part_.collection) {
+    fail(name, expected,
+         fmt::format("one of another, {} of {} samples: {}; by: {}", begun->finished,
+                     begun->samples, difference_text(begun->collection, part_.collection),
+                     command_of(*request.begun)));
   }
   begun_ = request.begun;
   part_ = *begun;
+}
+
+bool PartWork::was_complete(Collected& result) const {
+  result.before = part_.finished;
+  result.was_complete = begun_ != nullptr && part_.complete() && !request_.begun_was_kept;
+  if (result.was_complete) result.statistics = *begun_;
+  return result.was_complete;
 }
 
 bool PartWork::takes(int64_t sample) const {
@@ -83,28 +95,37 @@ bool PartWork::takes(int64_t sample) const {
   return shard.takes(sample) && sample >= shard.nth(part_.finished);
 }
 
+bool PartWork::has(int64_t sample) const {
+  const Shard& shard = part_.shard;
+  return shard.takes(sample) && sample < shard.nth(part_.finished);
+}
+
 void PartWork::begin(Measurement& measurement, int64_t all, int fine, std::function<Json()> meta) {
+  measurement_ = &measurement;
+  fine_ = fine;
+  meta_ = std::move(meta);
   if (begun_ != nullptr) measurement.resume(begun_->sites);
   if (!request_.keep) return;
-  measurement.keep(request_.due, [this, all, fine, meta = std::move(meta), &measurement](
-                                     std::map<std::string, Statistic> seen, int64_t more) {
-    StatisticsSet set{.fine = fine, .sites = std::move(seen), .meta = meta()};
+  measurement.keep(request_.due, [this, all](std::map<std::string, Statistic> seen, int64_t more) {
+    StatisticsSet set{.fine = fine_, .sites = std::move(seen), .meta = meta_()};
     PartRecord part = part_;
     part.samples = part.shard.count(all);
     part.finished += more;
-    part.silent = measurement.silent_sites();
+    part.silent = measurement_->silent_sites();
     say_part(set, part);
     request_.keep(set);
   });
 }
 
-void PartWork::mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent,
-                    bool interrupted) const {
-  if (!request_.shard && !(interrupted && request_.keep)) return;
+void PartWork::finish(Collected& result, int64_t all) {
+  result.interrupted = measurement_->interrupted();
+  result.silent_sites = measurement_->silent_sites();
+  result.statistics = {.fine = fine_, .sites = measurement_->take(), .meta = meta_()};
+  if (!request_.shard && !(result.interrupted && request_.keep)) return;
   PartRecord part = part_;
   part.samples = part.shard.count(all);
-  part.silent = std::move(silent);
-  say_part(statistics, part);
+  part.silent = result.silent_sites;
+  say_part(result.statistics, part);
 }
 
 }  // namespace scute

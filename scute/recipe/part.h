@@ -17,8 +17,9 @@ namespace scute {
 /// What the statistics of a part say of themselves, in their meta under "part"; the rest of the
 /// meta is that of the whole collection once the part is finished.
 struct PartRecord {
-  /// SHA-256 of everything that decides what the whole collection measures.
-  std::string collection;
+  /// Everything that decides what the whole collection measures: an object, so that two that
+  /// differ can be told apart by name.
+  Json collection;
   Shard shard;
   int64_t samples = 0;              ///< of the shard
   int64_t finished = 0;             ///< of those, the first ones
@@ -40,8 +41,8 @@ struct PartRequest {
   /// What was finished of the same part before: it goes on from there. May be null.
   const StatisticsSet* begun = nullptr;
   std::string begun_name = "";  ///< for messages
-  /// Whether what was begun may be of another collection: then it is left aside, not an Error.
-  bool begun_may_differ = false;
+  /// Whether what was begun was kept beside the output, and is no file of its own.
+  bool begun_was_kept = false;
   /// Called with the part as far as it is finished, whenever due(samples finished since the last
   /// time) says so, one at a time. Null: never.
   std::function<bool(int64_t samples)> due = {};
@@ -51,20 +52,29 @@ struct PartRequest {
   bool any() const { return shard || begun != nullptr || keep != nullptr; }
 };
 
+/// What a collection of every kind gives.
+struct Collected {
+  StatisticsSet statistics;
+  std::vector<std::string> silent_sites = {};  ///< asked for, saw no value
+  bool interrupted = false;                    ///< what was finished, in order, is here
+  bool was_complete = false;                   ///< the part was there: nothing was measured
+  int64_t before = 0;  ///< samples of the part that had been finished before
+};
+
 /// What a collection does for a request: which samples it measures, and what they say of it.
 class PartWork {
  public:
   /// Error naming `begun_name` when what was begun is of another collection or of another shard.
   /// The request must live as long as this.
-  PartWork(const PartRequest& request, std::string collection);
+  PartWork(const PartRequest& request, Json collection);
 
-  /// Whether all was done before: what was begun is the answer. Not so of what was only kept, which
-  /// is not under its name yet.
-  bool was_complete() const {
-    return begun_ != nullptr && part_.complete() && !request_.begun_may_differ;
-  }
+  /// Says how far it was; whether all was done before: then what was begun is the answer. Not so of
+  /// what was only kept, which is not under its name yet.
+  bool was_complete(Collected& result) const;
   /// Whether this sample, of that number among those of the whole collection, is to be measured.
   bool takes(int64_t sample) const;
+  /// Whether it is among those of the shard that are finished.
+  bool has(int64_t sample) const;
   /// How many of the first `all` are.
   int64_t left(int64_t all) const { return part_.shard.count(all) - part_.finished; }
 
@@ -76,13 +86,15 @@ class PartWork {
   void add(int64_t samples) { part_.finished += samples; }
   /// In all, of the shard, what was begun included.
   int64_t finished() const { return part_.finished; }
-  /// Where a shard was asked for, or what was interrupted will be kept, says so in the statistics:
-  /// of the `all` samples that there are.
-  void mark(StatisticsSet& statistics, int64_t all, std::vector<std::string> silent,
-            bool interrupted) const;
+  /// At the end: what the measurement saw, with the meta; where a shard was asked for, or what was
+  /// interrupted will be kept, they say so, of the `all` samples that there are.
+  void finish(Collected& result, int64_t all);
 
  private:
   const PartRequest& request_;
+  Measurement* measurement_ = nullptr;  ///< as begin() was told, with the next two
+  int fine_ = 0;
+  std::function<Json()> meta_;
   const StatisticsSet* begun_ = nullptr;
   PartRecord part_;
 };

@@ -8,8 +8,10 @@
 
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
+#include "scute/base/json_difference.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
+#include "scute/io/file.h"
 #include "scute/recipe/part_names.h"
 #include "scute/recipe/statistics_io.h"
 
@@ -104,7 +106,7 @@ class Sum {
   const std::vector<std::string>& unfinished() const { return unfinished_; }
 
  private:
-  void add(StatisticsSet set, std::vector<std::string> silent, const std::string& collection,
+  void add(StatisticsSet set, std::vector<std::string> silent, const Json& collection,
            const std::string& file) {
     if (first_.empty()) {
       all_ = std::move(set);
@@ -125,11 +127,10 @@ class Sum {
       return std::ranges::find(silent, site) == silent.end();
     });
   }
-  void check(const StatisticsSet& set, const std::string& collection,
-             const std::string& file) const {
-    if (collection != collection_ || set.fine != all_.fine) {
+  void check(const StatisticsSet& set, const Json& collection, const std::string& file) const {
+    if (collection != collection_) {
       fail(file, "a part of the same collection as " + first_,
-           "one of another: model, data or options are not the same");
+           "one of another: " + difference_text(collection, collection_));
     }
     if (!unfinished_.empty() || set.meta == all_.meta) return;
     for (const auto& [key, value] : all_.meta.as_object(first_)) {
@@ -143,13 +144,20 @@ class Sum {
 
   StatisticsSet all_;
   std::vector<std::string> silent_, unfinished_;
-  std::string collection_, first_;
+  Json collection_;
+  std::string first_;
 };
 
 }  // namespace
 
 std::string part_file(const std::string& folder, const Shard& shard) {
   return part_file(folder, shard, kStatisticsEnding);
+}
+
+std::string new_part_file(const std::string& folder, const Shard& shard) {
+  make_folder(folder);
+  find_parts_of(folder, kStatisticsEnding, shard);
+  return part_file(folder, shard);
 }
 
 MergedParts merge_parts(const std::string& folder, const MergeLimits& limits) {

@@ -11,6 +11,9 @@ namespace scute {
 
 /// FOLDER/part-I-of-N.safetensors.
 std::string part_file(const std::string& folder, const Shard& shard);
+/// The same for who is about to write it: makes the folder. Error when there are parts of another
+/// number.
+std::string new_part_file(const std::string& folder, const Shard& shard);
 
 struct MergedParts {
   StatisticsSet statistics;  ///< those of one collection, to the byte

@@ -60,4 +60,13 @@ FoundParts find_parts(const std::string& folder, std::string_view ending) {
   return out;
 }
 
+FoundParts find_parts_of(const std::string& folder, std::string_view ending, const Shard& shard) {
+  FoundParts out = find_parts(folder, ending);
+  if (out.of != 0 && out.of != shard.of) {
+    fail(folder, fmt::format("parts of {}, as --shard {} says", shard.of, shard.text()),
+         fmt::format("parts of {}; give another folder", out.of));
+  }
+  return out;
+}
+
 }  // namespace scute

@@ -21,5 +21,7 @@ struct FoundParts {
 };
 /// Error when there are parts of two numbers, or the folder cannot be read.
 FoundParts find_parts(const std::string& folder, std::string_view ending);
+/// The same for who is about to write one of them: Error when there are parts of another number.
+FoundParts find_parts_of(const std::string& folder, std::string_view ending, const Shard& shard);
 
 }  // namespace scute

@@ -19,8 +19,15 @@ using ::testing::HasSubstr;
 /// One site; sample i shows i, so that every sample has a bucket of its own.
 std::vector<Site> one_site() { return {{"s", {1}, Site::Extent::per_token, 0}}; }
 
+Json key_of(const char* model = "m") {
+  Json out;
+  out["model"] = model;
+  out["instruction_set"] = "AVX2";
+  return out;
+}
+
 StatisticsSet measured(const PartRequest& request, int64_t all, int64_t until = 1 << 20) {
-  PartWork work(request, "key");
+  PartWork work(request, key_of());
   Measurement measurement(one_site(), {}, {.threads = 1}, all);
   const auto meta = [] {
     Json out;
@@ -38,9 +45,9 @@ StatisticsSet measured(const PartRequest& request, int64_t all, int64_t until = 
     std::vector<float> values{value};
     run.pass(one_site()[0], {values.data(), 1, 1});
   }));
-  StatisticsSet out{.fine = 8, .sites = measurement.take(), .meta = meta()};
-  work.mark(out, all, measurement.silent_sites(), false);
-  return out;
+  Collected out;
+  work.finish(out, all);
+  return out.statistics;
 }
 
 struct Parts : ::testing::Test {
@@ -99,11 +106,11 @@ TEST_F(Parts, OfAnotherNumberOrAnotherCollectionAreRefused) {
   std::filesystem::remove(part_file(folder, {1, 3}));
   StatisticsSet other = measured({.shard = Shard{1, 2}}, 10);
   PartRecord record = *part_of(other, "");
-  record.collection = "another";
+  record.collection["instruction_set"] = "AVX3";
   say_part(other, record);
   write_statistics(part_file(folder, {1, 2}), other);
   EXPECT_THAT(refusal(), HasSubstr("part-1-of-2"));
-  EXPECT_THAT(refusal(), HasSubstr("one of another"));
+  EXPECT_THAT(refusal(), HasSubstr("one of another: instruction_set AVX3, not AVX2"));
   // A copy of part 0 under the name of part 1 would count its samples twice.
   std::filesystem::copy_file(part_file(folder, {0, 2}), part_file(folder, {1, 2}),
                              std::filesystem::copy_options::overwrite_existing);
@@ -128,20 +135,27 @@ TEST_F(Parts, ThatWereBegunGoOnToTheSameBytes) {
     const StatisticsSet rest = measured({.shard = shard, .begun = &begun}, 10);
     EXPECT_EQ(rest.sites, whole.sites);
     EXPECT_EQ(rest.meta, whole.meta);
-    EXPECT_TRUE(PartWork({.shard = shard, .begun = &rest}, "key").was_complete());
+    Collected result;
+    EXPECT_TRUE(PartWork({.shard = shard, .begun = &rest}, key_of()).was_complete(result));
+    EXPECT_EQ(result.statistics.sites, whole.sites);
     // What was only kept is not under its name: there is something to do.
-    const PartRequest kept{.shard = shard, .begun = &rest, .begun_may_differ = true};
-    EXPECT_FALSE(PartWork(kept, "key").was_complete());
+    const PartRequest kept{.shard = shard, .begun = &rest, .begun_was_kept = true};
+    EXPECT_FALSE(PartWork(kept, key_of()).was_complete(result));
   }
 }
 
 TEST_F(Parts, OfAnotherCollectionAreNotGoneOnWith) {
   const StatisticsSet begun = measured({.shard = Shard{0, 2}}, 10, 2);
-  EXPECT_THROW(PartWork({.shard = Shard{0, 2}, .begun = &begun}, "another"), Error);
-  EXPECT_THROW(PartWork({.shard = Shard{1, 2}, .begun = &begun}, "key"), Error);
-  const PartRequest forgiving{.shard = Shard{0, 2}, .begun = &begun, .begun_may_differ = true};
-  EXPECT_EQ(PartWork(forgiving, "another").finished(), 0);
-  EXPECT_EQ(PartWork(forgiving, "key").finished(), 2);
+  const auto refused = [&](const PartRequest& request, const Json& key) {
+    return fixtures::error_of([&] { PartWork(request, key); });
+  };
+  const PartRequest file{.shard = Shard{0, 2}, .begun = &begun},
+      other{.shard = Shard{1, 2}, .begun = &begun};
+  EXPECT_THAT(refused(file, key_of("n")), HasSubstr("2 of 5 samples: model m, not n; by: "));
+  EXPECT_THAT(refused(other, key_of()), HasSubstr("expected part 1/2, found part 0/2"));
+  const PartRequest kept{.shard = Shard{0, 2}, .begun = &begun, .begun_was_kept = true};
+  EXPECT_THAT(refused(kept, key_of("n")), HasSubstr("what this command kept (--force drops it)"));
+  EXPECT_EQ(PartWork(kept, key_of()).finished(), 2);
   StatisticsSet broken = begun;
   broken.meta["part"]["finished"] = 99;
   EXPECT_THROW(part_of(broken, "f"), Error);

@@ -7,7 +7,7 @@
 
 #include "scute/base/error.h"
 #include "scute/decide/buckets.h"
-#include "scute/io/safetensors.h"
+#include "scute/io/sealed_tensors.h"
 #include "scute/io/torch_zip.h"
 #include "scute/recipe/part.h"
 
@@ -90,7 +90,8 @@ StatisticsSet from_torch(const TorchValue& root, const std::string& path) {
 
 void write_statistics(const std::string& path, const StatisticsSet& statistics) {
   if (path.ends_with(".safetensors")) {
-    write_safetensors(path, to_tensors(statistics), to_metadata(statistics));
+    const auto write = part_of(statistics, path) ? write_sealed_tensors : write_safetensors;
+    write(path, to_tensors(statistics), to_metadata(statistics));
   } else if (path.ends_with(".pt")) {
     write_torch(path, to_torch(statistics));
   } else {
@@ -106,7 +107,13 @@ StatisticsSet read_statistics(const InputFile& input) {
          "another ending");
   }
   SafetensorsFile file = read_safetensors(input);
-  return from_tensors(std::move(file.tensors), std::move(file.metadata), path);
+  const bool sealed = file.metadata.contains(kContentHash);
+  if (sealed) check_sealed_tensors(file, path);
+  StatisticsSet out = from_tensors(std::move(file.tensors), std::move(file.metadata), path);
+  if (!sealed && part_of(out, path)) {
+    fail(path, "a part with the hash of its content", "none; measure it again with this scute");
+  }
+  return out;
 }
 
 StatisticsSet read_statistics(const std::string& path) { return read_statistics(InputFile(path)); }

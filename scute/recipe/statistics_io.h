@@ -10,9 +10,11 @@
 
 namespace scute {
 
-/// By the name's ending, .safetensors or .pt; atomic. In a .pt, where one of the four buckets was
-/// measured, the buckets alone are top-level keys and the other sites are in meta, "inner_sites":
-/// tools of this field take every top-level name with "dino" in it for the bucket.
+/// By the name's ending, .safetensors or .pt; atomic. A .safetensors of a part holds the hash of
+/// its content (scute/io/sealed_tensors.h), which is looked at whenever it is read. In a .pt, where
+/// one of the four buckets was measured, the buckets alone are top-level keys and the other sites
+/// are in meta, "inner_sites": tools of this field take every top-level name with "dino" in it for
+/// the bucket.
 void write_statistics(const std::string& path, const StatisticsSet& statistics);
 /// Reads either; Error naming file, site and key on anything inconsistent.
 StatisticsSet read_statistics(const InputFile& file);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "scute/base/checked.h"
 #include "scute/base/error.h"
@@ -38,6 +39,19 @@ std::vector<WindowPiece> without_skipped(const std::vector<WindowPiece>& pieces,
   return {first, first + count};
 }
 
+/// Of the sequences that have pieces `before` and none to come: those are counted as they are
+/// measured.
+void count_non_finite(const FeatureFolder& folder, const std::vector<WindowPiece>& before,
+                      const std::vector<WindowPiece>& mine, const Threads& threads,
+                      NonFinite& found) {
+  std::set<size_t> sequences;
+  for (const WindowPiece& piece : before) sequences.insert(piece.sequence);
+  for (const WindowPiece& piece : mine) sequences.erase(piece.sequence);
+  for (const size_t sequence : sequences) {
+    normalized_frames(folder.sequences[sequence], folder.normalization, found, threads);
+  }
+}
+
 }  // namespace
 
 SiteList list_regressor_sites(const RegressorConfig& config) { return RegressorSites(config).list; }
@@ -60,14 +74,10 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
   std::vector<WindowPiece> pieces = without_skipped(all, options);
   PartWork work(part, part.any() ? regressor_collection_key(checkpoint, options, folder) : "");
   RegressorCollectResult result;
-  result.before = work.finished();
-  if (work.was_complete()) {
-    result.statistics = *part.begun;
-    result.was_complete = true;
-    return result;
-  }
-  std::vector<WindowPiece> mine;
+  if (work.was_complete(result)) return result;
+  std::vector<WindowPiece> before, mine;
   for (size_t i = 0; i < pieces.size(); ++i) {
+    if (work.has(static_cast<int64_t>(i))) before.push_back(pieces[i]);
     if (work.takes(static_cast<int64_t>(i))) mine.push_back(pieces[i]);
   }
 
@@ -75,9 +85,9 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
   result.remarks = checkpoint.remarks;
   result.remarks.insert(result.remarks.end(), folder.remarks.begin(), folder.remarks.end());
   result.wanted = windows_in(all);
-  result.windows_planned = windows_in(mine);
+  result.windows_planned = windows_in(before) + windows_in(mine);
   Measurement measurement(sites, {.fine = options.fine, .per_channel = options.per_channel},
-                          control, result.windows_planned);
+                          control, windows_in(mine));
   const auto meta = [&] {
     return regressor_collection_meta(
         checkpoint, options, folder, pieces,
@@ -85,20 +95,18 @@ RegressorCollectResult collect_regressor(const RegressorCheckpoint& checkpoint,
   };
   const int64_t planned = std::ssize(pieces);
   work.begin(measurement, planned, options.fine, meta);
-  result.pieces =
+  count_non_finite(folder, before, mine, measurement.threads(), result.found);
+  const int64_t measured =
       measure_pieces(build_regressor(checkpoint), folder, mine, measurement, result.found);
-  work.add(result.pieces);
+  work.add(measured);
+  result.pieces = work.finished();
   if (work.finished() == 0 && !mine.empty()) {
     fail("collect", "at least one finished piece", "an interruption");
   }
-  result.windows = windows_in(std::span(mine).first(static_cast<size_t>(result.pieces)));
+  result.windows_measured = windows_in(std::span(mine).first(static_cast<size_t>(measured)));
+  result.windows = windows_in(before) + result.windows_measured;
   if (!part.shard) pieces.resize(static_cast<size_t>(work.finished()));
-  result.interrupted = measurement.interrupted();
-  result.silent_sites = measurement.silent_sites();
-  result.statistics.fine = options.fine;
-  result.statistics.sites = measurement.take();
-  result.statistics.meta = meta();
-  work.mark(result.statistics, planned, result.silent_sites, result.interrupted);
+  work.finish(result, planned);
   return result;
 }
 

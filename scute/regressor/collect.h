@@ -30,18 +30,14 @@ struct RegressorCollectOptions {
 };
 
 /// What was measured, and of how much.
-struct RegressorCollectResult {
-  StatisticsSet statistics;
-  std::vector<std::string> silent_sites;  ///< asked for, saw no value
-  int64_t listed = 0;                     ///< windows of that role in the folder
-  int64_t wanted = 0;                     ///< of those, by batches × batch_size
-  int64_t windows_planned = 0;            ///< of those, after skip and take
-  int64_t windows = 0, pieces = 0;        ///< measured
-  NonFinite found;                        ///< in the frames of the sequences
-  std::vector<std::string> remarks;       ///< of checkpoint and folder, a sentence each
-  bool interrupted = false;               ///< what was finished, in order, is here
-  bool was_complete = false;              ///< the part was there: nothing was measured
-  int64_t before = 0;                     ///< samples of the part that had been finished before
+struct RegressorCollectResult : Collected {
+  int64_t listed = 0;                ///< windows of that role in the folder
+  int64_t wanted = 0;                ///< of those, by batches × batch_size
+  int64_t windows_planned = 0;       ///< of those, after skip and take
+  int64_t windows = 0, pieces = 0;   ///< finished, also before
+  int64_t windows_measured = 0;      ///< of them, here and now
+  NonFinite found;                   ///< in the frames of the sequences
+  std::vector<std::string> remarks;  ///< of checkpoint and folder, a sentence each
 };
 
 /// The sites of a regressor without reading its weights.

@@ -93,7 +93,7 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
   return meta;
 }
 
-std::string regressor_collection_key(const RegressorCheckpoint& checkpoint,
+Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
                                      const RegressorCollectOptions& options,
                                      const FeatureFolder& folder) {
   Json key;
@@ -104,7 +104,7 @@ std::string regressor_collection_key(const RegressorCheckpoint& checkpoint,
   // Names every option.
   key["command"] = canonical_command(checkpoint, options);
   key["instruction_set"] = std::string(highway_target());
-  return sha256(key.dump());
+  return key;
 }
 
 }  // namespace scute

@@ -16,9 +16,9 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
                                std::span<const WindowPiece> pieces,
                                std::span<const WindowPiece> before);
 
-/// SHA-256 of everything that decides what collect_regressor() measures: the checkpoint, the
+/// Everything that decides what collect_regressor() measures: the checkpoint, the
 /// features and windows of the folder, every option, the instruction set.
-std::string regressor_collection_key(const RegressorCheckpoint& checkpoint,
+Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
                                      const RegressorCollectOptions& options,
                                      const FeatureFolder& folder);
 

@@ -154,6 +154,29 @@ TEST(CollectRegressor, AnInterruptionKeepsTheFirstPiecesAndTheRestMergesToTheWho
       HasSubstr("an interruption"));
 }
 
+TEST(CollectRegressor, WhenItGoesOnItsNumbersAreOfTheWhole) {
+  const auto checkpoint = read_regressor_checkpoint(kModels + "slim.pt");
+  std::vector<StatisticsSet> kept;
+  PartRequest keeping;
+  keeping.due = [](int64_t) { return true; };
+  keeping.keep = [&](const StatisticsSet& set) { kept.push_back(set); };
+  const auto whole = collect_regressor(checkpoint, every_window(), {.threads = 1}, keeping);
+  ASSERT_GT(kept.size(), 2u);
+  for (const size_t at : {size_t{0}, kept.size() - 2}) {
+    const PartRequest rest{
+        .shard = std::nullopt, .begun = &kept[at], .begun_name = "kept", .begun_was_kept = true};
+    const auto found = collect_regressor(checkpoint, every_window(), {.threads = 1}, rest);
+    EXPECT_GT(found.before, 0);
+    EXPECT_LT(found.windows_measured, found.windows);
+    EXPECT_EQ(found.windows, whole.windows);
+    EXPECT_EQ(found.windows_planned, whole.windows_planned);
+    EXPECT_EQ(found.pieces, whole.pieces);
+    EXPECT_EQ(found.found.nans, whole.found.nans);
+    EXPECT_EQ(found.found.infinities, whole.found.infinities);
+    EXPECT_EQ(found.statistics.sites, whole.statistics.sites);
+  }
+}
+
 TEST(CollectRegressor, SaysWhereItsNumbersComeFrom) {
   RegressorCollectOptions options = every_window();
   options.batches = 1;
