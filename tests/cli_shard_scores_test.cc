@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "scute/io/claim.h"
 #include "tests/program.h"
 #include "tests/shared_work.h"
 
@@ -98,6 +99,22 @@ const Words kSweep{"sweep",
                    "64",
                    "--quiet"};
 
+TEST(ShardedScores, OneProcessAtATimeWritesAPart) {
+  const TemporaryFolder folder;
+  const Words part = kEvaluations[0].words + Words{"--parts", folder.path("p"), "--shard", "0/2"};
+  std::filesystem::create_directory(folder.path("p"));
+  {
+    const Claim claim(folder.path("p/part-0-of-2.jsonl"));
+    const Ended refused = scute_program(part);
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("that nobody else is writing"));
+  }
+  EXPECT_EQ(scute_program(part).code, 0);
+  const Ended other = scute_program(part + Words{"--max-windows", "6"});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_THAT(other.err, HasSubstr("one of another: windows "));
+}
+
 TEST(ShardedSweep, ProcessesOnOneLogNeverRunTheSameExperimentTwice) {
   const TemporaryFolder folder;
   const Words words = kSweep + Words{"--log", folder.path("log.jsonl")};
@@ -126,49 +143,6 @@ TEST(ShardedSweep, CombinationsAreDealtOut) {
   const Ended second = scute_program(words + Words{"--shard", "1/2"});
   EXPECT_THAT(second.out, HasSubstr("\"run\": 2"));
   EXPECT_EQ(experiments_in(folder.path("log.jsonl")).size(), 5u);
-}
-
-TEST(ShardedHessians, AreThoseOfOneProcessForAnyNumberOfParts) {
-  const TemporaryFolder folder;
-  const Words words{"quantize",
-                    "examples/tiny-mamba2",
-                    "--w-bits",
-                    "4",
-                    "--a-bits",
-                    "16",
-                    "--gptq",
-                    "--data",
-                    "examples/text/calibration.jsonl",
-                    "--samples",
-                    "6",
-                    "--seqlen",
-                    "64",
-                    "--quiet"};
-  const std::string one = folder.path("one.safetensors"), all = folder.path("all.safetensors");
-  ASSERT_EQ(scute_program(words + Words{"--save-hessians", one, "--out", folder.path("q")}).code,
-            0);
-  for (const int of : {1, 3, 4}) {
-    const std::string parts = folder.path("parts" + std::to_string(of));
-    for (int i = of; i-- > 0;) {
-      const Ended ended = scute_program(
-          words + Words{"--out", parts, "--shard", std::to_string(i) + "/" + std::to_string(of)});
-      ASSERT_EQ(ended.code, 0) << ended.err;
-    }
-    const Ended merged = scute_program({"merge", parts, "--out", all});
-    ASSERT_EQ(merged.code, 0) << merged.err;
-    EXPECT_EQ(bytes(all), bytes(one)) << of;
-  }
-  const Words third = words + Words{"--out", folder.path("parts3"), "--shard", "1/3"};
-  EXPECT_THAT(scute_program(third + Words{"--json"}).out, HasSubstr("\"was_complete\": true"));
-  EXPECT_THAT(scute_program(third + Words{"--samples", "5"}).err,
-              HasSubstr("expected this part: the same model, data and options"));
-  EXPECT_THAT(scute_program(words + Words{"--out", folder.path("parts3"), "--shard", "1/2"}).err,
-              HasSubstr("found parts of 3"));
-  std::filesystem::remove(folder.path("parts3/part-1-of-3.safetensors"));
-  EXPECT_THAT(scute_program({"merge", folder.path("parts3"), "--out", all}).err,
-              HasSubstr("missing: 1"));
-  EXPECT_THAT(scute_program(words + Words{"--out", folder.path("p"), "--shard", "0/5"}).err,
-              HasSubstr("at most 4 parts"));
 }
 
 }  // namespace

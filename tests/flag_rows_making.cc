@@ -113,7 +113,11 @@ Rows quantize_language() {
          {{"--w-bits 4", ""},
           {"--a-bits 16", kFour},
           {"--shard 0/2", "", refuse},
-          {"--shard 0/2", "--gptq --data IDS --seqlen 32"},
+          {"--shard 0/2", "=LANGUAGE --gptq --data IDS --seqlen 32 --out OUT/q", repair},
+          {"--stats MADE/stats.safetensors",
+           "=LANGUAGE --gptq --data IDS --seqlen 32 --shard 0/2 --out OUT/parts", refuse},
+          {"--checkpoint-every 1", "", refuse},
+          {"--checkpoint-every 1", kGptq, hide, "it keeps what a run that dies had measured"},
           {"--gptq",
            "=LANGUAGE --stats MADE/stats.safetensors --data IDS --seqlen 32 "
            "--save-hessians OUT/h.safetensors --out OUT/q"},

@@ -2,23 +2,43 @@
 
 #include <fmt/format.h>
 
-#include "cli/collect_part.h"
+#include <algorithm>
+#include <set>
+
+#include "cli/language/kept_hessians.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/outputs.h"
-#include "cli/terminal/progress.h"
 #include "cli/terminal/words.h"
 #include "scute/io/file.h"
 #include "scute/language/hessian_parts.h"
-#include "scute/recipe/part_names.h"
+#include "scute/recipe/part_folder.h"
 
 namespace scute::cli {
 
+void refuse_rounding_flags(const Call& call) {
+  const std::set<std::string> read{"MODEL",       "--gptq",
+                                   "--data",      "--samples",
+                                   "--seqlen",    "--seed",
+                                   "--tokenizer", "--special-tokens",
+                                   "--out",       "--bad-lines",
+                                   "--raw-ids",   "--force",
+                                   "--shard",     "--checkpoint-every",
+                                   "--threads",   "--device",
+                                   "--quiet",     "--json"};
+  std::vector<std::string> unread;
+  for (const FlagInfo& flag : call.form->flags()) {
+    const bool is_read = std::ranges::any_of(
+        flag.names, [&](const std::string& name) { return read.contains(name); });
+    if (!is_read && flag.names.front().starts_with("--")) unread.push_back(flag.names.front());
+  }
+  not_with(call, unread, "--shard, whose parts are Hessians of the float model,");
+}
+
 int run_hessian_part(const ModelDescription& model, const CalibrationOptions& calibration,
-                     const Launched& launched, const std::string& folder, bool force, Job& job,
-                     Output& out) {
+                     const Launched& launched, const CheckpointEvery& every,
+                     const std::string& folder, bool force, Job& job, Output& out) {
   say_launched(launched);
-  make_folder(folder);
-  const std::string path = part_file(folder, launched.shard, ".safetensors");
+  const std::string path = new_part_file(folder, launched.shard);
   std::vector<std::string> inputs = calibration.data;
   inputs.push_back(model.path);
   const Json meta = hessian_meta(model, calibration, job.threads);
@@ -35,12 +55,12 @@ int run_hessian_part(const ModelDescription& model, const CalibrationOptions& ca
     return kDone;
   }
   ClaimedFile file(path, force, inputs, job_before(environment));
-  Progress progress("hessians", "windows", job.quiet);
-  const HessianPart part = measure_hessian_part(
-      model, calibration,
-      {.threads = job.threads,
-       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }},
-      launched.shard);
+  KeptHessians kept(every, file.claim(), force);
+  const auto measured = kept.measure(job, [&](const HessianRun& run) {
+    return measure_hessian_part(model, calibration, run, launched.shard);
+  });
+  if (!measured) return kept.exit_code();
+  const HessianPart& part = *measured;
   const HoldInterrupts hold;
   write_hessian_part(file.written(), part);
   file.publish();

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/collect_part.h"
 #include "cli/terminal/job.h"
 #include "cli/terminal/launcher.h"
 #include "scute/language/model_folder.h"
@@ -10,9 +11,11 @@
 
 namespace scute::cli {
 
+/// UsageError about flags that only rounding reads: a part is of the Hessians of the float model.
+void refuse_rounding_flags(const Call& call);
 /// Measures the part and writes it into the folder, unless it is there; the exit code.
 int run_hessian_part(const ModelDescription& model, const CalibrationOptions& calibration,
-                     const Launched& launched, const std::string& folder, bool force, Job& job,
-                     Output& out);
+                     const Launched& launched, const CheckpointEvery& every,
+                     const std::string& folder, bool force, Job& job, Output& out);
 
 }  // namespace scute::cli

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "cli/collect_part.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/hessian_part.h"
+#include "cli/language/kept_hessians.h"
 #include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/language/quantize_text.h"
@@ -20,7 +20,6 @@
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
-#include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -44,6 +43,7 @@ struct QuantizeRequest {
   CalibrationOptions calibration;
   QuantizeOptions how;
   std::optional<Launched> launched;
+  CheckpointEvery every;
   bool force = false;
   Job job;
 
@@ -71,6 +71,10 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
                 "GPTQ: measure part I of N of the Hessians, from 0, at most 4, and write "
                 "DIR/part-I-of-N.safetensors, --out DIR; scute merge DIR --out FILE adds them up "
                 "for --hessians FILE");
+  declare_checkpoint_every(options, request.every,
+                           "GPTQ: keep what is measured of the Hessians every 10min, or every 64 "
+                           "windows, beside --out: after a run that died the same command goes on "
+                           "there, and rounds anew");
 }
 
 void layer_flags(Options& options, QuantizeRequest& request) {
@@ -116,12 +120,6 @@ void check_together(const QuantizeRequest& request) {
          "expected either --search BITS or --hybrid-blocks FILE, found both");
   refuse(request.launched && (!q.gptq || !data),
          "--shard: expected --gptq and --data FILE beside it: Hessians are what is shared out");
-  refuse(request.launched && (request.search || !request.save_hessians.empty()),
-         "--shard: expected no --search and no --save-hessians beside it: a part is written "
-         "into --out DIR, and nothing is quantized");
-  refuse(request.launched && request.job.memory,
-         "--memory: expected no --shard beside it: a part of the Hessians holds a sum of every "
-         "site for each thread");
   if (request.launched) return;  // what rounding needs does not matter
   refuse(eight_bit && request.hybrid.empty() && request.plan.empty() && request.statistics.empty(),
          "expected --stats FILE or --plan FILE, the ranges of 8-bit activations (scute collect "
@@ -153,6 +151,10 @@ void QuantizeRequest::declare_conditions(Options& options) {
   options.only_with({"--search-samples"}, "--search BITS");
   options.only_with({"--samples"}, "--gptq or --save-hessians",
                     [this, &options] { return options.given("--gptq") || !save_hessians.empty(); });
+  options.only_with(
+      {"--checkpoint-every"}, "--data FILE and --gptq or --save-hessians", [this, &options] {
+        return options.given("--data") && (options.given("--gptq") || !save_hessians.empty());
+      });
   options.only_with({"--seqlen", "--tokenizer"}, "--data FILE");
   options.only_with(
       {"--seed"}, "--data FILE, or 8-bit states that are rounded stochastically",
@@ -202,20 +204,22 @@ void check_list(const QuantizeRequest& request, const MambaConfig& config) {
   }
 }
 
-std::optional<Hessians> get_hessians(const QuantizeRequest& request, const ModelDescription& model,
-                                     const QuantizePlan& plan, std::optional<ClaimedFile>& saved) {
-  const CalibrationOptions& options = request.how.calibration;
-  if (plan.memory.hessians_by_layers) return std::nullopt;
-  if (!request.how.gptq && request.save_hessians.empty()) return std::nullopt;
-  if (!options.hessians.empty()) return read_hessians(options.hessians, model);
-  Progress progress("hessians", "windows", request.job.quiet);
-  Hessians out = measure_hessians(
-      model, options,
-      {.threads = request.job.threads,
-       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }});
-  if (saved) {
+/// Whether Hessians are measured of all layers at once, and not given.
+bool measures(const QuantizeRequest& request, const QuantizePlan& plan) {
+  const bool wanted = request.how.gptq || !request.save_hessians.empty();
+  return wanted && request.how.calibration.hessians.empty() && !plan.memory.hessians_by_layers;
+}
+
+/// Nothing after an interruption.
+std::optional<Hessians> measured_hessians(const QuantizeRequest& request,
+                                          const ModelDescription& model, KeptHessians& kept,
+                                          std::optional<ClaimedFile>& saved) {
+  std::optional<Hessians> out = kept.measure(request.job, [&](const HessianRun& run) {
+    return measure_hessians(model, request.how.calibration, run);
+  });
+  if (out && saved) {
     const HoldInterrupts hold;
-    write_hessians(saved->written(), out);
+    write_hessians(saved->written(), *out);
     saved->publish();
   }
   return out;
@@ -231,29 +235,6 @@ SearchResult search(const QuantizeRequest& request, const ModelDescription& mode
       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }};
   options.calibration.windows.samples = request.search_samples;
   return search_formats(model, plan, statistics, hessians, request.how, options);
-}
-
-/// The loss of each layer, or of each part, in each format, and what was chosen.
-std::string search_text(const SearchResult& found) {
-  std::vector<Table::Column> columns{{"layer"}};
-  if (found.by_part()) columns.push_back({"part", Table::Align::left});
-  for (const LayerFormat& format : found.formats) columns.push_back({format.name()});
-  columns.push_back({"chosen", Table::Align::left});
-  Table table(columns);
-  for (size_t i = 0; i < found.items.size(); ++i) {
-    std::vector<std::string> cells{fmt::format("{}", fmt::join(found.items[i].layers, ", "))};
-    if (found.by_part()) cells.push_back(found.items[i].name());
-    for (const MeanAndError& loss : found.divergence[i]) cells.push_back(significant(loss.mean, 3));
-    cells.push_back(found.formats[found.chosen[i]].name());
-    table.add(std::move(cells));
-  }
-  return fmt::format("divergence from the float model with one {} rounded, nats per token\n",
-                     found.by_part() ? "part" : "layer") +
-         table.text() +
-         fmt::format("chosen: {} bits a weight; divergence {} predicted, {} ± {} measured\n",
-                     significant(found.average_bits, 3), significant(found.predicted, 3),
-                     significant(found.measured.mean, 3),
-                     significant(found.measured.standard_error, 2));
 }
 
 /// Bytes of model.safetensors against those of the same tensors in bf16.
@@ -287,14 +268,32 @@ std::string as_text(const QuantizeRequest& request, const LowBitModel& low, cons
   return out;
 }
 
+Json as_json(const QuantizeRequest& request, const LowBitModel& low,
+             const std::optional<SearchResult>& found, const Size& size,
+             const ProbeComparison& check, double seconds) {
+  Json out;
+  out["folder"] = request.out;
+  out["layers"] = low.config.at("scute", "").at("layers", "");
+  out["bytes"] = size.bytes;
+  out["bytes_bf16"] = size.bf16;
+  out["gptq"] = gptq_json(low);
+  if (found) out["search"] = found->to_json();
+  out["remarks"] = low.recipe.at("remarks", "");
+  out["checked_tokens"] = check.tokens;
+  out["seconds"] = seconds;
+  return out;
+}
+
 int quantize_whole(QuantizeRequest& request, Output& out) {
   std::vector<std::string> inputs = request.calibration.data;
   inputs.insert(inputs.end(), {request.model, request.plan, request.statistics, request.hybrid,
                                request.calibration.hessians});
-  FolderWriter folder(
-      request.out,
-      {.sources = inputs, .outputs = {request.save_hessians}, .replace = request.force});
+  FolderWriter folder(request.out, {.sources = inputs,
+                                    .outputs = {request.save_hessians},
+                                    .replace = request.force,
+                                    .before = job_before(environment)});
   const ForsakenClaim end(folder.claim());
+  KeptHessians kept(request.every, folder.claim(), request.force);
   std::optional<ClaimedFile> saved;
   claim_if_named(saved, request.save_hessians, request.force, inputs);
   const ModelDescription model = described(request.model, request.job.quiet);
@@ -312,10 +311,19 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
   std::vector<std::string> whole;
   if (request.search) whole.push_back("--search");
   if (!request.save_hessians.empty()) whole.push_back("--save-hessians");
+  if (request.every.any()) whole.push_back("--checkpoint-every");
   const QuantizePlan memory = planned_quantize(request.job, model, request.how, request.out,
                                                {request.plan, request.statistics}, whole);
   request.job.threads = memory.threads;
-  const std::optional<Hessians> hessians = get_hessians(request, model, memory, saved);
+  std::optional<Hessians> hessians;
+  if (measures(request, memory)) {
+    hessians = measured_hessians(request, model, kept, saved);
+    if (!hessians) return kept.exit_code();
+  } else {
+    kept.require_none();
+    const std::string& given = request.how.calibration.hessians;
+    if (request.how.gptq && !given.empty()) hessians = read_hessians(given, model);
+  }
   const StatisticsSet* seen = statistics ? &*statistics : nullptr;
   const Hessians* grams = hessians ? &*hessians : nullptr;
   std::optional<SearchResult> found;
@@ -337,31 +345,21 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
   }
   const Size size = size_of(request, model);
   const double seconds = request.job.seconds();
-  if (!request.job.json) {
-    out.write((found ? search_text(*found) : "") + as_text(request, low, size, check, seconds) +
-              request.job.peak_line());
-    return kDone;
-  }
-  Json answer;
-  answer["folder"] = request.out;
-  answer["layers"] = low.config.at("scute", "").at("layers", "");
-  answer["bytes"] = size.bytes;
-  answer["bytes_bf16"] = size.bf16;
-  answer["gptq"] = gptq_json(low);
-  if (found) answer["search"] = found->to_json();
-  answer["remarks"] = low.recipe.at("remarks", "");
-  answer["checked_tokens"] = check.tokens;
-  answer["seconds"] = seconds;
-  out.write_json(request.job.with_peak(std::move(answer)));
+  request.job.answer(
+      out, [&] { return as_json(request, low, found, size, check, seconds); },
+      [&] {
+        return (found ? search_text(*found) : "") + as_text(request, low, size, check, seconds);
+      });
   return kDone;
 }
 
-int run(QuantizeRequest& request, const Call&, Output& out) {
+int run(QuantizeRequest& request, const Call& call, Output& out) {
   if (request.launched) {
+    refuse_rounding_flags(call);
     const ModelDescription model = described(request.model, request.job.quiet);
     request.job.begin();
-    return run_hessian_part(model, request.how.calibration, *request.launched, request.out,
-                            request.force, request.job, out);
+    return run_hessian_part(model, request.how.calibration, *request.launched, request.every,
+                            request.out, request.force, request.job, out);
   }
   return quantize_whole(request, out);
 }

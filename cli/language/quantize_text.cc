@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
 #include "scute/language/low_bit_config.h"
 
@@ -70,6 +71,28 @@ std::string formats_text(const LowBitModel& low) {
     out += fmt::format("{}{} × {}", out.empty() ? "" : ", ", count, name);
   }
   return out;
+}
+
+std::string search_text(const SearchResult& found) {
+  std::vector<Table::Column> columns{{"layer"}};
+  if (found.by_part()) columns.push_back({"part", Table::Align::left});
+  for (const LayerFormat& format : found.formats) columns.push_back({format.name()});
+  columns.push_back({"chosen", Table::Align::left});
+  Table table(columns);
+  for (size_t i = 0; i < found.items.size(); ++i) {
+    std::vector<std::string> cells{fmt::format("{}", fmt::join(found.items[i].layers, ", "))};
+    if (found.by_part()) cells.push_back(found.items[i].name());
+    for (const MeanAndError& loss : found.divergence[i]) cells.push_back(significant(loss.mean, 3));
+    cells.push_back(found.formats[found.chosen[i]].name());
+    table.add(std::move(cells));
+  }
+  return fmt::format("divergence from the float model with one {} rounded, nats per token\n",
+                     found.by_part() ? "part" : "layer") +
+         table.text() +
+         fmt::format("chosen: {} bits a weight; divergence {} predicted, {} ± {} measured\n",
+                     significant(found.average_bits, 3), significant(found.predicted, 3),
+                     significant(found.measured.mean, 3),
+                     significant(found.measured.standard_error, 2));
 }
 
 }  // namespace scute::cli

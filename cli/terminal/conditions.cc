@@ -65,14 +65,26 @@ void Options::check_conditions() const {
   throw UsageError(fmt::format("{} (see {})", joined(problems, ". "), where_help()));
 }
 
-void only_with(const Call& call, const std::vector<std::string>& flags, const std::string& what,
-               bool holds) {
-  if (holds) return;
+namespace {
+
+void refuse_given(const Call& call, const std::vector<std::string>& flags, const std::string& what,
+                  bool wanted) {
   std::vector<std::string> unread;
   for (const std::string& name : flags) {
     if (call.gives(name)) unread.push_back(name);
   }
-  if (!unread.empty()) throw UsageError(unread_text(unread, what, true));
+  if (!unread.empty()) throw UsageError(unread_text(unread, what, wanted));
+}
+
+}  // namespace
+
+void only_with(const Call& call, const std::vector<std::string>& flags, const std::string& what,
+               bool holds) {
+  if (!holds) refuse_given(call, flags, what, true);
+}
+
+void not_with(const Call& call, const std::vector<std::string>& flags, const std::string& what) {
+  refuse_given(call, flags, what, false);
 }
 
 void backend_only_with(const Call& call, bool low_bit) {

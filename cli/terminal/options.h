@@ -184,6 +184,9 @@ class Options {
 void only_with(const Call& call, const std::vector<std::string>& flags, const std::string& what,
                bool holds);
 
+/// Options::not_with of a call that has `what`.
+void not_with(const Call& call, const std::vector<std::string>& flags, const std::string& what);
+
 /// --backend is read of low-bit models alone.
 void backend_only_with(const Call& call, bool low_bit);
 

@@ -152,6 +152,11 @@ void Claim::take_over(Before writer) {
       sync_folder(folder_of(target_));
     }
     remove_own();
+    // What was about to be kept when its writer died: this claim is over all of it.
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(checkpoint_, ignored)) {
+      if (entry.path().extension() == kMark) fs::remove_all(entry.path(), ignored);
+    }
   }
   write_marker(lock_, target_);
 }

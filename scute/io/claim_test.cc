@@ -183,11 +183,13 @@ TEST(Claim, WhatIsKeptOfUnfinishedWorkStaysUntilTheOutputIsThere) {
   {
     const Claim claim(target);
     EXPECT_TRUE(is_being_written(target));
-    std::filesystem::create_directory(claim.checkpoint());
+    std::filesystem::create_directories(claim.checkpoint() + "/part.writing");
+    fill(claim.checkpoint() + "/part", "finished");
   }
   EXPECT_FALSE(is_being_written(target));
   Claim claim(target);
-  EXPECT_TRUE(std::filesystem::exists(claim.checkpoint()));
+  EXPECT_EQ(said(claim.checkpoint() + "/part"), "finished");
+  EXPECT_FALSE(std::filesystem::exists(claim.checkpoint() + "/part.writing"));
   std::filesystem::create_directory(claim.payload());
   claim.publish_over();
   EXPECT_FALSE(std::filesystem::exists(claim.checkpoint()));

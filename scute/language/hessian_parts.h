@@ -15,14 +15,14 @@ namespace scute {
 /// processes than sums have nothing to do.
 struct HessianPart {
   Shard shard;
-  std::map<int64_t, std::map<std::string, Gram>> sums;  ///< by number, then by site
-  Json meta;                                            ///< of the whole, as Hessians::meta
+  std::map<int64_t, SiteGrams> sums;  ///< by number
+  Json meta;                          ///< of the whole, as Hessians::meta
 };
 
 /// Error when there are more parts than sums.
 HessianPart measure_hessian_part(const ModelDescription& model, const CalibrationOptions& options,
                                  const HessianRun& run, const Shard& shard);
-/// .safetensors: SUM/SITE/triangle F64, metadata "format" scute-hessian-part. Atomic.
+/// .safetensors: write_sums(), metadata "format" scute-hessian-part. Atomic.
 void write_hessian_part(const std::string& path, const HessianPart& part);
 
 /// Whether this part is in its file already. Error when the file is of another measurement or

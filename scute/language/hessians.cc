@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <numeric>
@@ -11,14 +12,12 @@
 #include "scute/base/error.h"
 #include "scute/base/shard.h"
 #include "scute/base/threads.h"
-#include "scute/io/safetensors.h"
 #include "scute/language/calibration.h"
 #include "scute/language/layer_pass.h"
 
 namespace scute {
 namespace {
 
-constexpr const char* kHessianFormat = "scute-hessians";
 /// Bytes of sums at once; models whose matrices need more (1.4b and up) take several passes.
 constexpr int64_t kMemory = int64_t{4} << 30;
 
@@ -56,28 +55,73 @@ std::vector<std::vector<Site>> passes_of(const std::vector<Site>& sites) {
   return out;
 }
 
-/// These of the sums over windows [0, count), each window shown by forward(window, run): as many at
-/// once as there are threads, given to take(sum number, observer) in order. What take() leaves is
-/// used again, because new pages cost 1 to 3 s a GB.
+/// One pass over windows [0, count) for the sums of some sites.
+struct SumPass {
+  const std::vector<Site>& sites;
+  int64_t count;
+  const Threads& threads;
+  int64_t number = 0;                                ///< among the passes
+  HessianCheckpoint* kept = nullptr;                 ///< may be null
+  std::function<void(int64_t windows)> passed = {};  ///< so many more are in the sums
+
+  /// Whether what was kept are sums of these sites.
+  bool fits(const SiteGrams& grams) const {
+    return grams.size() == sites.size() && std::ranges::all_of(sites, [&](const Site& site) {
+             const auto found = grams.find(site.name);
+             return found != grams.end() && found->second.size == site.shape.back();
+           });
+  }
+};
+
+/// One of the sums: what was kept of it, or a new one, and the windows that it lacks, each shown by
+/// forward(window, run).
+template <class Forward>
+void make_sum(const SumPass& pass, int64_t number, int64_t together,
+              std::unique_ptr<GramObserver>& sum, const Team& team, const Forward& forward) {
+  const auto passed = [&](int64_t windows) {
+    if (pass.passed) pass.passed(windows);
+  };
+  int64_t done = 0;
+  auto begun = pass.kept != nullptr ? pass.kept->begun(pass.number, number) : std::nullopt;
+  if (begun && pass.fits(begun->second)) {
+    done = begun->first;
+    sum = std::make_unique<GramObserver>(std::move(begun->second));
+    passed(done);
+  } else if (sum) {
+    sum->clear();
+  } else {
+    sum = std::make_unique<GramObserver>(pass.sites);  // zeroing 0.5 GB, too, by all threads
+  }
+  const int64_t before = done;
+  Run run(sum.get(), 0);
+  run.use(team);
+  for (int64_t w = number + done * kHessianSums; w < pass.count; w += kHessianSums) {
+    forward(w, run);
+    ++done;
+    passed(1);
+    if (pass.kept != nullptr) {
+      pass.kept->add(pass.number, number, done, sum->grams(), together);
+    }
+  }
+  if (pass.kept != nullptr && done > before) {
+    pass.kept->end_sum(pass.number, number, done, sum->grams());
+  }
+}
+
+/// These of the sums: as many at once as there are threads, given to take(sum number, observer) in
+/// order. What take() leaves is used again, because new pages cost 1 to 3 s a GB.
 template <class Forward, class Take>
-void each_sum(const std::vector<Site>& sites, int64_t count, std::vector<int64_t> numbers,
-              const Threads& threads, const Forward& forward, const Take& take) {
-  std::erase_if(numbers, [&](int64_t number) { return number >= count; });
+void each_sum(const SumPass& pass, std::vector<int64_t> numbers, const Forward& forward,
+              const Take& take) {
+  const Threads& threads = pass.threads;
+  std::erase_if(numbers, [&](int64_t number) { return number >= pass.count; });
   const int64_t all = std::ssize(numbers), together = std::min<int64_t>(threads.count(), all);
   std::vector<std::unique_ptr<GramObserver>> sums(static_cast<size_t>(together));
   for (int64_t first = 0; first < all; first += together) {
     const int64_t now = std::min(together, all - first);
     threads.for_each(now, [&](int64_t i, int worker) {
-      auto& sum = sums[static_cast<size_t>(i)];
-      if (sum) {
-        sum->clear();
-      } else {
-        sum = std::make_unique<GramObserver>(sites);  // zeroing 0.5 GB, too, by all threads
-      }
-      Run run(sum.get(), 0);
-      run.use(threads.team(worker));
-      const int64_t number = numbers[static_cast<size_t>(first + i)];
-      for (int64_t w = number; w < count; w += kHessianSums) forward(w, run);
+      make_sum(pass, numbers[static_cast<size_t>(first + i)], together,
+               sums[static_cast<size_t>(i)], threads.team(worker), forward);
     });
     for (int64_t i = 0; i < now; ++i) {
       take(numbers[static_cast<size_t>(first + i)], sums[static_cast<size_t>(i)]);
@@ -93,18 +137,25 @@ std::vector<int64_t> all_sums() {
 
 /// All of them, added in order.
 template <class Forward>
-std::map<std::string, Gram> sum_of(const std::vector<Site>& sites, int64_t count,
-                                   const Threads& threads, const Forward& forward) {
+SiteGrams sum_of(const SumPass& pass, const Forward& forward) {
+  if (pass.kept != nullptr) {
+    auto kept = pass.kept->finished(pass.number);
+    if (kept && pass.fits(*kept)) {
+      pass.passed(pass.count);
+      return *std::move(kept);
+    }
+  }
   std::unique_ptr<GramObserver> total;
-  each_sum(sites, count, all_sums(), threads, forward,
-           [&](int64_t, std::unique_ptr<GramObserver>& sum) {
-             if (total) {
-               total->add(*sum, threads);
-             } else {
-               total = std::move(sum);
-             }
-           });
-  return total->finish();
+  each_sum(pass, all_sums(), forward, [&](int64_t, std::unique_ptr<GramObserver>& sum) {
+    if (total) {
+      total->add(*sum, pass.threads);
+    } else {
+      total = std::move(sum);
+    }
+  });
+  SiteGrams out = total->finish();
+  if (pass.kept != nullptr) pass.kept->end_pass(pass.number, out);
+  return out;
 }
 
 /// Windows of one job, and where they come from.
@@ -138,6 +189,28 @@ Json HessianWindows::meta(const ModelDescription& model, const CalibrationOption
   return out;
 }
 
+/// How many windows are in the sums, told as they come.
+class PassedWindows {
+ public:
+  PassedWindows(const HessianRun& run, int64_t total) : run_(run), total_(total) {}
+  void add(int64_t windows) const {
+    if (run_.progress) run_.progress(done_.fetch_add(windows) + windows, total_);
+  }
+
+ private:
+  const HessianRun& run_;
+  int64_t total_;
+  mutable std::atomic<int64_t> done_{0};
+};
+
+/// What was kept of this measurement, where anything is to be. Else nobody waits for the hashes,
+/// which are computed beside it.
+template <class Meta>
+std::optional<HessianCheckpoint> checkpoint_of(const HessianRun& how, const Meta& meta) {
+  if (!how.keeping) return std::nullopt;
+  return std::optional<HessianCheckpoint>(std::in_place, *how.keeping, hessian_key(meta()));
+}
+
 }  // namespace
 
 HessianSizes hessian_sizes(const SiteList& sites) {
@@ -163,17 +236,29 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
   const HessianWindows data(description, options, threads);
   const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
   const auto passes = passes_of(hessian_sites(model.sites()));
-  const int64_t total = data.count() * static_cast<int64_t>(passes.size());
+  const PassedWindows passed(how, data.count() * std::ssize(passes));
 
   Hessians out;
-  std::atomic<int64_t> done{0};
-  for (const std::vector<Site>& sites : passes) {
-    out.sites.merge(sum_of(sites, data.count(), threads, [&](int64_t w, Run& run) {
+  auto kept = checkpoint_of(how, [&] { return data.meta(description, options); });
+  for (size_t i = 0; i < passes.size(); ++i) {
+    const SumPass pass{.sites = passes[i],
+                       .count = data.count(),
+                       .threads = threads,
+                       .number = static_cast<int64_t>(i),
+                       .kept = kept ? &*kept : nullptr,
+                       .passed = [&](int64_t windows) { passed.add(windows); }};
+    out.sites.merge(sum_of(pass, [&](int64_t w, Run& run) {
       forward(model, run, data.windows.windows[static_cast<size_t>(w)].ids);
-      if (how.progress) how.progress(done.fetch_add(1) + 1, total);
     }));
   }
   out.meta = data.meta(description, options);
+  return out;
+}
+
+Json hessian_key(const Json& meta) {
+  Json out = meta;
+  out["tool"] = "scute " SCUTE_VERSION;
+  out["instruction_set"] = std::string(highway_target());
   return out;
 }
 
@@ -181,23 +266,27 @@ Json hessian_meta(const ModelDescription& model, const CalibrationOptions& optio
   return HessianWindows(model, options, Threads(threads)).meta(model, options);
 }
 
-std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& description,
-                                                            const CalibrationOptions& options,
-                                                            const HessianRun& how,
-                                                            const std::vector<int64_t>& sums,
-                                                            Json& meta) {
+std::map<int64_t, SiteGrams> measure_sums(const ModelDescription& description,
+                                          const CalibrationOptions& options, const HessianRun& how,
+                                          const std::vector<int64_t>& sums, Json& meta) {
   const Threads threads(how.threads);
   const HessianWindows data(description, options, threads);
   const LanguageModel model = load_model(description, Compute::f32, LanguageModel::Head::absent);
   int64_t total = 0;
   for (const int64_t sum : sums) total += Shard{sum, kHessianSums}.count(data.count());
-  std::map<int64_t, std::map<std::string, Gram>> out;
-  std::atomic<int64_t> done{0};
+  const PassedWindows passed(how, total);
+  auto kept = checkpoint_of(how, [&] { return data.meta(description, options); });
+  const std::vector<Site> sites = hessian_sites(model.sites());
+  const SumPass pass{.sites = sites,
+                     .count = data.count(),
+                     .threads = threads,
+                     .kept = kept ? &*kept : nullptr,
+                     .passed = [&](int64_t windows) { passed.add(windows); }};
+  std::map<int64_t, SiteGrams> out;
   each_sum(
-      hessian_sites(model.sites()), data.count(), sums, threads,
+      pass, sums,
       [&](int64_t w, Run& run) {
         forward(model, run, data.windows.windows[static_cast<size_t>(w)].ids);
-        if (how.progress) how.progress(done.fetch_add(1) + 1, total);
       },
       [&](int64_t number, std::unique_ptr<GramObserver>& sum) {
         out[number] = sum->finish();
@@ -244,69 +333,11 @@ void LayeredHessians::each(const std::function<void(std::map<std::string, Gram>)
     std::ranges::copy_if(all, std::back_inserter(sites),
                          [&](const Site& site) { return model.shows(step - 1, site); });
     pass.begin(step);
-    auto sums = sum_of(sites, work_->data.count(), work_->threads,
+    auto sums = sum_of({.sites = sites, .count = work_->data.count(), .threads = work_->threads},
                        [&](int64_t window, Run& run) { pass.show(step, window, run); });
     model.rest();
     if (!sums.empty()) take(std::move(sums));
   }
-}
-
-void write_hessians(const std::string& path, const Hessians& hessians) {
-  std::vector<NamedTensor> tensors;
-  for (const auto& [name, gram] : hessians.sites) {
-    tensors.push_back(
-        {name + "/hessian", Tensor::of<double>({gram.size, gram.size}, gram.square())});
-  }
-  write_safetensors(path, tensors,
-                    {{"format", kHessianFormat}, {"version", "1"}, {"meta", hessians.meta.dump()}});
-}
-
-Hessians read_hessians(const std::string& path, const ModelDescription& model) {
-  SafetensorsFile file = read_safetensors(path);
-  if (const auto format = file.metadata.find("format");
-      format == file.metadata.end() || format->second != kHessianFormat) {
-    fail(path, "Hessians that scute quantize --save-hessians wrote", "another file");
-  }
-  if (const auto version = file.metadata.find("version");
-      version == file.metadata.end() || version->second != "1") {
-    fail(path, "Hessians of version 1", "another version");
-  }
-  Hessians out;
-  const auto meta = file.metadata.find("meta");
-  out.meta = Json::parse(meta == file.metadata.end() ? "{}" : meta->second, path);
-  const std::string hash = hash_model(model), found = [&] {
-    const Json* value = out.meta.find("model_sha256");
-    return value != nullptr && value->is_string() ? value->as_string(path) : "none";
-  }();
-  if (hash != found) {
-    fail(path, fmt::format("Hessians of {} (SHA-256 {})", model.name, hash.substr(0, 12)),
-         fmt::format("those of a model with SHA-256 {}", found.substr(0, 12)));
-  }
-  constexpr std::string_view kEnding = "/hessian";
-  for (const NamedTensor& item : file.tensors) {
-    const Tensor& tensor = item.tensor;
-    if (!item.name.ends_with(kEnding) || tensor.dtype() != DType::f64 || tensor.rank() != 2 ||
-        tensor.dim(0) != tensor.dim(1)) {
-      fail(path, "square F64 matrices named SITE/hessian",
-           fmt::format("{} {}", item.name, to_string(tensor.shape())));
-    }
-    const auto all = tensor.matrix<double>();
-    for (int64_t i = 0; i < all.rows; ++i) {
-      for (int64_t j = 0; j <= i; ++j) {
-        // NaN is not equal to itself either.
-        if (all.row(i)[j] == all.row(j)[i] && (i != j || all.row(i)[i] >= 0)) continue;
-        fail(path, fmt::format("{} to be a sum of x·xᵀ", item.name),
-             fmt::format("{} at ({}, {}) and {} at ({}, {})", all.row(i)[j], i, j, all.row(j)[i], j,
-                         i));
-      }
-    }
-    Gram gram(tensor.dim(0));
-    for (int64_t i = 0; i < gram.size; ++i) {
-      std::copy(all.row(i) + i, all.row(i) + gram.size, gram.triangle().row(i) + i);
-    }
-    out.sites.emplace(item.name.substr(0, item.name.size() - kEnding.size()), std::move(gram));
-  }
-  return out;
 }
 
 }  // namespace scute

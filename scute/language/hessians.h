@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "scute/language/hessian_checkpoint.h"
 #include "scute/language/model_folder.h"
 #include "scute/language/quantize_options.h"
 #include "scute/observe/gram.h"
@@ -24,6 +26,8 @@ struct Hessians {
 struct HessianRun {
   int threads = 0;
   std::function<void(int64_t done, int64_t total)> progress = {};
+  /// Where unfinished sums are kept, and gone on with.
+  std::optional<HessianKeeping> keeping = {};
 };
 
 /// Bytes of one sum at each of the sites that are measured: of all, and of those of a layer that
@@ -38,7 +42,7 @@ HessianSizes hessian_sizes(const SiteList& sites);
 constexpr int64_t kHessianSums = 4;
 
 /// The same bytes for any number of threads: windows are dealt to kHessianSums sums in turn, and
-/// these are added in order.
+/// these are added in order; also when it was ended, by whatever, and goes on from what was kept.
 Hessians measure_hessians(const ModelDescription& model, const CalibrationOptions& options,
                           const HessianRun& run);
 
@@ -67,13 +71,15 @@ class LayeredHessians {
 /// The meta that a measurement of this would have.
 Json hessian_meta(const ModelDescription& model, const CalibrationOptions& options, int threads);
 
+/// Everything that decides the sums, to the last bit: their meta, the instruction set and the
+/// version.
+Json hessian_key(const Json& meta);
+
 /// These of the sums alone, each by itself, of all sites at once: numbered as windows are dealt to
 /// them. Also gives the meta of the whole.
-std::map<int64_t, std::map<std::string, Gram>> measure_sums(const ModelDescription& model,
-                                                            const CalibrationOptions& options,
-                                                            const HessianRun& run,
-                                                            const std::vector<int64_t>& sums,
-                                                            Json& meta);
+std::map<int64_t, SiteGrams> measure_sums(const ModelDescription& model,
+                                          const CalibrationOptions& options, const HessianRun& run,
+                                          const std::vector<int64_t>& sums, Json& meta);
 
 /// .safetensors: NAME/hessian F64 (n, n), metadata "meta". Atomic.
 void write_hessians(const std::string& path, const Hessians& hessians);

@@ -36,12 +36,15 @@ struct Gram {
 class GramObserver : public Tap {
  public:
   explicit GramObserver(const std::vector<Site>& sites);
+  /// Goes on where another ended.
+  explicit GramObserver(std::map<std::string, Gram> grams) : grams_(std::move(grams)) {}
   bool wants(const Site& site) const override { return grams_.contains(site.name); }
   void see(const Site& site, MatView<const float> values) override;
   /// As new, in the memory that it has.
   void clear();
   /// Adds the sums of an observer of the same sites, several sites at once.
   void add(const GramObserver& other, const Threads& threads = Threads(1));
+  const std::map<std::string, Gram>& grams() const { return grams_; }
   std::map<std::string, Gram> finish() { return std::move(grams_); }
 
  private:

@@ -105,7 +105,7 @@ bool is_model_file(const std::string& name) {
 }
 
 FolderWriter::FolderWriter(const std::string& path, const FolderRules& rules)
-    : sources_(rules.sources, rules.outputs), claim_(path) {
+    : sources_(rules.sources, rules.outputs), claim_(path, Claim::Renames::atomic, rules.before) {
   claim_.note_standing();
   check_standing(path, claim_.target(), rules);
   make_folder(claim_.payload());

@@ -25,6 +25,8 @@ struct FolderRules {
   std::vector<std::string> outputs = {};
   /// Also what was edited since scute wrote it; never what scute did not write.
   bool replace = false;
+  /// Of whoever wrote there before.
+  Claim::Before before = Claim::Before::unknown;
   /// Whether scute wrote a folder like this, as far as names tell: an Error when not.
   void (*check)(const std::string& folder) = nullptr;
 };

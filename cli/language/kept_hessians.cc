@@ -1,0 +1,50 @@
+#include "cli/language/kept_hessians.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "cli/terminal/words.h"
+#include "scute/base/error.h"
+
+namespace scute::cli {
+
+KeptHessians::KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force)
+    : every_(every), claim_(claim) {
+  std::error_code ignored;
+  if (force) std::filesystem::remove_all(claim_.checkpoint(), ignored);
+}
+
+std::optional<HessianKeeping> KeptHessians::keeping(const std::atomic<bool>* cancelled) const {
+  std::error_code none;
+  if (!every_.any() && !std::filesystem::exists(claim_.checkpoint(), none)) return std::nullopt;
+  return HessianKeeping{.folder = claim_.checkpoint(),
+                        .seconds = every_.seconds,
+                        .windows = every_.samples,
+                        .cancelled = cancelled,
+                        .problem = [](const std::string& problem) { warn(problem); }};
+}
+
+void KeptHessians::require_none() const {
+  std::error_code none;
+  if (!std::filesystem::exists(claim_.checkpoint(), none)) return;
+  fail(claim_.checkpoint(), "no unfinished work where none is gone on with (--force drops it)",
+       "Hessians that a quantization with --checkpoint-every kept; the same command goes on there");
+}
+
+void KeptHessians::tell(int64_t done, int64_t total) {
+  total_ = total;
+  int64_t before = done_;
+  while (before < done && !done_.compare_exchange_weak(before, done)) {
+  }
+}
+
+void KeptHessians::end(int exit_code) {
+  exit_code_ = exit_code;
+  note(false, fmt::format("scute: interrupted after {} of {}; a checkpoint beside {} holds those, "
+                          "and the same command goes on",
+                          grouped(done_), count_of(total_, "window"), claim_.target()));
+}
+
+}  // namespace scute::cli

@@ -1,0 +1,63 @@
+// quantize --checkpoint-every: the sums of Hessians, kept beside the output while they are made.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/collect_part.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/job.h"
+#include "cli/terminal/progress.h"
+#include "scute/language/hessians.h"
+
+namespace scute::cli {
+
+class KeptHessians {
+ public:
+  /// Beside the output that is claimed. `force`: what lies there is dropped. The claim must live as
+  /// long as this.
+  KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force);
+
+  /// work(HessianRun), a bar, and Ctrl-C where sums are kept: nothing then, and a word about it.
+  /// What lies there is gone on with; Error when it is of another measurement.
+  template <class Measure>
+  auto measure(const Job& job, const Measure& work) -> std::optional<decltype(work(HessianRun{}))> {
+    std::optional<Interrupt> interrupt;
+    if (every_.any()) interrupt.emplace();
+    Progress progress("hessians", "windows", job.quiet);
+    const HessianRun run{.threads = job.threads,
+                         .progress =
+                             [&](int64_t done, int64_t total) {
+                               tell(done, total);
+                               progress.update(done, total);
+                             },
+                         .keeping = keeping(interrupt ? &interrupt->flag() : nullptr)};
+    try {
+      auto out = work(run);
+      if (!interrupt || interrupt->exit_code() == 0) return out;
+    } catch (const Error&) {
+      if (!interrupt || interrupt->exit_code() == 0) throw;
+    }
+    end(interrupt->exit_code());
+    return std::nullopt;
+  }
+  /// After an interruption.
+  int exit_code() const { return exit_code_; }
+
+  /// For work that measures none: Error when some lie there, which it would drop.
+  void require_none() const;
+
+ private:
+  std::optional<HessianKeeping> keeping(const std::atomic<bool>* cancelled) const;
+  void tell(int64_t done, int64_t total);
+  void end(int exit_code);
+
+  CheckpointEvery every_;
+  const Claim& claim_;
+  std::atomic<int64_t> done_{0}, total_{0};  ///< windows
+  int exit_code_ = 0;
+};
+
+}  // namespace scute::cli
