@@ -204,12 +204,11 @@ void Examination::one_sample() {
 /// As collect plans it for --memory (memory_plan.h).
 int64_t Examination::memory_of_collection(int threads) const {
   const ModelDescription& model = *description_;
-  constexpr int64_t kProgram = 12'000'000;  // before anything is read
   const PassSizes pass{.samples = kSamples,
                        .tokens = kSeqlen,
                        .threads = threads,
                        .statistics = statistics_bytes(model_->sites(), RecorderOptions().fine),
-                       .base = base_memory(kProgram, model, request_.data)};
+                       .base = base_memory(model, request_.data)};
   return memory_of_whole_pass(
       sizes_of(model, read_weights(model), request_.compute, LanguageModel::Head::absent), pass);
 }

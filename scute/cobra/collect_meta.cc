@@ -100,10 +100,8 @@ Json text_key(const TextOptions& text) {
   return out;
 }
 
-Json cobra_collection_key(const std::string& model_sha256,
-                                 const std::string& tokenizer_sha256,
-                                 const std::string& pictures_sha256,
-                                 const CobraCollectOptions& options) {
+Json cobra_collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                          const std::string& pictures_sha256, const CobraCollectOptions& options) {
   Json key;
   key["tool"] = "scute " SCUTE_VERSION;
   key["model"] = model_sha256;

@@ -22,10 +22,8 @@ std::string hash_pictures(const std::string& folder);
 
 /// Everything that decides what collect_cobra() measures: model, tokenizer, pictures
 /// (hash_pictures), texts, every option, the instruction set. Equal keys, equal statistics.
-Json cobra_collection_key(const std::string& model_sha256,
-                                 const std::string& tokenizer_sha256,
-                                 const std::string& pictures_sha256,
-                                 const CobraCollectOptions& options);
+Json cobra_collection_key(const std::string& model_sha256, const std::string& tokenizer_sha256,
+                          const std::string& pictures_sha256, const CobraCollectOptions& options);
 
 /// What decides the text of each picture; `tokenizer` apart, by its hash.
 Json text_key(const TextOptions& text);

@@ -28,7 +28,8 @@ class Folder {
     std::string name = "scute";
     if (const auto* test = ::testing::UnitTest::GetInstance()->current_test_info()) {
       name += std::string("_") + test->test_suite_name() + "_" + test->name();
-      std::replace(name.begin(), name.end(), '/', '_');  // parametrised tests have it in their names
+      std::replace(name.begin(), name.end(), '/',
+                   '_');  // parametrised tests have it in their names
     }
     name = (std::filesystem::temp_directory_path() / (name + "_XXXXXX")).string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");

@@ -37,7 +37,7 @@ TEST(Gram, SumsProductsOfColumnsOverAllTokens) {
 }
 
 TEST(Gram, WantsItsSitesAlone) {
-  const GramObserver observer({site("a", 2), site("b", 3)});
+  const GramObserver observer(std::vector<Site>{site("a", 2), site("b", 3)});
   EXPECT_TRUE(observer.wants(site("b", 3)));
   EXPECT_FALSE(observer.wants(site("c", 3)));
 }

@@ -94,8 +94,7 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
 }
 
 Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
-                                     const RegressorCollectOptions& options,
-                                     const FeatureFolder& folder) {
+                              const RegressorCollectOptions& options, const FeatureFolder& folder) {
   Json key;
   key["tool"] = "scute " SCUTE_VERSION;
   key["model"] = hash_regressor(checkpoint);

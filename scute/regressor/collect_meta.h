@@ -19,7 +19,6 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
 /// Everything that decides what collect_regressor() measures: the checkpoint, the
 /// features and windows of the folder, every option, the instruction set.
 Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
-                                     const RegressorCollectOptions& options,
-                                     const FeatureFolder& folder);
+                              const RegressorCollectOptions& options, const FeatureFolder& folder);
 
 }  // namespace scute
