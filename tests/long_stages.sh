@@ -60,6 +60,11 @@ many_faults() {
   SCUTE_MANY_FAULTS=1 run_tests build tests/faults_test
 }
 
+# tests/soak/soak.py runs for half an hour, or as long as it is asked to; here for five minutes.
+soak() {
+  quietly soak build/python/bin/python tests/soak/soak.py --minutes 5 && cat $logs/soak.log
+}
+
 # The package in a fresh Debian, and the archive in another.
 fresh_systems() {
   scripts/setup_debian.sh --all && quietly chroot tests/install/chroot_test.sh build build/chroot && cat $logs/chroot.log
@@ -70,6 +75,7 @@ long_stages() {
   stage "GGUF files, read by the gguf package" gguf_files
   stage "an array of Slurm, with a task killed and nodes lost" slurm
   stage "faults of the system while outputs are written" many_faults
+  stage "mixed random work for five minutes" soak
   stage "the package and the archive in fresh systems" fresh_systems
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
