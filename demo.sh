@@ -6,7 +6,10 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 version=$(sed -nE 's/^project\(scute VERSION ([0-9.]+).*/\1/p' CMakeLists.txt)
-if installed=$(command -v scute) && "$installed" --version | grep -qE "^scute ${version//./\\.}( |\$)"; then
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
+# In a clone only one of this commit, wherever it was built.
+said="scute $version${commit:+ (commit $commit)}"
+if installed=$(command -v scute) && [[ "$("$installed" --version | head -n 1)" == "$said"* ]]; then
   echo "demo: with $installed, which is scute $version; without it this would build build/cli/scute"
   exec "$installed" demo "$@"
 fi

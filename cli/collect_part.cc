@@ -132,14 +132,15 @@ void check_statistics_name(const std::string& out, const PartFlags& flags) {
 CollectionOutput::CollectionOutput(const PartFlags& flags, const std::string& out, bool force,
                                    const std::vector<std::string>& inputs)
     : every_(flags.every),
-      file_(file_of(flags, out), force, inputs, job_before(environment), is_whole_part) {
+      file_(file_of(flags, out), force, inputs, job_before(environment), is_whole_part,
+            Claim::Kept::gone_on) {
+  request_.measures_anew = force;
   request_.shard = flags.shard();
   say_launched(flags.launched);
   const std::string kept = checkpoint_file(file_.claim());
   std::error_code error;
-  const bool there = request_.shard && !force && fs::exists(path(), error);
-  const bool was_kept = !force && fs::exists(kept, error);
-  if (was_kept) {
+  const bool there = request_.shard && fs::exists(path(), error);
+  if (fs::exists(kept, error)) {
     try {
       begun_ = read_statistics(kept);
       request_.begun_name = kept;
@@ -149,8 +150,12 @@ CollectionOutput::CollectionOutput(const PartFlags& flags, const std::string& ou
     }
   }
   if (there && !begun_) {
-    begun_ = read_statistics(path());
-    request_.begun_name = path();
+    try {
+      begun_ = read_statistics(path());
+      request_.begun_name = path();
+    } catch (const Error&) {
+      if (!force) throw;
+    }
   }
   request_.begun = begun_ ? &*begun_ : nullptr;
   if (!every_.any()) return;
@@ -165,14 +170,18 @@ bool CollectionOutput::is_due(int64_t samples) {
 }
 
 /// What cannot be kept does not end the work: what was kept before stands.
-void CollectionOutput::keep(const StatisticsSet& statistics) {
+bool CollectionOutput::keep(const StatisticsSet& statistics) {
+  kept_ = std::chrono::steady_clock::now();
   try {
     make_folder(file_.claim().checkpoint());
     write_statistics(checkpoint_file(file_.claim()), statistics);
+    return true;
   } catch (const Error& error) {
+    std::error_code holds_others;
+    fs::remove(file_.claim().checkpoint(), holds_others);  // when nothing is in it
     warn(fmt::format("not kept: {}", error.what()));
+    return false;
   }
-  kept_ = std::chrono::steady_clock::now();
 }
 
 void CollectionOutput::write(const StatisticsSet& statistics) {
@@ -189,8 +198,10 @@ int CollectionOutput::end(const Collected& result, int interrupted, const Job& j
   }
   // A part is a file of its own, finished or not.
   if (result.interrupted && every_.any() && !request_.shard) {
-    keep(result.statistics);
-    note(false, part_interrupted("a checkpoint beside " + path(), result.statistics));
+    const bool kept = keep(result.statistics);
+    note(false,
+         kept ? part_interrupted("a checkpoint beside " + path(), result.statistics)
+              : "scute: interrupted, and what was measured since the last checkpoint is lost");
     return interrupted;
   }
   write(result.statistics);

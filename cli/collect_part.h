@@ -62,7 +62,8 @@ class CollectionOutput {
  public:
   /// Claims it. With a shard the folder is made, and of what is there only an unfinished part is
   /// gone on with. So is what a run that died kept, whether or not checkpoints are asked for: by
-  /// request(), which makes what another command kept an Error. `force` has all measured anew.
+  /// request(), which makes what another command kept an Error. `force` drops that, and has a
+  /// finished part measured anew.
   CollectionOutput(const PartFlags& flags, const std::string& out, bool force,
                    const std::vector<std::string>& inputs);
   CollectionOutput(const CollectionOutput&) = delete;
@@ -80,7 +81,8 @@ class CollectionOutput {
  private:
   bool is_due(int64_t samples);
   void write(const StatisticsSet& statistics);
-  void keep(const StatisticsSet& statistics);
+  /// Whether it is on disk.
+  bool keep(const StatisticsSet& statistics);
 
   CheckpointEvery every_;
   ClaimedFile file_;

@@ -42,10 +42,17 @@ int run(const Arguments& arguments, Output& out) {
     return kDone;
   }
   if (arguments[0] == "--version") {
+    if (arguments.size() > 1) {
+      throw UsageError(fmt::format("--version: expected no value, found \"{}\"", arguments[1]));
+    }
     out.write(version_text());
     return kDone;
   }
   if (arguments[0] == "--completion" || arguments[0] == "--man") {
+    if (arguments.size() > 2) {
+      throw UsageError(fmt::format("{}: expected one word behind it, found \"{}\" too",
+                                   arguments[0], arguments[2]));
+    }
     const std::string_view what = arguments.size() > 1 ? std::string_view(arguments[1]) : "";
     out.write_lines(arguments[0] == "--man" ? man_page(what) : shell_completion(what));
     return kDone;

@@ -68,6 +68,7 @@ set(SCUTE_PC_DNNL "-ldnnl -lgomp")
 if(SCUTE_PLAIN)
   set(SCUTE_PC_DNNL "")
 endif()
+file(RELATIVE_PATH SCUTE_PC_TO_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/scute.pc.in ${PROJECT_BINARY_DIR}/scute.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/scute.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
         COMPONENT development)

@@ -180,6 +180,12 @@ TEST(HessianCheckpoint, OfAnotherCommandIsRefusedUntilForced) {
                                        "--a-bits", "16", "--out", folder.path("q")});
   EXPECT_EQ(without.code, 1);
   EXPECT_THAT(without.err, HasSubstr("--force drops it"));
+  // Other verbs never drop it; nor does --force before there is work that takes its place.
+  const Ended cobra = scute_program({"quantize", "tests/golden/cobra/model", "--w-bits", "4",
+                                     "--a-bits", "16", "--force", "--out", folder.path("q")});
+  EXPECT_EQ(cobra.code, 1);
+  EXPECT_THAT(cobra.err, HasSubstr("expected no unfinished work of another command there"));
+  EXPECT_EQ(scute_program(kept + Words{"--force", "--data", "no-such-file.jsonl"}).code, 1);
   ASSERT_TRUE(fs::exists(sum));
   ASSERT_EQ(scute_program(kLongQuantization + few + Words{"--out", folder.path("five")}).code, 0);
   EXPECT_EQ(scute_program(kept + few + Words{"--force"}).code, 0);

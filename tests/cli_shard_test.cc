@@ -226,6 +226,17 @@ TEST(Checkpoint, OfAnotherCommandIsRefusedUntilForced) {
   EXPECT_EQ(bytes(out), bytes(one));
 }
 
+TEST(Checkpoint, IsGoneOnWithAlsoWhenForced) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path("k.safetensors");
+  const Words forced =
+      kLongCollection + Words{"--out", out, "--checkpoint-every", "4", "--force", "--json"};
+  stopped_by(SIGKILL, forced, out + ".writing/.checkpoint/part.safetensors");
+  const Ended rest = scute_program(forced);
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_THAT(rest.out, HasSubstr("samples_before"));
+}
+
 class CheckpointSignal : public testing::TestWithParam<int> {};
 
 /// SIGUSR1 is what a batch system sends before the time limit.

@@ -54,7 +54,7 @@ int run_hessian_part(const ModelDescription& model, const CalibrationOptions& ca
         [&] { return fmt::format("file       {}, there already and complete\n", path); });
     return kDone;
   }
-  ClaimedFile file(path, force, inputs, job_before(environment));
+  ClaimedFile file(path, force, inputs, job_before(environment), {}, Claim::Kept::gone_on);
   KeptHessians kept(every, file.claim(), force);
   const auto measured = kept.measure(job, [&](const HessianRun& run) {
     return measure_hessian_part(model, calibration, run, launched.shard);

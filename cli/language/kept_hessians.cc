@@ -11,24 +11,26 @@
 namespace scute::cli {
 
 KeptHessians::KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force)
-    : every_(every), claim_(claim) {
-  std::error_code ignored;
-  if (force) std::filesystem::remove_all(claim_.checkpoint(), ignored);
-}
+    : every_(every), claim_(claim), force_(force) {}
 
-std::optional<HessianKeeping> KeptHessians::keeping(const std::atomic<bool>* cancelled) const {
+std::optional<HessianKeeping> KeptHessians::keeping(const std::atomic<bool>* cancelled) {
   std::error_code none;
   if (!every_.any() && !std::filesystem::exists(claim_.checkpoint(), none)) return std::nullopt;
   return HessianKeeping{.folder = claim_.checkpoint(),
                         .seconds = every_.seconds,
                         .windows = every_.samples,
                         .cancelled = cancelled,
-                        .problem = [](const std::string& problem) { warn(problem); }};
+                        .problem =
+                            [this](const std::string& problem) {
+                              lost_ = true;
+                              warn(problem);
+                            },
+                        .drops_others = force_};
 }
 
 void KeptHessians::require_none() const {
   std::error_code none;
-  if (!std::filesystem::exists(claim_.checkpoint(), none)) return;
+  if (force_ || !std::filesystem::exists(claim_.checkpoint(), none)) return;
   fail(claim_.checkpoint(), "no unfinished work where none is gone on with (--force drops it)",
        "Hessians that a quantization with --checkpoint-every kept; the same command goes on there");
 }
@@ -42,9 +44,12 @@ void KeptHessians::tell(int64_t done, int64_t total) {
 
 void KeptHessians::end(int exit_code) {
   exit_code_ = exit_code;
-  note(false, fmt::format("scute: interrupted after {} of {}; a checkpoint beside {} holds those, "
-                          "and the same command goes on",
-                          grouped(done_), count_of(total_, "window"), claim_.target()));
+  const std::string where =
+      lost_ ? fmt::format("not all of them are kept beside {}", claim_.target())
+            : fmt::format("a checkpoint beside {} holds those, and the same command goes on",
+                          claim_.target());
+  note(false, fmt::format("scute: interrupted after {} of {}; {}", grouped(done_),
+                          count_of(total_, "window"), where));
 }
 
 }  // namespace scute::cli

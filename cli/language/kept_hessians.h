@@ -16,8 +16,8 @@ namespace scute::cli {
 
 class KeptHessians {
  public:
-  /// Beside the output that is claimed. `force`: what lies there is dropped. The claim must live as
-  /// long as this.
+  /// Beside the output that is claimed. `force`: what lies there of another measurement is dropped
+  /// when this one begins. The claim must live as long as this.
   KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force);
 
   /// work(HessianRun), a bar, and Ctrl-C where sums are kept: nothing then, and a word about it.
@@ -50,12 +50,14 @@ class KeptHessians {
   void require_none() const;
 
  private:
-  std::optional<HessianKeeping> keeping(const std::atomic<bool>* cancelled) const;
+  std::optional<HessianKeeping> keeping(const std::atomic<bool>* cancelled);
   void tell(int64_t done, int64_t total);
   void end(int exit_code);
 
   CheckpointEvery every_;
   const Claim& claim_;
+  bool force_;
+  std::atomic<bool> lost_{false};            ///< something could not be kept, or read
   std::atomic<int64_t> done_{0}, total_{0};  ///< windows
   int exit_code_ = 0;
 };

@@ -39,8 +39,9 @@ MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                  .statistics = statistics_bytes(sites, options.fine),
                  .base = base_memory(model, options.data)};
   if (options.windows.take) {
-    pass.samples =
-        std::min(pass.samples, *options.windows.take * options.windows.windows_per_document);
+    pass.samples = *options.windows.take > pass.samples / options.windows.windows_per_document
+                       ? pass.samples
+                       : *options.windows.take * options.windows.windows_per_document;
   }
   const MemoryPlan plan = plan_pass(sizes_of(model, read_weights(model), options.compute, head),
                                     pass, job.memory, scratch_folder(file));

@@ -291,7 +291,8 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
   FolderWriter folder(request.out, {.sources = inputs,
                                     .outputs = {request.save_hessians},
                                     .replace = request.force,
-                                    .before = job_before(environment)});
+                                    .before = job_before(environment),
+                                    .kept = Claim::Kept::gone_on});
   const ForsakenClaim end(folder.claim());
   KeptHessians kept(request.every, folder.claim(), request.force);
   std::optional<ClaimedFile> saved;

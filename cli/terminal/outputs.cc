@@ -68,9 +68,10 @@ void refuse_same_files(const std::vector<std::string>& outputs,
 
 ClaimedFile::ClaimedFile(const std::string& path, bool force,
                          const std::vector<std::string>& inputs, Claim::Before before,
-                         const std::function<bool(const std::string& path)>& vouched)
+                         const std::function<bool(const std::string& path)>& vouched,
+                         Claim::Kept kept)
     : inputs_((refuse_same_files({path}, inputs), inputs)),
-      file_(path, force ? Replace::anything : Replace::unchanged, before, vouched),
+      file_(path, force ? Replace::anything : Replace::unchanged, before, vouched, kept),
       end_(file_.claim()) {}
 
 void ClaimedFile::publish() {

@@ -33,7 +33,8 @@ class ClaimedFile {
   /// `inputs` (refuse_same_files). `vouched`: as of OutputFile.
   ClaimedFile(const std::string& path, bool force, const std::vector<std::string>& inputs,
               Claim::Before before = Claim::Before::unknown,
-              const std::function<bool(const std::string& path)>& vouched = {});
+              const std::function<bool(const std::string& path)>& vouched = {},
+              Claim::Kept kept = Claim::Kept::refused);
 
   /// Where it is written, under its own name, until publish().
   const std::string& written() const { return file_.written(); }

@@ -171,6 +171,13 @@ void Claim::remove_own() {
   ::unlink((folder_ + "/" + kSealsFile).c_str());
 }
 
+void Claim::require_no_checkpoint() const {
+  if (!is_there(checkpoint_)) return;
+  fail(target_, "no unfinished work of another command there",
+       fmt::format("what one kept with --checkpoint-every; it goes on there, or remove {}",
+                   folder_));
+}
+
 void Claim::forget_checkpoint() {
   std::error_code ignored;
   fs::remove_all(checkpoint_, ignored);

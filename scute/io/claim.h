@@ -41,6 +41,10 @@ class Claim {
   /// The folder for what is kept of unfinished work, not there unless a writer, this one or one
   /// that died, made it. Goes when the output is put in place.
   const std::string& checkpoint() const { return checkpoint_; }
+  /// What a writer does with a checkpoint that lies there.
+  enum class Kept { refused, gone_on };
+  /// Error when one lies there: for a writer that would drop it.
+  void require_no_checkpoint() const;
 
   /// Notes what stands under the name now: nothing else will be replaced.
   void note_standing();

@@ -28,8 +28,10 @@ std::string checked_name(const std::string& path) {
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path, Replace replace, Claim::Before before,
-                       const std::function<bool(const std::string& path)>& vouched)
+                       const std::function<bool(const std::string& path)>& vouched,
+                       Claim::Kept kept)
     : claim_(checked_name(path), Claim::Renames::atomic, before), replace_(replace) {
+  if (kept == Claim::Kept::refused) claim_.require_no_checkpoint();
   if (replace_ == Replace::anything) return;
   claim_.note_standing();
   struct stat status {};

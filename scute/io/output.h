@@ -27,7 +27,8 @@ class OutputFile {
   /// content says that scute wrote it so.
   explicit OutputFile(const std::string& path, Replace replace = Replace::anything,
                       Claim::Before before = Claim::Before::unknown,
-                      const std::function<bool(const std::string& path)>& vouched = {});
+                      const std::function<bool(const std::string& path)>& vouched = {},
+                      Claim::Kept kept = Claim::Kept::refused);
 
   const std::string& path() const { return claim_.target(); }
   /// Where it is written until publish(): in a folder beside its name, and named as it.

@@ -1,8 +1,10 @@
 #include "scute/language/hessian_checkpoint.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
@@ -14,6 +16,7 @@
 #include "scute/base/error.h"
 #include "scute/base/json_difference.h"
 #include "scute/io/file.h"
+#include "scute/io/posix.h"
 #include "scute/io/sealed_tensors.h"
 #include "scute/language/hessians.h"
 
@@ -66,7 +69,7 @@ Json checkpoint_key(const SafetensorsFile& file, const std::string& path) {
   const auto format = file.metadata.find("format"), key = file.metadata.find("key");
   if (format == file.metadata.end() || format->second != kCheckpointFormat ||
       key == file.metadata.end()) {
-    fail(path, "sums that scute quantize --checkpoint-every kept", "another file");
+    fail(path, "sums that scute quantize --checkpoint-every kept", "another file, which stays");
   }
   windows_in(file, path);
   return Json::parse(key->second, path);
@@ -113,17 +116,23 @@ HessianCheckpoint::HessianCheckpoint(HessianKeeping how, Json key)
   for (const auto& entry : fs::directory_iterator(how_.folder, none)) {
     if (entry.path().extension() != ".safetensors") continue;
     const std::string path = entry.path().string();
+    // What cannot be opened now may be whole all the same: an Error, and it stays.
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) fail_system(path, "a file that can be read", errno);
     Json found;
     try {
       found = checkpoint_key(read_safetensors(path), path);
     } catch (const Error& broken) {
       tell(fmt::format("{}; measured again", broken.what()));
-      fs::remove(path, none);
+      broken_.insert(path);
       continue;
     }
     if (found == key_) continue;
-    fail(how_.folder, "Hessians kept by this command, or none (--force drops them)",
-         "those of another: " + difference_text(found, key_));
+    if (!how_.drops_others) {
+      fail(how_.folder, "Hessians kept by this command, or none (--force drops them)",
+           "those of another: " + difference_text(found, key_));
+    }
+    fs::remove(path, none);
   }
 }
 
@@ -152,9 +161,12 @@ void HessianCheckpoint::add(int64_t pass, int64_t sum, int64_t windows, const Si
     const bool due =
         windows - kept.windows >= most || (how_.seconds && now - kept.time >= *how_.seconds);
     if (!due && !cancelled) return;
-    kept = {now, windows};
+    kept.time = now;
   }
-  write(sum_file(pass, sum), windows, sites);
+  if (write(sum_file(pass, sum), windows, sites)) {
+    const std::lock_guard lock(guard_);
+    kept_[sum].windows = windows;
+  }
   if (cancelled) fail(how_.folder, "all windows", "an interruption");
 }
 
@@ -170,9 +182,8 @@ void HessianCheckpoint::end_sum(int64_t pass, int64_t sum, int64_t windows,
 
 void HessianCheckpoint::end_pass(int64_t pass, const SiteGrams& sites) {
   if (!how_.keeps()) return;
-  write(pass_file(pass), 0, sites);
+  if (!write(pass_file(pass), 0, sites)) return;
   std::error_code none;
-  if (!fs::exists(pass_file(pass), none)) return;
   for (int64_t sum = 0; sum < kHessianSums; ++sum) fs::remove(sum_file(pass, sum), none);
 }
 
@@ -184,7 +195,7 @@ std::string HessianCheckpoint::pass_file(int64_t pass) const {
   return (fs::path(how_.folder) / fmt::format("pass-{}.safetensors", pass)).string();
 }
 
-void HessianCheckpoint::write(const std::string& file, int64_t windows, const SiteGrams& sites) {
+bool HessianCheckpoint::write(const std::string& file, int64_t windows, const SiteGrams& sites) {
   try {
     make_folder(how_.folder);
     write_sums(file, {{0, &sites}},
@@ -192,14 +203,18 @@ void HessianCheckpoint::write(const std::string& file, int64_t windows, const Si
                 {"version", "1"},
                 {"windows", std::to_string(windows)},
                 {"key", key_.dump()}});
+    return true;
   } catch (const Error& error) {
+    std::error_code holds_others;
+    fs::remove(how_.folder, holds_others);  // when nothing is in it
     tell(fmt::format("not kept: {}", error.what()));
+    return false;
   }
 }
 
 std::optional<std::pair<int64_t, SiteGrams>> HessianCheckpoint::read(const std::string& path) {
   std::error_code none;
-  if (!fs::exists(path, none)) return std::nullopt;
+  if (broken_.contains(path) || !fs::exists(path, none)) return std::nullopt;
   const SafetensorsFile file = read_safetensors(path);  // checked when this was made
   std::pair<int64_t, SiteGrams> out;
   out.first = windows_in(file, path);

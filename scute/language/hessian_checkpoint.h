@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -42,6 +43,9 @@ struct HessianKeeping {
   /// Told what could not be kept or read; the work goes on.
   std::function<void(const std::string& problem)> problem = {};
 
+  /// What lies there and is of another measurement, or broken, goes; else it is an Error.
+  bool drops_others = false;
+
   bool keeps() const { return seconds || windows; }
 };
 
@@ -74,7 +78,8 @@ class HessianCheckpoint {
   };
   std::string sum_file(int64_t pass, int64_t sum) const;
   std::string pass_file(int64_t pass) const;
-  void write(const std::string& file, int64_t windows, const SiteGrams& sites);
+  /// Whether it is on disk.
+  bool write(const std::string& file, int64_t windows, const SiteGrams& sites);
   std::optional<std::pair<int64_t, SiteGrams>> read(const std::string& file);
   void tell(const std::string& problem);
 
@@ -82,6 +87,7 @@ class HessianCheckpoint {
   Json key_;
   std::mutex guard_;  ///< of kept_ and of what is told
   std::map<int64_t, Kept> kept_;
+  std::set<std::string> broken_;  ///< files that count for nothing
 };
 
 }  // namespace scute

@@ -106,6 +106,7 @@ bool is_model_file(const std::string& name) {
 
 FolderWriter::FolderWriter(const std::string& path, const FolderRules& rules)
     : sources_(rules.sources, rules.outputs), claim_(path, Claim::Renames::atomic, rules.before) {
+  if (rules.kept == Claim::Kept::refused) claim_.require_no_checkpoint();
   claim_.note_standing();
   check_standing(path, claim_.target(), rules);
   make_folder(claim_.payload());

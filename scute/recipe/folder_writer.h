@@ -27,6 +27,7 @@ struct FolderRules {
   bool replace = false;
   /// Of whoever wrote there before.
   Claim::Before before = Claim::Before::unknown;
+  Claim::Kept kept = Claim::Kept::refused;
   /// Whether scute wrote a folder like this, as far as names tell: an Error when not.
   void (*check)(const std::string& folder) = nullptr;
 };

@@ -69,6 +69,9 @@ PartWork::PartWork(const PartRequest& request, Json collection) : request_(reque
                                    ? "what this command kept (--force drops it)"
                                    : "a part of this collection: the same model, data and options";
   const auto begun = part_of(*request.begun, name);
+  const bool same = begun && begun->shard == part_.shard && begun->collection == part_.collection;
+  const bool finished = same && begun->complete() && !request.begun_was_kept;
+  if (request.measures_anew && (!same || finished)) return;
   if (!begun) fail(name, expected, "statistics of a whole one; move them");
   if (begun->shard != part_.shard) {
     fail(name, "part " + part_.shard.text(), "part " + begun->shard.text());

@@ -43,6 +43,9 @@ struct PartRequest {
   std::string begun_name = "";  ///< for messages
   /// Whether what was begun was kept beside the output, and is no file of its own.
   bool begun_was_kept = false;
+  /// What is of another collection, or finished, counts for nothing, instead of being an Error or
+  /// the answer.
+  bool measures_anew = false;
   /// Called with the part as far as it is finished, whenever due(samples finished since the last
   /// time) says so, one at a time. Null: never.
   std::function<bool(int64_t samples)> due = {};

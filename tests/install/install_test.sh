@@ -34,7 +34,6 @@ if ! { cmake -S "$here" -B "$work/outside" -DCMAKE_CXX_COMPILER="$compiler" -DCM
   cmake --build "$work/outside"; } >"$work/log" 2>&1; then
   fail "find_package(scute): $(tail -n 20 "$work/log")"
 fi
-sed -i "s|^prefix=.*|prefix=$prefix|" "$prefix"/lib/pkgconfig/scute.pc
 # shellcheck disable=SC2046  # a list of words
 PKG_CONFIG_PATH=$prefix/lib/pkgconfig "$compiler" -fsyntax-only "$here/main.cc" $(PKG_CONFIG_PATH=$prefix/lib/pkgconfig \
   pkg-config --cflags scute) || fail "pkg-config --cflags scute"
