@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 import scute  # noqa: E402
 from scute import formulas  # noqa: E402
+from scute.fake_stream import Stream  # noqa: E402
 from scute.hadamard import rotated  # noqa: E402
 from scute.observation import observe  # noqa: E402
 from small_models import REPOSITORY, TINY, Mamba1, program, read_safetensors  # noqa: E402
@@ -226,6 +227,46 @@ def test_a_model_that_computes_something_between_its_mixers_has_its_own_stream(m
         exact, other = scaled(ids), model(ids)
     # Far nearer to what that model computes than that is to the model without the hook.
     assert float((changed - exact).pow(2).mean()) < float((exact - other).pow(2).mean()) / 9
+
+
+@pytest.mark.parametrize("hadamard", [True, False])
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_change_of_one_channel_beside_an_outlier_is_not_lost(hadamard, at, monkeypatch):
+    """Exactly what the model computes is read from there on, and the kept sum up to there."""
+    torch.manual_seed(3)
+    model, ids = Mamba1(layers=4).eval(), torch.randint(0, 64, (2, 40))
+    with torch.no_grad():
+        model.backbone.embedding.weight[:, 5] = 200
+        with observe(model, names="sites") as seen:
+            model(ids)
+    plan, own, reads = scute.decide(seen.statistics), Stream.read, []
+
+    def noted(stream, mixer, u):
+        reads.append((mixer.layer, own(stream, mixer, u)))
+        return reads[-1][1]
+
+    def own_before(stream, mixer, u):
+        return own(stream, mixer, u) if mixer.layer < at else None
+
+    def logits(read):
+        monkeypatch.setattr(Stream, "read", read)
+        with torch.no_grad(), plan.fake_quantize(model, hadamard=hadamard):
+            return model(ids)
+
+    plain = logits(noted)
+    assert [known is not None for _, known in reads] == [True] * 4
+    change = torch.zeros(32)
+    change[7] = 0.15  # less than 1e-3 of the outlier
+
+    def steer(_, x):
+        x[0].add_(change)  # in place: also what the embedding gave
+
+    model.backbone.layers[at].register_forward_pre_hook(steer)
+    reads.clear()
+    changed = logits(noted)
+    assert [known is not None for _, known in reads] == [layer < at for layer in range(4)]
+    assert torch.equal(changed, logits(own_before))
+    assert not torch.equal(changed, plain)
 
 
 def test_plans_of_another_model_are_refused_by_name(measured):

@@ -210,12 +210,12 @@ class MixerRounding:
         stored = Stored(site, matrix.weight, norm, (turned, outputs), form)
         y = self._all.multiply(site, x, stored)
         bias = matrix.bias
+        given = rotated(y, inverse=True) if outputs else y
+        given = given if bias is None else given + bias
         if op == "out_proj":
             turned_bias = rotated(bias) if outputs and bias is not None else bias
-            self._all.sum.add(y if bias is None else y + turned_bias)
-        if outputs:
-            y = rotated(y, inverse=True)
-        return y if bias is None else y + bias
+            self._all.sum.add(y if bias is None else y + turned_bias, given)
+        return given
 
     def product(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
         site = f"{self._layer}{matrix.op}:input"
