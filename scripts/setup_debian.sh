@@ -94,13 +94,13 @@ finish() {
   if ! grep -qsxF "include-system-site-packages = true" "$pypi_folder/pyvenv.cfg" || [ ! -x "$python" ]; then
     /usr/bin/python3 -m venv --clear --system-site-packages "$pypi_folder" || exit 1
   fi
-  have=$("$python" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | tr '[:upper:]_' '[:lower:]-')
+  have=$("$python" -m pip list --local --format=freeze --disable-pip-version-check 2>/dev/null | tr '[:upper:]_' '[:lower:]-')
   for package in "${pypi_packages[@]}"; do
     grep -qxF "$package" <<<"$have" || lost+=("$package")
   done
   [ ${#lost[@]} -gt 0 ] || environments
   echo "setup: installing ${lost[*]} into build/python"
-  "$python" -m pip install --quiet --no-deps --disable-pip-version-check "${lost[@]}" && environments
+  "$python" -m pip install --quiet --no-deps --ignore-installed --disable-pip-version-check "${lost[@]}" && environments
   echo "setup: expected pip to install ${lost[*]}, found the errors above." >&2
   exit 1
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import resource
+import os
 import subprocess
 import sys
 import time
@@ -67,7 +68,9 @@ def test_stubs_are_those_of_the_extension(tmp_path):
         "import sys; from nanobind.stubgen import main; "
         f"main(['-q', '-m', 'scute._core', '-o', {str(tmp_path / '_core.pyi')!r}])"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    # What is imported here can be imported there, wherever this package and that one lie.
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     made = (tmp_path / "_core.pyi").read_text(encoding="utf-8")
     stored = (PACKAGE / "_core.pyi").read_text(encoding="utf-8")
     assert made == stored, "run python/stubs.sh"
