@@ -30,7 +30,8 @@ void redirect(const std::string& path, int to) {
   ::close(descriptor);
 }
 
-[[noreturn]] void become(const std::vector<std::string>& words, const Surroundings& surroundings) {
+[[noreturn]] void become_in(const std::vector<std::string>& words,
+                            const Surroundings& surroundings) {
   if (!surroundings.folder.empty() && ::chdir(surroundings.folder.c_str()) != 0) ::_exit(126);
   ::signal(SIGINT, SIG_DFL);  // a background job of a shell would inherit "ignore"
   if (surroundings.largest_file) {
@@ -39,14 +40,18 @@ void redirect(const std::string& path, int to) {
     ::setrlimit(RLIMIT_FSIZE, &limit);
     ::signal(SIGXFSZ, SIG_DFL);  // the program makes it an error of the write
   }
+  become(words);
+}
+
+}  // namespace
+
+void become(const std::vector<std::string>& words) {
   std::vector<char*> pointers;
   for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
   pointers.push_back(nullptr);
   ::execv(pointers[0], pointers.data());
   ::_exit(127);
 }
-
-}  // namespace
 
 Child::Child(const std::vector<std::string>& arguments, const Surroundings& surroundings)
     : standard_output_(surroundings.standard_output) {
@@ -57,7 +62,7 @@ Child::Child(const std::vector<std::string>& arguments, const Surroundings& surr
   if (pid_ != 0) return;
   redirect(standard_output_.empty() ? written_.path("out") : standard_output_, STDOUT_FILENO);
   redirect(written_.path("err"), STDERR_FILENO);
-  become(words, surroundings);
+  become_in(words, surroundings);
 }
 
 void Child::send(int signal) const { ::kill(pid_, signal); }
@@ -80,27 +85,6 @@ Ended shell(const std::string& line, const std::string& folder) {
   surroundings.folder = folder;
   surroundings.program = "/bin/sh";
   return Child({"-c", "PATH='" + path + "':\"$PATH\"; " + line}, surroundings).wait();
-}
-
-TemporaryFolder::TemporaryFolder(const std::string& parent) {
-  const fs::path in = parent.empty() ? fs::temp_directory_path() : fs::path(parent);
-  std::string name = (in / "scute_test_XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-  folder_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(folder_, ignored);
-}
-
-std::vector<std::string> TemporaryFolder::names() const {
-  std::vector<std::string> out;
-  for (const auto& entry : fs::directory_iterator(folder_)) {
-    out.push_back(entry.path().filename().string());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 }  // namespace scute

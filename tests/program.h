@@ -4,10 +4,11 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "scute/io/testing.h"
 
 namespace scute {
 
@@ -23,22 +24,7 @@ struct Surroundings {
   std::string program = SCUTE_PROGRAM;
 };
 
-/// A new folder, removed with everything in it at the end.
-class TemporaryFolder {
- public:
-  /// In `parent`; empty: where the system keeps what is temporary.
-  explicit TemporaryFolder(const std::string& parent = "");
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string path(const std::string& name = "") const { return (folder_ / name).string(); }
-  /// Names in the folder, sorted.
-  std::vector<std::string> names() const;
-
- private:
-  std::filesystem::path folder_;
-};
+using TemporaryFolder = fixtures::Folder;
 
 /// A started program; it must be ended by wait().
 class Child {
@@ -56,6 +42,8 @@ class Child {
 /// Starts the program and waits for it.
 Ended scute_program(const std::vector<std::string>& arguments,
                     const Surroundings& surroundings = {});
+/// This process becomes the program that the first word names; exit code 127 when it cannot.
+[[noreturn]] void become(const std::vector<std::string>& words);
 /// A command line in the shell, with the program's folder first in PATH.
 Ended shell(const std::string& line, const std::string& folder = "");
 

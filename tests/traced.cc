@@ -9,6 +9,8 @@
 #include <array>
 #include <csignal>
 
+#include "tests/program.h"
+
 namespace scute {
 namespace {
 
@@ -16,11 +18,7 @@ namespace {
   ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
   const int nowhere = ::open("/dev/null", O_WRONLY);
   ::dup2(nowhere, STDOUT_FILENO);
-  std::vector<char*> pointers;
-  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
-  pointers.push_back(nullptr);
-  ::execv(pointers[0], pointers.data());
-  ::_exit(127);
+  become(words);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // What tests share: a folder of their own, raw bytes, and the text of an Error.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,30 +20,37 @@
 
 namespace scute::fixtures {
 
-/// An empty folder of the test that runs, removed at its end; each has a name of its own.
+/// A new folder, removed with everything in it at the end.
 class Folder {
  public:
-  Folder() {
-    std::string name = "scute";
-    if (const auto* test = ::testing::UnitTest::GetInstance()->current_test_info()) {
-      name += std::string("_") + test->test_suite_name() + "_" + test->name();
-      std::replace(name.begin(), name.end(), '/',
-                   '_');  // parametrised tests have it in their names
-    }
-    name = (std::filesystem::temp_directory_path() / (name + "_XXXXXX")).string();
+  /// In `parent`; empty: where the system keeps what is temporary.
+  explicit Folder(const std::string& parent = "") {
+    const std::filesystem::path in =
+        parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
+    std::string name = (in / "scute_test_XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = name;
   }
-  ~Folder() { std::filesystem::remove_all(path_); }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
   Folder(const Folder&) = delete;
   Folder& operator=(const Folder&) = delete;
 
   std::string operator/(std::string_view name) const { return (path_ / name).string(); }
   std::string path() const { return path_.string(); }
   std::string path(std::string_view name) const { return *this / name; }
-  size_t files() const {
-    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
+  /// Names in the folder, sorted.
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+      out.push_back(entry.path().filename().string());
+    }
+    std::sort(out.begin(), out.end());
+    return out;
   }
+  size_t files() const { return names().size(); }
 
  private:
   std::filesystem::path path_;
