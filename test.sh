@@ -228,7 +228,7 @@ layer_programs() {
 layers=(base tensor io text kernels observe quantize decide models data evaluate recipe language cobra regressor
   experiments)
 
-# Without oneDNN and SIMD (other processors) and without optimization (what inlining hides). The tests are
+# Without SIMD (other processors) and without optimization (what inlining hides). The tests are
 # the objects of the main build, which are compiled so in any case, with other libraries.
 unoptimized() {
   local programs
@@ -293,7 +293,7 @@ fuzz() {
 }
 
 threads() {
-  # The portable path: oneDNN's generated code and its OpenMP are not instrumented.
+  # The portable path, which is built in a third of the time.
   build_in build/threads "base_test collect_test models_golden_test" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DSCUTE_PLAIN=ON -DSCUTE_SANITIZE=thread -DSCUTE_WERROR=ON &&
     run_tests build/threads \
@@ -316,8 +316,7 @@ python_tests() {
 # The kernels' tests try every instruction set themselves; those of models have the kernels that such a
 # machine would choose (tests/older_machine.cc).
 older_machine() {
-  ONEDNN_MAX_CPU_ISA=AVX2 run_tests build scute/kernels/kernels_test tests/models_golden_test \
-    tests/families_golden_test \
+  SCUTE_TEST_AVX2=1 run_tests build tests/models_golden_test tests/families_golden_test \
     "tests/low_bit_test --gtest_filter=OlderMachine*:*/LowBit.BothExecutions*:*/LowBit.TheHead*:*/LowBit.PiecesOf*"
 }
 

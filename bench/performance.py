@@ -38,7 +38,7 @@ class Bench:
     def bench(self, *words):
         answer = json.loads(self.scute("bench", *words, "--roofline", "--json"))
         found = answer["roofline"]
-        self.machine = f"{found['processor']}; Highway {found['highway']}, oneDNN {found['onednn']}"
+        self.machine = f"{found['processor']}; {found['instruction_sets']}"
         return answer
 
     def model(self, size, form):

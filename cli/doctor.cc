@@ -31,8 +31,7 @@ void Findings::note(Level level, std::string subject, std::string words, std::st
 void Findings::note_machine() {
   note(Level::ok, "processor",
        fmt::format("{}, {} usable", processor_name(), count_of(Threads(0).count(), "processor")));
-  note(Level::ok, "kernels",
-       fmt::format("Highway {}, oneDNN {}", highway_target(), onednn_target()));
+  note(Level::ok, "kernels", instruction_sets());
   std::string wrong = gemm_self_test();
   if (wrong.empty()) wrong = gemm_int8_self_test();
   note(wrong.empty() ? Level::ok : Level::failure, "self-test",

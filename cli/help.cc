@@ -103,8 +103,8 @@ std::string version_text() {
   constexpr const char* kCompiler = "GCC " __VERSION__;
 #endif
   const std::string built = commit().empty() ? "" : fmt::format(" (commit {})", commit());
-  return fmt::format("scute {}{}\ncompiler         {}\ninstruction sets {}, oneDNN {}\n",
-                     SCUTE_VERSION, built, kCompiler, highway_target(), onednn_target());
+  return fmt::format("scute {}{}\ncompiler         {}\ninstruction sets {}\n", SCUTE_VERSION, built,
+                     kCompiler, instruction_sets());
 }
 
 }  // namespace scute::cli

@@ -244,7 +244,7 @@ Json as_json(const Roofline& roofline) {
   Json out;
   out["processor"] = processor_name();
   out["highway"] = highway_target();
-  out["onednn"] = onednn_target();
+  out["instruction_sets"] = instruction_sets();
   out["threads"] = roofline.threads;
   out["runs"] = kRuns;
   out["read_bytes"] = roofline.read_bytes;
@@ -269,10 +269,10 @@ Json as_json(const Roofline& roofline) {
 
 std::string as_text(const Roofline& roofline) {
   std::string out = fmt::format(
-      "machine  {}; Highway {}, oneDNN {}\nroofline median of {} runs; products in 10^9 "
+      "machine  {}; {}\nroofline median of {} runs; products in 10^9 "
       "multiply-adds a second, kernels with {} x {} x {}; reading in GB/s, {} with a last cache of "
       "{}; exp in 10^9 values a second\n\n",
-      processor_name(), highway_target(), onednn_target(), kRuns, kRows, kInputs, kOutputs,
+      processor_name(), instruction_sets(), kRuns, kRows, kInputs, kOutputs,
       bytes_text(roofline.read_bytes),
       roofline.cached_bytes > 0 ? bytes_text(roofline.cached_bytes) : "unknown size");
   using Align = Table::Align;

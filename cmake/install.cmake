@@ -64,10 +64,6 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/scuteConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/scuteConfig.cmake ${PROJECT_BINARY_DIR}/scuteConfigVersion.cmake
               cmake/dependencies.cmake DESTINATION ${package} COMPONENT development)
-set(SCUTE_PC_DNNL "-ldnnl -lgomp")
-if(SCUTE_PLAIN)
-  set(SCUTE_PC_DNNL "")
-endif()
 file(RELATIVE_PATH SCUTE_PC_TO_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/scute.pc.in ${PROJECT_BINARY_DIR}/scute.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/scute.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig

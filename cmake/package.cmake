@@ -22,7 +22,7 @@ set(CPACK_COMPONENT_PROGRAM_DESCRIPTION
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libscute-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
-    "libfmt-dev, libssl-dev, libzip-dev, zlib1g-dev, libpcre2-dev, libutf8proc-dev, libhwy-dev, libjpeg-dev, libpng-dev, libwebp-dev, libdnnl-dev, ocl-icd-opencl-dev, pkg-config")
+    "libfmt-dev, libssl-dev, libzip-dev, zlib1g-dev, libpcre2-dev, libutf8proc-dev, libhwy-dev, libjpeg-dev, libpng-dev, libwebp-dev, pkg-config")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
     "The library behind scute, a static one, with its headers, for
  find_package(scute) and pkg-config.")

@@ -21,7 +21,7 @@ if ! debootstrap --variant=minbase bookworm "$folder/root" "$mirror" >"$log" 2>&
 fi
 tar -C "$folder/root" -cf "$folder/base.part" . && rm -rf "$folder/root"
 
-libraries=(libdnnl2 libfmt9 libgomp1 libhwy1 libjpeg62-turbo libpng16-16 libssl3 libutf8proc2 libwebp7 libwebpdemux2
+libraries=(libfmt9 libhwy1 libjpeg62-turbo libpng16-16 libssl3 libutf8proc2 libwebp7 libwebpdemux2
   libzip4 libstdc++6 libpcre2-8-0 zlib1g)
 all=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
   --no-enhances "${libraries[@]}" | grep '^[a-z0-9]' | sort -u)

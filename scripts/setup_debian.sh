@@ -6,8 +6,7 @@
 #   scripts/setup_debian.sh --dev    what --test installs, and benchmarks and clang-tidy
 set -euo pipefail
 
-# ocl-icd-opencl-dev: oneDNN's CMake file asks for OpenCL, but its package only recommends it.
-packages=(cmake ninja-build g++ pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy-dev
+packages=(cmake ninja-build g++ pkg-config libhwy-dev
   nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev zlib1g-dev libssl-dev libutf8proc-dev
   libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev

@@ -270,7 +270,7 @@ Json as_json(const CobraSpeed& r, const CobraBenchRequest& request) {
   out["threads"] = r.threads;
   out["processor"] = processor_name();
   out["highway"] = highway_target();
-  out["onednn"] = onednn_target();
+  out["instruction_sets"] = instruction_sets();
   out["seconds"] = r.seconds();
   out["tower_seconds"] = r.towers;
   out["projector_seconds"] = r.projector;
@@ -300,8 +300,7 @@ std::string as_text(const CobraSpeed& r, const CobraBenchRequest& request) {
       fmt::format("model      {}, {}, {} of {}, {}\n", name_of(request), form_of(request),
                   request.batches == 1 ? "1 batch" : grouped(request.batches) + " batches",
                   count_of(request.pictures, "picture"), count_of(r.threads, "thread"));
-  out += fmt::format("machine    {}; Highway {}, oneDNN {}\n", processor_name(), highway_target(),
-                     onednn_target());
+  out += fmt::format("machine    {}; {}\n", processor_name(), instruction_sets());
   out += fmt::format("towers     {} pictures a second\n", significant(r.tower_rate()));
   out += fmt::format(
       "all        {} pictures a second through towers and projector ({} by processor time)\n",

@@ -226,7 +226,7 @@ double measure_decide(const std::map<std::string, Statistic>& statistics) {
 }
 
 struct Report {
-  std::string model, highway, onednn;
+  std::string model;
   int threads = 0;
   Speeds speeds;
   KernelTimes kernels;
@@ -251,8 +251,8 @@ Json as_json(const Report& r, const BenchRequest& request) {
   out["threads"] = r.threads;
   out["fine"] = request.fine;
   out["processor"] = processor_name();
-  out["highway"] = r.highway;
-  out["onednn"] = r.onednn;
+  out["highway"] = highway_target();
+  out["instruction_sets"] = instruction_sets();
   out["tokens_per_second"] = r.speeds.plain;
   out["tokens_per_second_undisturbed"] = r.speeds.undisturbed;
   out["tokens_per_second_observed"] = r.speeds.observed;
@@ -274,8 +274,7 @@ std::string as_text(const Report& r, const BenchRequest& request) {
   std::string out = fmt::format(
       "model       {}, {}, {} of {} tokens, {}\n", r.model, compute_name(request.execution),
       count_of(request.samples, "sequence"), request.seqlen, count_of(r.threads, "thread"));
-  out +=
-      fmt::format("machine     {}; Highway {}, oneDNN {}\n", processor_name(), r.highway, r.onednn);
+  out += fmt::format("machine     {}; {}\n", processor_name(), instruction_sets());
   out += fmt::format(
       "forward     {} tokens a second without head and without tap ({} by processor time)\n",
       grouped(static_cast<int64_t>(r.speeds.plain)),
@@ -359,8 +358,6 @@ int run(BenchRequest& request, const Call& call, Output& out) {
                   out);
     return kDone;
   }
-  report.highway = highway_target();
-  report.onednn = onednn_target();
   report.weights = model.size().total();
   report.loading_peak = peak_memory();
   report.work = {

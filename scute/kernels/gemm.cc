@@ -1,12 +1,15 @@
 #include "scute/kernels/gemm.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <type_traits>
 
 #include "scute/base/error.h"
+#include "scute/kernels/gemm_amx.h"
 #include "scute/kernels/gemm_highway.h"
 #include "scute/kernels/gemm_impl.h"
-#include "scute/kernels/gemm_onednn.h"
+#include "scute/kernels/gemm_int8.h"
 
 namespace scute {
 namespace {
@@ -46,9 +49,7 @@ Gemm::Gemm(const Tensor& weight, Compute compute) {
   if (!is_float(weight.dtype())) fail("Gemm weight", "a float type", name_of(weight.dtype()));
   outputs_ = weight.dim(0);
   inputs_ = weight.dim(1);
-  if (weight.size() > 0 && compute == Compute::bf16 && onednn_has_amx()) {
-    impl_ = make_onednn_gemm(weight);
-  }
+  if (weight.size() > 0 && compute == Compute::bf16) impl_ = make_amx_gemm(weight);
   if (impl_ == nullptr) impl_ = make_highway_gemm(weight, compute);
 }
 
@@ -61,11 +62,10 @@ void Gemm::outputs(int64_t first, MatView<const float> x, MatView<float> y) cons
 std::string_view Gemm::backend() const { return impl_ == nullptr ? "none" : impl_->name(); }
 int64_t Gemm::bytes() const { return impl_ == nullptr ? 0 : impl_->bytes(); }
 
-#ifdef SCUTE_PLAIN
-bool onednn_has_amx() { return false; }
-std::shared_ptr<const Gemm::Impl> make_onednn_gemm(const Tensor&) { return nullptr; }
-std::string gemm_self_test() { return ""; }
-std::string_view onednn_target() { return "none"; }
-#endif
+std::string instruction_sets() {
+  const Gemm bf16(Tensor(DType::f32, {1, 1}), Compute::bf16);
+  const GemmInt8 int8(Tensor(DType::i8, {1, 1}));
+  return fmt::format("{}, {}, {}", highway_target(), bf16.backend(), int8.backend());
+}
 
 }  // namespace scute

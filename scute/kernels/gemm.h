@@ -17,8 +17,7 @@ enum class Compute { f32, bf16 };
 
 /// y = x · Wᵀ for one W. The bits of a row of y depend on that row of x and on W alone, never on
 /// how many rows there are, nor on where outputs are cut. Safe to call from several threads; runs
-/// on the calling thread only, with 128 KB of its stack. Allocates nothing, but for bf16 by oneDNN,
-/// which takes its own memory in each call.
+/// on the calling thread only, with up to 256 KB of its stack. Allocates nothing.
 class Gemm {
  public:
   /// Outputs may be cut at multiples of this.
@@ -35,7 +34,7 @@ class Gemm {
   void operator()(MatView<const float> x, MatView<float> y) const noexcept;
   /// The outputs [first, first + y.cols) alone. first: a multiple of kOutputTile.
   void outputs(int64_t first, MatView<const float> x, MatView<float> y) const noexcept;
-  /// "highway f32", "highway bf16", "highway bf16 pairs" (AVX512_BF16), "oneDNN bf16" (AMX).
+  /// "highway f32", "highway bf16", "highway bf16 pairs" (AVX512_BF16), "amx bf16".
   std::string_view backend() const;
   /// Bytes of the packed weights.
   int64_t bytes() const;
@@ -47,13 +46,13 @@ class Gemm {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Compares one product of oneDNN in bf16 with our own kernel, and each of its rows with the same
-/// row alone: "" or what is wrong. "" where oneDNN is not used.
+/// Compares one product by AMX in bf16 with that of vectors, and each of its rows with the same row
+/// alone: "" or what is wrong. "" where there is no AMX.
 std::string gemm_self_test();
 
-/// Names of the instruction set that Highway chose ("AVX3", …) and that oneDNN will use
-/// ("AVX512_CORE_BF16", …; "none" in a build without it).
+/// The instruction set that Highway chose: "AVX3", "AVX2", ….
 std::string_view highway_target();
-std::string_view onednn_target();
+/// And what this machine forms products with: "AVX3, amx bf16, amx int8".
+std::string instruction_sets();
 
 }  // namespace scute

@@ -1,5 +1,4 @@
-// Whether oneDNN does on this machine what Gemm promises.
-#ifndef SCUTE_PLAIN
+// Whether AMX does on this machine what Gemm promises.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,8 +6,8 @@
 #include <vector>
 
 #include "scute/base/random.h"
+#include "scute/kernels/gemm_amx.h"
 #include "scute/kernels/gemm_highway.h"
-#include "scute/kernels/gemm_onednn.h"
 
 namespace scute {
 namespace {
@@ -62,11 +61,10 @@ std::string gemm_self_test() {
   make_highway_gemm(tensor(absolute(w)), Compute::f32)
       ->multiply(0, {absolute(x).data(), kTestRows, kInputs},
                  {magnitudes.data(), kTestRows, kOutputs});
-  const auto tested = make_onednn_gemm(tensor(w));
+  const auto tested = make_amx_gemm(tensor(w));
   if (tested == nullptr) return "";
   return difference(*tested, *make_highway_gemm(tensor(w), Compute::bf16), x, magnitudes, kTestRows,
                     kOutputs);
 }
 
 }  // namespace scute
-#endif

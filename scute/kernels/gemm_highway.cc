@@ -53,8 +53,8 @@ HWY_INLINE void multiply_steps(MatView<const X> x, int64_t done, const W* panels
   }
 }
 
-/// AVX-512 adds up the blocks that oneDNN's f32 kernels did, which it had until they went, for the
-/// same bits: 512 inputs, or 1024 of more than 1024, each from zero. The others run through all.
+/// AVX-512 adds up blocks of 512 inputs, or 1024 of more than 1024, each from zero (decision 4). The
+/// others run through all.
 HWY_INLINE Blocks blocks_of(int64_t inputs) {
 #if HWY_TARGET <= HWY_AVX3
   return {inputs > 1024 ? 1024 : 512, Into::kAdded};
@@ -141,7 +141,7 @@ void multiply_bf16(MatView<const float> x, const uint16_t* panels, MatView<float
                           });
 }
 
-/// By the processor's own sums of two products, in the blocks of oneDNN, whose bits these are.
+/// By the processor's own sums of two products, in the same blocks.
 void multiply_pairs(MatView<const float> x, const uint16_t* panels, MatView<float> y) {
 #if HWY_TARGET <= HWY_AVX3
   const int64_t steps = (x.cols + 1) / 2;
@@ -197,9 +197,10 @@ void widen_or_round(const Tensor& weight, int64_t row, int64_t first, int64_t co
 /// panels[p][k / kGroup][j][k % kGroup] = weight[32·p + j][k], zero where there is no such output
 /// or input. By squares, so that both sides stay in the first-level cache.
 template <class W, int64_t kGroup>
-Tensor pack(const Tensor& weight) {
+Tensor pack(const Tensor& weight, int64_t step_unit = 1) {
   const int64_t outputs = weight.dim(0), inputs = weight.dim(1);
-  const int64_t panels = (outputs + kPanel - 1) / kPanel, steps = (inputs + kGroup - 1) / kGroup;
+  const int64_t panels = (outputs + kPanel - 1) / kPanel, unit = kGroup * step_unit;
+  const int64_t steps = (inputs + unit - 1) / unit * step_unit;
   Tensor all(dtype_of<W>(), {panels, steps, kPanel * kGroup});
   W* to = all.mutable_values<W>().data();
   W row[kSide];
@@ -263,6 +264,8 @@ std::shared_ptr<const Gemm::Impl> make_highway_gemm(const Tensor& weight, Comput
   if (compute == Compute::bf16) return std::make_shared<HighwayBf16>(weight, multiplies_pairs());
   return std::make_shared<HighwayF32>(weight);
 }
+
+Tensor pack_pairs(const Tensor& weight, int64_t unit) { return pack<bf16, 2>(weight, unit); }
 
 void round_to_bf16(const float* x, int64_t n, uint16_t* out) noexcept {
   HWY_DYNAMIC_DISPATCH(round_halves)(x, n, out);

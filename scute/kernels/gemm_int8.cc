@@ -47,22 +47,13 @@ void check_scales(const TwoLevelCodes& weight) {
   }
 }
 
-std::shared_ptr<const GemmInt8::Impl> make_gemm_int8(const Tensor& codes, PackedMemory* memory) {
-  // With AMX oneDNN forms several times as many products a cycle as VNNI does, which our own
-  // kernel needs; without it, ours is as fast, and allocates nothing.
-  if (codes.size() > 0 && onednn_target() == "AVX512_CORE_AMX") {
-    if (auto made = make_onednn_gemm_int8(codes)) return made;
-  }
-  return make_own_gemm_int8(codes, int8_products().front(), memory);
-}
-
 }  // namespace
 
 GemmInt8::GemmInt8(const Tensor& codes, PackedMemory* memory) {
   check_codes(codes);
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
-  impl_ = make_gemm_int8(codes, memory);
+  impl_ = make_own_gemm_int8(codes, int8_products().front(), memory);
 }
 
 GemmInt8::GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& channel_scales,
@@ -73,7 +64,9 @@ GemmInt8::GemmInt8(const Tensor& codes, const Tensor& scales, const Tensor& chan
   outputs_ = codes.dim(0);
   inputs_ = codes.dim(1);
   impl_ = make_own_gemm_int8(weight, int8_products().front(), memory);
-  if (impl_ == nullptr) impl_ = make_gemm_int8(eight_bit_codes(weight), memory);
+  if (impl_ == nullptr) {
+    impl_ = make_own_gemm_int8(eight_bit_codes(weight), int8_products().front(), memory);
+  }
 }
 
 int64_t GemmInt8::input_bytes(int64_t rows) const {
@@ -96,9 +89,5 @@ void GemmInt8::multiply(const std::byte* inputs, int64_t first, const float* sca
 
 std::string_view GemmInt8::backend() const { return impl_ == nullptr ? "none" : impl_->name(); }
 int64_t GemmInt8::bytes() const { return impl_ == nullptr ? 0 : impl_->bytes(); }
-
-#ifdef SCUTE_PLAIN
-std::shared_ptr<const GemmInt8::Impl> make_onednn_gemm_int8(const Tensor&) { return nullptr; }
-#endif
 
 }  // namespace scute

@@ -14,9 +14,8 @@
 namespace scute {
 
 /// y = x · Wᵀ for one W of codes in −128 … 127, every sum exact in int32. W is kept at a byte a
-/// code, or at half a byte where it is given in 4 bits and two levels of scales. By our own kernel,
-/// or by oneDNN where the machine has AMX. Safe to call from several threads; runs on the calling
-/// thread only.
+/// code, or at half a byte where it is given in 4 bits and two levels of scales. Safe to call from
+/// several threads; runs on the calling thread only.
 ///
 /// x is prepared once; then its products may be formed in parts, by several threads at once:
 ///   prepare(x, 0, x.rows, inputs);
@@ -52,7 +51,7 @@ class GemmInt8 {
   /// (exact for |sum| ≤ 2^24).
   void multiply(const std::byte* inputs, int64_t first, const float* scales,
                 MatView<float> y) const noexcept;
-  /// "oneDNN int8", "avx512-vnni int8", "highway int8"; the latter two also "int4 × int8".
+  /// "amx int8", "avx512-vnni int8", "avx-vnni int8", "highway int8", and "int4 × int8" of each.
   std::string_view backend() const;
   /// Bytes of the packed weights and of what groups are multiplied by.
   int64_t bytes() const;

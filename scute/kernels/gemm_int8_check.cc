@@ -29,7 +29,7 @@ std::string compare_with_loops(CheckedCodes x, CheckedCodes w, MatView<const int
 }  // namespace
 
 std::string gemm_int8_self_test() {
-  // 37 rows take oneDNN's tiles of 32, 4 and 1; 1536 products of 127·127 are where 16-bit sums
+  // 37 rows take every size of block; 1536 products of 127·127 are where 16-bit sums
   // saturate.
   constexpr int64_t kRows = 37, kInputs = 1536, kOutputs = 83;
   Random random(1);

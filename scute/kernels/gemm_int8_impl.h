@@ -69,6 +69,7 @@ Tensor eight_bit_codes(const TwoLevelCodes& weight);
 
 /// Whose instructions multiply and add.
 enum class Int8Products {
+  amx,  ///< of several rows; one alone by AVX-512 VNNI, which reads weights as fast
   avx512_vnni,
   avx_vnni,         ///< on vectors of 256 bits, for processors without AVX-512
   avx512_vnni_256,  ///< the same code by AVX-512's encoding of the instruction: for tests alone
@@ -85,9 +86,5 @@ std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const Tensor& codes, In
 std::shared_ptr<const GemmInt8::Impl> make_own_gemm_int8(const TwoLevelCodes& weight,
                                                          Int8Products products,
                                                          PackedMemory* memory = nullptr);
-
-/// Null where oneDNN has no kernel for this machine that is exact, or is not built in. It allocates
-/// in each call. codes: rank 2, i8, no dimension zero.
-std::shared_ptr<const GemmInt8::Impl> make_onednn_gemm_int8(const Tensor& codes);
 
 }  // namespace scute

@@ -2,7 +2,8 @@
 // folder.
 //
 // Weights lie in panels of 32 outputs, w[k / 4][o][k % 4]: four inputs of an output side by side
-// are what AVX-512 VNNI multiplies and adds at once, and what others widen to 16 bits.
+// are what VNNI multiplies and adds at once, two tiles of AMX are 64 inputs, and others widen to 16
+// bits.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +22,13 @@ inline constexpr int64_t kInt8Quad = 4;
 /// them, input j below input j + 32.
 inline constexpr int64_t kInt8Block = 64;
 /// At most so many rows at once.
-inline constexpr int64_t kInt8MostRows = 12;
+inline constexpr int64_t kInt8MostRows = 32;
 
 /// Bytes of a slice of a panel at most: three quarters of a first-level cache.
 inline constexpr int64_t kInt8SliceBytes = 24 * 1024;
 
-/// Some rows of prepared inputs and one panel. The rows lie as they are read, x[k / 4][row][k % 4].
+/// Some rows of prepared inputs and one panel. The rows lie as they are read, with
+/// side = Int8Kernel::side_by_side as x[k / side][row][k % side].
 struct Int8Rows {
   const std::byte* x;
   int64_t rows;          ///< 1 … Int8Kernel::rows
@@ -64,11 +66,15 @@ struct Int4Outputs {
 
 struct Int8Kernel {
   std::string_view name, int4_name;
-  int64_t rows;        ///< of a register block
-  int64_t code_bytes;  ///< of a prepared input: an int8 or an int16
+  int64_t rows;                      ///< of a register block
+  int64_t row_unit = 1;              ///< rows lie in blocks of `rows`, the last of a multiple of it
+  int64_t side_by_side = kInt8Quad;  ///< inputs of a prepared row
+  int64_t code_bytes;                ///< of a prepared input: an int8 or an int16
+  int64_t panel_inputs = 2 * kInt8Quad;  ///< a panel has a multiple of so many
+  bool tiles = false;  ///< whether multiply() of several rows wants Tiles around it
   uint8_t flip;        ///< xor of stored weights: 128 where they are taken as unsigned
 
-  /// `count` codes, a multiple of 64, as they are multiplied: quads of one of `rows` rows.
+  /// `count` codes, a multiple of 64, as they are multiplied: those of one of `rows` rows.
   void (*prepare)(const int8_t* x, int64_t count, int64_t rows, std::byte* to);
   /// What they add to the start of their row's sums; null: 0.
   int32_t (*start)(const int8_t* x, int64_t count, bool alone);

@@ -1,6 +1,8 @@
 // Our own int8 products: the order of panels and rows, and weights at a byte a code.
 #include <algorithm>
+#include <optional>
 
+#include "scute/kernels/amx.h"
 #include "scute/kernels/gemm_int8_own.h"
 
 namespace scute {
@@ -10,7 +12,7 @@ namespace {
 /// of it: it has 512 KB and more, and 1 MB and more where inputs are kept as bytes, for VNNI.
 constexpr int64_t kCachedWide = 384 * 1024, kCachedBytes = 512 * 1024;
 /// Rows that meet a panel at least, so that the time to read or widen it is small beside theirs.
-constexpr int64_t kLeastRows = 4 * kInt8MostRows;
+constexpr int64_t kLeastRows = 48;
 constexpr int64_t kCacheLine = 64;
 
 /// Asks for the first `count` bytes of weights that come later, into the second-level cache, and
@@ -50,11 +52,11 @@ void OwnInt8::prepare(MatView<const int8_t> x, int64_t begin, int64_t count,
                       std::byte* to) const noexcept {
   auto* start = reinterpret_cast<int32_t*>(to);
   to += starts(x.rows);
-  const int64_t quad_bytes = kInt8Quad * kernel_.code_bytes;
+  const int64_t step = kernel_.side_by_side * kernel_.code_bytes;
   for (int64_t r = begin; r < begin + count; ++r) {
     const int64_t in_block = r % kernel_.rows, first = r - in_block;
-    start[r] = prepare_row(x.row(r), std::min(kernel_.rows, x.rows - first), x.rows == 1,
-                           to + first * row_bytes() + in_block * quad_bytes);
+    const int64_t rows = std::min(kernel_.rows, rows_laid_out(x.rows) - first);
+    start[r] = prepare_row(x.row(r), rows, x.rows == 1, to + first * row_bytes() + in_block * step);
   }
 }
 
@@ -63,7 +65,7 @@ int64_t OwnInt8::rows_together(int64_t rows) const {
   const int64_t bytes = kernel_.code_bytes == 1 ? kCachedBytes : kCachedWide;
   const int64_t most = std::max(kLeastRows, bytes / std::max<int64_t>(row_bytes(), 1));
   const int64_t parts = (rows + most - 1) / most;
-  return int8_round_up((rows + parts - 1) / parts, kInt8MostRows);
+  return int8_round_up((rows + parts - 1) / parts, kernel_.rows);
 }
 
 void OwnInt8::multiply(const std::byte* inputs, int64_t first, const Int8Output& y) const noexcept {
@@ -73,6 +75,8 @@ void OwnInt8::multiply(const std::byte* inputs, int64_t first, const Int8Output&
   rows.start = reinterpret_cast<const int32_t*>(inputs);
   rows.alone = y.rows == 1;
   if (y.rows == 1 && multiply_row(rows, first / kInt8Panel, y)) return;
+  std::optional<Tiles> tiles;
+  if (kernel_.tiles && !rows.alone) tiles.emplace();
   const int64_t chunk = rows_together(y.rows);
   for (int64_t row = 0; row < y.rows; row += chunk) {
     Int8Rows part = rows;
@@ -123,7 +127,8 @@ void OwnInt8::multiply_blocks(Int8Rows rows, int64_t first_quad, const Int8Outpu
   const auto step = static_cast<size_t>(int8_round_up(std::ssize(rows.next) / blocks, kCacheLine));
   for (int64_t row = 0; row < y.rows; row += kernel_.rows) {
     rows.rows = std::min(kernel_.rows, y.rows - row);
-    rows.x = x + row * row_bytes() + first_quad * kInt8Quad * rows.rows * kernel_.code_bytes;
+    const int64_t laid_out = rows.alone ? 1 : int8_round_up(rows.rows, kernel_.row_unit);
+    rows.x = x + row * row_bytes() + first_quad * kInt8Quad * laid_out * kernel_.code_bytes;
     fetch(rows.next, step);
     kernel_.multiply(rows, sums);
     kernel_.finish({sums, stride, resumes, ends}, y.part(row, rows.rows, 0, y.cols));
@@ -152,7 +157,7 @@ class PackedInt8 final : public OwnInt8 {
 PackedInt8::PackedInt8(const Tensor& codes, const Int8Kernel& kernel, PackedMemory* memory)
     : OwnInt8(kernel, codes.dim(1), codes.dim(1)) {
   const int64_t outputs = codes.dim(0), count = codes.dim(1);
-  const int64_t quads = int8_round_up(count, 2 * kInt8Quad) / kInt8Quad;
+  const int64_t quads = int8_round_up(count, kernel.panel_inputs) / kInt8Quad;
   panels_ = Tensor(DType::i8, {int8_panels(outputs), quads, kInt8Panel, kInt8Quad});
   const auto to = panels_.mutable_values<int8_t>();
   const auto from = codes.values<int8_t>();

@@ -26,7 +26,9 @@ class OwnInt8 : public GemmInt8::Impl {
         group_(std::max<int64_t>(group, 1)),
         blocks_(inputs / group_ * (int8_round_up(group_, kInt8Block) / kInt8Block)) {}
 
-  int64_t input_bytes(int64_t rows) const override { return starts(rows) + rows * row_bytes(); }
+  int64_t input_bytes(int64_t rows) const override {
+    return starts(rows) + rows_laid_out(rows) * row_bytes();
+  }
   void prepare(MatView<const int8_t> x, int64_t first, int64_t count,
                std::byte* to) const noexcept override;
   void multiply(const std::byte* inputs, int64_t first,
@@ -52,6 +54,11 @@ class OwnInt8 : public GemmInt8::Impl {
 
  private:
   static int64_t starts(int64_t rows) { return int8_round_up(rows * 4, 64); }
+  /// Of the rows that are left: with those that fill up the last block, which nobody writes and
+  /// whose sums nobody reads.
+  int64_t rows_laid_out(int64_t rows) const {
+    return rows == 1 ? 1 : int8_round_up(rows, kernel_.row_unit);
+  }
   int64_t row_bytes() const { return blocks_ * kInt8Block * kernel_.code_bytes; }
   int32_t prepare_row(const int8_t* x, int64_t rows, bool alone, std::byte* to) const;
   int64_t rows_together(int64_t rows) const;

@@ -1,8 +1,9 @@
-// Int8 products by VNNI, of AVX-512 and without it, for which Highway 1.0 has no targets of its
-// own.
+// Int8 products by VNNI, of AVX-512 and without it, and by AMX, for which Highway 1.0 has no
+// targets of its own.
 #include <cstring>
 
 #include "hwy/targets.h"
+#include "scute/kernels/amx.h"
 #include "scute/kernels/gemm_int8_kernel.h"
 #include "scute/kernels/processor.h"
 
@@ -21,7 +22,7 @@ namespace {
 /// Vectors of 32-bit sums, 2 · kMostRows of which fill most registers.
 struct V512 {
   using Vector = __m512i;
-  static constexpr int64_t kLanes = 16, kMostRows = kInt8MostRows;
+  static constexpr int64_t kLanes = 16, kMostRows = 12;
   SCUTE_AVX512 static Vector all(int32_t x) { return _mm512_set1_epi32(x); }
   SCUTE_AVX512 static Vector load(const std::byte* from) { return _mm512_loadu_si512(from); }
   SCUTE_AVX512 static Vector add(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
@@ -69,22 +70,54 @@ void prepare_vnni(const int8_t* x, int64_t count, int64_t rows, std::byte* to) {
     std::memcpy(to, x + k, kInt8Quad);
   }
 }
-/// What the 128 added to each weight comes to.
+/// What the 128 added to each weight comes to. count: a multiple of 64.
 SCUTE_AVX2 int32_t start_vnni(const int8_t* x, int64_t count, bool) {
-  int32_t sum = 0;  // at most 131071 · 128 < 2^24
-  for (int64_t k = 0; k < count; ++k) sum += x[k];
-  return -128 * sum;
+  // vpsadbw adds up unsigned bytes: 128 is added to each, and taken off the sum.
+  const __m256i flip = _mm256_set1_epi8(-128);
+  __m256i sums = _mm256_setzero_si256();
+  for (int64_t k = 0; k < count; k += 32) {
+    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + k));
+    sums = _mm256_add_epi64(sums,
+                            _mm256_sad_epu8(_mm256_xor_si256(codes, flip), _mm256_setzero_si256()));
+  }
+  const __m128i both =
+      _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  const int64_t sum = _mm_cvtsi128_si64(both) + _mm_extract_epi64(both, 1) - 128 * count;
+  return static_cast<int32_t>(-128 * sum);  // of at most 131071 inputs: within 2^31
 }
 int32_t prepare_row_vnni(const int8_t* x, int64_t count, std::byte* to) {
   std::memcpy(to, x, static_cast<size_t>(count));
   return start_vnni(x, count, true);
 }
 
+void prepare_amx(const int8_t* x, int64_t count, int64_t rows, std::byte* to) {
+  for (int64_t k = 0; k < count; k += kInt8Block, to += rows * kInt8Block) {
+    std::memcpy(to, x + k, kInt8Block);
+  }
+}
+SCUTE_AVX512 void add_starts(const Int8Rows& rows, int32_t* sums) {
+  for (int64_t r = 0; r < rows.rows; ++r, sums += kInt8Panel) {
+    const __m512i start = _mm512_set1_epi32(rows.start[r]);
+    for (int32_t* half : {sums, sums + V512::kLanes}) {
+      _mm512_storeu_si512(half, _mm512_add_epi32(_mm512_loadu_si512(half), start));
+    }
+  }
+}
+/// Rows of several lie in tiles, the one that is alone as VNNI reads it.
+void multiply_amx(const Int8Rows& rows, int32_t* sums) {
+  if (rows.alone) return avx512_vnni::multiply<V512>(rows, sums);
+  const std::byte* second = rows.rows > kTileRows ? rows.x + kTileBytes : nullptr;
+  const int64_t step = second == nullptr ? kTileBytes : 2 * kTileBytes;
+  multiply_tiles(TileProducts::int8, {rows.x, second, step},
+                 reinterpret_cast<const std::byte*>(rows.w), rows.quads / kTileRows, sums);
+  if (rows.start != nullptr) add_starts(rows, sums);
+}
+
 struct VnniNames {
   std::string_view int8, int4;
 };
 
-/// What all three have in common.
+/// What all of them have in common.
 Int8Kernel vnni_kernel(VnniNames names) {
   Int8Kernel kernel = highway_int8_kernel();
   kernel.name = names.int8;
@@ -98,13 +131,26 @@ Int8Kernel vnni_kernel(VnniNames names) {
   return kernel;
 }
 
+Int8Kernel amx_kernel() {
+  Int8Kernel kernel = vnni_kernel({"amx int8", "amx int4 × int8"});
+  kernel.rows = 2 * kTileRows;
+  kernel.row_unit = kTileRows;
+  kernel.side_by_side = kernel.panel_inputs = kInt8Block;
+  kernel.prepare = &prepare_amx;
+  kernel.tiles = true;
+  kernel.multiply = &multiply_amx;
+  kernel.multiply_row = &avx512_vnni::multiply_row;
+  return kernel;
+}
+
 }  // namespace
 
 std::vector<Int8Products> int8_products() {
   const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   std::vector<Int8Products> out;
   if ((targets & HWY_AVX3) != 0 && processor_has(kAvx512Vnni)) {
-    out = {Int8Products::avx512_vnni, Int8Products::avx512_vnni_256};
+    if (has_tiles(TileProducts::int8)) out.push_back(Int8Products::amx);
+    out.insert(out.end(), {Int8Products::avx512_vnni, Int8Products::avx512_vnni_256});
   } else if ((targets & HWY_AVX2) != 0 && processor_has(kAvxVnni)) {
     out = {Int8Products::avx_vnni};
   }
@@ -114,6 +160,7 @@ std::vector<Int8Products> int8_products() {
 
 Int8Kernel int8_kernel(Int8Products products) {
   if (products == Int8Products::highway) return highway_int8_kernel();
+  if (products == Int8Products::amx) return amx_kernel();
   if (products == Int8Products::avx_vnni) {
     Int8Kernel kernel = vnni_kernel({"avx-vnni int8", "avx-vnni int4 × int8"});
     kernel.rows = V256::kMostRows;

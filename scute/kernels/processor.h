@@ -10,16 +10,20 @@ namespace scute {
 
 /// Bit `bit` of a register of cpuid's leaf 7.
 struct ProcessorFeature {
+  enum Register { eax, ecx, edx };
   unsigned subleaf = 0, bit = 0;
-  bool in_ecx = false;
+  Register in = eax;
 };
-inline constexpr ProcessorFeature kAvx512Vnni{0, 11, true}, kAvxVnni{1, 4}, kAvx512Bf16{1, 5};
+inline constexpr ProcessorFeature kAvx512Vnni{0, 11, ProcessorFeature::ecx}, kAvxVnni{1, 4},
+    kAvx512Bf16{1, 5}, kAmxInt8{0, 25, ProcessorFeature::edx},
+    kAmxBf16{0, 22, ProcessorFeature::edx};
 
 inline bool processor_has([[maybe_unused]] ProcessorFeature feature) {
 #if defined(__x86_64__)
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, feature.subleaf, &a, &b, &c, &d) == 0) return false;
-  return (((feature.in_ecx ? c : a) >> feature.bit) & 1) != 0;
+  const unsigned registers[] = {a, c, d};
+  return ((registers[feature.in] >> feature.bit) & 1) != 0;
 #else
   return false;
 #endif

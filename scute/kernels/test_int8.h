@@ -78,7 +78,6 @@ inline std::vector<Way> ways(const Tensor& codes) {
   for (const Int8Products products : int8_products()) {
     all.push_back({std::string(int8_kernel(products).name), make_own_gemm_int8(codes, products)});
   }
-  if (auto made = make_onednn_gemm_int8(codes)) all.push_back({"oneDNN", std::move(made)});
   return all;
 }
 
