@@ -1,9 +1,15 @@
 #include "scute/kernels/amx.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#include "hwy/targets.h"
+
+#if HWY_ARCH_X86_64 && !HWY_COMPILER_MSVC && defined(__linux__)
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
 
 #include "scute/kernels/processor.h"
 
@@ -98,6 +104,48 @@ SCUTE_TILES void multiply_both(const TileInputs& in, const std::byte* w, int64_t
   _tile_stored(3, lower + kTileRowBytes, kPanelRowBytes);
 }
 
+/// All factors are ones.
+template <TileProducts kProducts>
+SCUTE_TILES void add_ones(int64_t steps, const std::byte* ones, std::byte* sums) {
+  all_written(ones);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, ones, kTileRowBytes);
+  _tile_loadd(6, ones, kTileRowBytes);
+  for (int64_t i = 0; i < steps; ++i) {
+    if constexpr (kProducts == TileProducts::int8) {
+      _tile_dpbsud(0, 4, 6);
+      _tile_dpbsud(1, 4, 6);
+      _tile_dpbsud(2, 4, 6);
+      _tile_dpbsud(3, 4, 6);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 6);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_dpbf16ps(3, 4, 6);
+    }
+  }
+  _tile_stored(0, sums, kTileRowBytes);
+  _tile_stored(1, sums + kTileBytes, kTileRowBytes);
+  _tile_stored(2, sums + 2 * kTileBytes, kTileRowBytes);
+  _tile_stored(3, sums + 3 * kTileBytes, kTileRowBytes);
+}
+
+constexpr int64_t kLoopTiles = 4, kTileSums = kTileRows * kTileRowBytes / 4;
+
+template <class Factor, class Sum, TileProducts kProducts>
+double sum_of_ones(Factor one, int64_t steps) {
+  alignas(64) Factor ones[kTileBytes / sizeof(Factor)];
+  alignas(64) Sum sums[kLoopTiles * kTileSums] = {};
+  std::ranges::fill(ones, one);
+  const Tiles tiles;
+  add_ones<kProducts>(steps, reinterpret_cast<const std::byte*>(ones),
+                      reinterpret_cast<std::byte*>(sums));
+  return std::accumulate(std::begin(sums), std::end(sums), 0.0);
+}
+
 template <TileProducts kProducts>
 void multiply_panel(const TileInputs& x, const std::byte* w, int64_t steps, std::byte* sums) {
   if (x.second != nullptr) {
@@ -110,6 +158,7 @@ void multiply_panel(const TileInputs& x, const std::byte* w, int64_t steps, std:
 }  // namespace
 
 bool has_tiles(TileProducts products) {
+  if ((hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3) == 0) return false;
   static const bool has = granted();
   return has && processor_has(products == TileProducts::int8 ? kAmxInt8 : kAmxBf16);
 }
@@ -135,6 +184,18 @@ void multiply_tiles(TileProducts products, const TileInputs& x, const std::byte*
   }
 }
 
+int64_t tile_loop_multiply_adds(TileProducts products) noexcept {
+  return kLoopTiles * kTileSums * (products == TileProducts::int8 ? 64 : 32);
+}
+
+double run_tile_loop(TileProducts products, int64_t steps) noexcept {
+  constexpr int8_t kOne = 1;
+  constexpr uint16_t kOneInBf16 = 0x3f80;
+  return products == TileProducts::int8
+             ? sum_of_ones<int8_t, int32_t, TileProducts::int8>(kOne, steps)
+             : sum_of_ones<uint16_t, float, TileProducts::bf16>(kOneInBf16, steps);
+}
+
 }  // namespace scute
 
 #else
@@ -142,6 +203,8 @@ void multiply_tiles(TileProducts products, const TileInputs& x, const std::byte*
 namespace scute {
 
 bool has_tiles(TileProducts) { return false; }
+int64_t tile_loop_multiply_adds(TileProducts) noexcept { return 0; }
+double run_tile_loop(TileProducts, int64_t) noexcept { return 0; }
 Tiles::Tiles(int64_t) noexcept {}
 Tiles::~Tiles() {}
 void multiply_tiles(TileProducts, const TileInputs&, const std::byte*, int64_t, void*) noexcept {}

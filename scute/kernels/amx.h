@@ -17,7 +17,8 @@ enum class TileProducts {
   /// added to the sum before; all rounded to nearest even; values below 2^-126 count as 0.
   bf16
 };
-/// Whether the processor has them and the system grants them to this process.
+/// Whether the processor has them, the system grants them to this process, and Highway's
+/// instruction sets, which tests limit, are those of such a processor.
 bool has_tiles(TileProducts products);
 
 /// While it lives, this thread's tiles have `rows` rows, 1 … 16: to be had around multiply_tiles().
@@ -42,5 +43,9 @@ struct TileInputs {
 /// steps: tiles of inputs, ≥ 1.
 void multiply_tiles(TileProducts products, const TileInputs& x, const std::byte* w, int64_t steps,
                     void* sums) noexcept;
+
+/// A loop on four tiles of sums that loads nothing, as PeakLoop and run_peak_loop() want it.
+int64_t tile_loop_multiply_adds(TileProducts products) noexcept;
+double run_tile_loop(TileProducts products, int64_t steps) noexcept;
 
 }  // namespace scute

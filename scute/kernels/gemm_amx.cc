@@ -118,8 +118,7 @@ void AmxBf16::multiply(int64_t first, MatView<const float> x, MatView<float> y) 
 }  // namespace
 
 std::shared_ptr<const Gemm::Impl> make_amx_gemm(const Tensor& weight) {
-  const bool allowed = (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3) != 0;
-  if (!allowed || !has_tiles(TileProducts::bf16)) return nullptr;
+  if (!has_tiles(TileProducts::bf16)) return nullptr;
   return std::make_shared<AmxBf16>(weight);
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
+#include "scute/kernels/amx.h"
 #include "scute/kernels/processor.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -286,6 +288,13 @@ HWY_EXPORT(loop_for);
 HWY_EXPORT(sum_of);
 HWY_EXPORT(exp2_all);
 
+/// Of a type that this machine multiplies by tiles.
+std::optional<TileProducts> tiles_for(ProductType type) {
+  if (type == ProductType::f32) return std::nullopt;
+  const auto products = type == ProductType::int8 ? TileProducts::int8 : TileProducts::bf16;
+  return has_tiles(products) ? std::optional(products) : std::nullopt;
+}
+
 }  // namespace
 
 std::string_view name_of(ProductType type) {
@@ -293,8 +302,14 @@ std::string_view name_of(ProductType type) {
   return type == ProductType::bf16 ? "bf16" : "int8";
 }
 
-PeakLoop peak_loop(ProductType type) noexcept { return HWY_DYNAMIC_DISPATCH(loop_for)(type); }
+PeakLoop peak_loop(ProductType type) noexcept {
+  const auto tiles = tiles_for(type);
+  if (!tiles) return HWY_DYNAMIC_DISPATCH(loop_for)(type);
+  return {*tiles == TileProducts::int8 ? "tdpbsud, 16 x 64 bytes" : "tdpbf16ps, 16 x 64 bytes",
+          tile_loop_multiply_adds(*tiles)};
+}
 double run_peak_loop(ProductType type, int64_t steps) noexcept {
+  if (const auto tiles = tiles_for(type)) return run_tile_loop(*tiles, steps);
   return HWY_DYNAMIC_DISPATCH(run_loop)(type, steps);
 }
 
