@@ -70,7 +70,19 @@ fresh_systems() {
   scripts/setup_debian.sh --all && quietly chroot tests/install/chroot_test.sh build build/chroot && cat $logs/chroot.log
 }
 
+# Every document with the whole texts, and what takes longer to run and compare.
+documents() {
+  quietly documents tests/documents/documents_test.py build/cli/scute --whole && tail -n 1 $logs/documents.log
+}
+
+# The site of all documents with its references, every link followed.
+site() {
+  scripts/setup_debian.sh --all && quietly site scripts/site/make_site.py build/site && tail -n 1 $logs/site.log
+}
+
 long_stages() {
+  stage "documents: commands and their output" documents
+  stage "documents: the site, and headers by Doxygen" site
   stage "tokenizers, compared with the tokenizers package" tokenizers
   stage "GGUF files, read by the gguf package" gguf_files
   stage "an array of Slurm, with a task killed and nodes lost" slurm
