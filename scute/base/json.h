@@ -10,6 +10,7 @@
 
 namespace scute {
 
+/// A JSON value of any kind.
 class Json {
  public:
   using Array = std::vector<Json>;

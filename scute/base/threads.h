@@ -41,6 +41,7 @@ class Team {
   int worker_ = 0;
 };
 
+/// A fixed number of threads that share out numbered work; copies use the same ones.
 class Threads {
  public:
   /// `count` ≥ 1, or 0 for all processors this process may use. The threads start with the first

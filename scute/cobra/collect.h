@@ -31,6 +31,7 @@ struct CobraCollectOptions {
   int64_t state_every = 64;
 };
 
+/// The statistics, and what the pictures and texts were.
 struct CobraCollectResult : Collected {
   int64_t listed = 0;                ///< pictures in the folder
   int64_t pictures = 0;              ///< of the collection, as far as it went

@@ -15,6 +15,7 @@
 
 namespace scute {
 
+/// Which pictures and texts two models are compared on.
 struct CobraCompareOptions {
   std::string images;                        ///< folder
   TextOptions text = {};                     ///< text goes to both as the same ids
@@ -35,6 +36,7 @@ struct PictureErrors {
   std::string not_finite = {};
 };
 
+/// How far one model is from another, picture by picture.
 struct PictureComparison {
   /// The towers' buckets, `projector`, and `logits` of the token after picture and text (all rows
   /// of the vocabulary, as the model gives them).

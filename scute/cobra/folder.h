@@ -53,6 +53,8 @@ std::vector<std::string> cobra_file_remarks(const CobraDescription& model);
 /// its hash is then that of the whole model.
 ModelDescription cobra_language(const CobraDescription& model);
 
+/// Reads and packs the weights of these parts. Error naming every tensor that is missing, misshapen
+/// or left over.
 CobraModel load_cobra(const CobraDescription& model, const Execution& execution,
                       CobraModel::Parts parts);
 

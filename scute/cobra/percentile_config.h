@@ -14,6 +14,7 @@
 
 namespace scute {
 
+/// What the percentile pipeline is asked for, in a file, the environment or flags.
 struct PercentileOptions {
   bool enabled = true;  ///< false: a configuration that switches the pipeline off
   std::vector<std::string> targets = bucket_names();

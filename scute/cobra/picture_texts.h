@@ -12,6 +12,7 @@
 
 namespace scute {
 
+/// Which text goes with each picture.
 struct TextOptions {
   std::string prompts;  ///< .txt or .jsonl texts, .jsonl or .npy ids; empty: random ids
   bool random = true;   ///< without prompts: random ids, or no text at all

@@ -13,6 +13,7 @@
 
 namespace scute {
 
+/// Every option that influences the low-bit folder; all are recorded in it.
 struct CobraQuantizeOptions {
   LayerFormat format;                          ///< of every bucket without one of its own
   std::map<std::string, LayerFormat> buckets;  ///< "vision.dino", "vision.siglip", "projector",

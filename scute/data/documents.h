@@ -39,7 +39,7 @@ std::vector<Document> parse_jsonl(std::string_view bytes, std::string_view file,
                                   const TextInput& input = {}, BadLines* bad = nullptr);
 
 /// The blocks of a .txt: the lines between blank lines (nothing but white space), joined by \n;
-/// a \r before the newline is dropped.
+/// a carriage return before the newline is dropped.
 std::vector<Document> parse_txt(std::string_view bytes, std::string_view file);
 
 /// The ids of a whole file as one stream (perplexity): a .txt read as it is, .jsonl texts joined by
@@ -48,6 +48,7 @@ std::vector<Document> parse_txt(std::string_view bytes, std::string_view file);
 std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* tokenizer,
                                  const TextInput& input = {}, BadLines* bad = nullptr);
 
+/// Which windows of tokens are cut from documents.
 struct WindowOptions {
   int64_t samples = 512;                       ///< windows at most, at least 1
   int64_t seqlen = 512;                        ///< tokens of a window, at least 1
@@ -64,6 +65,7 @@ struct Window {
   int64_t start;     ///< first token within the document
 };
 
+/// The windows, and what was left out.
 struct Windows {
   std::vector<Window> windows;
   int64_t short_documents = 0;  ///< windows shorter than seqlen

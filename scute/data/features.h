@@ -38,6 +38,7 @@ struct FeatureNormalization {
   std::vector<float> deviation;  ///< Din, never below the floor
 };
 
+/// The recordings of a folder that have windows of one role; their frames are read later.
 struct FeatureFolder {
   std::string path;
   FeatureRole role;
@@ -48,6 +49,7 @@ struct FeatureFolder {
   int64_t windows() const;
 };
 
+/// What a model wants of a folder.
 struct FeatureRequest {
   FeatureRole role = FeatureRole::eval;
   int64_t features = 0;  ///< Din the model wants

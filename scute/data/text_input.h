@@ -18,6 +18,7 @@ enum class RawIds { u16, u32, i32, i64 };
 /// "u16" and so on; Error naming `where` and the known ones.
 RawIds parse_raw_ids(std::string_view name, std::string_view where);
 
+/// How texts become ids.
 struct TextInput {
   std::string tokenizer = {};                    ///< file; empty: the model's own
   bool special_tokens = false;                   ///< those that the tokenizer puts around a text

@@ -13,6 +13,7 @@
 
 namespace scute {
 
+/// What was decided for each site, and from what: JSON that people may edit.
 struct Plan {
   std::map<std::string, Decision> sites;
   Json meta;  ///< format, version, hashes, seed, command; null: "model not recorded"
@@ -35,6 +36,7 @@ struct SiteRule {
   std::optional<double> headroom = {};
 };
 
+/// The policy and grid of a plan, and the exceptions from them.
 struct PlanOptions {
   Policy policy;
   GridSpec grid;

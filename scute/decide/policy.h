@@ -13,8 +13,10 @@
 
 namespace scute {
 
+/// The rules there are.
 enum class PolicyKind { automatic, minmax, percentile, tail, mse, entropy, quamba };
 
+/// A rule from a statistic to a range, with its parameters.
 struct Policy {
   PolicyKind kind = PolicyKind::automatic;
   /// percentile, and quamba's percentile sites: share of values kept, in (0, 1].
@@ -86,6 +88,7 @@ struct TailChoice {
   double percentile;
   int rule;  ///< 1 … 7
 };
+/// Signed percentiles, ascending.
 struct TailPercentiles {
   double p25, p50, p75, p90, p99, p99_9, p99_99, p99_999;
 };

@@ -57,6 +57,7 @@ class TokenSampler {
   std::vector<Candidate> candidates_;
 };
 
+/// How tokens are drawn, and when to stop.
 struct GenerateOptions {
   SamplingOptions sampling = {};
   int64_t max_tokens = 128;        ///< at least 1
@@ -65,6 +66,7 @@ struct GenerateOptions {
   Team team = {};                  ///< helps inside; changes no token
 };
 
+/// The tokens that were drawn, without the prompt.
 struct Generation {
   std::vector<int32_t> ids;
   bool stopped = false;  ///< by a stop token rather than by max_tokens

@@ -21,11 +21,13 @@ struct LastWordItem {
 /// The ids that are read: the last `max_context` + 1, and always all of the target's and one more.
 std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_context);
 
+/// The score of one passage.
 struct LastWordScore {
   bool hit;    ///< every target token was the argmax
   double nll;  ///< Σ −log p over the target tokens
 };
 
+/// The scores of all passages, and their means.
 struct LastWordResult {
   std::vector<LastWordScore> items;
   int64_t hits = 0;

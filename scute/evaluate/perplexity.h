@@ -28,12 +28,14 @@ struct PerplexityOptions {
   Feed feed = Feed::whole;
 };
 
+/// The score of one window.
 struct WindowScore {
   int64_t start;        ///< first token in the stream
   int64_t predictions;  ///< window − 1, or stride for overlapping windows after the first
   double nll;           ///< Σ −log p, natural logarithm
 };
 
+/// The scores of all windows, and their mean.
 struct PerplexityResult {
   std::vector<WindowScore> windows;
   int64_t predictions = 0;

@@ -11,6 +11,7 @@ namespace scute {
 
 /// Windows that were scored: their true positions, sequence after sequence.
 struct PositionSet {
+  /// The windows of one sequence.
   struct Part {
     std::string name;      ///< of the sequence
     int64_t first, count;  ///< its windows

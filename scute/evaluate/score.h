@@ -42,6 +42,7 @@ struct ItemPlace {
   std::string weight;  ///< the member with an item's weight; empty: all weigh 1
 };
 
+/// What a score measures, and how it is written and shown.
 struct Metric {
   std::string name;  ///< as JSON, CSV and MLflow spell it
   std::string unit;  ///< "m", "nats"; "share" is shown in percent; empty: a bare number
@@ -51,6 +52,7 @@ struct Metric {
   ItemPlace place;
 };
 
+/// One item that a score is the mean of.
 struct ScoredItem {
   std::string name;
   double value = 0, weight = 1;
@@ -64,6 +66,7 @@ struct ProtocolFact {
   std::string because;
 };
 
+/// The mean of a metric over items, with its error and what it is comparable with.
 struct MetricScore {
   Metric metric;
   double mean = 0;

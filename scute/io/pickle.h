@@ -29,6 +29,7 @@ struct OpaqueValue {
   std::string of;  ///< its class, "pathlib.PosixPath", or what else it is, "a set"
 };
 
+/// What a pickle builds, as plain values.
 struct PickleValue {
   using List = std::vector<PickleValue>;
   using Dict = std::vector<std::pair<std::string, PickleValue>>;

@@ -14,6 +14,7 @@
 
 namespace scute {
 
+/// The strings of `__metadata__`.
 using Metadata = std::map<std::string, std::string>;
 
 /// What the header says of one tensor; begin and end are offsets into the file.
@@ -23,6 +24,7 @@ struct SafetensorsEntry {
   Shape shape;
   int64_t begin, end;
 };
+/// What the header of a file says, checked.
 struct SafetensorsHeader {
   std::vector<SafetensorsEntry> entries;  ///< by begin
   Metadata metadata;
@@ -33,6 +35,7 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors(std::span<const std::byte> head, int64_t file_size,
                                     std::string_view where);
 
+/// All tensors of a file.
 struct SafetensorsFile {
   std::vector<NamedTensor> tensors;  ///< memory-mapped, one mapping a tensor
   Metadata metadata;

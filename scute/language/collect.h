@@ -30,6 +30,7 @@ struct CollectOptions {
   TextInput input = {};
 };
 
+/// The statistics, and what the texts were.
 struct CollectResult : Collected {
   std::vector<SilentExperts> silent_experts;  ///< silent_sites by layers
   std::vector<NamedTensor> activations;       ///< for an .npz, when asked for

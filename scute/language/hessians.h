@@ -23,6 +23,7 @@ struct Hessians {
   Json meta;                          ///< model, data, windows, tokens
 };
 
+/// What does not influence the sums.
 struct HessianRun {
   int threads = 0;
   std::function<void(int64_t done, int64_t total)> progress = {};

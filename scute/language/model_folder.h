@@ -72,6 +72,7 @@ void use_published_names(const ModelDescription& model, Weights& weights);
 /// "backbone." and "lm_head.". A sentence when they began otherwise than with `usual`, else "".
 std::string use_plain_names(Weights& weights, std::string_view usual = "backbone.");
 
+/// Reads and packs the weights. Error naming every tensor that is missing, misshapen or left over.
 LanguageModel load_model(const ModelDescription& model, const Execution& execution,
                          LanguageModel::Head head);
 

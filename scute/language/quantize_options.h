@@ -28,6 +28,7 @@ struct LayerFormat {
   bool operator==(const LayerFormat&) const = default;
 };
 
+/// Nothing is rounded: "FP".
 inline constexpr LayerFormat kFloatFormat{16, 16};
 
 /// Those of one layer's parts.
@@ -52,6 +53,7 @@ struct LayerFormats {
 CacheForm parse_cache(std::string_view name, std::string_view where);
 std::string_view name_of(CacheForm form);
 
+/// Every kind of part, in the order that they are listed in.
 inline constexpr std::array kAllKinds{PartKind::mixer, PartKind::attention, PartKind::feed_forward,
                                       PartKind::experts};
 /// "mixer", "attention", "feed-forward" or "experts".
@@ -70,6 +72,7 @@ struct CalibrationOptions {
   std::string hessians;  ///< a file of saved Hessians, instead of data
 };
 
+/// Every option that influences the low-bit folder; all are recorded in its recipe.
 struct QuantizeOptions {
   LayerFormat format;
   std::vector<LayerFormats> hybrid;  ///< one per layer; empty: all `format`

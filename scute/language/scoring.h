@@ -15,6 +15,7 @@
 
 namespace scute {
 
+/// What a model is scored on.
 struct ScoreOptions {
   std::string perplexity, last_word;  ///< files; empty: not scored
   PerplexityOptions windows;          ///< of perplexity
@@ -38,6 +39,7 @@ struct ScoreWork {
 /// Error on files that cannot be read or hold too little.
 ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& options);
 
+/// The scores that were asked for.
 struct Scores {
   std::optional<PerplexityResult> perplexity;
   std::optional<LastWordResult> last_word;
@@ -46,6 +48,7 @@ struct Scores {
   std::string not_finite;
 };
 
+/// What a model can be scored by.
 enum class ScoreTask { perplexity, last_word };
 /// Called with done = 0 when a task begins, then from any thread.
 using ScoreProgress = std::function<void(ScoreTask task, int64_t done, int64_t total)>;

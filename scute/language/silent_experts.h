@@ -10,6 +10,7 @@
 
 namespace scute {
 
+/// The experts of one layer that no token reached.
 struct SilentExperts {
   int64_t layer = 0;
   std::vector<int64_t> experts;  ///< ascending

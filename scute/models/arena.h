@@ -11,6 +11,7 @@
 
 namespace scute {
 
+/// Memory that is taken in stack order and given back by scopes; belongs to one run.
 class Arena {
  public:
   Arena() = default;

@@ -12,6 +12,7 @@
 
 namespace scute {
 
+/// A matrix of codes with a scale for each output; products are exact sums.
 class CodeMatrix {
  public:
   CodeMatrix() = default;

@@ -9,6 +9,7 @@
 
 namespace scute {
 
+/// The vectors of tokens, float or quantized.
 class Embedding {
  public:
   Embedding() = default;

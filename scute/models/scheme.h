@@ -15,6 +15,7 @@ namespace scute {
 /// bits.
 enum class Backend { integer, simulate };
 
+/// How a model is computed.
 struct Execution {
   Compute compute = Compute::f32;  ///< of products whose input is not quantized
   Backend backend = Backend::integer;

@@ -25,6 +25,7 @@ class SiteList {
   /// where a Hadamard transform of that width exists; one that works on rotated inputs has the twin
   /// alone. A site that is not shown has index −1 (never wanted).
   enum class Input { plain, rotated };
+  /// The input of a product, plain and rotated.
   struct InputSites {
     Site plain, rotated;
     /// Whether the product reads the rotated input.

@@ -13,6 +13,7 @@
 
 namespace scute {
 
+/// What a recorder keeps of a value.
 struct RecorderOptions {
   int fine = 8;              ///< mantissa bits kept, 1 … 16
   bool per_channel = false;  ///< also max |x| per channel, at every site

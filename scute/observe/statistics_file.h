@@ -14,6 +14,7 @@
 
 namespace scute {
 
+/// The statistics of many sites, and where they come from.
 struct StatisticsSet {
   int fine = 8;
   std::map<std::string, Statistic> sites;

@@ -10,6 +10,7 @@
 
 namespace scute {
 
+/// How the rounding of one matrix went.
 struct GptqReport {
   double damping = 0;  ///< added to the Hessian's diagonal, as a share of its mean
   int attempts = 1;    ///< 0.01 first, ten times as much until the Cholesky factors exist

@@ -9,6 +9,7 @@
 
 namespace scute {
 
+/// Bits of a matrix, and which weights share a scale.
 struct WeightFormat {
   enum class Granularity {
     per_tensor,   ///< one scale (8 bit only; Quamba's way)

@@ -49,6 +49,7 @@ struct MeasureOptions {
   Tap* also = nullptr;
 };
 
+/// One sample of a collection.
 struct Sample {
   int64_t number = 0;  ///< decides, with the seed, which of its values are counted
   int64_t units = 1;   ///< of progress

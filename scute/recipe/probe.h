@@ -11,6 +11,7 @@ namespace scute {
 
 constexpr uint64_t kProbeSeed = 1;  ///< of the probes that folders are checked with
 
+/// How far two models are apart on the same probe.
 struct ProbeComparison {
   int64_t values = 0;     ///< compared
   int64_t tokens = 0;     ///< rows of the tensor "logits"; 0 when it is not among them

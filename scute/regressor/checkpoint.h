@@ -54,6 +54,7 @@ struct RegressorTraining {
   std::optional<double> best_value;
 };
 
+/// What a .pt file holds; its tensors are mapped.
 struct RegressorCheckpoint {
   std::string path;
   std::optional<InputFile> file;  ///< that it was read from; none of one that was parsed

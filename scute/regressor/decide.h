@@ -24,6 +24,7 @@ Policy policy_of(RegressorMethod method);
 /// The statistics of one site each, by its name.
 using RegressorStatistics = std::map<std::string, Statistic>;
 
+/// How ranges of layer inputs are chosen.
 struct RegressorRangeOptions {
   RegressorMethod method = RegressorMethod::maxabs;
   /// Factor on every measured range, at least 1: what comes later exceeds what was seen (on

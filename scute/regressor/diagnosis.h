@@ -24,12 +24,14 @@ struct SiteDivergence {
   double largest = 0;   ///< max |q − f|
 };
 
+/// What rounding costs in one layer.
 struct LayerDiagnosis {
   std::string layer;
   RoundingQuality input;  ///< of what the float network has there
   RoundingQuality weight;
 };
 
+/// What rounding costs, layer by layer and site by site.
 struct RegressorDiagnosis {
   std::vector<LayerDiagnosis> layers;      ///< the rounded ones, in the order tensors reach them
   std::vector<SiteDivergence> divergence;  ///< all sites that both networks show, in that order

@@ -31,6 +31,7 @@ struct RegressorFlags {
   bool any() const { return backend || calibrates(); }
 };
 
+/// What is scored, and how it is quantized.
 struct RegressorEvalOptions {
   std::string features;  ///< folder
   FeatureRole target = FeatureRole::eval;
@@ -61,6 +62,7 @@ std::string describe(const RegressorPlan& plan);
 /// The float network, and the quantized one.
 constexpr std::array<const char*, 2> kRegressorStages{"baseline", "quant"};
 
+/// One network, scored.
 struct RegressorStage {
   std::string name;         ///< one of kRegressorStages
   std::string description;  ///< "floats", or of its plan
@@ -71,6 +73,7 @@ struct RegressorStage {
   std::string not_finite = {};  ///< as FolderPredictions has it
 };
 
+/// All stages on the same windows.
 struct RegressorEvaluation {
   PositionSet set;
   std::vector<RegressorStage> stages;

@@ -16,6 +16,7 @@
 
 namespace scute {
 
+/// A network in floats or in integers alone.
 using AnyRegressor = std::variant<Regressor, IntegerRegressor>;
 
 /// The network that a checkpoint stands for as stored: in integers, with rounded layers, or in
@@ -31,6 +32,7 @@ PositionSet positions_of(const FeatureFolder& folder);
 /// SHA-256 of what a model is shown: names, windows, frames, positions and the normalization.
 std::string hash_features(const FeatureFolder& folder);
 
+/// The predictions of several models for the same windows.
 struct FolderPredictions {
   std::vector<Tensor> predicted;  ///< one per model: windows × 2, metres
   /// One per model: where the first value that is not finite arises, of the first window without a

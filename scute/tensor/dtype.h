@@ -16,6 +16,7 @@ struct bf16 {
   uint16_t bits;
 };
 
+/// Types of elements that files may hold.
 enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 
 /// Bytes of one element.
@@ -66,6 +67,7 @@ constexpr DType dtype_of<uint8_t>() {
   return DType::u8;
 }
 
+/// The same number.
 inline float to_float(bf16 x) { return std::bit_cast<float>(uint32_t{x.bits} << 16); }
 float to_float(f16 x);
 /// Round to nearest even; NaN stays NaN (quiet).

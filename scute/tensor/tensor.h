@@ -15,6 +15,7 @@
 
 namespace scute {
 
+/// Dimensions, the last one dense.
 using Shape = std::vector<int64_t>;
 
 /// Number of elements; Error naming `where` on overflow or a negative dimension.

@@ -11,6 +11,7 @@
 
 namespace scute {
 
+/// Tensors by name; what is taken is gone, so that what is left over can be refused.
 class Weights {
  public:
   /// `source` is the file or folder named in errors.

@@ -10,6 +10,7 @@
 
 namespace scute {
 
+/// Text to ids and back.
 class Tokenizer {
  public:
   /// `json` is the text of a tokenizer.json: model BPE or Unigram; normalizers, pre-tokenizers,

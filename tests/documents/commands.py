@@ -12,7 +12,7 @@ from pathlib import Path
 from compare import difference
 from markdown import Block, blocks
 
-_SECONDS = 240  # one block
+_SECONDS = 900  # one block, also on a machine with much else to do
 # What looks like a command in a block that is none of commands.
 _COMMAND = re.compile(r"^(\$ |\./|(scute|cmake|pip|python3?|mpirun|sbatch|srun) +[a-z-])", re.MULTILINE)
 # How much of each text of examples/text the usual run keeps.

@@ -32,6 +32,7 @@ struct AttentionSites {
 /// An empty cache for a layer of this config.
 KeyValueCache new_key_value_cache(const AttentionConfig& config, CacheForm form = CacheForm::f32);
 
+/// The part of a block that attends to earlier tokens.
 class Attention {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.

@@ -17,9 +17,11 @@ namespace scute {
 
 /// The closed list of what a block may hold.
 using Part = std::variant<Mamba1Mixer, Mamba2Mixer, Attention, FeedForward, Experts>;
+/// The tensors of each, as the checkpoint stores them.
 using RawPart = std::variant<Mamba1Mixer::Raw, Mamba2Mixer::Raw, Attention::Raw, FeedForward::Raw,
                              Experts::Raw>;
 
+/// The sites of one part, its input first.
 struct PartSites {
   SiteList::InputSites input;
   std::variant<Mamba1Sites, Mamba2Sites, AttentionSites, FeedForwardSites, ExpertsSites> inside;
@@ -33,6 +35,7 @@ struct BlockSites {
              SiteList& list);
 };
 
+/// One block: a norm, its parts side by side, their sum added to the stream.
 class Block {
  public:
   /// The tensors as the checkpoint stores them: cheap to hold, packed later.

@@ -9,6 +9,7 @@
 
 namespace scute {
 
+/// Which recurrence a mixer has.
 enum class MixerKind { mamba1, mamba2 };
 
 /// Causal self-attention with grouped queries: query head j reads key head ⌊j / (heads /
@@ -27,6 +28,7 @@ struct AttentionConfig {
   bool operator==(const AttentionConfig&) const = default;
 };
 
+/// The shape of feed-forwards.
 struct FeedForwardConfig {
   enum class Form {
     silu,          ///< down(silu(gate x) · (up x))
@@ -79,6 +81,7 @@ struct SharedConfig {
 /// What reads a norm of the residual stream and is added to it.
 enum class PartKind { mixer, attention, feed_forward, experts };
 
+/// The shape of one block, and where it stands.
 struct BlockConfig {
   int64_t layer = 0;            ///< of the checkpoint and of the sites' names
   bool second = false;          ///< the layer's second block: reads norm2 instead of norm

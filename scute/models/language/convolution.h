@@ -25,6 +25,7 @@ struct ConvolutionTensors {
   Tensor weight, scale, bias;
 };
 
+/// A causal convolution of each channel by itself.
 class Convolution {
  public:
   enum class Activation { silu, none };

@@ -21,6 +21,7 @@ struct ExpertsSites {
                SiteList& sites);
 };
 
+/// The part of a block whose router chooses feed-forwards for each token.
 class Experts {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.

@@ -59,6 +59,7 @@ struct FeedForwardSites {
                    SiteList& sites);
 };
 
+/// The part of a block that looks at each token by itself.
 class FeedForward {
  public:
   using Raw = FeedForwardProducts::Raw;

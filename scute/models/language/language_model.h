@@ -33,6 +33,7 @@ struct LanguageModelSites {
                      const std::string& embedding);
 };
 
+/// A model that runs, all of its weights packed; a value that may be shared by threads.
 class LanguageModel {
  public:
   enum class Head { packed, absent };

@@ -25,6 +25,7 @@ struct LanguageTensors {
 const MambaConfig& checked_config(const MambaConfig& config, const Scheme& scheme,
                                   const std::string& where);
 
+/// Blocks that several layers use (Zamba2).
 using SharedBlocks = std::vector<SharedTransformer::Packed>;
 /// What layers share, packed once; products are formed with 8-bit inputs where its layers say so.
 std::shared_ptr<SharedBlocks> pack_shared(LanguageTensors& tensors, const MambaConfig& config,

@@ -26,6 +26,7 @@ struct Mamba1Sites {
               SiteList& sites);
 };
 
+/// The part of a block that has the recurrence of Mamba-1.
 class Mamba1Mixer {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.

@@ -30,6 +30,7 @@ struct Mamba2Sites {
 /// Factors on in_proj's segments as a buffer of that type holds them: rounded in bf16 and f16.
 std::array<float, 5> held_in(const std::array<float, 5>& factors, DType type);
 
+/// The part of a block that has the recurrence of Mamba-2.
 class Mamba2Mixer {
  public:
   /// The tensors of one layer as the checkpoint stores them: cheap to hold, packed later.

@@ -13,6 +13,7 @@ namespace scute {
 struct LanguageModelSites;
 struct LanguageTensors;
 
+/// Embedding and final norm, without the blocks between them.
 class ModelFrame {
  public:
   ModelFrame() = default;

@@ -42,10 +42,12 @@ struct LayerState {
 /// Of one part of a block; what has no memory has none.
 using PartState = std::variant<std::monostate, LayerState, KeyValueCache>;
 
+/// Of one block: the state or cache of each part.
 struct BlockState {
   std::vector<PartState> parts;
 };
 
+/// Of a whole model after some tokens.
 struct State {
   std::vector<BlockState> blocks;
   Place place;

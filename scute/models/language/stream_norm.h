@@ -11,6 +11,7 @@ namespace scute {
 /// x ← x · factor; nothing where the factor is 1.
 void scale_rows(Run& run, float factor, MatView<float> x);
 
+/// An RMSNorm with its weight.
 struct StreamNorm {
   std::vector<float> weight;
   float eps = 0;

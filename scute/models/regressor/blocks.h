@@ -69,6 +69,7 @@ class OriginBlock {
   std::vector<float> A_, D_, dt_bias_;
 };
 
+/// A block in floats, of either kind.
 using RegressorBlock = std::variant<SlimBlock, OriginBlock>;
 
 /// (a, b, c) as (a, c, b), as a matrix of a rows: columns of a convolution over rows of channels.

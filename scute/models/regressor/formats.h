@@ -30,10 +30,12 @@ struct LayerRounding {
   std::vector<float> weight;  ///< scale: one for all, or one per output
   float input_zero = 0;       ///< extension, 8 bits
 };
+/// By layer; what is not there stays in floats.
 using RegressorRounding = std::map<std::string, LayerRounding, std::less<>>;
 
 /// Every number format of a regressor in integers alone, by name. All grids are symmetric.
 struct RegressorFormats {
+  /// Of one product.
   struct Layer {
     Grid input;                 ///< 8 or 16 bits; those of the weights too
     std::vector<float> weight;  ///< scale: one for all, or one per output

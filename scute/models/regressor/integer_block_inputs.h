@@ -32,6 +32,7 @@ struct IntegerSilu {
   void operator()(Run& run, MatView<const int16_t> x, MatView<int16_t> y) const;
 };
 
+/// The first half of a block in integers, which both kinds share.
 class IntegerBlockInputs {
  public:
   /// Tensors: SlimBlockTensors or OriginBlockTensors. `block` is the prefix of its names.

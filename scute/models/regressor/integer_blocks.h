@@ -62,6 +62,7 @@ class IntegerOriginBlock {
   std::vector<double> A_, D_, dt_bias_;
 };
 
+/// A block in integers, of either kind.
 using IntegerBlock = std::variant<IntegerSlimBlock, IntegerOriginBlock>;
 
 }  // namespace scute

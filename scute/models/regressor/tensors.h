@@ -16,6 +16,7 @@ struct RegressorLayerTensors {
   Tensor bias;
 };
 
+/// Of a block whose recurrence is a leaky mean.
 struct SlimBlockTensors {
   Tensor norm;                           ///< D
   RegressorLayerTensors in_proj;         ///< 2I × D
@@ -24,6 +25,7 @@ struct SlimBlockTensors {
   Tensor convolution, convolution_bias;  ///< `dw_conv`, (I, 1, 5) and I; empty without
 };
 
+/// Of a block with Mamba-1's scan.
 struct OriginBlockTensors {
   Tensor norm;                           ///< D
   RegressorLayerTensors in_proj;         ///< 2I × D
@@ -34,10 +36,11 @@ struct OriginBlockTensors {
   Tensor A_log, D;                       ///< I × N, I
 };
 
-/// Names are the modules' own, without the wrappers of the key styles, which the recipe layer takes
-/// off: `proj.weight` (C, Din, 1), `backbone.patch_embedding.weight` (D, C, P),
-/// `backbone.blocks.{i}.in_proj.weight` (2I, D, 1), …, `backbone.output_layer_flat.weight`
-/// (C, D, L), `backbone.output_layer_pool.weight` (C, D, 1), `head.weight` (2, C, 1).
+/// All tensors of one regressor. Names are the modules' own, without the wrappers of the key
+/// styles, which the recipe layer takes off: `proj.weight` (C, Din, 1),
+/// `backbone.patch_embedding.weight` (D, C, P), `backbone.blocks.{i}.in_proj.weight` (2I, D, 1), …,
+/// `backbone.output_layer_flat.weight` (C, D, L), `backbone.output_layer_pool.weight` (C, D, 1),
+/// `head.weight` (2, C, 1).
 struct RegressorTensors {
   /// Reads all of `weights`; Error naming every tensor that is missing, misshapen or unknown.
   RegressorTensors(const RegressorConfig& config, Weights weights);

@@ -15,6 +15,7 @@
 
 namespace scute {
 
+/// The shape of a Cobra.
 struct CobraConfig {
   std::vector<VisionConfig> towers;  ///< in the order of their columns: vision.dino, vision.siglip
   ProjectorKind projector = ProjectorKind::fused_gelu_mlp;
@@ -47,6 +48,7 @@ struct CobraWeights {
   Weights projector, language;
 };
 
+/// A Cobra that runs.
 class CobraModel {
  public:
   /// What is built; the rest may not be called.

@@ -18,6 +18,7 @@ enum class ProjectorKind { linear, gelu_mlp, fused_gelu_mlp, fused_ldpnet };
 /// Error naming the known ones.
 ProjectorKind parse_projector(std::string_view arch_specifier);
 
+/// The shape of a projector.
 struct ProjectorConfig {
   ProjectorKind kind = ProjectorKind::fused_gelu_mlp;
   int64_t vision = 0;    ///< V, the towers' widths together
@@ -28,6 +29,7 @@ struct ProjectorConfig {
   int64_t tokens() const;
 };
 
+/// The places in a projector.
 struct ProjectorSites {
   std::vector<Site> inputs;  ///< `projector.{0,2,4}:input`
   Site output;               ///< the bucket, `projector`
@@ -37,11 +39,13 @@ struct ProjectorSites {
   ProjectorSites(const ProjectorConfig& config, const std::vector<Site>& parts, SiteList& list);
 };
 
+/// Makes vectors of the language model from the towers' patches.
 class Projector {
  public:
   Projector() = default;
-  /// `weights`: `projector.{0,2,4}.{weight,bias}` (linear: `projector.{weight,bias}`, fused_ldpnet:
-  /// `projector.4.peg.0.{weight,bias}`, its depth-wise 3 × 3 convolution). Error as VisionTower.
+  /// Packs the weights. Names: `projector.{0,2,4}.{weight,bias}` (linear:
+  /// `projector.{weight,bias}`, fused_ldpnet: `projector.4.peg.0.{weight,bias}`, its depth-wise
+  /// 3 × 3 convolution). Error as VisionTower.
   Projector(const ProjectorConfig& config, Weights weights, const Execution& execution,
             const ProjectorSites& sites);
 

@@ -40,6 +40,7 @@ struct VisionConfig {
 
 /// The places in one tower. Named after the bucket: `vision.dino.blocks.3.attn.qkv:input`.
 struct VisionSites {
+  /// Of one block.
   struct Block {
     Site qkv, proj, fc1, fc2;  ///< inputs
   };
@@ -51,13 +52,14 @@ struct VisionSites {
   VisionSites(const VisionConfig& config, SiteList& list);
 };
 
+/// A tower that runs: a picture in, features of its patches out.
 class VisionTower {
  public:
   VisionTower() = default;
-  /// `weights` under timm's names: only those of the blocks computed, `pos_embed` of this grid
-  /// (1, patches, D), `patch_embed.proj.{weight,bias}`, `cls_token`, `reg_token`; matrices in any
-  /// form that LinearTensors reads, `patch_embed.proj.weight` as (D, 3, patch, patch) or, low-bit,
-  /// (D, 3·patch²). Error naming all that are missing, misshapen or left over.
+  /// Packs the weights. Under timm's names only those of the blocks computed, `pos_embed` of this
+  /// grid (1, patches, D), `patch_embed.proj.{weight,bias}`, `cls_token`, `reg_token`; matrices in
+  /// any form that LinearTensors reads, `patch_embed.proj.weight` as (D, 3, patch, patch) or,
+  /// low-bit, (D, 3·patch²). Error naming all that are missing, misshapen or left over.
   VisionTower(const VisionConfig& config, Weights weights, const Execution& execution,
               const VisionSites& sites);
 
