@@ -3,7 +3,8 @@
 #   ./test.sh         what every change must pass, in 25 minutes of two cores; continuous integration runs it
 #   ./test.sh --fast  format, layers, golden data, build and tests only
 #   ./test.sh --all   all of it, and what takes longer: every layer under the sanitizers, 60 s of each fuzzer,
-#                     a build file by file, 10,000 random strings for each kind of tokenizer, GGUF files read back, Slurm
+#                     a build file by file, 10,000 random strings for each kind of tokenizer, GGUF files read back, Slurm,
+#                     every output that documents show, and their site
 # Safe to run again, from any directory. Ends with a non-zero code and the names of the failed stages.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1

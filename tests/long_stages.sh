@@ -75,9 +75,10 @@ documents() {
   quietly documents tests/documents/documents_test.py build/cli/scute --whole && tail -n 1 $logs/documents.log
 }
 
-# The site of all documents with its references, every link followed.
+# The site of all documents with its references: every link followed, every page opened in a browser.
 site() {
-  scripts/setup_debian.sh --all && quietly site scripts/site/make_site.py build/site && tail -n 1 $logs/site.log
+  scripts/setup_debian.sh --all && quietly site scripts/site/make_site.py build build/site && tail -n 1 $logs/site.log &&
+    quietly site-pages tests/documents/site_page_test.py build/site && cat $logs/site-pages.log
 }
 
 long_stages() {

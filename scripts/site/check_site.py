@@ -15,6 +15,7 @@ class _Page(HTMLParser):
         self.links: list[str] = []
         self.loads: list[str] = []
         self.names: set[str] = {"", "top"}
+        self.unread: list[str] = []  # marks of Markdown that nothing took for a mark
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         for key, value in attributes:
@@ -24,6 +25,10 @@ class _Page(HTMLParser):
                 self.names.add(value)
             elif key in ("href", "src") and (tag in ("a", "img", "script", "link", "iframe")):
                 (self.links if tag == "a" else self.loads).append(value)
+
+    def handle_data(self, data: str) -> None:
+        if "```" in data:
+            self.unread.append(data.strip()[:60])
 
 
 _DOXYGEN = "reference/cpp"  # its own links inside its pages are not ours to mend
@@ -39,6 +44,7 @@ def wrong_links(site: Path) -> tuple[list[str], int, int]:
     wrong, followed = [], 0
     for path, page in pages.items():
         where = path.relative_to(site.resolve())
+        wrong += [f"{where}: expected a block, found {text}" for text in page.unread]
         for target in [*page.links, *page.loads]:
             parts = urlsplit(target)
             if parts.scheme or parts.netloc:
@@ -46,12 +52,15 @@ def wrong_links(site: Path) -> tuple[list[str], int, int]:
                     wrong.append(f"{where}: expected files of its own, found {target}")
                 continue
             # mkdocs' page for what is not found names the site's root.
-            there = (site / parts.path.lstrip("/") if parts.path.startswith("/") else path.parent / unquote(parts.path)).resolve() if parts.path else path
+            base = site if parts.path.startswith("/") else path.parent
+            there = (base / unquote(parts.path).lstrip("/")).resolve() if parts.path else path
             if there.is_dir():
                 there /= "index.html"
             followed += 1
             if not there.exists():
                 wrong.append(f"{where}: expected a page, found none at {target}")
-            elif there in pages and unquote(parts.fragment) not in pages[there].names and not str(where).startswith(_DOXYGEN):
+            elif str(where).startswith(_DOXYGEN):
+                continue
+            elif there in pages and unquote(parts.fragment) not in pages[there].names:
                 wrong.append(f"{where}: expected a heading, found none at {target}")
     return wrong, len(pages), followed

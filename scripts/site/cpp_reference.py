@@ -31,8 +31,10 @@ def undocumented(headers: Path, folder: Path) -> list[str]:
     found = []
     for path in sorted(folder.glob("*.xml")):
         for compound in xml.parse(path).getroot().iter("compounddef"):
-            nodes = [(compound, compound.findtext("compoundname"))] if compound.get("kind") in ("class", "struct", "union") else []
-            if compound.get("kind") == "namespace":
+            nodes = []
+            if compound.get("kind") in ("class", "struct", "union"):
+                nodes = [(compound, compound.findtext("compoundname"))]
+            elif compound.get("kind") == "namespace":
                 nodes = [(member, member.findtext("name")) for member in compound.iter("memberdef")]
             for node, name in nodes:
                 if node.get("prot") == "private" or _described(node):
@@ -50,7 +52,8 @@ def make(build: Path, folder: Path) -> None:
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     include = headers / "include"
     settings = (_HERE / "Doxyfile").read_text(encoding="utf-8")
-    settings += f"INPUT = {include}\nSTRIP_FROM_PATH = {include}\nSTRIP_FROM_INC_PATH = {include}\nINCLUDE_PATH = {include}\nOUTPUT_DIRECTORY = {folder}\n"
+    settings += f"INPUT = {include}\nSTRIP_FROM_PATH = {include}\nSTRIP_FROM_INC_PATH = {include}\n"
+    settings += f"OUTPUT_DIRECTORY = {folder}\n"
     ended = subprocess.run(["doxygen", "-"], input=settings, capture_output=True, text=True, check=False)
     wrong = [line for line in ended.stderr.splitlines() if line.strip()]
     wrong += undocumented(include, folder / "xml")

@@ -26,13 +26,15 @@ TOP = Path(__file__).resolve().parents[2]
 _HERE = Path(__file__).resolve().parent
 # The parts of the site, in order. A page of docs/ that is in none is an error.
 _PARTS: dict[str, list[str]] = {
-    "Start": ["README.md", "README.zh-CN.md", "docs/install.md", "docs/getting_models.md", "docs/vocabulary.md", "examples/README.md", "examples/text/README.md"],
-    "Guides": ["docs/python.md", "docs/cobra.md", "docs/regressor.md", "docs/regressor_export.md", "docs/experiments.md", "docs/cluster.md",
-               "cluster/parallel.md", "cluster/mpi.md", "docs/coming-from.md"],
-    "Facts": ["docs/families.md", "docs/formats.md", "docs/numerics.md", "docs/performance.md", "docs/quality.md", "docs/what_moved.md", "docs/compares.md",
-              "docs/faults.md", "docs/versions.md", "CHANGELOG.md"],
+    "Start": ["README.md", "README.zh-CN.md", "docs/install.md", "docs/getting_models.md", "docs/vocabulary.md",
+              "examples/README.md", "examples/text/README.md"],
+    "Guides": ["docs/python.md", "docs/cobra.md", "docs/regressor.md", "docs/regressor_export.md",
+               "docs/experiments.md", "docs/cluster.md", "cluster/parallel.md", "cluster/mpi.md", "docs/coming-from.md"],
+    "Facts": ["docs/families.md", "docs/formats.md", "docs/numerics.md", "docs/performance.md", "docs/quality.md",
+              "docs/what_moved.md", "docs/compares.md", "docs/faults.md", "docs/versions.md", "CHANGELOG.md"],
     "Reference": ["reference/python.md", "reference/cpp.md"],
-    "Inside": ["docs/architecture.md", "CONTRIBUTING.md", "docs/decisions/index.md", "cli/README.md", "python/README.md"],
+    "Inside": ["docs/architecture.md", "CONTRIBUTING.md", "docs/decisions/index.md", "cli/README.md",
+               "python/README.md"],
 }  # fmt: skip
 _CPP = """# C++ reference
 
@@ -89,10 +91,12 @@ def make(build: Path, out: Path) -> None:
         make_cpp(build, folder / "doxygen")
         shutil.copytree(folder / "doxygen/html", pages / "reference/cpp")
         config = (_HERE / "mkdocs.yml").read_text(encoding="utf-8")
-        config += f"theme: {{name: null, custom_dir: {_HERE / 'theme'}}}\ndocs_dir: {pages}\nsite_dir: {out.resolve()}\nnav:\n" + "\n".join(nav) + "\n"
+        config += f"theme: {{name: null, custom_dir: {_HERE / 'theme'}}}\n"
+        config += f"docs_dir: {pages}\nsite_dir: {out.resolve()}\nnav:\n" + "\n".join(nav) + "\n"
         (folder / "mkdocs.yml").write_text(config, encoding="utf-8")
-        ended = subprocess.run(["mkdocs", "build", "--clean", "--config-file", str(folder / "mkdocs.yml")], capture_output=True, text=True,
-                               check=False, env={**os.environ, "PYTHONPATH": str(_HERE)})  # fmt: skip
+        ended = subprocess.run(["mkdocs", "build", "--clean", "--config-file", str(folder / "mkdocs.yml")],
+                               capture_output=True, text=True, check=False,
+                               env={**os.environ, "PYTHONPATH": str(_HERE)})  # fmt: skip
         if ended.returncode != 0:
             raise RuntimeError(f"expected mkdocs to build without a warning, found\n{ended.stdout}{ended.stderr}")
 

@@ -15,7 +15,9 @@ def for_mkdocs(text: str) -> str:
     out: list[str] = []
     fence, inside_list = False, False
     for line in text.splitlines():
-        fence ^= line.startswith("```")
+        if line.startswith("```"):
+            fence = not fence
+            line = line.split()[0]  # Python-Markdown knows one word behind a fence
         if fence or line.startswith("```"):
             out.append(line)
             continue

@@ -11,7 +11,9 @@ _MODULES = ("ray", "adapters.torch_ao", "adapters.modelopt", "adapters.llm_compr
             "adapters.lm_eval")  # fmt: skip
 _Definition = ast.ClassDef | ast.FunctionDef
 # The extension makes it, and the stubs import it.
-_ERROR = ast.parse('class Error(ValueError): "Every refusal: where, what was expected, what was found, what to do."').body[0]
+_ERROR = ast.parse(
+    'class Error(ValueError): "Every refusal: where, what was expected, what was found, what to do."'
+).body[0]
 
 
 def _definitions(path: Path) -> dict[str, _Definition]:
@@ -34,10 +36,10 @@ def _split(arguments: str) -> list[str]:
 
 
 def _signature(name: str, function: ast.FunctionDef) -> str:
-    arguments = [one for one in _split(ast.unparse(function.args)) if one not in ("self", "cls", "/")]
+    arguments = [one for one in _split(ast.unparse(function.args)) if one not in ("", "self", "cls", "/")]
     returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
     text = f"{name}({', '.join(arguments)}){returns}"
-    return text if len(text) <= 100 else f"{name}(\n    " + ",\n    ".join(arguments) + f"\n){returns}"
+    return text if len(text) <= 100 or not arguments else f"{name}(\n    " + ",\n    ".join(arguments) + f"\n){returns}"
 
 
 def _as_markdown(docstring: str) -> str:
@@ -88,8 +90,8 @@ def reference(package: Path) -> str:
             defined |= {name.name: there[name.name] for name in node.names if name.name in there}
     names = next(ast.literal_eval(node.value) for node in tree.body
                  if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
-    lines = ["# Python reference", "", "Made from the package's docstrings. How the parts belong together: [scute from Python](../docs/python.md).",
-             "", "## scute", ""]
+    lines = ["# Python reference", "", "Made from the package's docstrings. How the parts belong together: "
+             "[scute from Python](../docs/python.md).", "", "## scute", ""]
     entries = [(name, defined[name]) for name in names if not name.startswith("__")]
     for name, node in entries:
         lines += _entry(name, node)

@@ -41,7 +41,8 @@ def workplace(top: Path, folder: Path, whole: bool) -> None:
         (folder / "examples/text").mkdir()
         for entry in (top / "examples/text").iterdir():
             lines = entry.read_text(encoding="utf-8").splitlines(keepends=True)
-            (folder / "examples/text" / entry.name).write_text("".join(lines[: _SHORT.get(entry.name)]), encoding="utf-8")
+            text = "".join(lines[: _SHORT.get(entry.name)])
+            (folder / "examples/text" / entry.name).write_text(text, encoding="utf-8")
 
 
 class Document:

@@ -97,7 +97,8 @@ def main(arguments: list[str]) -> int:
         wrong += outcome.wrong
     for reason, count in left.most_common():
         print(f"not run here: {reason} (blocks: {count})")
-    print(f"{len(paths)} documents: {ran} blocks of commands ran, {compared} outputs compared, {sum(left.values())} not run")
+    print(f"{len(paths)} documents: {ran} blocks of commands ran, {compared} outputs compared, "
+          f"{sum(left.values())} not run")
     if wrong:
         print("\n".join(wrong), file=sys.stderr)
     return 1 if wrong else 0

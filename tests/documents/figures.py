@@ -20,14 +20,17 @@ from markdown import documents
 DOCUMENT = "docs/what_moved.md"
 _BEGIN = "<!-- table of figures: written by tests/documents/figures_test.py -->"
 _END = "<!-- end of table of figures -->"
-_MARKER = re.compile(r"^<!-- measured: (?P<date>\d{4}-\d\d-\d\d) (?P<commit>[0-9a-f]{7,12}); machine (?P<machine>[\w-]+); (?P<command>.+?)(?:; moved (?P<moved>.+))? -->$")
+_MARKER = re.compile(
+    r"^<!-- measured: (?P<date>\d{4}-\d\d-\d\d) (?P<commit>[0-9a-f]{7,12}); machine (?P<machine>[\w-]+); "
+    r"(?P<command>.+?)(?:; moved (?P<moved>.+))? -->$"
+)
 # A cell that is a measurement: a number, perhaps with error, unit and factor; several side by side.
 _FIGURE = re.compile(r"^[~*+−\-×<≤]*\s*\d[\d,]*(\.\d+)?(?!\w*[A-Za-z]\d)(\s|$|[%×*,;(·–])")
 # Words that a figure's unit may be, so that "8 bits" and "2 threads" are none.
 _NOT_MEASURED = re.compile(r"^\d+( bits?| threads?| levels?|-bit|:)\b|^\d+$")
 # Not measurements: history, layouts of files, published sizes, tolerances, what other tools say of themselves.
-_LEFT_OUT = ("CHANGELOG.md", "docs/compares.md", "docs/decisions/", "docs/faults.md", "docs/formats.md", "docs/numerics.md",
-             "docs/regressor_export.md", "examples/", "scute/", DOCUMENT)
+_LEFT_OUT = ("CHANGELOG.md", "docs/compares.md", "docs/decisions/", "docs/faults.md", "docs/formats.md",
+             "docs/numerics.md", "docs/regressor_export.md", "examples/", "scute/", DOCUMENT)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ def read(path: Path, name: str) -> tuple[list[Measured], list[str]]:
             close()
             marker = _MARKER.match(line)
             if marker is None:
-                wrong.append(f"{name}:{at + 1}: expected <!-- measured: DATE COMMIT; machine NAME; COMMAND -->, found {line}")
+                wrong.append(f"{name}:{at + 1}: expected <!-- measured: DATE COMMIT; machine NAME; COMMAND -->, "
+                             f"found {line}")
         elif line.startswith("|"):
             table = []
             while at < len(lines) and lines[at].startswith("|"):
@@ -94,7 +98,8 @@ def read(path: Path, name: str) -> tuple[list[Measured], list[str]]:
             count = _rows_of_figures(table)
             # One row of figures may be a setting or an example.
             if count >= 2 and marker is None:
-                wrong.append(f"{name}:{at - len(table) + 1}: expected where these figures come from, found no marker <!-- measured: … --> above them in the section")
+                wrong.append(f"{name}:{at - len(table) + 1}: expected where these figures come from, "
+                             "found no marker <!-- measured: … --> above them in the section")
             rows += count
             continue
         at += 1
@@ -120,8 +125,10 @@ def table(measured: list[Measured]) -> str:
     lines = ["| figures of | rows | measured | at commit | machine | command | moved |", "|---|---|---|---|---|---|---|"]
     for one in measured:
         target = one.document.removeprefix("docs/") if one.document.startswith("docs/") else f"../{one.document}"
-        link = f"[{one.document.removeprefix('docs/')}: {one.section.replace('`', '').partition(' (')[0]}]({target}#{_anchor(one.section)})"
-        lines.append(f"| {link} | {one.rows or '–'} | {one.date} | {one.commit} | {one.machine} | {one.command} | {one.moved} |")
+        section = one.section.replace("`", "").partition(" (")[0]
+        link = f"[{one.document.removeprefix('docs/')}: {section}]({target}#{_anchor(one.section)})"
+        lines.append(f"| {link} | {one.rows or '–'} | {one.date} | {one.commit} | {one.machine} | {one.command} "
+                     f"| {one.moved} |")
     return "\n".join(lines)
 
 

@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--write"]:
         document.write_text(with_table(text, measured), encoding="utf-8")
     elif with_table(text, measured) != text:
-        wrong.append(f"{DOCUMENT}: expected the markers of all documents, found others: tests/documents/figures_test.py --write")
+        wrong.append(f"{DOCUMENT}: expected the markers of all documents, found others: "
+                     "tests/documents/figures_test.py --write")
     print(f"{len(measured)} sets of figures, {sum(one.rows for one in measured)} rows in tables")
     if wrong:
         print("\n".join(wrong), file=sys.stderr)

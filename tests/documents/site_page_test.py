@@ -17,7 +17,11 @@ from browser import Browser  # noqa: E402
 
 WIDTHS = (360, 800, 1440)
 # What a reader may look for, and a page that must be among the answers.
-LOOKED_FOR = {"percentile": "docs/vocabulary.html", "headroom": "docs/regressor.html", "Histogram": "reference/python.html"}
+LOOKED_FOR = {
+    "percentile": "docs/vocabulary.html",
+    "headroom": "docs/regressor.html",
+    "Histogram": "reference/python.html",
+}
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -49,14 +53,17 @@ def not_found(browser, address):
         found = []
         while page not in " ".join(found) and time.monotonic() < end:
             time.sleep(0.2)
-            found = browser.run("return [...document.querySelectorAll('#mkdocs-search-results a')].map(a => a.href)")
+            found = browser.run(
+                "return [...document.querySelectorAll('#mkdocs-search-results a')].map(a => a.href)"
+            )
         if page not in " ".join(found):
             wrong.append(f"search for {word}: expected {page}, found {found[:5]}")
     return wrong
 
 
 def main(site):
-    pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "reference/cpp/" not in str(path) and path.name != "404.html")
+    pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
+    pages = [page for page in pages if not page.startswith("reference/cpp/") and page != "404.html"]
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -64,7 +71,8 @@ def main(site):
         browser = Browser(Path(folder))
         try:
             wrong = overflowing(browser, address, pages) + not_found(browser, address)
-            wrong += [entry["message"] for entry in browser.log("browser") if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+            said = [entry["message"] for entry in browser.log("browser") if entry["level"] == "SEVERE"]
+            wrong += [message for message in said if "favicon" not in message]
         finally:
             browser.close()
             server.shutdown()

@@ -67,7 +67,7 @@ class Running(unittest.TestCase):
         self.assertEqual((good.ran, good.compared, good.wrong), (1, 1, []))
         for text, said in (
             ("```sh\nfalse\n```\n", "end with 1"),
-            ("```sh\necho 13\n```\n<!-- output of: the commands above -->\n```\n12\n```\n", "expected in what is printed"),
+            ("```sh\necho 13\n```\n<!-- output of: the commands above -->\n```\n12\n```\n", "in what is printed"),
             ("<!-- not run: no -->\n```sh\nls\n```\n", "why it is not run"),
             ("<!-- run by: nothing.sh -->\n```sh\nls\n```\n", "expected a file that names a.md"),
             ("```console\n$ ls\n```\n", "in a block ```sh"),
