@@ -16,7 +16,7 @@ _SECONDS = 900  # one block, also on a machine with much else to do
 # What looks like a command in a block that is none of commands.
 _COMMAND = re.compile(r"^(\$ |\./|(scute|cmake|pip|python3?|mpirun|sbatch|srun) +[a-z-])", re.MULTILINE)
 # How much of each text of examples/text the usual run keeps.
-_SHORT = {"calibration.jsonl": 24, "last_word.jsonl": 24, "heldout.jsonl": 12, "heldout.txt": 400}
+_SHORT = {"calibration.jsonl": 12, "last_word.jsonl": 12, "heldout.jsonl": 6, "heldout.txt": 140}
 
 
 @dataclass
