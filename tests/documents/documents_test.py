@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The documents say what is: every command block runs, shown output is printed, flags and links exist.
+"""The documents say what is: every command block runs, shown output is printed, flags, files and links exist.
 
     tests/documents/documents_test.py build/cli/scute [--whole] [DOCUMENT…]
 
@@ -52,6 +52,22 @@ def wrong_flags(name: str, text: str, flags: dict[str, set[str]]) -> list[str]:
     return wrong
 
 
+def wrong_paths(path: Path, text: str) -> list[str]:
+    """Source files that running text names, from the top or below scute/, and that are not there."""
+    name = str(path.relative_to(TOP))
+    if name.startswith(_NOT_OUR_FLAGS):
+        return []
+    roots = {folder.name for folder in [*TOP.iterdir(), *(TOP / "scute").iterdir()] if folder.is_dir()}
+    wrong = []
+    for line, span in code_spans(text):
+        if re.fullmatch(r"[a-z][\w-]*(/[\w-]+)+\.(cc|h|py|sh|cmake)", span) and span.partition("/")[0] in roots:
+            places = (TOP, TOP / "scute", path.parent)
+            # NAME in a path is the reader's to fill in.
+            if not re.search(r"[A-Z]{3}", span) and not any((place / span).exists() for place in places):
+                wrong.append(f"{name}:{line}: expected a file of the repository, found none at {span}")
+    return wrong
+
+
 def wrong_links(path: Path, text: str) -> list[str]:
     """Links to files or headings of the repository that are not there."""
     wrong = []
@@ -91,6 +107,7 @@ def main(arguments: list[str]) -> int:
     for path in paths:
         text = path.read_text(encoding="utf-8")
         wrong += wrong_flags(str(path.relative_to(TOP)), text, flags) + wrong_links(path, text)
+        wrong += wrong_paths(path, text)
     ran = compared = 0
     left: collections.Counter[str] = collections.Counter()
     for _, outcome in run_all(paths, program, whole):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from commands import Document
 from compare import difference
-from documents_test import wrong_flags
+from documents_test import wrong_flags, wrong_links, wrong_paths
 from figures import read
 from markdown import anchors, blocks, code_spans, links, prose
 
@@ -53,6 +53,13 @@ class Reading(unittest.TestCase):
         self.assertEqual(wrong_flags("a.md", self.TEXT, {"eval": {"--yes"}}),
                          ["a.md:8: expected a flag of scute eval, found --no"])
         self.assertEqual(len(wrong_flags("a.md", self.TEXT, {"run": set()})), 1)
+
+    def test_a_file_or_heading_that_is_not_there_is_found(self):
+        page = TOP / "CONTRIBUTING.md"
+        good = "see [it](README.md#start), `base/json.h` and `cli/KIND/VERB.cc`\n"
+        self.assertEqual(wrong_links(page, good) + wrong_paths(page, good), [])
+        self.assertEqual(len(wrong_links(page, "[a](nowhere.md) [b](README.md#nowhere)\n")), 2)
+        self.assertEqual(len(wrong_paths(page, "`base/nowhere.h`\n")), 1)
 
 
 class Running(unittest.TestCase):
