@@ -29,7 +29,8 @@ _PARTS: dict[str, list[str]] = {
     "Start": ["README.md", "README.zh-CN.md", "docs/install.md", "docs/getting_models.md", "docs/vocabulary.md",
               "examples/README.md", "examples/text/README.md"],
     "Guides": ["docs/python.md", "docs/cobra.md", "docs/regressor.md", "docs/regressor_export.md",
-               "docs/experiments.md", "docs/cluster.md", "cluster/parallel.md", "cluster/mpi.md", "docs/coming-from.md"],
+               "docs/experiments.md", "docs/cluster.md", "cluster/parallel.md", "cluster/mpi.md",
+               "docs/coming-from.md"],
     "Facts": ["docs/families.md", "docs/formats.md", "docs/numerics.md", "docs/performance.md", "docs/quality.md",
               "docs/what_moved.md", "docs/compares.md", "docs/faults.md", "docs/versions.md", "CHANGELOG.md"],
     "Reference": ["reference/python.md", "reference/cpp.md"],
@@ -55,7 +56,7 @@ What may change from version to version: [versions](../docs/versions.md). A whol
 def write_pages(pages: Path) -> list[str]:
     """Every Markdown file of the repository as a page; the parts of the site, as mkdocs' nav."""
     nav = [page for part in _PARTS.values() for page in part]
-    layers = [f"{path.parent.relative_to(TOP)}/README.md" for path in sorted((TOP / "scute").rglob("README.md"))]
+    layers = [str(path.relative_to(TOP)) for path in sorted((TOP / "scute").rglob("README.md"))]
     (pages / "reference").mkdir(parents=True)
     (pages / "reference/python.md").write_text(python_reference(TOP / "python/src/scute"), encoding="utf-8")
     (pages / "reference/cpp.md").write_text(_CPP, encoding="utf-8")

@@ -122,7 +122,7 @@ def read_all(top: Path) -> tuple[list[Measured], list[str]]:
 
 def table(measured: list[Measured]) -> str:
     """The table of docs/what_moved.md."""
-    lines = ["| figures of | rows | measured | at commit | machine | command | moved |", "|---|---|---|---|---|---|---|"]
+    lines = ["| figures of | rows | measured | at commit | machine | command | moved |", "|" + "---|" * 7]
     for one in measured:
         target = one.document.removeprefix("docs/") if one.document.startswith("docs/") else f"../{one.document}"
         section = one.section.replace("`", "").partition(" (")[0]
