@@ -89,7 +89,7 @@ void DecideRequest::declare(Options& options) {
   options.text("--out,--plan,--overrides", out, "FILE",
                "plan to write (.json); without it the table alone");
   options.force(force);
-  options.machine(threads);
+  options.threads(threads);
   options.flag("--all", all, fmt::format("all rows, also more than {} on a terminal", kRows));
   options.json(json);
   options.only_with({"--per-side"}, "--asymmetric");

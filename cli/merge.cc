@@ -37,7 +37,7 @@ struct MergeRequest {
     options.force(force);
     options.integer("--fan-in", limits.fan_in, {2, 1 << 16},
                     "of a folder: parts and sums in memory at once");
-    options.machine(limits.threads);
+    options.threads(limits.threads);
     options.json(json);
     options.only_with({"--fan-in", "--threads"}, "a folder of parts",
                       [this] { return of_parts(); });

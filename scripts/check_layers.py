@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks who includes whom (the layers of scute point one way only), and that no two headers
-define a type of the same name.
+define a type of the same name, and that what reaches files keeps to base/portable_math.h.
 
   scripts/check_layers.py              checks the repository, prints every edge that must not be
   scripts/check_layers.py --self-test  proves that bad edges are found
@@ -61,6 +61,23 @@ THIRD_PARTY = {
     r"Eigen/": ["scute/quantize/"],
     r"(CLI/|spdlog/)": ["cli/"],
     r"(nanobind/|Python\.h)": ["python/extension/"],
+}
+
+# The C library's variants of these differ in last bits from processor to processor (glibc chooses
+# those with fused multiply-adds where it can): base/portable_math.h has them for all that reaches a
+# file. Left to the C library are p-values (lgamma, erfc, and what turns ratios into logarithms)
+# and what is only drawn or parsed.
+ELEMENTARY = re.compile(r"\bstd::(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|tan|sinh|cosh|tanh|"
+                        r"asin|acos|atan|atan2|erf|erfc|tgamma|lgamma|cbrt)\(")
+C_LIBRARY_OF = {
+    "scute/base/portable_math.cc": {"sin", "cos"},  # of angles beyond a million
+    "scute/evaluate/compare.cc": {"lgamma"},
+    "scute/experiments/difference.cc": {"log1p", "expm1", "erfc"},
+    "scute/experiments/student.cc": {"lgamma", "erfc"},
+    "scute/experiments/positions/svg.cc": {"pow", "log10"},
+    "scute/experiments/report/sites.cc": {"log2"},
+    "scute/language/silent_experts.cc": {"expm1", "log", "log1p"},
+    "scute/recipe/memory_limit.cc": {"pow"},
 }
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', re.MULTILINE)
@@ -148,6 +165,15 @@ def check_cmake(path, text):
     return problems
 
 
+def check_elementary(path, text):
+    """Results must not depend on the C library's choice of a function for the processor."""
+    if is_test(path) or not path.startswith("scute/") or "/reference" in path:
+        return []
+    used = set(ELEMENTARY.findall(text)) - C_LIBRARY_OF.get(path, set())
+    return [f"{path}: std::{name}: use portable::{name} (base/portable_math.h), or list the file in "
+            "scripts/check_layers.py and say why no result depends on it" for name in sorted(used)]
+
+
 def check(files):
     """files: path -> text. Returns one line for each edge that must not be."""
     problems = []
@@ -172,6 +198,7 @@ def check(files):
                 problem = None if is_test(path) else check_third_party(path, header)
             if problem:
                 problems.append(f"{path}: {problem}")
+        problems += check_elementary(path, text)
     return problems + check_pure(files) + check_types(files)
 
 
@@ -226,6 +253,7 @@ def self_test():
         "scute/recipe/z.cc": "#include <nanobind/nanobind.h>\n",
         "scute/evaluate/x.h": "struct Tap : Base {\n",
         "scute/decide/z.h": "template <class T>\nclass Tap {\n",
+        "scute/models/z.cc": "float y = std::exp(x);\n",
     }
     for path, text in bad.items():
         found = check({**good, path: text})

@@ -12,7 +12,7 @@ packages=(cmake ninja-build g++ pkg-config libhwy-dev
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
   lld clang-format-14 chromium chromium-driver python3-dev python3-venv openmpi-bin parallel)
 all_packages=(python3-torch python3-matplotlib patchelf slurmctld slurmd slurm-client munge
-  debootstrap dpkg-dev lintian zsh fish groff-base doxygen mkdocs)
+  debootstrap dpkg-dev lintian zsh fish groff-base doxygen mkdocs qemu-user)
 dev_packages=(libbenchmark-dev clang-tidy-14)
 # What builds and tests the Python package, each with all that it needs.
 pypi_packages=(nanobind==3.1.0 scikit-build-core==1.1.2 pathspec==1.1.1 packaging==26.4

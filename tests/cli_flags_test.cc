@@ -58,6 +58,7 @@ bool hides_by_nature(const FlagInfo& flag) {
 bool shown_elsewhere(const FlagInfo& flag) {
   constexpr std::pair<std::string_view, std::string_view> kTests[] = {
       {"--force", "CliOutputFile.*, on every output"},
+      {"--portable", "Portable.EveryFormAnswersTheSameOnEveryMachine"},
       {"--special-tokens", "BadInput.SpecialTokensAreAddedAndRecordedWhenAskedFor"},
       {"--bad-lines", "BadInput.LinesThatCannotBeReadAreNamedOrSkipped"},
       {"--raw-ids", "Documents.IdsWithoutAHeaderNeedTheirType"}};

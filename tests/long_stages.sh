@@ -81,6 +81,11 @@ site() {
     quietly site-pages tests/documents/site_page_test.py build/site && cat $logs/site-pages.log
 }
 
+# --portable on processors that QEMU emulates.
+other_processors() {
+  scripts/setup_debian.sh --all && quietly portable tests/portable_test.sh build/cli/scute && cat $logs/portable.log
+}
+
 long_stages() {
   stage "documents: commands and their output" documents
   stage "documents: the site, and headers by Doxygen" site
@@ -90,6 +95,7 @@ long_stages() {
   stage "faults of the system while outputs are written" many_faults
   stage "mixed random work for five minutes" soak
   stage "the package and the archive in fresh systems" fresh_systems
+  stage "--portable on other processors" other_processors
   stage "every file by itself, with Clang" file_by_file
   stage "Python bindings under the address sanitizer" python_addresses
   stage "Python package, with torch" python_tests build torch

@@ -7,6 +7,7 @@
 #include "cli/experiments/log.h"
 #include "cli/terminal/table.h"
 #include "cli/terminal/words.h"
+#include "scute/base/csv.h"
 #include "scute/base/names.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/log_text.h"
@@ -110,10 +111,13 @@ std::vector<Table::Column> titles(const ResultColumns& columns) {
   return out;
 }
 
+/// Of a table for GitHub. Nothing in it formats, links, loads a picture or is set as mathematics; a
+/// formula of spreadsheets, into which such tables are pasted, becomes text.
 std::string markdown_cell(const std::string& text) {
-  std::string out;
+  constexpr std::string_view kMarks = "|\\`*_[]$~";
+  std::string out = is_formula(text) ? "'" : "";
   for (const char c : text) {
-    if (c == '|' || c == '\\' || c == '`' || c == '*' || c == '_') out += '\\';
+    if (kMarks.find(c) != kMarks.npos) out += '\\';
     out += c == '<' ? std::string("&lt;") : std::string(1, c);
   }
   return out;

@@ -60,7 +60,7 @@ void ReportRequest::declare(Options& options) {
                   "so many of the newest experiments; each pair of them is compared");
   options.text("--out", out, "FILE", "page to write (.html)", Options::Need::required);
   options.force(force);
-  options.machine(threads);
+  options.threads(threads);
   options.json(json);
   options.only_with({"--last"}, "--log FILE",
                     [this] { return !log.empty() || (statistics.empty() && checkpoint.empty()); });

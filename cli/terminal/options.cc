@@ -358,6 +358,7 @@ bool Options::parse(Output& out) {
   }
   check_conditions();
   check_standard_input();
+  kernels_.emplace(portable_);
   return true;
 }
 

@@ -13,6 +13,7 @@
 
 #include "cli/verbs.h"
 #include "scute/data/text_input.h"
+#include "scute/kernels/portable.h"
 #include "scute/models/scheme.h"
 
 namespace scute::cli {
@@ -91,8 +92,10 @@ class Options {
   void text_input(TextInput& value);
   /// --memory: bytes to keep within.
   void memory(std::optional<int64_t>& value);
-  /// --threads and --device.
+  /// --threads, --device and --portable, which holds from parse() on for as long as these live.
   void machine(int& threads);
+  /// --threads and --device, of what gives the same bytes anyway: no kernel's sum is in it.
+  void threads(int& threads);
   void quiet(bool& value);
   void json(bool& value);
   /// --out and --force: a folder; what is there is replaced if scute wrote it and nobody changed
@@ -172,6 +175,8 @@ class Options {
   /// UsageError about every flag among these words; without one nothing happens.
   void refuse_flags(const std::vector<std::string>& extras) const;
 
+  bool portable_ = false;
+  std::optional<PortableKernels> kernels_;
   const Call call_;
   std::unique_ptr<Parser> parser_;
   std::vector<FlagInfo> flags_;

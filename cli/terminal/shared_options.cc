@@ -95,6 +95,12 @@ void Options::text_input(TextInput& value) {
 }
 
 void Options::machine(int& threads) {
+  this->threads(threads);
+  flag("--portable", portable_,
+       "the same bytes on every x86-64 machine; slower (docs/numerics.md says how much)");
+}
+
+void Options::threads(int& threads) {
   integer("--threads", threads, {0, 4096}, "threads; 0: all processors");
   custom("--device", "cpu", "cpu", "scute computes on the processor", [](const std::string& given) {
     if (given == "cpu") return;

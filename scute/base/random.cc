@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "scute/base/portable_math.h"
+
 namespace scute {
 
 uint64_t Random::next() {
@@ -25,8 +27,8 @@ uint64_t Random::below(uint64_t n) {
 double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
 double Random::normal() {
-  const double radius = std::sqrt(-2 * std::log(1 - uniform()));
-  return radius * std::cos(2 * std::numbers::pi * uniform());
+  const double radius = std::sqrt(-2 * portable::log(1 - uniform()));
+  return radius * portable::cos(2 * std::numbers::pi * uniform());
 }
 
 }  // namespace scute

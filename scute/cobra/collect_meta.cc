@@ -29,7 +29,8 @@ std::string canonical_command(const CobraDescription& model, const CobraCollectO
     out += " --no-random-text";
   }
   out += fmt::format(" --compute {} --fine {}", o.compute == Compute::f32 ? "f32" : "bf16", o.fine);
-  return o.per_channel ? out + " --per-channel" : out;
+  if (o.per_channel) out += " --per-channel";
+  return portable_kernels() ? out + " --portable" : out;
 }
 
 Json picture_data(const std::string& folder, std::span<const PictureReader::Used> used) {
@@ -54,7 +55,7 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
   meta["model_sha256"] = hash_cobra(model);
   meta["tokenizer_sha256"] = hash_tokenizer(model.language, options.text.input.tokenizer);
   meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
-  meta["instruction_set"] = std::string(highway_target());
+  meta["instruction_set"] = std::string(instruction_set());
   meta["observer"] = options.max_samples_per_batch > 0 ? "sampled histogram" : "histogram";
   meta["state_every"] = options.state_every;
   meta["targets"] = Json::array();
@@ -118,7 +119,7 @@ Json cobra_collection_key(const std::string& model_sha256, const std::string& to
   key["fine"] = options.fine;
   key["per_channel"] = options.per_channel;
   key["state_every"] = options.state_every;
-  key["instruction_set"] = std::string(highway_target());
+  key["instruction_set"] = std::string(instruction_set());
   return key;
 }
 

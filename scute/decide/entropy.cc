@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "scute/base/portable_math.h"
 #include "scute/decide/choice.h"
 
 namespace scute {
@@ -22,7 +23,7 @@ struct Reference {
   std::vector<double> x_log_x;   ///< [i]: Σ bin·log(bin) of bins before i
 };
 
-double x_log_x(double x) { return x > 0 ? x * std::log(x) : 0; }
+double x_log_x(double x) { return x > 0 ? x * portable::log(x) : 0; }
 
 void spread(const Distribution::Point& p, double per_bin, std::vector<double>& bin) {
   const auto count = static_cast<double>(p.count);
@@ -83,12 +84,12 @@ double divergence(const Reference& r, size_t kept, size_t levels) {
     const double mass = r.mass[to] - r.mass[from];
     const double used = r.occupied[to] - r.occupied[from];
     last_density = used > 0 ? mass / used : 0;
-    if (last_density > 0) p_log_q += mass * std::log(last_density);
+    if (last_density > 0) p_log_q += mass * portable::log(last_density);
   }
   // An empty last bin that clipped values fall into has no Q; a billionth stands in for it.
   const double last = r.bin[kept - 1] > 0 ? last_density : inside * 1e-9;
-  if (beyond > 0) p_log_q += beyond * std::log(std::max(last, inside * 1e-9));
-  return (p_log_p - p_log_q) / total - std::log(total) + std::log(inside);
+  if (beyond > 0) p_log_q += beyond * portable::log(std::max(last, inside * 1e-9));
+  return (p_log_p - p_log_q) / total - portable::log(total) + portable::log(inside);
 }
 
 struct Best {

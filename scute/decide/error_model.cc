@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "scute/base/portable_math.h"
+
 namespace scute {
 namespace {
 
@@ -107,7 +109,7 @@ double ErrorModel::error(const Grid& grid) const {
 
 double ErrorModel::sqnr_of(double error) const {
   if (error <= 0) return std::numeric_limits<double>::infinity();
-  return 10 * std::log10(mean_square_ / error);
+  return 10 * portable::log10(mean_square_ / error);
 }
 
 }  // namespace scute

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scute/base/portable_math.h"
 #include "scute/decide/choice.h"
 
 namespace scute {
@@ -27,9 +28,9 @@ Minimum search(double from, double to, Effort effort, const F& error) {
   double low = from, high = to;
   int places = effort.coarse;
   for (int round = 0; round <= effort.rounds && low < high; ++round) {
-    const double factor = std::pow(high / low, 1.0 / places);
+    const double factor = portable::pow(high / low, 1.0 / places);
     for (int i = 0; i <= places; ++i) {
-      const double at = i == places ? high : low * std::pow(factor, i);
+      const double at = i == places ? high : low * portable::pow(factor, i);
       const double found = error(at);
       if (found < best.error) best = {at, found};
     }

@@ -7,15 +7,16 @@
 #include <vector>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 
 namespace scute {
 
 double mcnemar(int64_t few, int64_t n) {
   double probability = 0;
-  const double half = static_cast<double>(n) * std::log(0.5);
+  const double half = static_cast<double>(n) * portable::log(0.5);
   const auto log_factorial = [](int64_t k) { return std::lgamma(static_cast<double>(k) + 1); };
   for (int64_t k = 0; k <= few; ++k) {
-    probability += std::exp(log_factorial(n) - log_factorial(k) - log_factorial(n - k) + half);
+    probability += portable::exp(log_factorial(n) - log_factorial(k) - log_factorial(n - k) + half);
   }
   return std::min(1.0, 2 * probability);
 }
@@ -34,7 +35,7 @@ PerplexityRatio compare(const PerplexityResult& model, const PerplexityResult& r
   }
   // The error is that of windows of equal weight: all of one protocol predict equally many tokens,
   // but for the first of overlapping ones.
-  const double ratio = std::exp(model.mean_nll - reference.mean_nll);
+  const double ratio = portable::exp(model.mean_nll - reference.mean_nll);
   return {ratio, ratio * mean_and_error(differences).standard_error};
 }
 

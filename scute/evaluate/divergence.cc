@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/kernels/elementwise.h"
 
 namespace scute {
@@ -25,7 +26,7 @@ class ReferenceRows {
     for (int64_t r = 0; r < logits.rows; ++r) {
       totals_[static_cast<size_t>(r)] = log_sum_exp(logits.row(r), vocabulary_);
       double* shares = shares_.data() + r * vocabulary_;
-      for (int64_t i = 0; i < vocabulary_; ++i) shares[i] = std::exp(log_share(r, i));
+      for (int64_t i = 0; i < vocabulary_; ++i) shares[i] = portable::exp(log_share(r, i));
     }
   }
 

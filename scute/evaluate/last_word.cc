@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/evaluate/perplexity.h"
 #include "scute/evaluate/score.h"
 
@@ -84,7 +85,7 @@ LastWordResult summarize(std::vector<LastWordScore> items) {
   const auto nll = mean_and_error(nlls);
   result.accuracy = static_cast<double>(result.hits) / static_cast<double>(total);
   result.accuracy_error = share_error(result.accuracy, total);
-  result.perplexity = std::exp(nll.mean);
+  result.perplexity = portable::exp(nll.mean);
   result.perplexity_error = result.perplexity * nll.standard_error;
   return result;
 }

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/kernels/elementwise.h"
 
 namespace scute {
@@ -135,7 +136,7 @@ PerplexityResult summarize(std::vector<WindowScore> windows) {
   }
   result.mean_nll = nll / static_cast<double>(result.predictions);
   result.standard_error = mean_and_error(means).standard_error;
-  result.perplexity = std::exp(result.mean_nll);
+  result.perplexity = portable::exp(result.mean_nll);
   return result;
 }
 

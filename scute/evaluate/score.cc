@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "scute/base/portable_math.h"
 #include "scute/evaluate/compare.h"
 
 namespace scute {
@@ -51,7 +52,7 @@ PairedEffect compare_ratio(const std::vector<ScoredItem>& a, const std::vector<S
   std::vector<double> rests;
   for (size_t i = 0; i < a.size(); ++i) rests.push_back(b[i].value - ratio * a[i].value);
   const double mean = sums_of(b).value / static_cast<double>(b.size());
-  return effect_of(std::log(ratio), rests, 1 / mean);
+  return effect_of(portable::log(ratio), rests, 1 / mean);
 }
 
 /// The error is that of items of equal weight: all windows of one protocol predict equally many
@@ -100,7 +101,7 @@ void forget_false_error(MetricScore& score) {
 double mean_of(MetricForm form, const std::vector<ScoredItem>& items) {
   const ItemSums sums = sums_of(items);
   const double mean = sums.value / sums.weight;
-  return form == MetricForm::perplexity ? std::exp(mean) : mean;
+  return form == MetricForm::perplexity ? portable::exp(mean) : mean;
 }
 
 MetricScore score_of_items(Metric metric, std::vector<ScoredItem> items,

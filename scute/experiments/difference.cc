@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/score_json.h"
 
@@ -154,7 +155,7 @@ double pooled_error(const MetricScore& a, const MetricScore& b) {
 /// From the two standard errors alone, as if the items were others: items that are hard are hard
 /// for both, so this understates what is known.
 void leave_unpaired(double error_a, double error_b, Difference& d) {
-  const double size = d.ratio ? std::log(d.b / d.a) : d.b - d.a;
+  const double size = d.ratio ? portable::log(d.b / d.a) : d.b - d.a;
   const double error =
       d.ratio ? std::hypot(error_a / d.a, error_b / d.b) : std::hypot(error_a, error_b);
   set_effect(d, size, error);

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 
+#include "scute/base/csv.h"
 #include "scute/experiments/fields.h"
 #include "scute/experiments/score_json.h"
 
@@ -18,17 +19,10 @@ namespace {
 constexpr std::array<std::string_view, 4> kFirst{"number", "id", "timestamp", "command"};
 constexpr std::string_view kLast = "range_reduction_mean";
 
-std::string in_quotes(std::string_view text) {
-  if (text.find_first_of("\",\r\n") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
 std::string csv_value(const Json& value) {
   if (value.is_null()) return "";
   if (value.is_string()) return csv_text(value.as_string(""));
-  return value.is_array() ? csv_text(value.dump()) : in_quotes(value.dump());
+  return value.is_array() ? csv_text(value.dump()) : value.dump();
 }
 
 std::string csv_number(const std::optional<double>& x) { return x ? fmt::format("{}", *x) : ""; }
@@ -176,12 +170,6 @@ Json settings_of(const LogEntry& entry) {
   const Json* reorder = field(entry.reorder_summary, {"avg_range_reduction"});
   if (reorder != nullptr && !reorder->is_null()) out["reorder_avg_range_reduction"] = *reorder;
   return out;
-}
-
-std::string csv_text(std::string_view text) {
-  const bool formula =
-      !text.empty() && std::string_view("=+-@\t\r").find(text[0]) != std::string_view::npos;
-  return in_quotes(formula ? "'" + std::string(text) : std::string(text));
 }
 
 std::string log_csv(const std::vector<const LogEntry*>& entries) {

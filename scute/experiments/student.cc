@@ -1,6 +1,7 @@
 // Student's distribution, through the regularized incomplete beta function.
 #include <cmath>
 
+#include "scute/base/portable_math.h"
 #include "scute/experiments/difference.h"
 
 namespace scute {
@@ -32,8 +33,8 @@ double beta_fraction(double a, double b, double x) {
 double incomplete_beta(double a, double b, double x, double rest) {
   if (x <= 0) return 0;
   if (rest <= 0) return 1;
-  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) +
-                                a * std::log(x) + b * std::log(rest));
+  const double front = portable::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) +
+                                     a * portable::log(x) + b * portable::log(rest));
   if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
   return 1 - front * beta_fraction(b, a, rest) / b;
 }

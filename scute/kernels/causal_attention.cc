@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "hwy/highway.h"
+#include "scute/base/portable_math.h"
 #include "scute/kernels/softmax-inl.h"
 #include "scute/tensor/dtype.h"
 
@@ -297,7 +298,8 @@ HWY_EXPORT(RopeKernel);
 
 void rope_frequencies(double theta, int64_t rotated, double* frequencies) noexcept {
   for (int64_t i = 0; i < rotated / 2; ++i) {
-    frequencies[i] = std::pow(theta, -static_cast<double>(2 * i) / static_cast<double>(rotated));
+    frequencies[i] =
+        portable::pow(theta, -static_cast<double>(2 * i) / static_cast<double>(rotated));
   }
 }
 
@@ -306,8 +308,8 @@ void rope_table(const double* frequencies, int64_t position, MatView<float> tabl
   for (int64_t r = 0; r < table.rows; ++r) {
     for (int64_t i = 0; i < pairs; ++i) {
       const double angle = static_cast<double>(position + r) * frequencies[i];
-      table.row(r)[i] = static_cast<float>(std::cos(angle));
-      table.row(r)[pairs + i] = static_cast<float>(std::sin(angle));
+      table.row(r)[i] = static_cast<float>(portable::cos(angle));
+      table.row(r)[pairs + i] = static_cast<float>(portable::sin(angle));
     }
   }
 }

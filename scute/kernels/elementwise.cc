@@ -8,6 +8,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "hwy/highway.h"
+#include "scute/base/portable_math.h"
 #include "scute/kernels/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -135,7 +136,7 @@ double LogSumExpKernel(const float* x, int64_t n) {
     const auto e = exp_any(df, hn::Sub(hn::Load(df, rest), hn::Set(df, shift)));
     sum = hn::Add(sum, hn::PromoteTo(d, e));
   }
-  return static_cast<double>(shift) + std::log(hn::GetLane(hn::SumOfLanes(d, sum)));
+  return static_cast<double>(shift) + portable::log(hn::GetLane(hn::SumOfLanes(d, sum)));
 }
 
 int64_t ArgmaxKernel(const float* x, int64_t n) {

@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 
+#include "scute/base/portable_math.h"
 #include "scute/kernels/fixed_point.h"
 #include "scute/kernels/fixed_point_impl.h"
 
@@ -148,7 +149,7 @@ const SigmoidTable& sigmoid_table() {
     SigmoidTable t{};
     for (size_t i = 0; i < t.size(); ++i) {
       const double x = (static_cast<double>(i) - 2048) / 256;
-      t[i] = static_cast<uint16_t>(std::llround(65536 / (1 + std::exp(-x))));
+      t[i] = static_cast<uint16_t>(std::llround(65536 / (1 + portable::exp(-x))));
     }
     return t;
   }();

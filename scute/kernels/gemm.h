@@ -55,4 +55,10 @@ std::string_view highway_target();
 /// And what this machine forms products with: "AVX3, amx bf16, amx int8".
 std::string instruction_sets();
 
+/// Whether kernels form the bits that are the same on every x86-64 processor: inside of
+/// PortableKernels (portable.h), and on processors that have no other.
+bool portable_kernels();
+/// What the bits of results depend on, as files record it: "portable", or Highway's name.
+std::string_view instruction_set();
+
 }  // namespace scute

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "scute/base/portable_math.h"
 #include "scute/base/random.h"
 #include "scute/language/random_model.h"
 
@@ -54,8 +55,8 @@ class Maker {
 
 /// The inverse softplus of a time step log-uniform in [0.001, 0.1], as Mamba draws dt's bias.
 double dt_bias(double u) {
-  const double dt = std::exp(std::log(0.001) + u * (std::log(0.1) - std::log(0.001)));
-  return std::log(std::expm1(dt));
+  const double least = portable::log(0.001), most = portable::log(0.1);
+  return portable::log(portable::exp(portable::exp(least + u * (most - least))) - 1);
 }
 
 /// The usual deviation of a matrix with n inputs.
@@ -81,7 +82,7 @@ void add_mixer(Maker& make, const MambaConfig& c, const std::string& mixer) {
     make.vector(mixer + "dt_proj.bias", {c.inner},
                 [&](int64_t) { return dt_bias(make.uniform()); });
     make.vector(mixer + "A_log", {c.inner, c.state},
-                [&](int64_t i) { return std::log(static_cast<double>(i % c.state + 1)); });
+                [&](int64_t i) { return portable::log(static_cast<double>(i % c.state + 1)); });
     make.ones(mixer + "D", c.inner);
     if (c.inner_norms == MambaConfig::InnerNorms::weighted) {
       make.ones(mixer + "dt_norm.weight", c.dt_rank);
@@ -92,7 +93,7 @@ void add_mixer(Maker& make, const MambaConfig& c, const std::string& mixer) {
   }
   make.vector(mixer + "dt_bias", {c.heads}, [&](int64_t) { return dt_bias(make.uniform()); });
   make.vector(mixer + "A_log", {c.heads},
-              [&](int64_t) { return std::log(1 + 15 * make.uniform()); });
+              [&](int64_t) { return portable::log(1 + 15 * make.uniform()); });
   make.ones(mixer + "D", c.D_per_channel ? c.inner : c.heads);
   if (c.gated_norm != MambaConfig::GatedNorm::none) make.ones(mixer + "norm.weight", c.inner);
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "scute/base/portable_math.h"
 #include "scute/observe/distribution.h"
 
 namespace scute {
@@ -119,7 +120,7 @@ class RangeTracer {
     const double signal = distribution.mean_square();
     const double noise = expected_error(distribution, out_.lo, out_.hi, GridSpec{});
     out_.sqnr =
-        noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
+        noise > 0 ? 10 * portable::log10(signal / noise) : std::numeric_limits<double>::infinity();
   }
 
   const LowBitFiles& files_;

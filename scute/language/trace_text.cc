@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scute/base/csv.h"
 #include "scute/language/trace.h"
 
 namespace scute {
@@ -55,40 +56,33 @@ Json scale_json(const TracedScale& scale, const TracedRange* range) {
   return out;
 }
 
-/// RFC 4180: quoted where it must be, quotes doubled.
-std::string cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
 std::string number_cell(const std::optional<double>& x) { return x ? fmt::format("{}", *x) : ""; }
 
 /// The cells from the policy on.
 std::string range_cells(const TracedRange* range) {
   if (range == nullptr) return ",,,,,,,,,,,,\n";
   const auto seen = range->seen;
-  return fmt::format(",{},{},{},{},{},{},{},{},{},{},{},{}\n", cell(range->policy),
-                     seen ? fmt::format("{}", seen->first) : "",
-                     seen ? fmt::format("{}", seen->second) : "", range->lo, range->hi,
-                     number_cell(range->clipped), number_cell(range->sqnr), cell(range->measured),
-                     cell(range->statistic), range->edited ? "yes" : "no", cell(range->because),
-                     cell(range->remark));
+  return fmt::format(
+      ",{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_text(range->policy),
+      seen ? fmt::format("{}", seen->first) : "", seen ? fmt::format("{}", seen->second) : "",
+      range->lo, range->hi, number_cell(range->clipped), number_cell(range->sqnr),
+      csv_text(range->measured), csv_text(range->statistic), range->edited ? "yes" : "no",
+      csv_text(range->because), csv_text(range->remark));
 }
 
 std::string line(const TracedLayer& layer, const TracedScale& scale, const TracedRange* range) {
   std::string shape;
   for (const int64_t size : scale.shape)
     shape += fmt::format("{}{}", shape.empty() ? "" : "x", size);
-  return fmt::format("{},{},{},{},{},{},{}", layer.name(), cell(scale.stored.step),
-                     cell(scale.stored.tensor), shape, scale.smallest, scale.largest,
-                     cell(scale.stored.site)) +
+  return fmt::format("{},{},{},{},{},{},{}", csv_text(layer.name()), csv_text(scale.stored.step),
+                     csv_text(scale.stored.tensor), shape, scale.smallest, scale.largest,
+                     csv_text(scale.stored.site)) +
          range_cells(range);
 }
 
 std::string line(const TracedLayer& layer, const TracedRange& clip) {
-  return fmt::format("{},clip,,,,,{}", layer.name(), cell(clip.site)) + range_cells(&clip);
+  return fmt::format("{},clip,,,,,{}", csv_text(layer.name()), csv_text(clip.site)) +
+         range_cells(&clip);
 }
 
 }  // namespace

@@ -5,13 +5,14 @@
 #include <cmath>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/quantize/order.h"
 
 namespace scute {
 
 std::vector<float> negative_exp(const Tensor& A_log) {
   std::vector<float> out = to_vector(A_log);
-  for (float& a : out) a = static_cast<float>(-std::exp(static_cast<double>(a)));
+  for (float& a : out) a = static_cast<float>(-portable::exp(static_cast<double>(a)));
   return out;
 }
 

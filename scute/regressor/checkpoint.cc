@@ -7,6 +7,7 @@
 #include <map>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/io/checkpoint.h"
 #include "scute/io/file.h"
 #include "scute/regressor/checkpoint_keys.h"
@@ -103,7 +104,7 @@ bool untrained(const OriginBlockTensors& block) {
   for (int64_t i = 0; i < rows.rows; ++i) {
     for (int64_t n = 0; n < rows.cols; ++n) {
       // Two libraries' logarithms differ in the last bit, 2.4e-7 at most; a training step is 1e-4.
-      const double begun = std::log(static_cast<double>(n + 1));
+      const double begun = portable::log(static_cast<double>(n + 1));
       if (!(std::abs(double{rows.row(i)[n]} - begun) <= 4e-7)) return false;
     }
   }

@@ -26,7 +26,8 @@ std::string canonical_command(const RegressorCheckpoint& checkpoint,
   if (o.take) out += fmt::format(" --take {}", *o.take);
   if (!o.sites.empty()) out += " --sites '" + o.sites + "'";
   out += fmt::format(" --fine {}", o.fine);
-  return o.per_channel ? out + " --per-channel" : out;
+  if (o.per_channel) out += " --per-channel";
+  return portable_kernels() ? out + " --portable" : out;
 }
 
 Json file_json(const std::string& folder, const std::string& file) {
@@ -77,7 +78,7 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
   meta["model"] = base_name(checkpoint.path);
   meta["model_sha256"] = hash_regressor(checkpoint);
   meta["compute"] = "f32";
-  meta["instruction_set"] = std::string(highway_target());
+  meta["instruction_set"] = std::string(instruction_set());
   meta["observer"] = "histogram";
   meta["sites"] = options.sites.empty() ? "*" : options.sites;
   meta["role"] = name_of(options.role);
@@ -102,7 +103,7 @@ Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
   key["normalization"] = folder.normalization ? hash_file(folder.normalization->path) : "none";
   // Names every option.
   key["command"] = canonical_command(checkpoint, options);
-  key["instruction_set"] = std::string(highway_target());
+  key["instruction_set"] = std::string(instruction_set());
   return key;
 }
 

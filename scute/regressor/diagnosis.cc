@@ -7,6 +7,8 @@
 #include <limits>
 #include <map>
 
+#include "scute/base/portable_math.h"
+
 namespace scute {
 namespace {
 
@@ -25,7 +27,7 @@ struct RoundingSums {
   void finish(RoundingQuality& out) const {
     if (count > 0) out.saturated = static_cast<double>(saturated) / static_cast<double>(count);
     out.sqnr =
-        noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
+        noise > 0 ? 10 * portable::log10(signal / noise) : std::numeric_limits<double>::infinity();
   }
 };
 

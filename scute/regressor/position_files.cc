@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "scute/base/csv.h"
 #include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
@@ -72,17 +73,6 @@ std::string window_rows(const PositionSet& set, MatView<const float> predicted,
   return out;
 }
 
-/// A cell of RFC 4180.
-std::string cell(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + "\"";
-}
-
 std::string sequence_rows(const std::string& dir, const PositionSet& set,
                           MatView<const float> predicted) {
   const MatView<const float> actual = set.actual.matrix<float>();
@@ -100,9 +90,9 @@ std::string sequence_rows(const std::string& dir, const PositionSet& set,
   std::string out = "rank,name,count,mean,median,p80,p90,out_dir\n";
   int rank = 0;
   for (const auto& [name, errors] : rows) {
-    fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{}\n", ++rank, cell(name),
+    fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{}\n", ++rank, csv_text(name),
                    errors.count, errors.mean, errors.linear.median, errors.linear.p80,
-                   errors.linear.p90, cell(dir));
+                   errors.linear.p90, csv_text(dir));
   }
   return out;
 }

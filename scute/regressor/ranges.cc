@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/models/regressor/blocks.h"
 #include "scute/models/regressor/regressor.h"
 
@@ -137,7 +138,7 @@ class FormatRules {
   ModelRanges& ranges_;
 };
 
-double silu(double x) { return x / (1 + std::exp(-x)); }
+double silu(double x) { return x / (1 + portable::exp(-x)); }
 
 template <class Tensors>
 void add_block_formats(const FormatRules& rules, const std::string& block, const Tensors& tensors,

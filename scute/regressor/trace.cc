@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "scute/base/csv.h"
 #include "scute/base/error.h"
 #include "scute/models/regressor/regressor.h"
 #include "scute/regressor/quantize.h"
@@ -205,10 +206,6 @@ class Tracer {
   RegressorTrace out_;
 };
 
-std::string quoted(const std::string& text) {
-  return text.find_first_of(",\"") == std::string::npos ? text : Json(text).dump();
-}
-
 }  // namespace
 
 Json RegressorTrace::to_json() const {
@@ -245,11 +242,11 @@ std::string RegressorTrace::to_csv() const {
   std::string out =
       "layer,acts,bits,count,smallest,largest,lo,hi,site,min,max,policy,because,edited\n";
   for (const TracedFormat& s : scales) {
-    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", s.layer, s.acts, s.bits,
-                       s.count, s.least, s.most, s.lo, s.hi, s.site,
-                       s.seen ? fmt::to_string(s.seen->first) : "",
-                       s.seen ? fmt::to_string(s.seen->second) : "", s.policy, quoted(s.because),
-                       s.edited ? "yes" : "no");
+    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_text(s.layer),
+                       csv_text(s.acts), s.bits, s.count, s.least, s.most, s.lo, s.hi,
+                       csv_text(s.site), s.seen ? fmt::to_string(s.seen->first) : "",
+                       s.seen ? fmt::to_string(s.seen->second) : "", csv_text(s.policy),
+                       csv_text(s.because), s.edited ? "yes" : "no");
   }
   return out;
 }

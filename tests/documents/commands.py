@@ -58,8 +58,6 @@ class Document:
             "LANG": "C.UTF-8",
             "TMPDIR": str(folder),
         }
-        # Which kernels: tests may ask for those of another processor.
-        self.environment |= {name: value for name, value in os.environ.items() if name.startswith("ONEDNN_")}
         self.printed = ""
         self.outcome = Outcome()
 

@@ -232,8 +232,15 @@ TEST_F(CliLog, MarkdownIsOneTableWithBarsEscaped) {
   const Ended ended = log({"--markdown"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(std::ranges::count(ended.out, '\n'), 3);
-  EXPECT_THAT(ended.out, HasSubstr("| a\\|b\\\\x1b[31m\\\\x0a |"));
+  EXPECT_THAT(ended.out, HasSubstr("| a\\|b\\\\x1b\\[31m\\\\x0a |"));
   EXPECT_THAT(log({"show", "1"}).out, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(CliLog, MarkdownComputesAndLoadsNothing) {
+  put(with(kFirst, "\"model\":\"examples/tiny\"", "\"model\":\"=1+1\"") + "\n");
+  EXPECT_THAT(log({"--markdown"}).out, HasSubstr("| '=1+1 |"));
+  put(with(kFirst, "\"model\":\"examples/tiny\"", "\"model\":\"![x](http://x) $a$\"") + "\n");
+  EXPECT_THAT(log({"--markdown"}).out, HasSubstr("| !\\[x\\](http://x) \\$a\\$ |"));
 }
 
 TEST_F(CliLog, MlflowIsWrittenOnceAndNeverOverForeignFiles) {

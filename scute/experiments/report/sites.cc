@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "scute/base/portable_math.h"
 #include "scute/decide/buckets.h"
 #include "scute/decide/plan.h"
 #include "scute/experiments/report/data.h"
@@ -23,7 +24,9 @@ struct SiteData {
   double noise[3] = {0, 0, 0};  ///< noise over signal of auto, by kBits
 };
 
-double noise_of(double decibels) { return std::isinf(decibels) ? 0 : std::pow(10, -decibels / 10); }
+double noise_of(double decibels) {
+  return std::isinf(decibels) ? 0 : portable::pow(10, -decibels / 10);
+}
 
 Json counts_json(const std::vector<uint64_t>& counts) {
   Json out = Json::array();

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "scute/base/error.h"
+#include "scute/base/portable_math.h"
 #include "scute/language/gguf/tensors.h"
 #include "scute/quantize/block_codes.h"
 
@@ -65,7 +66,7 @@ class GgufRows {
       }
     }
     if (plan_.decay) {
-      for (float& x : out) x = static_cast<float>(-std::exp(static_cast<double>(x)));
+      for (float& x : out) x = static_cast<float>(-portable::exp(static_cast<double>(x)));
     }
     for (int64_t i = 0; i < count && !plan_.factors.empty(); ++i) {
       const bool one = plan_.factors.size() == 1;

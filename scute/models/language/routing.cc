@@ -5,6 +5,8 @@
 #include <limits>
 #include <span>
 
+#include "scute/base/portable_math.h"
+
 namespace scute {
 namespace {
 
@@ -12,7 +14,7 @@ using Routing = ExpertsConfig::Routing;
 
 constexpr float kOut = -std::numeric_limits<float>::infinity();
 
-float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+float sigmoid(float x) { return static_cast<float>(1 / (1 + portable::exp(-double{x}))); }
 
 /// Position of the largest, the first of equals.
 int32_t first_largest(std::span<const float> marks) {
@@ -23,7 +25,10 @@ void softmax(std::span<float> x) {
   float most = kOut;
   for (const float value : x) most = std::max(most, value);
   double sum = 0;
-  for (float& value : x) sum += static_cast<double>(value = std::exp(value - most));
+  for (float& value : x) {
+    value = static_cast<float>(portable::exp(double{value - most}));
+    sum += double{value};
+  }
   for (float& value : x) value = static_cast<float>(static_cast<double>(value) / sum);
 }
 

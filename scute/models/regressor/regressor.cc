@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scute/base/portable_math.h"
 #include "scute/kernels/elementwise.h"
 #include "scute/tensor/tensor.h"
 
@@ -37,8 +38,9 @@ std::vector<float> position_table(const RegressorConfig& config) {
   for (int64_t l = 0; l < config.patches(); ++l) {
     for (int64_t m = 0; m < D; ++m) {
       const double exponent = static_cast<double>(m / 2 * 2) / static_cast<double>(D);
-      const double angle = static_cast<double>(l) * std::exp(-std::log(10000.0) * exponent);
-      const double value = m % 2 == 0 ? std::sin(angle) : std::cos(angle);
+      const double angle =
+          static_cast<double>(l) * portable::exp(-portable::log(10000.0) * exponent);
+      const double value = m % 2 == 0 ? portable::sin(angle) : portable::cos(angle);
       out.push_back(static_cast<float>(config.position_scale * value));
     }
   }

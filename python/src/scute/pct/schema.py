@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import os
 import pickle
+import secrets
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -142,12 +144,18 @@ def export_best_json(
 
 
 def write_json(values: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Indented by 2; the folder is made."""
+    """Indented by 2; the folder is made. An older file stays until the new one is whole."""
     folder = os.path.dirname(os.fspath(path))
     if folder:
         os.makedirs(folder, exist_ok=True)
-    beside = os.fspath(path) + ".writing"
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2)
-        file.write("\n")
-    os.replace(beside, path)
+    # A name that nobody can have put there before, a link least of all; rights as the umask says.
+    beside = f"{os.fspath(path)}.{secrets.token_hex(8)}"
+    try:
+        with open(beside, "x", encoding="utf-8") as file:
+            json.dump(values, file, indent=2)
+            file.write("\n")
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
