@@ -128,14 +128,14 @@ TEST_P(PortableFiles, AreTheSameBytesOnEveryMachine) {
 TEST(Portable, IsRecordedAndHoldsForOneCommand) {
   const Machine machine(machines().front());
   if (portable_kernels()) GTEST_SKIP() << "SKIPPED: no instruction set that --portable leaves out";
-  const std::string_view usual = instruction_set();
+  const std::string_view usual = instruction_set(Compute::f32);
   const TemporaryFolder folder;
   const std::string file = folder.path() + "/s.safetensors", ids = folder.path() + "/ids.jsonl";
   write_ids(ids);
   made_by({{"collect", "tests/golden/mamba1-f32", "--data", ids, "--samples", "1", "--seqlen", "16",
             "--out", file, "--portable", "--quiet"}},
           folder.path());
-  EXPECT_EQ(instruction_set(), usual);
+  EXPECT_EQ(instruction_set(Compute::f32), usual);
   const std::string bytes = read_text(file, int64_t{1} << 30);
   EXPECT_THAT(bytes, HasSubstr(R"(\"instruction_set\":\"portable\")"));
   EXPECT_THAT(bytes, HasSubstr(" --portable"));

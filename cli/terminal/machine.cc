@@ -93,7 +93,7 @@ Json machine_json(int threads) {
   Json out;
   out["processor"] = processor_name();
   out["threads"] = Threads(threads).count();
-  out["instruction_set"] = std::string(instruction_set());
+  out["instruction_set"] = instruction_set(Compute::f32);
   return out;
 }
 

@@ -55,7 +55,7 @@ Json cobra_collection_meta(const CobraDescription& model, const CobraCollectOpti
   meta["model_sha256"] = hash_cobra(model);
   meta["tokenizer_sha256"] = hash_tokenizer(model.language, options.text.input.tokenizer);
   meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
-  meta["instruction_set"] = std::string(instruction_set());
+  meta["instruction_set"] = instruction_set(options.compute);
   meta["observer"] = options.max_samples_per_batch > 0 ? "sampled histogram" : "histogram";
   meta["state_every"] = options.state_every;
   meta["targets"] = Json::array();
@@ -119,7 +119,7 @@ Json cobra_collection_key(const std::string& model_sha256, const std::string& to
   key["fine"] = options.fine;
   key["per_channel"] = options.per_channel;
   key["state_every"] = options.state_every;
-  key["instruction_set"] = std::string(instruction_set());
+  key["instruction_set"] = instruction_set(options.compute);
   return key;
 }
 

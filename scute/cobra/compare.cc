@@ -181,7 +181,7 @@ Json comparison_key(const CobraDescription& model, const CobraDescription& refer
   key["max_pictures"] = options.max_pictures ? Json(*options.max_pictures) : Json();
   key["compute"] = execution.compute == Compute::f32 ? "f32" : "bf16";
   key["backend"] = execution.backend == Backend::integer ? "integer" : "simulate";
-  key["instruction_set"] = std::string(instruction_set());
+  key["instruction_set"] = instruction_set(execution.compute);
   return key;
 }
 

@@ -38,6 +38,12 @@ bool portable_kernels() {
   return target == hwy::TargetName(HWY_SSE4) || target == hwy::TargetName(HWY_EMU128);
 }
 
-std::string_view instruction_set() { return portable_kernels() ? "portable" : highway_target(); }
+std::string instruction_set(Compute compute) {
+  std::string out(portable_kernels() ? "portable" : highway_target());
+  if (compute == Compute::f32) return out;
+  const Gemm one(Tensor(DType::f32, {1, 1}), compute);
+  if (one.backend() != "highway bf16") out += fmt::format(", {}", one.backend());
+  return out;
+}
 
 }  // namespace scute

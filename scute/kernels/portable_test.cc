@@ -33,17 +33,27 @@ bool are_built() {
 
 TEST(PortableKernels, HoldAsLongAsTheyLive) {
   if (!are_built()) GTEST_SKIP() << "SKIPPED: no portable kernels in this build";
-  const std::string_view before = instruction_set();
+  const std::string before = instruction_set(Compute::f32);
   {
     const PortableKernels unwanted(false);
-    EXPECT_EQ(instruction_set(), before);
+    EXPECT_EQ(instruction_set(Compute::f32), before);
     const PortableKernels wanted(true);
     EXPECT_TRUE(portable_kernels());
-    EXPECT_EQ(instruction_set(), "portable");
+    EXPECT_EQ(instruction_set(Compute::f32), "portable");
+    EXPECT_EQ(instruction_set(Compute::bf16), "portable");
     EXPECT_EQ(Gemm(matrix(40, 8), Compute::bf16).backend(), "highway bf16");
     EXPECT_EQ(GemmInt8(Tensor(DType::i8, {32, 64})).backend(), "highway int8");
   }
-  EXPECT_EQ(instruction_set(), before);
+  EXPECT_EQ(instruction_set(Compute::f32), before);
+}
+
+/// Products of bf16 have other bits with tiles, with pairs and with widened factors, all of which
+/// a machine with AVX3 may use.
+TEST(InstructionSet, NamesTheProductsThatBitsDependOn) {
+  const std::string plain = instruction_set(Compute::f32);
+  const std::string backend(Gemm(matrix(40, 8), Compute::bf16).backend());
+  EXPECT_EQ(instruction_set(Compute::bf16),
+            backend == "highway bf16" ? plain : plain + ", " + backend);
 }
 
 /// Sums over lanes and along rows, exponentials, products: where instruction sets part.

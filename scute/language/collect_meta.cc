@@ -41,7 +41,7 @@ Json collection_meta(const ModelDescription& model, const CollectOptions& option
   meta["model_sha256"] = hash_model(model);
   meta["tokenizer_sha256"] = hash_tokenizer(model, options.input.tokenizer);
   meta["compute"] = options.compute == Compute::f32 ? "f32" : "bf16";
-  meta["instruction_set"] = std::string(instruction_set());
+  meta["instruction_set"] = instruction_set(options.compute);
   meta["observer"] = options.ema ? "ema" : "histogram";
   meta["seqlen"] = options.windows.seqlen;
   meta["state_every"] = options.state_every;
@@ -89,7 +89,7 @@ Json collection_key(const std::string& model_sha256, const std::string& tokenize
   // Absent when nothing is unusual, so that statistics kept before are found again.
   if (const std::string flags = options.input.flags(); !flags.empty()) key["input"] = flags;
   if (options.ema) key["ema"] = Json::Array{options.sigma, options.alpha};
-  key["instruction_set"] = std::string(instruction_set());
+  key["instruction_set"] = instruction_set(options.compute);
   return key;
 }
 

@@ -258,7 +258,7 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
 Json hessian_key(const Json& meta) {
   Json out = meta;
   out["tool"] = "scute " SCUTE_VERSION;
-  out["instruction_set"] = std::string(instruction_set());
+  out["instruction_set"] = instruction_set(Compute::f32);
   return out;
 }
 

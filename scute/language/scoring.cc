@@ -143,7 +143,7 @@ Json scoring_key(const ModelDescription& model, const ScoreOptions& options,
   key["input"] = options.input.flags();
   key["compute"] = execution.compute == Compute::f32 ? "f32" : "bf16";
   key["backend"] = execution.backend == Backend::integer ? "integer" : "simulate";
-  key["instruction_set"] = std::string(instruction_set());
+  key["instruction_set"] = instruction_set(execution.compute);
   return key;
 }
 

@@ -78,7 +78,7 @@ Json regressor_collection_meta(const RegressorCheckpoint& checkpoint,
   meta["model"] = base_name(checkpoint.path);
   meta["model_sha256"] = hash_regressor(checkpoint);
   meta["compute"] = "f32";
-  meta["instruction_set"] = std::string(instruction_set());
+  meta["instruction_set"] = instruction_set(Compute::f32);
   meta["observer"] = "histogram";
   meta["sites"] = options.sites.empty() ? "*" : options.sites;
   meta["role"] = name_of(options.role);
@@ -103,7 +103,7 @@ Json regressor_collection_key(const RegressorCheckpoint& checkpoint,
   key["normalization"] = folder.normalization ? hash_file(folder.normalization->path) : "none";
   // Names every option.
   key["command"] = canonical_command(checkpoint, options);
-  key["instruction_set"] = std::string(instruction_set());
+  key["instruction_set"] = instruction_set(Compute::f32);
   return key;
 }
 
