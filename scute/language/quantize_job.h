@@ -201,13 +201,13 @@ class QuantizeJob {
   Tensor take(const std::string& name) { return weights_.take(name); }
   std::vector<float> take_floats(const std::string& name);
   void keep_norm(const std::string& name, const Tensor& norm, bool folded);
-  QuantizedWeight by_hessian(const MatrixJob& job, std::optional<GptqReport>& report,
-                             const Team& team) const;
-  /// Of outputs from `first` on.
-  std::vector<NamedTensor> finished_rows(const Pending& pending, int64_t first, int64_t count,
-                                         const Team& team) const;
-  /// Outputs that are in work at once: those of a few weights where they do not depend on each
-  /// other.
+  struct Rounding;
+  /// What is to be known of the whole matrix before its first output is rounded.
+  void begin_rounding(const MatrixJob& job, Rounding& how) const;
+  /// Of outputs from `first` on, in ascending order.
+  std::vector<NamedTensor> finished_rows(const MatrixJob& job, Rounding& how, int64_t first,
+                                         int64_t count, const Team& team) const;
+  /// Outputs that are in work at once: those of a few weights, but all where rotating mixes them.
   int64_t outputs_at_once(const MatrixJob& job) const;
   std::string site(int64_t layer, const char* name) const;
   std::string input_site(std::string name, bool rotated) const;

@@ -7,6 +7,8 @@
 #include "scute/base/error.h"
 #include "scute/language/quantize_job.h"
 #include "scute/language/stored_weight.h"
+#include "scute/quantize/gptq.h"
+#include "scute/quantize/group_scale.h"
 
 namespace scute {
 namespace {
@@ -92,16 +94,43 @@ Gram QuantizeJob::hessian_of(const MatrixJob& job) const {
 
 int64_t QuantizeJob::outputs_at_once(const MatrixJob& job) const {
   const int64_t outputs = job.weight.dim(0);
-  const bool rounds = !job.format.is_float();
-  if (job.rotate_outputs || (rounds && (by_gptq(job) || options_.per_tensor))) return outputs;
+  if (job.rotate_outputs) return outputs;
   const int64_t weights = std::min(kWeightsAtOnce, memory_.at_work / kBytesOfWeight);
   return std::clamp(weights / std::max<int64_t>(job.weight.dim(1), 1),
                     std::min(kFewOutputs, outputs), outputs);
 }
 
-std::vector<NamedTensor> QuantizeJob::finished_rows(const Pending& pending, int64_t first,
-                                                    int64_t count, const Team& team) const {
-  const MatrixJob& job = pending.job;
+/// What all outputs of a matrix that is rounded share.
+struct QuantizeJob::Rounding {
+  Gram::Values hessian = {};      ///< of GPTQ, which reads it to the end
+  std::optional<Gptq> gptq = {};  ///< empty: rounded to nearest
+  float largest = 0;              ///< magnitude in all outputs, where they have one scale
+};
+
+void QuantizeJob::begin_rounding(const MatrixJob& job, Rounding& how) const {
+  const WeightFormat format = weight_format(job);
+  const int64_t outputs = job.weight.dim(0), inputs = job.weight.dim(1);
+  if (by_gptq(job)) {
+    how.hessian = hessian_of(job).square();
+    const MatView<double> view(how.hessian.data(), inputs, inputs);
+    edit_hessian(view, job.hessian_edit());
+    how.gptq.emplace(view, inputs, format, job.name);
+  }
+  if (format.granularity != WeightFormat::Granularity::per_tensor) return;
+  const int64_t together = outputs_at_once(job);
+  for (int64_t first = 0; first < outputs; first += together) {
+    const Tensor values = job.edited_rows(first, std::min(together, outputs - first));
+    if (how.gptq) {
+      how.gptq->see(values, job.name);
+    } else {
+      how.largest = std::max(how.largest, largest_magnitude(finite_weight(values, job.name)));
+    }
+  }
+}
+
+std::vector<NamedTensor> QuantizeJob::finished_rows(const MatrixJob& job, Rounding& how,
+                                                    int64_t first, int64_t count,
+                                                    const Team& team) const {
   const Tensor values = job.edited_rows(first, count);
   if (job.format.is_float()) {
     return {{job.name + ".weight", job.edited() ? stored_as(values, job.weight.dtype()) : values}};
@@ -109,40 +138,30 @@ std::vector<NamedTensor> QuantizeJob::finished_rows(const Pending& pending, int6
   const std::string where =
       first == 0 ? job.name : fmt::format("{}, outputs from {} on", job.name, first);
   std::vector<NamedTensor> out;
-  store_weight(job.name, quantize_nearest(values, weight_format(job), where, team), out);
+  store_weight(job.name,
+               how.gptq ? how.gptq->round(values, where, team)
+                        : quantize_nearest(values, weight_format(job), where, team, how.largest),
+               out);
   return out;
-}
-
-QuantizedWeight QuantizeJob::by_hessian(const MatrixJob& job, std::optional<GptqReport>& report,
-                                        const Team& team) const {
-  const Tensor weight = job.edited_rows(0, job.weight.dim(0));
-  const WeightFormat format = weight_format(job);
-  const int64_t inputs = weight.dim(1);
-  Gram::Values hessian = hessian_of(job).square();
-  const MatView<double> view(hessian.data(), inputs, inputs);
-  edit_hessian(view, job.hessian_edit());
-  return quantize_gptq(weight, view, format, job.name, report.emplace(), Descent::on, team);
 }
 
 void QuantizeJob::finish(Pending& pending, const Team& team) {
   MatrixJob& job = pending.job;
   const int64_t outputs = job.weight.dim(0);
-  StoredRows stored(outputs, scratch_.get());
   if (job.format.is_float() && !job.edited()) {
     pending.tensors = {{job.name + ".weight", job.weight}};
-  } else if (!job.format.is_float() && by_gptq(job)) {
-    std::vector<NamedTensor> all;
-    store_weight(job.name, by_hessian(job, pending.report, team), all);
-    stored.add(0, std::move(all));
-    pending.tensors = stored.take();
   } else {
+    StoredRows stored(outputs, scratch_.get());
+    Rounding how;
+    if (!job.format.is_float()) begin_rounding(job, how);
     const int64_t together = outputs_at_once(job);
     for (int64_t first = 0; first < outputs; first += together) {
       const int64_t count = std::min(together, outputs - first);
-      stored.add(first, finished_rows(pending, first, count, team));
+      stored.add(first, finished_rows(job, how, first, count, team));
       // Where their order changes they come from everywhere.
       (job.outputs.empty() ? job.weight.rows(first, count) : job.weight).give_back();
     }
+    if (how.gptq) pending.report = how.gptq->report();
     pending.tensors = stored.take();
   }
   job.weight.give_back();

@@ -55,6 +55,31 @@ TEST_P(QuantizedWithinMemory, GptqLayerByLayer) {
   }
 }
 
+/// One scale for a whole matrix is that of all of its rows.
+TEST_P(QuantizedWithinMemory, PerTensorByRows) {
+  const Folder folder;
+  const ModelDescription model = hybrid_model(GetParam().second);
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W8A16", "");
+  options.head = options.per_tensor = true;
+  options.calibration.data = {hybrid_data(model.config, folder)};
+  options.calibration.windows.samples = 4;
+  options.calibration.windows.seqlen = 12;
+  for (const bool gptq : {false, true}) {
+    options.gptq = gptq;
+    std::optional<Hessians> hessians;
+    if (gptq) hessians = measure_hessians(model, options.calibration, {.threads = 2});
+    const Hessians* given = gptq ? &*hessians : nullptr;
+    const LowBitModel low = quantize(model, {}, nullptr, given, options);
+    for (const bool on_disk : {true, false}) {
+      QuantizeMemory few{.at_work = 1};
+      if (on_disk) few.tensors_in = folder.path("");
+      const LowBitModel same = quantize(model, {}, nullptr, given, options, 2, {}, few);
+      EXPECT_EQ(everything_in(same), everything_in(low)) << "gptq: " << gptq;
+    }
+  }
+}
+
 /// Tables and heads, too, some rows after the others.
 TEST_P(QuantizedWithinMemory, TablesAndHeadsByRows) {
   const Folder folder;
@@ -108,8 +133,14 @@ int64_t held_since_then() {
   return reset.good() ? kibibytes * 1024 : 0;
 }
 
+class QuantizePeak : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Ways, QuantizePeak,
+                         testing::Values("kept", "rounded", "per_tensor", "gptq"),
+                         [](const auto& way) { return std::string(way.param); });
+
 /// A head of its own, 61 MB in f32 and folded and rotated, takes what some of its rows do.
-TEST(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
+TEST_P(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
+  const std::string way = GetParam();
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "memory is not given back here";
 #endif
@@ -120,7 +151,13 @@ TEST(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
   ASSERT_FALSE(config.tied_head);
   const int64_t head = 4 * config.vocabulary * config.width;
   QuantizeOptions options;
-  options.format = LayerFormat::parse("W4A16", "");
+  options.format = LayerFormat::parse(way == "per_tensor" ? "W8A16" : "W4A16", "");
+  options.head = way != "kept";
+  options.per_tensor = way == "per_tensor";
+  options.gptq = way == "gptq";
+  options.calibration.data = {hybrid_data(config, folder)};
+  options.calibration.windows.samples = 2;
+  options.calibration.windows.seqlen = 8;
   QuantizeMemory memory = tight(folder);
   memory.at_work = int64_t{4} << 20;
   held_since_then();
@@ -128,7 +165,10 @@ TEST(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
   if (before == 0) GTEST_SKIP() << "no /proc/self/clear_refs";
   const LowBitModel low = quantize(model, {}, nullptr, nullptr, options, 2, {}, memory);
   EXPECT_LT(held_since_then() - before, head / 3);
-  const LowBitModel whole = quantize(model, {}, nullptr, nullptr, options, 2);
+  std::optional<Hessians> hessians;
+  if (options.gptq) hessians = measure_hessians(model, options.calibration, {.threads = 2});
+  const LowBitModel whole =
+      quantize(model, {}, nullptr, hessians ? &*hessians : nullptr, options, 2);
   EXPECT_GT(held_since_then() - before, head) << "or nothing was measured";
   EXPECT_EQ(everything_in(low), everything_in(whole));
 }

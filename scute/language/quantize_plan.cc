@@ -59,9 +59,8 @@ int64_t packing_factor(const QuantizeOptions& options) {
 }
 
 /// Of a matrix that is rounded some outputs after the others: it reads the stream or is a table of
-/// tokens, and nothing else than its own row decides a row.
-bool by_rows(const std::string& name, const QuantizeOptions& options, bool kept) {
-  if (!kept && (options.gptq || options.per_tensor)) return false;
+/// tokens, and is not rotated behind its outputs.
+bool by_rows(const std::string& name) {
   constexpr std::array kReaders{"backbone.embedding.weight",
                                 "lm_head.weight",
                                 ".in_proj.weight",
@@ -132,7 +131,7 @@ QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weigh
     const bool head = name.starts_with("lm_head");
     if (!matrix || (kept && !head)) continue;
     const int64_t inputs = tensor.dim(1);
-    const bool rows = by_rows(name, options, kept);
+    const bool rows = by_rows(name);
     const int64_t at_once = rows ? std::min(tensor.size(), kWeightsAtOnce) : tensor.size();
     const int64_t work =
         kBytesOfWeight * at_once + (options.gptq && !kept ? 4 * 8 * inputs * inputs : 0);

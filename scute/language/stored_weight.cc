@@ -7,8 +7,10 @@
 namespace scute {
 namespace {
 
-/// Of all outputs, whichever came.
 bool is_shape(const NamedTensor& item) { return item.name.ends_with(".weight_shape"); }
+
+/// Of all outputs, whichever came: a shape, or one scale.
+bool is_of_all(const NamedTensor& item) { return item.tensor.rank() == 1; }
 
 }  // namespace
 
@@ -42,7 +44,7 @@ StoredRows::Growing StoredRows::begin(const NamedTensor& some) const {
               .shape = some.tensor.shape(),
               .memory = {},
               .offset = 0};
-  out.shape.front() = is_shape(some) ? out.shape.front() : outputs_;
+  if (!is_of_all(some)) out.shape.front() = outputs_;
   const int64_t bytes = element_count(out.shape, some.name) * size_of(out.dtype);
   if (on_disk(bytes)) {
     out.offset = scratch_->reserve(bytes);
@@ -70,7 +72,7 @@ void StoredRows::add(int64_t first, std::vector<NamedTensor> some) {
       from = Tensor::of<int64_t>({2}, std::vector<int64_t>{outputs_, from.values<int64_t>()[1]});
     }
     const int64_t of_row = std::ssize(from.bytes()) / from.dim(0);
-    const int64_t place = is_shape(some[i]) ? 0 : first * of_row;
+    const int64_t place = is_of_all(some[i]) ? 0 : first * of_row;
     if (to.memory.size() == 0) {
       scratch_->write(to.offset + place, from.bytes());
     } else {

@@ -18,46 +18,13 @@ constexpr int kRounds = 4;
 // and what does not wait is 4 to 8 % of the work. As many as lane_changes.h takes.
 constexpr int64_t kBlock = kMostChanges;
 
-/// The whole symmetric matrix with its damping, times a power of two that keeps squares in range;
-/// rows and columns of dead inputs are zero.
-struct Metric {
-  int64_t n, stride;
-  double damping = 0;  ///< what was added to the diagonal
-  std::vector<double> values;
-
-  Metric(MatView<const double> upper, double share)
-      : n(upper.rows), stride(padded_stride(n)), values(static_cast<size_t>(n * stride)) {
-    double largest = 0, sum = 0;
-    int64_t live = 0;
-    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, upper.row(i)[i]);
-    int exponent = 0;
-    std::frexp(largest, &exponent);
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = i; j < n; ++j) {
-        at(i, j) = at(j, i) = std::ldexp(upper.row(i)[j], -exponent);
-      }
-      sum += at(i, i);
-      live += at(i, i) != 0 ? 1 : 0;
-    }
-    if (live > 0) damping = share * sum / static_cast<double>(live);
-    for (int64_t i = 0; i < n; ++i) {
-      if (at(i, i) != 0) at(i, i) += damping;
-    }
-  }
-  double& at(int64_t i, int64_t j) { return values[static_cast<size_t>(i * stride + j)]; }
-  const double* row(int64_t i) const { return values.data() + i * stride; }
-  MatView<const double> block(int64_t first, int64_t last, int64_t begin, int64_t end) const {
-    return {row(first) + begin, last - first, end - begin, stride};
-  }
-};
-
 /// Outputs side by side on their way down. Each goes alone through its inputs in their order; an
 /// input's change reaches the gradients of its block at once and all others when the block ends,
 /// for each in the order of the inputs. Of 4-bit codes H·codes is kept for every group: a new scale
 /// changes the gradients by a multiple of that, and each round else would cost a whole product.
 class DescentTile {
  public:
-  DescentTile(const Metric& metric, const WeightFormat& format, int64_t first, int64_t count,
+  DescentTile(const DescentMetric& metric, const WeightFormat& format, int64_t first, int64_t count,
               MatView<int8_t> codes, MatView<float> scales)
       : metric_(metric),
         bits_(format.bits),
@@ -254,7 +221,7 @@ class DescentTile {
     return step == 0 || step * (step * curvature - 2 * slope) >= 0 ? scale : better;
   }
 
-  const Metric& metric_;
+  const DescentMetric& metric_;
   int bits_;
   int64_t group_, first_, count_;
   MatView<int8_t> to_codes_;
@@ -269,10 +236,29 @@ class DescentTile {
 
 }  // namespace
 
-std::optional<double> descend(const Tensor& weight, MatView<const double> hessian, double damping,
-                              QuantizedWeight& out, const Team& team) {
-  if (out.format.granularity == WeightFormat::Granularity::per_tensor) return std::nullopt;
-  const Metric metric(hessian, damping);
+DescentMetric::DescentMetric(MatView<const double> hessian, double share)
+    : n(hessian.rows), stride(padded_stride(n)), values(static_cast<size_t>(n * stride)) {
+  double largest = 0, sum = 0;
+  int64_t live = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, hessian.row(i)[i]);
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = i; j < n; ++j) {
+      at(i, j) = at(j, i) = std::ldexp(hessian.row(i)[j], -exponent);
+    }
+    sum += at(i, i);
+    live += at(i, i) != 0 ? 1 : 0;
+  }
+  if (live > 0) damping = share * sum / static_cast<double>(live);
+  for (int64_t i = 0; i < n; ++i) {
+    if (at(i, i) != 0) at(i, i) += damping;
+  }
+}
+
+void descend(const Tensor& weight, const DescentMetric& metric, QuantizedWeight& out,
+             const Team& team, double& left) {
+  if (out.format.granularity == WeightFormat::Granularity::per_tensor) return;
   const auto weights = weight.matrix<float>();
   const auto codes = out.codes.mutable_matrix<int8_t>();
   const auto scales = out.scales.mutable_matrix<float>();
@@ -280,9 +266,7 @@ std::optional<double> descend(const Tensor& weight, MatView<const double> hessia
   share_tiles(team, weights.rows, [&](int64_t first, int64_t count) {
     DescentTile(metric, out.format, first, count, codes, scales).run(weights, squares.data());
   });
-  double sum = 0;
-  for (const double square : squares) sum += square;
-  return sum;
+  for (const double square : squares) left += square;
 }
 
 }  // namespace scute

@@ -15,6 +15,7 @@
 #include "scute/kernels/lane_products.h"
 #include "scute/quantize/descent.h"
 #include "scute/quantize/group_scale.h"
+#include "scute/quantize/scaled_hessian.h"
 #include "scute/quantize/tiles.h"
 
 namespace scute {
@@ -36,62 +37,9 @@ void fix_block_sizes() {
   static_cast<void>(done);
 }
 
-/// The Hessian as it is used: its upper triangle, times a power of two that brings the largest
-/// diagonal element into [0.5, 1), so that a factor of it does not matter even near overflow.
-class Hessian {
- public:
-  Hessian(MatView<const double> values, int64_t inputs, std::string_view where) : values_(values) {
-    check(inputs, where);
-    double largest = 0;
-    for (int64_t i = 0; i < inputs; ++i) largest = std::max(largest, std::abs(row(i)[i]));
-    std::frexp(largest, &exponent_);
-    double sum = 0;
-    for (int64_t i = 0; i < inputs; ++i) {
-      sum += at(i, i);
-      live_ += dead(i) ? 0 : 1;
-    }
-    if (live_ > 0) mean_ = sum / static_cast<double>(live_);
-    if (!(mean_ > 0)) fail(where, "a Hessian Σ x·xᵀ", "a diagonal of negative sum");
-  }
-
-  int64_t size() const { return values_.rows; }
-  int64_t live() const { return live_; }
-  /// Mean of the diagonal over the inputs that are not dead; 1 when all are.
-  double mean() const { return mean_; }
-  bool dead(int64_t i) const { return row(i)[i] == 0; }
-  /// Row i from its diagonal on, as it came.
-  const double* row(int64_t i) const { return values_.row(i); }
-  /// Element (i, j), j ≥ i, times 2^−exponent.
-  double at(int64_t i, int64_t j) const { return std::ldexp(row(i)[j], -exponent_); }
-  /// Values times 2 to this power have squares, weighted by row(), that neither over- nor
-  /// underflow.
-  int half_shift() const { return -exponent_ / 2; }
-  /// What squares of such values with row() lack of squares with at().
-  int rest_shift() const { return -exponent_ - 2 * half_shift(); }
-
- private:
-  void check(int64_t inputs, std::string_view where) const {
-    if (values_.rows != inputs || values_.cols != inputs) {
-      fail(where, fmt::format("a Hessian of {0} × {0}", inputs),
-           fmt::format("{} × {}", values_.rows, values_.cols));
-    }
-    for (int64_t i = 0; i < inputs; ++i) {
-      for (int64_t j = i; j < inputs; ++j) {
-        if (std::isfinite(row(i)[j])) continue;
-        fail(where, "a finite Hessian", fmt::format("{} at ({}, {})", row(i)[j], i, j));
-      }
-    }
-  }
-
-  MatView<const double> values_;
-  int exponent_ = 0;
-  double mean_ = 1;
-  int64_t live_ = 0;
-};
-
 /// The Hessian with its order of inputs reversed and `damping` on the diagonal; a dead input gets
 /// the mean and depends on no other. Lower triangle.
-Eigen::MatrixXd reversed(const Hessian& hessian, double damping) {
+Eigen::MatrixXd reversed(const ScaledHessian& hessian, double damping) {
   const int64_t n = hessian.size();
   Eigen::MatrixXd out = Eigen::MatrixXd::Zero(n, n);
   for (int64_t i = 0; i < n; ++i) {
@@ -143,7 +91,7 @@ class Feedback {
   std::vector<double> values_;
 };
 
-Feedback factorize(const Hessian& hessian, std::string_view where, GptqReport& report) {
+Feedback factorize(const ScaledHessian& hessian, std::string_view where, GptqReport& report) {
   constexpr double kFirst = 0.01, kMost = 1.5e6;
   report.attempts = 0;
   for (double share = kFirst; share < kMost; share *= 10) {
@@ -157,16 +105,6 @@ Feedback factorize(const Hessian& hessian, std::string_view where, GptqReport& r
   }
   fail(where, "a Hessian that damping makes positive definite",
        fmt::format("none with {} times the mean of its diagonal", report.damping));
-}
-
-/// Outputs `first` … `first + count − 1`, side by side, in double.
-OutputTile gather(MatView<const float> from, int64_t first, int64_t count) {
-  OutputTile out(from.cols);
-  for (int64_t lane = 0; lane < count; ++lane) {
-    const float* row = from.row(first + lane);
-    for (int64_t k = 0; k < from.cols; ++k) out.row(k)[lane] = static_cast<double>(row[k]);
-  }
-  return out;
 }
 
 /// Takes a tile of outputs through its inputs.
@@ -263,12 +201,12 @@ void round_all(const Tensor& weight, const Feedback& feedback, const Team& team,
   const auto scales = out.scales.mutable_matrix<float>();
   share_tiles(team, weight.dim(0), [&](int64_t first, int64_t count) {
     TileRounder round_tile(feedback, out.format, codes, scales);
-    round_tile(gather(weight.matrix<float>(), first, count), first, count);
+    round_tile(gather_outputs(weight.matrix<float>(), first, count), first, count);
   });
 }
 
 /// The weight without its dead inputs.
-Tensor without_dead(const Tensor& weight, const Hessian& hessian) {
+Tensor without_dead(const Tensor& weight, const ScaledHessian& hessian) {
   if (hessian.live() == hessian.size()) return weight;
   Tensor out = Tensor::of<float>(weight.shape(), weight.values<float>());
   const MatView<float> values = out.mutable_matrix<float>();
@@ -278,116 +216,95 @@ Tensor without_dead(const Tensor& weight, const Hessian& hessian) {
   return out;
 }
 
-/// Per output d of `differences`: d·H·dᵀ from the upper triangle of H, 128 inputs at a time, into
-/// `squares`.
-class WeightedSquares {
- public:
-  WeightedSquares(const OutputTile& differences, const Hessian& hessian)
-      : d_(differences),
-        hessian_(hessian),
-        corner_(static_cast<size_t>(kBlock * kBlock)),
-        right_(kBlock),
-        squares_(1) {
-    const int64_t n = hessian.size();
-    for (int64_t begin = 0; begin < n; begin += kBlock) {
-      const int64_t end = std::min(begin + kBlock, n);
-      for (int64_t first = 0; first < begin; first += kBlock) {
-        add(first, {hessian.row(first) + begin, kBlock, end - begin, n}, begin, end);
-      }
-      add(begin, corner(begin, end), begin, end);
-    }
-  }
-  double operator[](int64_t lane) const { return squares_.row(0)[lane]; }
-
- private:
-  /// Above the diagonal; zeroes on it and below, which change no sum.
-  MatView<const double> corner(int64_t begin, int64_t end) {
-    std::ranges::fill(corner_, 0.0);
-    for (int64_t i = begin; i < end; ++i) {
-      std::copy(hessian_.row(i) + i + 1, hessian_.row(i) + end,
-                corner_.data() + (i - begin) * kBlock + (i + 1 - begin));
-    }
-    return {corner_.data(), end - begin, end - begin, kBlock};
-  }
-
-  /// The inputs from `first` on with those of [begin, end), of which `factors` is H.
-  void add(int64_t first, MatView<const double> factors, int64_t begin, int64_t end) {
-    const MatView<double> right = right_.rows(0, factors.rows);
-    std::fill_n(right.data, right.size(), 0.0);
-    add_lane_products(factors, d_.rows(begin, end - begin), right);
-    for (int64_t r = 0; r < factors.rows; ++r) {
-      const double* d = d_.row(first + r);
-      const double diagonal = first == begin ? hessian_.row(first + r)[first + r] : 0;
-      double* squares = squares_.row(0);
-      for (int64_t lane = 0; lane < kTileOutputs; ++lane) {
-        const double both = right.row(r)[lane] * 2 + diagonal * d[lane];
-        squares[lane] += d[lane] * both;
-      }
-    }
-  }
-
-  const OutputTile& d_;
-  const Hessian& hessian_;
-  std::vector<double> corner_;
-  OutputTile right_, squares_;
-};
-
-/// tr(D·H·Dᵀ) for D = weight − rounded, H scaled as Hessian::at() gives it. The sums of the outputs
-/// are added in their order.
-double weighted_square(const Tensor& weight, const Tensor& rounded, const Hessian& hessian,
-                       const Team& team) {
-  const auto w = weight.matrix<float>(), q = rounded.matrix<float>();
-  const double factor = std::ldexp(1.0, hessian.half_shift());
-  std::vector<double> squares(static_cast<size_t>(w.rows));
-  share_tiles(team, w.rows, [&](int64_t first, int64_t count) {
-    OutputTile differences = gather(w, first, count);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      const float* row = q.row(first + lane);
-      for (int64_t k = 0; k < w.cols; ++k) {
-        double& d = differences.row(k)[lane];
-        d = (d - static_cast<double>(row[k])) * factor;
-      }
-    }
-    const WeightedSquares of_tile(differences, hessian);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      squares[static_cast<size_t>(first + lane)] = of_tile[lane];
-    }
-  });
-  double sum = 0;
-  for (const double square : squares) sum += square;
-  return std::ldexp(sum, hessian.rest_shift());
+ScaledHessian checked_hessian(MatView<const double> values, int64_t inputs,
+                              const WeightFormat& format, std::string_view where) {
+  format.check(inputs, where);
+  fix_block_sizes();
+  return ScaledHessian(values, inputs, where);
 }
 
 }  // namespace
 
+struct Gptq::Work {
+  Work(MatView<const double> values, int64_t inputs, const WeightFormat& how,
+       std::string_view where, Descent descent)
+      : format(how),
+        hessian(checked_hessian(values, inputs, how, where)),
+        feedback(factorize(hessian, where, report)) {
+    report.dead = inputs - hessian.live();
+    if (descent == Descent::on && !one_scale()) metric.emplace(values, report.damping);
+  }
+
+  bool one_scale() const { return format.granularity == WeightFormat::Granularity::per_tensor; }
+  /// Whether the descent's own squares are those of the weights as they came and of the codes as
+  /// they are multiplied by.
+  bool descent_knows() const { return metric && !format.two_level && report.dead == 0; }
+
+  WeightFormat format;
+  GptqReport report;  ///< but for the errors
+  ScaledHessian hessian;
+  Feedback feedback;
+  std::optional<DescentMetric> metric;
+  float largest = 0, largest_live = 0;  ///< magnitudes that see() saw, and those of live inputs
+  /// Sums over the outputs so far: of the weights, of what is left, and of rounding to nearest.
+  double all = 0, left = 0, nearest = 0;
+};
+
+Gptq::Gptq(MatView<const double> hessian, int64_t inputs, const WeightFormat& format,
+           std::string_view where, Descent descent)
+    : work_(std::make_unique<Work>(hessian, inputs, format, where, descent)) {}
+
+Gptq::~Gptq() = default;
+
+void Gptq::see(const Tensor& weight, std::string_view where) {
+  const Tensor real = finite_weight(weight, where);
+  work_->largest = std::max(work_->largest, largest_magnitude(real));
+  work_->largest_live =
+      std::max(work_->largest_live, largest_magnitude(without_dead(real, work_->hessian)));
+}
+
+QuantizedWeight Gptq::round(const Tensor& weight, std::string_view where, const Team& team) {
+  Work& w = *work_;
+  const Tensor real = finite_weight(weight, where);
+  const Tensor live = without_dead(real, w.hessian);
+  QuantizedWeight out = empty_weight(real.dim(0), real.dim(1), w.format);
+  if (w.one_scale()) {
+    out.scales.mutable_values<float>()[0] = group_scale({&w.largest_live, 1}, w.format.bits);
+  }
+  round_all(live, w.feedback, team, out);
+  double of_descent = w.left;
+  if (w.metric) descend(live, *w.metric, out, team, of_descent);
+  if (w.format.two_level) add_channel_scales(out);
+  add_weighted_squares(real, nullptr, w.hessian, team, w.all);
+  if (w.descent_knows()) {
+    w.left = of_descent;
+  } else {
+    const Tensor rounded = dequantize(out);
+    add_weighted_squares(real, &rounded, w.hessian, team, w.left);
+  }
+  const Tensor nearest = dequantize(quantize_nearest(real, w.format, where, team, w.largest));
+  add_weighted_squares(real, &nearest, w.hessian, team, w.nearest);
+  return out;
+}
+
+GptqReport Gptq::report() const {
+  GptqReport out = work_->report;
+  const auto scaled = [&](double sum) { return std::ldexp(sum, work_->hessian.rest_shift()); };
+  const double all = scaled(work_->all);
+  if (!(all > 0)) return out;
+  out.error = (work_->descent_knows() ? work_->left : scaled(work_->left)) / all;
+  out.error_nearest = scaled(work_->nearest) / all;
+  return out;
+}
+
 QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessian,
                               const WeightFormat& format, std::string_view where,
                               GptqReport& report, Descent descent, const Team& team) {
-  fix_block_sizes();
   const Tensor real = finite_weight(weight, where);
-  const int64_t outputs = real.dim(0), inputs = real.dim(1);
-  format.check(inputs, where);
-  const Hessian seen(hessian, inputs, where);
-  report = {};
-  report.dead = inputs - seen.live();
-  const Tensor live = without_dead(real, seen);
-  QuantizedWeight out = empty_weight(outputs, inputs, format);
-  if (format.granularity == WeightFormat::Granularity::per_tensor) {
-    out.scales.mutable_values<float>()[0] = group_scale(live.values<float>(), format.bits);
-  }
-  round_all(live, factorize(seen, where, report), team, out);
-  const std::optional<double> seen_by_descent =
-      descent == Descent::on ? descend(live, hessian, report.damping, out, team) : std::nullopt;
-  if (format.two_level) add_channel_scales(out);
-  const double all = weighted_square(real, Tensor(DType::f32, real.shape()), seen, team);
-  if (!(all > 0)) return out;
-  // The descent knows what is left of the weights that it saw, in the codes of the first level.
-  const bool known = seen_by_descent && !format.two_level && report.dead == 0;
-  const double left =
-      known ? seen_by_descent.value_or(0) : weighted_square(real, dequantize(out), seen, team);
-  const Tensor nearest = dequantize(quantize_nearest(real, format, where, team));
-  report.error = left / all;
-  report.error_nearest = weighted_square(real, nearest, seen, team) / all;
+  Gptq gptq(hessian, real.dim(1), format, where, descent);
+  if (format.granularity == WeightFormat::Granularity::per_tensor) gptq.see(real, where);
+  QuantizedWeight out = gptq.round(real, where, team);
+  report = gptq.report();
   return out;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "scute/base/threads.h"
@@ -22,14 +23,37 @@ struct GptqReport {
 /// Whether coordinate descent (descent.h) follows: on tiny-mamba1 it takes a tenth off the error.
 enum class Descent { off, on };
 
-/// weight: outputs × inputs; hessian: inputs × inputs, Σ x·xᵀ over the calibration tokens
-/// (a factor does not matter), of which the upper triangle is read. All in double. Scales as
-/// quantize_nearest() chooses them, those of a group from its weights as already corrected.
-/// Whatever the rows are, each is treated alone: the same bytes for any number of threads. `team`
-/// helps with the outputs; the factorization takes one thread. Of inputs² doubles, four matrices
-/// live at most, the Hessian among them. Error
-/// naming `where` when the Hessian is not finite or has another size; one that is not positive
-/// definite is damped further, and reported.
+/// One matrix, whose outputs come all at once or some after the others: the codes, scales and the
+/// report are the same to the bit, for each output is treated alone.
+class Gptq {
+ public:
+  /// hessian: inputs × inputs, Σ x·xᵀ over the calibration tokens (a factor does not matter), of
+  /// which the upper triangle is read; it must live as long as this. All in double; beside it three
+  /// matrices of inputs² doubles live at most. Factorized on this thread alone, and first damped
+  /// until it is positive definite. Error naming `where` when it is not finite or has another size,
+  /// or when the format does not fit.
+  Gptq(MatView<const double> hessian, int64_t inputs, const WeightFormat& format,
+       std::string_view where, Descent descent = Descent::on);
+  ~Gptq();
+  Gptq(const Gptq&) = delete;
+  Gptq& operator=(const Gptq&) = delete;
+
+  /// Of one scale for all outputs alone, whose every output is to be seen before the first is
+  /// rounded. weight: some outputs × inputs.
+  void see(const Tensor& weight, std::string_view where);
+  /// weight: the next outputs × inputs. Scales as quantize_nearest() chooses them, those of a group
+  /// from its weights as already corrected. The same bytes for any number of threads; `team` helps
+  /// with the outputs. Error naming `where` for weights that are not finite.
+  QuantizedWeight round(const Tensor& weight, std::string_view where, const Team& team = {});
+  /// Of the outputs so far.
+  GptqReport report() const;
+
+ private:
+  struct Work;
+  std::unique_ptr<Work> work_;
+};
+
+/// All outputs at once.
 QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessian,
                               const WeightFormat& format, std::string_view where,
                               GptqReport& report, Descent descent = Descent::on,

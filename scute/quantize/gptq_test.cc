@@ -220,6 +220,36 @@ TEST(Gptq, TreatsEachOutputAlone) {
   }
 }
 
+/// Codes, scales and every figure, also where an input is dead and one scale is that of all.
+TEST(Gptq, OutputsThatComeSomeAfterTheOthersAreTheSameBytes) {
+  const Tensor weight = random_weight(75, 160, 21);
+  for (const bool dead : {false, true}) {
+    Square hessian = correlated(160, 8, 0.3, 22);
+    for (int64_t i = 0; dead && i < 160; ++i) hessian.at(i, 9) = hessian.at(9, i) = 0;
+    for (const WeightFormat& format :
+         {eight_bit(Granularity::per_channel), eight_bit(Granularity::per_tensor),
+          WeightFormat::four_bit(160, 32, false), WeightFormat::four_bit(160, 32, true)}) {
+      SCOPED_TRACE(testing::Message() << format.bits << " bits, dead: " << dead);
+      GptqReport report;
+      const QuantizedWeight all = quantize_gptq(weight, hessian.view(), format, "w", report);
+      Gptq some(hessian.view(), 160, format, "w");
+      some.see(weight, "w");
+      for (int64_t first = 0; first < 75; first += 7) {
+        const int64_t count = std::min<int64_t>(7, 75 - first);
+        const QuantizedWeight next = some.round(weight.rows(first, count), "w");
+        EXPECT_TRUE(same(next.codes, all.codes.rows(first, count)));
+        const bool one = format.granularity == Granularity::per_tensor;
+        EXPECT_TRUE(same(next.scales, one ? all.scales : all.scales.rows(first, count)));
+        if (!format.two_level) continue;
+        EXPECT_TRUE(same(next.channel_scales, all.channel_scales.rows(first, count)));
+      }
+      EXPECT_EQ(some.report().error, report.error);
+      EXPECT_EQ(some.report().error_nearest, report.error_nearest);
+      EXPECT_EQ(some.report().dead, report.dead);
+    }
+  }
+}
+
 // Three tiles, the last not full, for more threads than tiles too.
 TEST(Gptq, TheSameBytesAndFiguresForAnyNumberOfThreads) {
   const Tensor weight = random_weight(75, 160, 21);

@@ -33,6 +33,12 @@ float four_bit_scale(std::span<const float> weights, double most) {
   return best;
 }
 
+float largest_of(std::span<const float> weights) {
+  float most = 0;
+  for (const float w : weights) most = std::max(most, std::abs(w));
+  return most;
+}
+
 }  // namespace
 
 float half_scale(double wanted) {
@@ -73,9 +79,10 @@ QuantizedWeight empty_weight(int64_t outputs, int64_t inputs, const WeightFormat
   return out;
 }
 
+float largest_magnitude(const Tensor& weights) { return largest_of(weights.values<float>()); }
+
 float group_scale(std::span<const float> weights, int bits) {
-  float most = 0;
-  for (const float w : weights) most = std::max(most, std::abs(w));
+  const float most = largest_of(weights);
   if (bits == 4) return four_bit_scale(weights, static_cast<double>(most));
   return make_grid(-static_cast<double>(most), static_cast<double>(most), {.bits = bits}).scale;
 }

@@ -23,6 +23,9 @@ QuantizedWeight empty_weight(int64_t outputs, int64_t inputs, const WeightFormat
 /// eighth code, −8, to the positive side.
 float group_scale(std::span<const float> weights, int bits);
 
+/// Of finite weights, f32; 0 of none.
+float largest_magnitude(const Tensor& weights);
+
 /// A 4-bit scale as half precision holds it: 2^−14 … 65504, where a half has all its digits.
 float half_scale(double wanted);
 

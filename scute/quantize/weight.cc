@@ -159,7 +159,7 @@ QuantizedWeight as_int8(const QuantizedWeight& weight) {
 }
 
 QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& format,
-                                 std::string_view where, const Team& team) {
+                                 std::string_view where, const Team& team, float largest) {
   const Tensor real = finite_weight(weight, where);
   const int64_t outputs = real.dim(0), inputs = real.dim(1);
   format.check(inputs, where);
@@ -169,7 +169,7 @@ QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& forma
   int8_t* codes = out.codes.mutable_values<int8_t>().data();
   const bool one = format.granularity == Granularity::per_tensor;
   const auto group = static_cast<size_t>(format.group_inputs(inputs));
-  if (one) scales[0] = group_scale(all, format.bits);
+  if (one) scales[0] = group_scale(largest > 0 ? std::span(&largest, 1) : all, format.bits);
   const int64_t per_row = one ? 0 : out.scales.dim(1);
   share_tiles(team, outputs, [&](int64_t first, int64_t count) {
     for (int64_t o = first; o < first + count; ++o) {

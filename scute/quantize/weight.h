@@ -60,9 +60,10 @@ QuantizedWeight as_int8(const QuantizedWeight& weight);
 /// 0.6 and 1 times ±max |w| / 7 (and Quamba's max·2/15), with the least squared error of its group.
 /// A negative scale lets a group's largest positive weight have the code −8, where 7 would cut it.
 /// All-zero groups get a tiny positive scale and zero codes. Error naming `where` for NaN or
-/// infinite weights and for formats that do not fit. `team` helps with the outputs.
+/// infinite weights and for formats that do not fit. `team` helps with the outputs. `largest`: of
+/// some outputs of a matrix with one scale, the largest magnitude in all of it; 0: that of these.
 QuantizedWeight quantize_nearest(const Tensor& weight, const WeightFormat& format,
-                                 std::string_view where, const Team& team = {});
+                                 std::string_view where, const Team& team = {}, float largest = 0);
 /// The channel scales of a two-level weight from its codes and scales: max |code · scale| / 127
 /// over each output. Rounding and GPTQ both end with it.
 void add_channel_scales(QuantizedWeight& weight);
