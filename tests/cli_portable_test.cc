@@ -128,7 +128,7 @@ TEST_P(PortableFiles, AreTheSameBytesOnEveryMachine) {
 TEST(Portable, IsRecordedAndHoldsForOneCommand) {
   const Machine machine(machines().front());
   if (portable_kernels()) GTEST_SKIP() << "SKIPPED: no instruction set that --portable leaves out";
-  const std::string_view usual = instruction_set(Compute::f32);
+  const std::string usual = instruction_set(Compute::f32);
   const TemporaryFolder folder;
   const std::string file = folder.path() + "/s.safetensors", ids = folder.path() + "/ids.jsonl";
   write_ids(ids);

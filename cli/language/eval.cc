@@ -37,6 +37,8 @@ struct EvalRequest {
   void declare(Options& options);
   void check() const;
   std::string part() const { return part_name(parts.launched); }
+  /// What --memory puts on disk lies beside this; "": in the working directory.
+  const std::string& beside() const { return parts.folder.empty() ? items_out : parts.folder; }
 };
 
 void EvalRequest::declare(Options& options) {
@@ -98,22 +100,40 @@ ScoreOptions score_options(const EvalRequest& request) {
           .input = request.input};
 }
 
+/// What there is to score, for a plan.
+ScoringWork scoring_work(const EvalRequest& request, const ScoreWork& work) {
+  ScoringWork out{.by_layers = !request.stepwise, .texts = {request.perplexity, request.last_word}};
+  const ScoreOptions options = score_options(request);
+  if (!work.stream.empty()) {
+    out.tokens = request.window;
+    out.sequences = work.windows(options.windows);
+  }
+  for (const LastWordItem& item : work.items) {
+    out.tokens = std::max(out.tokens, std::ssize(scored_ids(item, options.max_context)));
+  }
+  out.sequences = std::max(out.sequences, std::ssize(work.items));
+  return out;
+}
+
 Scores score(const EvalRequest& request, const ScoreWork& work, const ModelDescription& description,
              const Execution& execution, const KeptItems& kept, const std::string& whose) {
-  constexpr int64_t kLogitRows = 64;  // of scores; evaluate/perplexity.cc
-  const Threads threads(planned_whole(
-      request.job, description, execution,
-      {.tokens = request.window, .logit_rows = kLogitRows, .texts = {request.perplexity}}));
-  const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
+  const MemoryPlan plan = planned_scoring(request.job, description, execution,
+                                          scoring_work(request, work), request.beside());
+  const Threads threads(plan.threads);
   StepProgress progress(request.job.quiet);
-  return score(
-      model, work, score_options(request), threads,
-      [&](ScoreTask task, int64_t done, int64_t total) {
-        const bool words = task == ScoreTask::perplexity;
-        progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages", done,
-                        total);
-      },
-      kept, whose);
+  const ScoreProgress show = [&](ScoreTask task, int64_t done, int64_t total) {
+    const bool words = task == ScoreTask::perplexity;
+    progress.update(words ? "perplexity" : "last word", words ? "windows" : "passages", done,
+                    total);
+  };
+  const ScoreOptions options = score_options(request);
+  if (plan.by_layers) {
+    LayeredModel model(description.config, read_weights(description), execution,
+                       description.scheme);
+    return score_by_layers(model, work, options, threads, *plan.by_layers, show, kept, whose);
+  }
+  const LanguageModel model = load_model(description, execution, LanguageModel::Head::packed);
+  return score(model, work, options, threads, show, kept, whose);
 }
 
 /// Of both models, with --against.

@@ -11,6 +11,7 @@
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
+#include "scute/evaluate/continuation.h"
 #include "scute/language/random_model.h"
 #include "scute/recipe/memory_limit.h"
 
@@ -93,6 +94,28 @@ int planned_random(const Job& job, const MambaConfig& config, const Execution& e
   return fitting_threads(job, sizes, {.base = base_memory(model, work.texts) + held}, work);
 }
 
+MemoryPlan planned_scoring(const Job& job, const ModelDescription& model,
+                           const Execution& execution, const ScoringWork& work,
+                           const std::string& file) {
+  if (!job.memory) return {.threads = job.threads};
+  if (!work.by_layers) {
+    return {.threads = planned_whole(
+                job, model, execution,
+                {.tokens = work.tokens, .logit_rows = kScoredRows, .texts = work.texts})};
+  }
+  LanguageSizes sizes =
+      sizes_of(model, read_weights(model), execution, LanguageModel::Head::packed);
+  const int threads = Threads(job.threads).count();
+  const int64_t logits = threads * kScoredRows * std::exchange(sizes.logits_per_token, 0);
+  const PassSizes pass{.samples = work.sequences,
+                       .tokens = work.tokens,
+                       .threads = threads,
+                       .base = base_memory(model, work.texts) + logits};
+  const MemoryPlan plan = plan_pass(sizes, pass, job.memory, scratch_folder(file));
+  note(job.quiet, "scute: memory: " + plan.text());
+  return plan;
+}
+
 QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
                               const QuantizeOptions& options, const std::string& folder,
                               const std::vector<std::string>& numbers,
@@ -166,8 +189,7 @@ ExperimentPlan planned_experiment(const Job& job, const ModelDescription& model,
     scored = low_bit_sizes(scored, sizes, format, setting.execution);
   }
   if (subject.score.empty()) return out;
-  constexpr int64_t kLogitRows = 64;  // of a thread; evaluate/perplexity.cc
-  pass.base += threads * kLogitRows * std::exchange(scored.logits_per_token, 0);
+  pass.base += threads * kScoredRows * std::exchange(scored.logits_per_token, 0);
   pass.samples = 1;
   pass.tokens = subject.score.windows.window;
   out.scoring_threads = scoring_threads(scored, pass, *job.memory, out.quantize.bytes);

@@ -37,6 +37,20 @@ int planned_whole(const Job& job, const ModelDescription& model, const Execution
 int planned_random(const Job& job, const MambaConfig& config, const Execution& execution,
                    const WholeWork& work);
 
+/// What is scored, of one model.
+struct ScoringWork {
+  int64_t tokens = 1;     ///< of the longest sequence
+  int64_t sequences = 1;  ///< of the task that has more
+  bool by_layers = true;  ///< whether sequences can go through a layer together
+  std::vector<std::string> texts = {};
+};
+/// How scoring keeps within --memory, as a collection does, said on standard error; streams on disk
+/// lie beside `file`, or, when that is empty, in the working directory. Error saying what is needed
+/// when it cannot.
+MemoryPlan planned_scoring(const Job& job, const ModelDescription& model,
+                           const Execution& execution, const ScoringWork& work,
+                           const std::string& file);
+
 /// The same of a quantization. `numbers`: files of statistics and plans that were read. `whole`:
 /// flags that were given and need everything in memory; Error naming them where there is no room.
 QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,

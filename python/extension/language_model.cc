@@ -149,8 +149,8 @@ nb::dict perplexity_of(const LanguageValue& value, nb::handle given, int64_t win
                             ? 0
                             : std::max<int64_t>(0, (ids.size() - window) / options.stride + 1);
     const int64_t total = std::min(all, max_windows.value_or(all));
-    result = perplexity(value.model, ids.values<int32_t>(), options, value.threads,
-                        [&](int64_t done) { work.progress("perplexity", done, total); });
+    result = perplexity(score_by(value.model, value.threads, options.feed), ids.values<int32_t>(),
+                        options, [&](int64_t done) { work.progress("perplexity", done, total); });
   });
   nb::dict out;
   out["perplexity"] = result.perplexity;

@@ -15,15 +15,17 @@
 namespace scute {
 namespace {
 
-LastWordScore score(const LanguageModel& model, Run& run, const LastWordItem& item, int64_t index,
-                    int64_t max_context) {
+ScoredSequence sequence_of(const LastWordItem& item, int64_t index, int64_t max_context) {
   const auto length = static_cast<int64_t>(item.ids.size());
   if (item.target < 1 || item.target >= length) {
     fail(fmt::format("last-word item {}", index), "at least one context and one target token",
          fmt::format("{} tokens of which {} are the target", length, item.target));
   }
   const auto ids = scored_ids(item, max_context);
-  const auto scored = score_continuation(model, run, ids, std::ssize(ids) - item.target - 1);
+  return {.ids = ids, .first = std::ssize(ids) - item.target - 1};
+}
+
+LastWordScore score_of(const Continuation& scored) {
   LastWordScore out{true, 0};
   for (size_t i = 0; i < scored.nll.size(); ++i) {
     out.hit = out.hit && scored.greedy[i] != 0;
@@ -50,20 +52,26 @@ std::span<const int32_t> scored_ids(const LastWordItem& item, int64_t max_contex
   return std::span(item.ids).last(static_cast<size_t>(kept));
 }
 
-LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
-                         const Threads& threads, int64_t max_context,
-                         const std::function<void(int64_t)>& progress, const KeptItems& kept,
-                         const std::string& task) {
+LastWordResult last_word(const ScoreSequences& score, std::span<const LastWordItem> items,
+                         int64_t max_context, const std::function<void(int64_t)>& progress,
+                         const KeptItems& kept, const std::string& task) {
   if (items.empty()) fail("last word", "at least one item", "none");
   std::vector<std::optional<LastWordScore>> scores(items.size());
-  std::vector<Run> runs = Run::of_workers(threads);
-  std::atomic<int64_t> done{0};
-  threads.for_each(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
+  std::vector<ScoredSequence> sequences;
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < std::ssize(items); ++i) {
     const auto at = static_cast<size_t>(i);
     if (const Json* known = kept.find(task, i)) scores[at] = score_of(*known);
-    if (scores[at] || !kept.wants(i)) return;
-    scores[at] = score(model, runs[static_cast<size_t>(worker)], items[at], i, max_context);
-    kept.tell(task, i, json_of(*scores[at]));
+    if (scores[at] || !kept.wants(i)) continue;
+    sequences.push_back(sequence_of(items[at], i, max_context));
+    numbers.push_back(i);
+  }
+  std::atomic<int64_t> done{0};
+  score(sequences, [&](int64_t index, const Continuation& scored) {
+    const int64_t i = numbers[static_cast<size_t>(index)];
+    auto& to = scores[static_cast<size_t>(i)];
+    to = score_of(scored);
+    kept.tell(task, i, json_of(*to));
     if (progress) progress(done.fetch_add(1) + 1);
   });
   std::vector<LastWordScore> there;
@@ -71,6 +79,11 @@ LastWordResult last_word(const LanguageModel& model, std::span<const LastWordIte
     if (one) there.push_back(*one);
   }
   return summarize(std::move(there));
+}
+
+LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
+                         const Threads& threads, int64_t max_context) {
+  return last_word(score_by(model, threads), items, max_context);
 }
 
 LastWordResult summarize(std::vector<LastWordScore> items) {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/evaluate/continuation.h"
 #include "scute/evaluate/kept_items.h"
-#include "scute/models/language/language_model.h"
 
 namespace scute {
 
@@ -41,10 +41,12 @@ LastWordResult summarize(std::vector<LastWordScore> items);
 
 /// Items are cut on the left to the last `max_context` + 1 tokens. Error on an item without target
 /// or context token. `kept` and `task` as in perplexity().
-LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
-                         const Threads& threads, int64_t max_context = 2048,
+LastWordResult last_word(const ScoreSequences& score, std::span<const LastWordItem> items,
+                         int64_t max_context = 2048,
                          const std::function<void(int64_t)>& progress = {},
                          const KeptItems& kept = KeptItems(),
                          const std::string& task = "last_word");
+LastWordResult last_word(const LanguageModel& model, std::span<const LastWordItem> items,
+                         const Threads& threads, int64_t max_context = 2048);
 
 }  // namespace scute

@@ -18,11 +18,10 @@ void NotFiniteWatch::see(const Site& site, MatView<const float> values) {
   }
 }
 
-std::string find_not_finite(const LanguageModel& model, std::span<const int32_t> ids, Feed feed,
-                            int64_t sequence) {
+std::string find_not_finite(const ScoreShown& score, const ScoredSequence& sequence) {
   NotFiniteWatch watch;
   Run run(&watch);
-  score_continuation(model, run, ids, 0, feed, sequence);
+  score(run, sequence);
   return watch.found();
 }
 

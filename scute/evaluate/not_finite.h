@@ -1,11 +1,10 @@
 // Where the first value that is not finite arises in a forward pass.
 #pragma once
 
-#include <cstdint>
-#include <span>
+#include <functional>
 #include <string>
 
-#include "scute/evaluate/perplexity.h"
+#include "scute/evaluate/continuation.h"
 #include "scute/tensor/tap.h"
 
 namespace scute {
@@ -23,8 +22,8 @@ class NotFiniteWatch : public Tap {
   std::string found_;
 };
 
-/// What a watch finds in one sequence of tokens, as score_continuation reads it.
-std::string find_not_finite(const LanguageModel& model, std::span<const int32_t> ids,
-                            Feed feed = Feed::whole, int64_t sequence = 0);
+/// What a watch finds in one sequence, scored by `score` from its first prediction on.
+using ScoreShown = std::function<void(Run& run, const ScoredSequence& sequence)>;
+std::string find_not_finite(const ScoreShown& score, const ScoredSequence& sequence);
 
 }  // namespace scute

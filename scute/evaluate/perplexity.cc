@@ -9,14 +9,9 @@
 
 #include "scute/base/error.h"
 #include "scute/base/portable_math.h"
-#include "scute/kernels/elementwise.h"
 
 namespace scute {
 namespace {
-
-/// Rows of logits held at once: 64 × 50,288 floats are 13 MB, where a window of 2048 would take
-/// 412.
-constexpr int64_t kLogitRows = 64;
 
 void check(const PerplexityOptions& options, int64_t tokens) {
   if (options.window < 2) fail("--window", "at least 2 tokens", fmt::format("{}", options.window));
@@ -64,34 +59,8 @@ MeanAndError mean_and_error(std::span<const double> items) {
   return {mean, std::sqrt(squares / (n - 1) / n)};
 }
 
-Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
-                                int64_t first, Feed feed, int64_t sequence) {
-  const auto length = static_cast<int64_t>(ids.size());
-  const Arena::Scope scope(run.arena());
-  const auto hidden = run.matrix(length, model.config().width);
-  State state = model.new_state(sequence);
-  const int64_t step = feed == Feed::whole ? length : 1;
-  for (int64_t t = 0; t < length; t += step) {
-    model.hidden(run, ids.subspan(static_cast<size_t>(t), static_cast<size_t>(step)), state,
-                 hidden.slice_rows(t, step));
-  }
-  const auto logits = run.matrix(std::min(kLogitRows, length), model.config().vocabulary);
-  Continuation out;
-  for (int64_t t = first; t + 1 < length; t += kLogitRows) {
-    const auto rows = logits.slice_rows(0, std::min(kLogitRows, length - 1 - t));
-    model.logits(run, hidden.slice_rows(t, rows.rows), rows);
-    for (int64_t r = 0; r < rows.rows; ++r) {
-      const int64_t target = ids[static_cast<size_t>(t + r + 1)];
-      out.nll.push_back(log_sum_exp(rows.row(r), rows.cols) -
-                        static_cast<double>(rows.row(r)[target]));
-      out.greedy.push_back(argmax(rows.row(r), rows.cols) == target ? 1 : 0);
-    }
-  }
-  return out;
-}
-
-PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
-                            const PerplexityOptions& options, const Threads& threads,
+PerplexityResult perplexity(const ScoreSequences& score, std::span<const int32_t> stream,
+                            const PerplexityOptions& options,
                             const std::function<void(int64_t)>& progress, const KeptItems& kept,
                             const std::string& task) {
   const auto tokens = static_cast<int64_t>(stream.size());
@@ -100,28 +69,36 @@ PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t>
   if (options.max_windows) count = std::min(count, *options.max_windows);
 
   std::vector<WindowScore> windows(static_cast<size_t>(count));
-  std::vector<Run> runs = Run::of_workers(threads);
-  std::atomic<int64_t> done{0};
-  threads.for_each(count, [&](int64_t i, int worker) {
+  std::vector<ScoredSequence> sequences;
+  for (int64_t i = 0; i < count; ++i) {
     WindowScore& window = windows[static_cast<size_t>(i)];
     if (const Json* known = kept.find(task, i)) window = window_of(*known);
-    if (window.predictions > 0 || !kept.wants(i)) return;
-    const int64_t start = i * options.stride;
+    if (window.predictions > 0 || !kept.wants(i)) continue;
+    window.start = i * options.stride;
     const int64_t seen = i == 0 ? 0 : std::max<int64_t>(0, options.window - options.stride - 1);
-    const int64_t first = std::max(seen, options.context - 1);
-    const auto ids =
-        stream.subspan(static_cast<size_t>(start), static_cast<size_t>(options.window));
-    const auto scored =
-        score_continuation(model, runs[static_cast<size_t>(worker)], ids, first, options.feed, i);
-    double nll = 0;
-    for (const double x : scored.nll) nll += x;
-    window = {start, static_cast<int64_t>(scored.nll.size()), nll};
+    sequences.push_back({.ids = stream.subspan(static_cast<size_t>(window.start),
+                                               static_cast<size_t>(options.window)),
+                         .first = std::max(seen, options.context - 1),
+                         .number = i});
+  }
+  std::atomic<int64_t> done{0};
+  score(sequences, [&](int64_t index, const Continuation& scored) {
+    const int64_t i = sequences[static_cast<size_t>(index)].number;
+    WindowScore& window = windows[static_cast<size_t>(i)];
+    window.predictions = std::ssize(scored.nll);
+    window.nll = 0;
+    for (const double x : scored.nll) window.nll += x;
     kept.tell(task, i, json_of(window));
     if (progress) progress(done.fetch_add(1) + 1);
   });
 
   std::erase_if(windows, [](const WindowScore& window) { return window.predictions == 0; });
   return summarize(std::move(windows));
+}
+
+PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
+                            const PerplexityOptions& options, const Threads& threads) {
+  return perplexity(score_by(model, threads, options.feed), stream, options);
 }
 
 PerplexityResult summarize(std::vector<WindowScore> windows) {

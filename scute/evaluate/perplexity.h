@@ -8,14 +8,10 @@
 #include <vector>
 
 #include "scute/base/threads.h"
+#include "scute/evaluate/continuation.h"
 #include "scute/evaluate/kept_items.h"
-#include "scute/models/language/language_model.h"
 
 namespace scute {
-
-/// Whether a sequence is read at once, or token by token from a state, as in generation: only then
-/// is a low-bit state rounded at every token.
-enum class Feed { whole, one_by_one };
 
 /// Windows of `window` tokens start every `stride` tokens; the tail that does not fill one is
 /// dropped. Each predicts its tokens from the second on, but only those that no earlier window
@@ -50,20 +46,14 @@ PerplexityResult summarize(std::vector<WindowScore> windows);
 /// Error when options make no sense or the stream has no full window. `progress` (may be empty) is
 /// called with the number of windows finished, from any thread. With `kept` the windows that it
 /// knows or wants alone, of the task of that name; the result of none is not to be used.
-PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
-                            const PerplexityOptions& options, const Threads& threads,
+/// options.feed is for whoever makes `score`.
+PerplexityResult perplexity(const ScoreSequences& score, std::span<const int32_t> stream,
+                            const PerplexityOptions& options,
                             const std::function<void(int64_t)>& progress = {},
                             const KeptItems& kept = KeptItems(),
                             const std::string& task = "perplexity");
-
-/// Σ −log p(ids[t+1] | ids[0…t]) for each t from `first` on; one forward pass from a zero state.
-/// Also says of each prediction whether it was the argmax. `sequence` keys stochastic rounding.
-struct Continuation {
-  std::vector<double> nll;
-  std::vector<char> greedy;
-};
-Continuation score_continuation(const LanguageModel& model, Run& run, std::span<const int32_t> ids,
-                                int64_t first, Feed feed = Feed::whole, int64_t sequence = 0);
+PerplexityResult perplexity(const LanguageModel& model, std::span<const int32_t> stream,
+                            const PerplexityOptions& options, const Threads& threads);
 
 /// Mean and the standard error of the mean of independent items, at least one. The error is NaN for
 /// one item, and where all are the same: a spread of zero is what few items show of rare others.

@@ -68,7 +68,7 @@ LayerPass::LayerPass(LayeredModel& model, const std::vector<int64_t>& lengths, E
 void LayerPass::begin(int64_t step) {
   const int64_t last = steps() - 1;
   if (step > 0 && step < last) return model_.go_to(step - 1);
-  if (step == last && end_ == End::head) return model_.go_to_head();
+  if (step == last && end_ != End::norm) return model_.go_to_head();
   model_.rest();
 }
 
@@ -96,12 +96,12 @@ void LayerPass::leave(int64_t index, Run& run) const {
   const auto hidden = run.matrix(stream.rows, stream.cols);
   model_.leave(run, stream, hidden);
   if (end_ != End::head) {
-    if (on_output_) on_output_(index, hidden);
+    if (on_output_) on_output_(index, run, hidden);
     return;
   }
   const auto logits = run.matrix(stream.rows, model_.config().vocabulary);
   model_.logits(run, hidden, logits);
-  if (on_output_) on_output_(index, logits);
+  if (on_output_) on_output_(index, run, logits);
 }
 
 SampleSteps LayerPass::all() {
@@ -113,7 +113,7 @@ Tensor logits_by_layers(LayeredModel& model, int64_t rows, const LayerPass::Ente
                         int64_t head_rows) {
   Tensor hidden;
   LayerPass pass(model, {rows}, enter, LayerPass::End::norm, "",
-                 [&](int64_t, MatView<const float> found) {
+                 [&](int64_t, Run&, MatView<const float> found) {
                    hidden = Tensor::of<float>({found.rows, found.cols},
                                               {found.data, static_cast<size_t>(found.size())});
                  });

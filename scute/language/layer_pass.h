@@ -41,10 +41,11 @@ class StreamStore {
 class LayerPass {
  public:
   /// Shown what each sequence ends with: the last norm's output, or its logits.
-  using OnOutput = std::function<void(int64_t index, MatView<const float> output)>;
+  using OnOutput = std::function<void(int64_t index, Run& run, MatView<const float> output)>;
   /// Fills what enters the first block of one sequence; from any thread.
   using Enter = std::function<void(int64_t index, Run& run, MatView<float> stream)>;
-  enum class End { norm, head };
+  /// norm_beside_head: as `norm`, while the head is packed for whoever is shown its output.
+  enum class End { norm, norm_beside_head, head };
 
   /// `model` and `ids` must live as long as this. `on_output`: may be empty.
   LayerPass(LayeredModel& model, std::vector<std::span<const int32_t>> ids, End end,

@@ -63,7 +63,7 @@ TEST_P(LayerByLayer, LogitsAreTheSameBits) {
   const auto ids = hybrid_ids(model.config, 40);
   std::vector<float> seen;
   LayerPass pass(layered, {ids}, LayerPass::End::head, folder.path(""),
-                 [&](int64_t, MatView<const float> logits) {
+                 [&](int64_t, scute::Run&, MatView<const float> logits) {
                    seen.assign(logits.data, logits.data + logits.size());
                  });
   scute::Run run;

@@ -220,9 +220,18 @@ std::string MemoryPlan::text() const {
 
 MemoryPlan plan_pass(const LanguageSizes& sizes, const PassSizes& pass,
                      std::optional<int64_t> limit, const std::string& folder) {
-  const int64_t whole = memory_of_whole_pass(sizes, pass);
-  if (!limit || whole <= *limit) return {.threads = pass.threads, .bytes = whole};
-  return plan_by_layers(sizes, pass, *limit, folder);
+  PassSizes whole = pass;
+  int64_t bytes = memory_of_whole_pass(sizes, whole);
+  if (!limit || bytes <= *limit) return {.threads = pass.threads, .bytes = bytes};
+  const int64_t by_layers = layered_bytes(sizes, pass, 1) + pass.tokens * sizes.stream_per_token;
+  if (by_layers <= *limit) return plan_by_layers(sizes, pass, *limit, folder);
+  // Of small models all weights on one thread take less than a layer with what is around it.
+  while (bytes > *limit && whole.threads > 1) {
+    whole.threads = (whole.threads + 1) / 2;
+    bytes = memory_of_whole_pass(sizes, whole);
+  }
+  require_memory(std::min(bytes, by_layers), *limit, "one layer at a time on one thread");
+  return {.threads = whole.threads, .bytes = bytes};
 }
 
 MemoryPlan plan_by_layers(const LanguageSizes& sizes, const PassSizes& pass, int64_t limit,

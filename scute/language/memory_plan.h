@@ -58,8 +58,9 @@ struct MemoryPlan {
 };
 
 /// The first of these that fits: all weights packed; layer by layer with the samples' streams in
-/// memory; with them on disk, in `folder`; the same with fewer threads. Error saying what the least
-/// needs when nothing fits. Without a limit all weights are packed.
+/// memory; with them on disk, in `folder`; the same with fewer threads; all weights with fewer
+/// threads. Error saying what the least needs when nothing fits. Without a limit all weights are
+/// packed.
 MemoryPlan plan_pass(const LanguageSizes& sizes, const PassSizes& pass,
                      std::optional<int64_t> limit, const std::string& folder);
 

@@ -10,6 +10,7 @@
 #include "scute/evaluate/metrics.h"
 #include "scute/evaluate/not_finite.h"
 #include "scute/language/last_word_items.h"
+#include "scute/language/layer_pass.h"
 
 namespace scute {
 namespace {
@@ -54,8 +55,68 @@ MetricScore perplexity_score(const PerplexityResult& result, const ScoreOptions&
   return score_of_items(text_perplexity(), std::move(items), std::move(protocol));
 }
 
+/// How a model's sequences are scored.
+struct Scoring {
+  ScoreSequences all;
+  ScoreShown one;  ///< one of them, whose sites are seen
+};
+
+Scoring scoring_by(const LanguageModel& model, const Threads& threads, Feed feed) {
+  return {.all = score_by(model, threads, feed),
+          .one = [&model, feed](Run& run, const ScoredSequence& one) {
+            score_continuation(model, run, one.ids, one.first, feed, one.number);
+          }};
+}
+
+/// Sequences that go through the layers together, each step on the worker's run.
+void score_some(LayeredModel& model, std::span<const ScoredSequence> some,
+                const std::string& folder,
+                const std::function<void(int64_t, const Continuation&)>& scored,
+                const std::function<void(LayerPass& pass, int64_t step)>& show_all) {
+  std::vector<std::span<const int32_t>> ids;
+  for (const ScoredSequence& one : some) ids.push_back(one.ids);
+  const auto leave = [&](int64_t index, Run& run, MatView<const float> hidden) {
+    const ScoredSequence& one = some[static_cast<size_t>(index)];
+    scored(index, score_hidden(run, one.ids, one.first, hidden, model.config().vocabulary,
+                               [&](MatView<const float> rows, MatView<float> logits) {
+                                 model.logits(run, rows, logits);
+                               }));
+  };
+  LayerPass pass(model, std::move(ids), LayerPass::End::norm_beside_head, folder, leave);
+  for (int64_t step = 0; step < pass.steps(); ++step) {
+    pass.begin(step);
+    show_all(pass, step);
+  }
+  model.rest();
+}
+
+Scoring scoring_by_layers(LayeredModel& model, const Threads& threads, const ByLayers& how) {
+  const auto all = [&model, &threads, how](std::span<const ScoredSequence> sequences,
+                                           const auto& scored) {
+    std::vector<Run> runs = Run::of_workers(threads);
+    const int64_t most = how.samples > 0 ? how.samples : std::ssize(sequences);
+    for (int64_t first = 0; first < std::ssize(sequences); first += most) {
+      const int64_t count = std::min(most, std::ssize(sequences) - first);
+      score_some(
+          model, sequences.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
+          how.folder, [&](int64_t index, const Continuation& one) { scored(first + index, one); },
+          [&](LayerPass& pass, int64_t step) {
+            threads.for_each(count, [&](int64_t i, int worker) {
+              pass.show(step, i, runs[static_cast<size_t>(worker)]);
+            });
+          });
+    }
+  };
+  const auto one = [&model](Run& run, const ScoredSequence& sequence) {
+    score_some(
+        model, {&sequence, 1}, "", [](int64_t, const Continuation&) {},
+        [&](LayerPass& pass, int64_t step) { pass.show(step, 0, run); });
+  };
+  return {.all = all, .one = one};
+}
+
 /// See Scores::not_finite. The model reads that item once more.
-std::string not_finite_text(const LanguageModel& model, const ScoreWork& work,
+std::string not_finite_text(const Scoring& windows, const Scoring& passages, const ScoreWork& work,
                             const ScoreOptions& options, const Scores& scores) {
   const auto text = [](const char* item, size_t index, const std::string& found) {
     return fmt::format("{} in {} {}", found.empty() ? "a score that is not" : found, item, index);
@@ -67,14 +128,40 @@ std::string not_finite_text(const LanguageModel& model, const ScoreWork& work,
                          .subspan(static_cast<size_t>(window.start),
                                   static_cast<size_t>(options.windows.window));
     return text("window", i,
-                find_not_finite(model, ids, options.windows.feed, static_cast<int64_t>(i)));
+                find_not_finite(windows.one, {.ids = ids, .number = static_cast<int64_t>(i)}));
   }
   for (size_t i = 0; scores.last_word && i < scores.last_word->items.size(); ++i) {
     if (std::isfinite(scores.last_word->items[i].nll)) continue;
-    return text("passage", i,
-                find_not_finite(model, scored_ids(work.items[i], options.max_context)));
+    const auto ids = scored_ids(work.items[i], options.max_context);
+    return text("passage", i, find_not_finite(passages.one, {.ids = ids}));
   }
   return "";
+}
+
+/// `windows`: how those of the text are scored; `passages`: the same of passages, read at once.
+Scores score_with(const Scoring& windows, const Scoring& passages, const ScoreWork& work,
+                  const ScoreOptions& options, const ScoreProgress& progress, const KeptItems& kept,
+                  const std::string& whose) {
+  const auto counting = [&progress](ScoreTask task, int64_t total) {
+    if (progress) progress(task, 0, total);
+    return [&progress, task, total](int64_t done) {
+      if (progress) progress(task, done, total);
+    };
+  };
+  Scores out;
+  if (!work.stream.empty()) {
+    out.perplexity = perplexity(windows.all, work.stream, options.windows,
+                                counting(ScoreTask::perplexity, work.windows(options.windows)),
+                                kept, whose + "perplexity");
+  }
+  if (!work.items.empty()) {
+    out.last_word =
+        last_word(passages.all, work.items, options.max_context,
+                  counting(ScoreTask::last_word, static_cast<int64_t>(work.items.size())), kept,
+                  whose + "last_word");
+  }
+  out.not_finite = not_finite_text(windows, passages, work, options, out);
+  return out;
 }
 
 }  // namespace
@@ -100,26 +187,18 @@ ScoreWork read_score_work(const ModelDescription& model, const ScoreOptions& opt
 Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
              const Threads& threads, const ScoreProgress& progress, const KeptItems& kept,
              const std::string& whose) {
-  const auto counting = [&progress](ScoreTask task, int64_t total) {
-    if (progress) progress(task, 0, total);
-    return [&progress, task, total](int64_t done) {
-      if (progress) progress(task, done, total);
-    };
-  };
-  Scores out;
-  if (!work.stream.empty()) {
-    out.perplexity = perplexity(model, work.stream, options.windows, threads,
-                                counting(ScoreTask::perplexity, work.windows(options.windows)),
-                                kept, whose + "perplexity");
+  return score_with(scoring_by(model, threads, options.windows.feed),
+                    scoring_by(model, threads, Feed::whole), work, options, progress, kept, whose);
+}
+
+Scores score_by_layers(LayeredModel& model, const ScoreWork& work, const ScoreOptions& options,
+                       const Threads& threads, const ByLayers& how, const ScoreProgress& progress,
+                       const KeptItems& kept, const std::string& whose) {
+  if (!work.stream.empty() && options.windows.feed == Feed::one_by_one) {
+    fail("scoring layer by layer", "windows that are read at once", "token by token");
   }
-  if (!work.items.empty()) {
-    out.last_word =
-        last_word(model, work.items, threads, options.max_context,
-                  counting(ScoreTask::last_word, static_cast<int64_t>(work.items.size())), kept,
-                  whose + "last_word");
-  }
-  out.not_finite = not_finite_text(model, work, options, out);
-  return out;
+  const Scoring scoring = scoring_by_layers(model, threads, how);
+  return score_with(scoring, scoring, work, options, progress, kept, whose);
 }
 
 Json scoring_key(const ModelDescription& model, const ScoreOptions& options,

@@ -12,6 +12,8 @@
 #include "scute/evaluate/perplexity.h"
 #include "scute/evaluate/score.h"
 #include "scute/language/model_folder.h"
+#include "scute/models/language/layered_model.h"
+#include "scute/recipe/measure.h"
 
 namespace scute {
 
@@ -57,6 +59,12 @@ using ScoreProgress = std::function<void(ScoreTask task, int64_t done, int64_t t
 Scores score(const LanguageModel& model, const ScoreWork& work, const ScoreOptions& options,
              const Threads& threads, const ScoreProgress& progress = {},
              const KeptItems& kept = KeptItems(), const std::string& whose = "");
+/// The same to the last bit, while one layer of the model, or its head, is in memory. Error where
+/// options.windows.feed is one token after the other, which takes all layers for each.
+Scores score_by_layers(LayeredModel& model, const ScoreWork& work, const ScoreOptions& options,
+                       const Threads& threads, const ByLayers& how,
+                       const ScoreProgress& progress = {}, const KeptItems& kept = KeptItems(),
+                       const std::string& whose = "");
 
 /// Everything that decides the scores of the items, of a model that is named by its hash. Equal
 /// text, equal scores.
