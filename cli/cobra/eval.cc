@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "cli/cobra/memory.h"
 #include "cli/described.h"
@@ -198,6 +199,29 @@ Json as_json(const CobraEvalRequest& request, const CobraDescription& model,
   return out;
 }
 
+PictureComparison compared(CobraEvalRequest& request, const CobraDescription& model,
+                           const CobraDescription& against) {
+  const Execution& execution = request.execution;
+  // What is put on disk lies beside a file of this evaluation's, or in the working directory.
+  const std::string& beside =
+      request.parts.folder.empty() ? request.items_out : request.parts.folder;
+  const MemoryPlan plan = planned_cobra_comparison(
+      request.job, model, against,
+      {.execution = execution,
+       .pictures = request.compare.max_pictures.value_or(std::numeric_limits<int64_t>::max()),
+       .tokens = request.compare.text.length},
+      beside);
+  request.compare.threads = plan.threads;
+  if (plan.by_layers) {
+    LayeredCobra ours = load_layered_cobra(model, execution, plan.by_layers->folder);
+    LayeredCobra theirs = load_layered_cobra(against, execution, plan.by_layers->folder);
+    return compare_cobra(model, ours, against, theirs, plan.by_layers->samples, request.compare);
+  }
+  constexpr auto kAll = CobraModel::Parts::all;
+  return compare_cobra(model, load_cobra(model, execution, kAll), against,
+                       load_cobra(against, execution, kAll), request.compare);
+}
+
 int run(CobraEvalRequest& request, const Call& call, Output& out) {
   const std::vector<std::string> inputs{request.model, request.against, request.compare.images,
                                         request.compare.text.prompts};
@@ -218,13 +242,7 @@ int run(CobraEvalRequest& request, const Call& call, Output& out) {
       request.parts,
       [&] { return comparison_key(model, against, request.compare, request.execution); }, call);
   request.compare.kept = parts.items();
-  request.compare.threads = planned_cobra(
-      request.job, model,
-      {.execution = request.execution, .models = 2, .tokens = request.compare.text.length});
-  constexpr auto kAll = CobraModel::Parts::all;
-  const PictureComparison comparison =
-      compare_cobra(model, load_cobra(model, request.execution, kAll), against,
-                    load_cobra(against, request.execution, kAll), request.compare);
+  const PictureComparison comparison = compared(request, model, against);
   progress.finish();
   for (const std::string& problem : comparison.corrupt) {
     warn("passed over " + problem);

@@ -1,7 +1,10 @@
 #include "cli/cobra/memory.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <vector>
 
 #include "cli/terminal/progress.h"
@@ -22,15 +25,36 @@ struct CobraSizes {
   int64_t tokens = 0;      ///< of a picture and its text
   int64_t base = 0;
 
+  /// All weights of one.
+  int64_t packed() const { return language.packed() + language.table.stored + vision; }
   /// All weights of so many models in memory.
   int64_t whole(int models, int64_t threads) const;
+  /// Towers and projector are there while pictures are seen, and then a layer at a time.
+  LanguageSizes by_layers() const;
 };
 
+/// Pictures that go through layers together, whose pixels are in memory.
+constexpr int64_t kPictures = 16;
+
+LanguageSizes CobraSizes::by_layers() const {
+  LanguageSizes out = language;
+  out.layers.push_back({.stored = stored, .packed = vision});
+  out.scratch_per_token = std::max(out.scratch_per_token, of_tower / tokens + 1);
+  out.logits_per_token = 0;
+  return out;
+}
+
+/// What one model makes of a picture and its text: features, vectors, logits of one token.
+int64_t stage_bytes(const CobraConfig& config) {
+  const auto projector = config.projector_config();
+  return 4 * (config.towers.front().patches() * projector.vision +
+              projector.tokens() * config.language.width + config.language.vocabulary);
+}
+
 int64_t CobraSizes::whole(int models, int64_t threads) const {
-  const int64_t packed = language.packed() + language.table.stored + vision;
   const int64_t of_thread = of_tower + tokens * language.scratch_per_token + language.state +
                             std::max(stored, language.largest_layer());
-  return base + models * packed + threads * (of_thread + 2 * pixels) +
+  return base + models * packed() + threads * (of_thread + 2 * pixels) +
          (2 * threads + 1) * statistics;
 }
 
@@ -107,18 +131,49 @@ MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& mode
     const int threads = planned_cobra(job, model, work);
     return {.threads = threads, .bytes = sizes.whole(1, threads)};
   }
-  constexpr int64_t kPictures = 16;  // together, whose pixels are in memory
-  LanguageSizes layers = sizes.language;
-  // Towers and projector are there while pictures are seen, and then a layer at a time.
-  layers.layers.push_back({.stored = sizes.stored, .packed = sizes.vision});
-  layers.scratch_per_token = std::max(layers.scratch_per_token, sizes.of_tower / sizes.tokens + 1);
-  layers.logits_per_token = 0;
   const PassSizes pass{.samples = std::min(kPictures, work.pictures),
                        .tokens = sizes.tokens,
                        .threads = asked,
                        .statistics = sizes.statistics,
                        .base = sizes.base + (kPictures + 2 * asked) * sizes.pixels};
-  return said_plan(job, plan_by_layers(layers, pass, *job.memory, folder_beside(file)));
+  return said_plan(job, plan_by_layers(sizes.by_layers(), pass, *job.memory, folder_beside(file)));
+}
+
+MemoryPlan planned_cobra_comparison(const Job& job, const CobraDescription& model,
+                                    const CobraDescription& against, const CobraWork& work,
+                                    const std::string& file) {
+  if (!job.memory) return {.threads = job.threads};
+  const CobraSizes a = sizes_of_cobra(model, work), b = sizes_of_cobra(against, work);
+  const int64_t stages = 2 * stage_bytes(model.config);
+  const auto whole = [&](int64_t threads) {
+    return std::max(a.whole(1, threads) + b.packed(), b.whole(1, threads) + a.packed()) +
+           threads * stages;
+  };
+  PassSizes pass{.samples = std::min(kPictures, work.pictures),
+                 .tokens = a.tokens,
+                 .threads = Threads(job.threads).count()};
+  pass.base = a.base + pass.samples * (stages + a.pixels) + 2 * pass.threads * a.pixels;
+  const auto least = [&](const CobraSizes& sizes) {
+    const LanguageSizes layers = sizes.by_layers();
+    return layered_bytes(layers, pass, 1) + pass.tokens * layers.stream_per_token;
+  };
+  MemoryPlan out{.threads = pass.threads, .bytes = whole(pass.threads)};
+  if (out.bytes <= *job.memory) return said_plan(job, out);
+  const int64_t by_layers = std::max(least(a), least(b));
+  if (by_layers <= *job.memory) {
+    out = plan_by_layers(a.by_layers(), pass, *job.memory, folder_beside(file));
+    const MemoryPlan other = plan_by_layers(b.by_layers(), pass, *job.memory, folder_beside(file));
+    if (other.bytes > out.bytes) out = other;
+    out.by_layers->samples = pass.samples;
+    return said_plan(job, out);
+  }
+  while (out.bytes > *job.memory && out.threads > 1) {
+    out.threads = (out.threads + 1) / 2;
+    out.bytes = whole(out.threads);
+  }
+  require_memory(std::min(out.bytes, by_layers), *job.memory,
+                 "a layer of one Cobra at a time on one thread");
+  return said_plan(job, out);
 }
 
 QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& model,
@@ -147,6 +202,66 @@ QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& mode
   out.check = FolderCheck::by_layers;
   if (out.memory.tensors_in.empty()) out.memory.tensors_in = folder_beside(folder);
   return said_plan(job, out);
+}
+
+namespace {
+
+ExperimentPlan planned_cobra_experiment(const Job& said, const CobraDescription& model,
+                                        const CobraSubjectOptions& subject,
+                                        const Setting& setting) {
+  Job job = said;
+  job.quiet = true;  // one line for all steps
+  const CobraCollectOptions& collect = subject.collect;
+  const CobraWork work{.execution = setting.execution,
+                       .pictures = std::numeric_limits<int64_t>::max(),
+                       .tokens = collect.text.length,
+                       .sites = std::ssize(cobra_collection_sites(model, collect)),
+                       .fine = collect.fine};
+  const CobraSizes sizes = sizes_of_cobra(model, work);
+  // The float model, what it becomes, and that once more to be scored.
+  constexpr int kModels = 3;
+  const int threads = threads_for_cobra(sizes, kModels, Threads(job.threads).count(), *job.memory);
+  if (threads > 0) {
+    const int64_t whole = sizes.whole(kModels, threads);
+    return {.collect = {.threads = threads, .bytes = whole},
+            .quantize = {.threads = threads, .bytes = whole},
+            .scoring_threads = threads};
+  }
+  ExperimentPlan out;
+  if (setting.quantize.format.eight_bit_activations()) {
+    out.collect = planned_cobra_collection(job, model, work, subject.log);
+    job.memory = *job.memory - sizes.statistics;  // which are there from now on
+  }
+  out.quantize =
+      planned_cobra_quantize(job, model, cobra_quantize_options(setting), subject.log, {});
+  // What it gives is not to lie in memory while models are compared.
+  if (out.quantize.memory.tensors_in.empty()) {
+    out.quantize.memory.tensors_in = folder_beside(subject.log);
+  }
+  // Of weights no more than of floats, of which one model's are in memory.
+  const MemoryPlan compared = planned_cobra_comparison(job, model, model, work, subject.log);
+  out.scoring_threads = compared.threads;
+  out.compared_by_layers = compared.by_layers;
+  return out;
+}
+
+}  // namespace
+
+std::function<ExperimentPlan(const Setting& setting)> cobra_experiment_planner(
+    const Job& job, const CobraDescription& model, const CobraSubjectOptions& subject,
+    const std::vector<Setting>& settings) {
+  if (!job.memory) return {};
+  for (const Setting& setting : settings) planned_cobra_experiment(job, model, subject, setting);
+  return [&job, model, subject](const Setting& setting) {
+    const ExperimentPlan out = planned_cobra_experiment(job, model, subject, setting);
+    note(job.quiet, fmt::format("scute: memory: collect {}; quantize {}; compare {}",
+                                out.collect.text(), out.quantize.text(),
+                                MemoryPlan{.threads = out.scoring_threads,
+                                           .by_layers = out.compared_by_layers,
+                                           .bytes = out.quantize.bytes}
+                                    .text()));
+    return out;
+  };
 }
 
 }  // namespace scute::cli

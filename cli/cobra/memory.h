@@ -2,11 +2,13 @@
 // all weights else.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "cli/terminal/job.h"
 #include "scute/cobra/quantize.h"
+#include "scute/experiments/run_cobra.h"
 #include "scute/language/memory_plan.h"
 #include "scute/language/quantize_plan.h"
 
@@ -30,10 +32,23 @@ int planned_cobra(const Job& job, const CobraDescription& model, const CobraWork
 MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& model,
                                     const CobraWork& work, const std::string& file);
 
+/// The same of two models' comparison, one model after the other where their layers go one at a
+/// time: ByLayers::samples pictures together.
+MemoryPlan planned_cobra_comparison(const Job& job, const CobraDescription& model,
+                                    const CobraDescription& against, const CobraWork& work,
+                                    const std::string& file);
+
 /// The same of a quantization, and of the check of what it wrote: tensors that are finished lie on
 /// disk beside `folder` where they do not fit. `numbers`: files of statistics that were read.
 QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& model,
                                     const CobraQuantizeOptions& options, const std::string& folder,
                                     const std::vector<std::string>& numbers);
+
+/// RunHow::plan of this Cobra's experiments, each step as its own verb does it, said on standard
+/// error; empty without --memory. Error at once where one of the settings does not fit; `job` and
+/// `subject` must live as long.
+std::function<ExperimentPlan(const Setting& setting)> cobra_experiment_planner(
+    const Job& job, const CobraDescription& model, const CobraSubjectOptions& subject,
+    const std::vector<Setting>& settings);
 
 }  // namespace scute::cli

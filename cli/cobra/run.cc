@@ -27,13 +27,13 @@ struct CobraRunRequest {
 int run(CobraRunRequest& request, const Call& call, Output& out) {
   const auto& flags = request.flags;
   Setting setting = flags.setting(call.command());
-  // The float model, what it becomes, and that once more to be scored.
-  const int threads =
-      planned_cobra(flags.job, described_cobra(request.model, flags.job.quiet), {.models = 3});
   use_rule(request.rule, std::string(kDefaultPolicy), setting);
+  const CobraSubjectOptions subject = flags.subject(request.model);
+  const auto plan = cobra_experiment_planner(
+      flags.job, described_cobra(request.model, flags.job.quiet), subject, {setting});
   const auto work = [&](RunHow how) {
-    how.threads = threads;
-    return CobraSubject(flags.subject(request.model), std::move(how)).run(setting);
+    how.plan = plan;
+    return CobraSubject(subject, std::move(how)).run(setting);
   };
   return run_experiment(flags.shared.log, flags.log_failure, flags.job, work, out);
 }

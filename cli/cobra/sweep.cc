@@ -37,9 +37,11 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
   work.job = flags.job;
   work.launched = request.sweep.launched;
   work.settings = request.sweep.settings(flags.setting(call.command()), flags.formats());
-  work.subject = [&flags](const std::string& model, RunHow how) {
-    how.threads = planned_cobra(flags.job, described_cobra(model, flags.job.quiet), {.models = 3});
-    return std::make_unique<CobraSubject>(flags.subject(model), std::move(how));
+  work.subject = [&](const std::string& model, RunHow how) {
+    const CobraSubjectOptions subject = flags.subject(model);
+    how.plan = cobra_experiment_planner(flags.job, described_cobra(model, flags.job.quiet), subject,
+                                        work.settings);
+    return std::make_unique<CobraSubject>(subject, std::move(how));
   };
   return run_sweep(work, out);
 }

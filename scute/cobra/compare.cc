@@ -6,13 +6,16 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <utility>
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
 #include "scute/base/threads.h"
 #include "scute/cobra/collect_meta.h"
 #include "scute/cobra/picture_reader.h"
+#include "scute/cobra/stages.h"
 #include "scute/evaluate/not_finite.h"
 #include "scute/evaluate/score.h"
 #include "scute/text/utf8.h"
@@ -41,89 +44,39 @@ void check_alike(const CobraDescription& model, const CobraDescription& referenc
   require(a.language.vocabulary == b.language.vocabulary, "vocabulary");
 }
 
-/// What a model makes of one picture and its text.
-struct Stages {
-  MatView<float> features, rows, logits;
-};
-
-/// Memory for them, of `run`.
-Stages make_stages(Run& run, const CobraModel& model) {
-  const CobraConfig& config = model.config();
-  return {run.matrix(config.towers.front().patches(), config.projector_config().vision),
-          run.matrix(model.picture_tokens(), model.width()),
-          run.matrix(1, config.language.vocabulary)};
-}
-
-void read(Run& run, const CobraModel& model, MatView<const float> picture,
-          std::span<const int32_t> ids, MatView<float> logits) {
-  const Arena::Scope scope(run.arena());
-  const LanguageModel& language = model.language();
-  const auto hidden = run.matrix(picture.rows + std::ssize(ids), model.width());
-  State state = language.new_state();
-  language.hidden(run, picture, ids, state, hidden);
-  language.logits(run, hidden.slice_rows(hidden.rows - 1, 1), logits);
-}
-
 std::span<const float> row_of(MatView<const float> x) {
   return {x.row(0), static_cast<size_t>(x.cols)};
 }
 
-/// Both models on one thread.
-class Pair {
- public:
-  Pair(const CobraModel& model, const CobraModel& reference)
-      : model_(model), reference_(reference) {}
+/// Where a value that is not finite arises, as a watch sees that model's pass; "": nowhere.
+using Look = std::function<std::string(const PictureAndText& one)>;
 
-  PictureErrors operator()(Run& run, const std::vector<Tensor>& pixels,
-                           std::span<const int32_t> ids) const {
-    const Arena::Scope scope(run.arena());
-    const Stages a = make_stages(run, model_), b = make_stages(run, reference_);
-    const auto views = pixel_views(pixels);
-    PictureErrors out;
-    model_.features(run, views, a.features);
-    reference_.features(run, views, b.features);
-    int64_t column = 0;
-    for (const VisionConfig& tower : model_.config().towers) {
-      // Before the projector rounds them to the grid of its input.
-      out.stages.push_back(vector_error(a.features.columns(column, tower.width),
-                                        b.features.columns(column, tower.width)));
-      column += tower.width;
-    }
-    model_.project(run, a.features, a.rows);
-    reference_.project(run, b.features, b.rows);
-    out.stages.push_back(vector_error(a.rows, b.rows));
-    read(run, model_, a.rows, ids, a.logits);
-    read(run, reference_, b.rows, ids, b.logits);
-    const LogitError logits = logit_error(row_of(a.logits), row_of(b.logits));
-    out.stages.push_back(logits.vector);
-    out.same_argmax = logits.same_argmax;
-    out.divergence = logits.divergence;
-    const bool finite = std::ranges::all_of(
-        out.stages, [](const VectorError& error) { return std::isfinite(error.relative); });
-    if (!finite) out.not_finite = look(views, ids);
-    return out;
+/// `model`, `reference`: where theirs arise.
+PictureErrors errors_between(const CobraConfig& config, const CobraStages& a, const CobraStages& b,
+                             const PictureAndText& one, const Look& model, const Look& reference) {
+  PictureErrors out;
+  int64_t column = 0;
+  for (const VisionConfig& tower : config.towers) {
+    out.stages.push_back(vector_error(a.features.columns(column, tower.width),
+                                      b.features.columns(column, tower.width)));
+    column += tower.width;
   }
-
- private:
-  /// Both once more, for what a watch sees.
-  std::string look(const std::vector<MatView<const float>>& views,
-                   std::span<const int32_t> ids) const {
-    for (const CobraModel* model : {&model_, &reference_}) {
-      NotFiniteWatch watch;
-      Run run(&watch);
-      const Stages stages = make_stages(run, *model);
-      model->features(run, views, stages.features);
-      model->project(run, stages.features, stages.rows);
-      read(run, *model, stages.rows, ids, stages.logits);
-      if (watch.found().empty()) continue;
-      return watch.found() + (model == &model_ ? "" : " of the model it is compared with");
-    }
-    return "an error without bound, where the values it is compared with are zero";
-  }
-
-  const CobraModel& model_;
-  const CobraModel& reference_;
-};
+  out.stages.push_back(vector_error(a.rows, b.rows));
+  const LogitError logits = logit_error(row_of(a.logits), row_of(b.logits));
+  out.stages.push_back(logits.vector);
+  out.same_argmax = logits.same_argmax;
+  out.divergence = logits.divergence;
+  const bool finite = std::ranges::all_of(
+      out.stages, [](const VectorError& error) { return std::isfinite(error.relative); });
+  if (finite) return out;
+  out.not_finite = model(one);
+  if (!out.not_finite.empty()) return out;
+  const std::string found = reference(one);
+  out.not_finite = found.empty()
+                       ? "an error without bound, where the values it is compared with are zero"
+                       : found + " of the model it is compared with";
+  return out;
+}
 
 std::vector<std::string> stage_names(const CobraConfig& config) {
   std::vector<std::string> out;
@@ -203,59 +156,184 @@ MeanAndError PictureComparison::divergence() const {
   return mean_and_error(out);
 }
 
+namespace {
+
+/// How pictures that are in memory together are compared.
+struct PicturePair {
+  int64_t together = 0;  ///< pictures; 0: two for each thread
+  /// Calls found(index) with the errors of each once, from any thread.
+  std::function<void(std::span<const PictureAndText> pictures, const Threads& threads,
+                     std::span<Run> runs,
+                     const std::function<void(int64_t index, PictureErrors errors)>& found)>
+      errors;
+};
+
+PicturePair pair_of(const CobraModel& model, const CobraModel& reference) {
+  const auto look = [](const CobraModel& whose) {
+    return [&whose](const PictureAndText& one) {
+      NotFiniteWatch watch;
+      Run run(&watch);
+      fill_stages(run, whose, one, make_stages(run, whose.config()));
+      return watch.found();
+    };
+  };
+  return {.errors = [&model, &reference, look](auto pictures, const Threads& threads,
+                                               std::span<Run> runs, const auto& found) {
+    threads.for_each(std::ssize(pictures), [&](int64_t i, int worker) {
+      Run& run = runs[static_cast<size_t>(worker)];
+      const PictureAndText& one = pictures[static_cast<size_t>(i)];
+      const Arena::Scope scope(run.arena());
+      const CobraStages a = make_stages(run, model.config());
+      const CobraStages b = make_stages(run, reference.config());
+      fill_stages(run, model, one, a);
+      fill_stages(run, reference, one, b);
+      found(i, errors_between(model.config(), a, b, one, look(model), look(reference)));
+    });
+  }};
+}
+
+PicturePair pair_of(LayeredCobra& model, LayeredCobra& reference, int64_t together) {
+  const auto look = [](LayeredCobra& whose) {
+    return [&whose](const PictureAndText& one) {
+      NotFiniteWatch watch;
+      Run alone(&watch), memory;
+      const CobraStages stages = make_stages(memory, whose.config());
+      whose.fill({&one, 1}, {&stages, 1}, Threads(1), {&alone, 1});
+      return watch.found();
+    };
+  };
+  return {.together = together,
+          .errors = [&model, &reference, look](auto pictures, const Threads& threads,
+                                               std::span<Run> runs, const auto& found) {
+            Run memory;
+            std::vector<CobraStages> a, b;
+            for (size_t i = 0; i < pictures.size(); ++i) {
+              a.push_back(make_stages(memory, model.config()));
+              b.push_back(make_stages(memory, reference.config()));
+            }
+            model.fill(pictures, a, threads, runs);
+            reference.fill(pictures, b, threads, runs);
+            for (size_t i = 0; i < pictures.size(); ++i) {
+              found(static_cast<int64_t>(i), errors_between(model.config(), a[i], b[i], pictures[i],
+                                                            look(model), look(reference)));
+            }
+          }};
+}
+
+/// Pictures one chunk after the other.
+class Comparison {
+ public:
+  Comparison(const CobraDescription& model, const CobraCompareOptions& options, PicturePair pair)
+      : options_(options),
+        pair_(std::move(pair)),
+        threads_(options.threads),
+        runs_(Run::of_workers(threads_)),
+        reader_(model, options.images),
+        texts_(model, options.text, reader_.listed()) {
+    out_.stages = stage_names(model.config);
+    out_.listed = reader_.listed();
+    out_.text = texts_.origin();
+  }
+
+  PictureComparison run() {
+    const int64_t wanted = std::min(options_.max_pictures.value_or(out_.listed), out_.listed);
+    while (read_ < wanted) {
+      const int64_t left = wanted - read_;
+      const auto loaded = pair_.together > 0
+                              ? reader_.next(std::min(left, pair_.together), threads_)
+                              : reader_.next_few(left, threads_);
+      if (loaded.empty()) break;
+      add(loaded, wanted);
+    }
+    out_.corrupt = reader_.corrupt();
+    out_.unused = reader_.left();
+    reader_.require_one();
+    out_.pictures = read_;
+    out_.pictures_sha256 = all_.hex();
+    return std::move(out_);
+  }
+
+ private:
+  void add(const std::vector<PictureReader::Loaded>& loaded, int64_t wanted) {
+    std::vector<std::optional<PictureErrors>> errors(loaded.size());
+    std::vector<PictureAndText> pictures;
+    std::vector<size_t> places;
+    const auto finished = [&](int64_t count) {
+      const int64_t done = done_.fetch_add(count) + count;
+      if (options_.progress) options_.progress(done, wanted);
+    };
+    for (size_t i = 0; i < loaded.size(); ++i) {
+      const int64_t number = read_ + static_cast<int64_t>(i);
+      const Json* known = options_.kept.find(kPictures, number);
+      if (known != nullptr) {
+        errors[i] = errors_of(*known);
+        check_stages(*errors[i]);
+      }
+      if (errors[i] || !options_.kept.wants(number)) {
+        finished(1);
+        continue;
+      }
+      places.push_back(i);
+      pictures.push_back({&loaded[i].pixels, texts_.of(loaded[i].number)});
+    }
+    pair_.errors(pictures, threads_, runs_, [&](int64_t index, PictureErrors found) {
+      const size_t i = places[static_cast<size_t>(index)];
+      options_.kept.tell(kPictures, read_ + static_cast<int64_t>(i), json_of(found));
+      errors[i] = std::move(found);
+      finished(1);
+    });
+    for (size_t i = 0; i < loaded.size(); ++i) {
+      const std::string& sha256 = reader_.used()[static_cast<size_t>(read_) + i].sha256;
+      const std::string path = inside_folder(loaded[i].path, options_.images);
+      all_.update(fmt::format("{}  {}\n", sha256, path));
+      if (!errors[i]) continue;
+      errors[i]->picture = path;
+      out_.items.push_back(std::move(*errors[i]));
+    }
+    read_ += std::ssize(loaded);
+  }
+
+  void check_stages(const PictureErrors& kept) const {
+    if (kept.stages.size() == out_.stages.size()) return;
+    fail("a kept picture", fmt::format("{} stages", out_.stages.size()),
+         fmt::format("{}", kept.stages.size()));
+  }
+
+  const CobraCompareOptions& options_;
+  PicturePair pair_;
+  Threads threads_;
+  std::vector<Run> runs_;
+  PictureReader reader_;
+  PictureTexts texts_;
+  PictureComparison out_;
+  std::atomic<int64_t> done_{0};
+  Sha256 all_;
+  int64_t read_ = 0;
+};
+
+void check_pictures(const CobraCompareOptions& options) {
+  if (options.max_pictures && *options.max_pictures < 1) {
+    fail("--max-pictures", "at least 1", fmt::format("{}", *options.max_pictures));
+  }
+}
+
+}  // namespace
+
 PictureComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
                                 const CobraDescription& reference_description,
                                 const CobraModel& reference, const CobraCompareOptions& options) {
   check_alike(description, reference_description);
-  if (options.max_pictures && *options.max_pictures < 1) {
-    fail("--max-pictures", "at least 1", fmt::format("{}", *options.max_pictures));
-  }
-  PictureReader reader(description, options.images);
-  PictureComparison out;
-  out.stages = stage_names(description.config);
-  out.listed = reader.listed();
-  const PictureTexts texts(description, options.text, out.listed);
-  out.text = texts.origin();
+  check_pictures(options);
+  return Comparison(description, options, pair_of(model, reference)).run();
+}
 
-  const Pair pair(model, reference);
-  const Threads threads(options.threads);
-  std::vector<Run> runs = Run::of_workers(threads);
-  const int64_t wanted = std::min(options.max_pictures.value_or(out.listed), out.listed);
-  std::atomic<int64_t> done{0};
-  Sha256 all;
-  int64_t read = 0;
-  while (read < wanted) {
-    const auto loaded = reader.next_few(wanted - read, threads);
-    if (loaded.empty()) break;
-    std::vector<std::optional<PictureErrors>> errors(loaded.size());
-    threads.for_each(std::ssize(loaded), [&](int64_t i, int worker) {
-      const auto& picture = loaded[static_cast<size_t>(i)];
-      auto& one = errors[static_cast<size_t>(i)];
-      if (const Json* known = options.kept.find(kPictures, read + i)) one = errors_of(*known);
-      if (!one && options.kept.wants(read + i)) {
-        one = pair(runs[static_cast<size_t>(worker)], picture.pixels, texts.of(picture.number));
-        options.kept.tell(kPictures, read + i, json_of(*one));
-      }
-      if (one && one->stages.size() != out.stages.size()) {
-        fail("a kept picture", fmt::format("{} stages", out.stages.size()),
-             fmt::format("{}", one->stages.size()));
-      }
-      if (one) one->picture = inside_folder(picture.path, options.images);
-      if (options.progress) options.progress(done.fetch_add(1) + 1, wanted);
-    });
-    for (size_t i = 0; i < loaded.size(); ++i) {
-      const std::string& sha256 = reader.used()[static_cast<size_t>(read) + i].sha256;
-      all.update(fmt::format("{}  {}\n", sha256, inside_folder(loaded[i].path, options.images)));
-      if (errors[i]) out.items.push_back(std::move(*errors[i]));
-    }
-    read += std::ssize(loaded);
-  }
-  out.corrupt = reader.corrupt();
-  out.unused = reader.left();
-  reader.require_one();
-  out.pictures = read;
-  out.pictures_sha256 = all.hex();
-  return out;
+PictureComparison compare_cobra(const CobraDescription& description, LayeredCobra& model,
+                                const CobraDescription& reference_description,
+                                LayeredCobra& reference, int64_t together,
+                                const CobraCompareOptions& options) {
+  check_alike(description, reference_description);
+  check_pictures(options);
+  return Comparison(description, options, pair_of(model, reference, together)).run();
 }
 
 std::string PictureComparison::not_finite() const {

@@ -10,6 +10,7 @@
 #include "scute/base/json.h"
 #include "scute/cobra/folder.h"
 #include "scute/cobra/picture_texts.h"
+#include "scute/cobra/stages.h"
 #include "scute/evaluate/kept_items.h"
 #include "scute/evaluate/picture_error.h"
 
@@ -62,6 +63,13 @@ struct PictureComparison {
 PictureComparison compare_cobra(const CobraDescription& description, const CobraModel& model,
                                 const CobraDescription& reference_description,
                                 const CobraModel& reference, const CobraCompareOptions& options);
+
+/// The same, of the models one after the other, `together` pictures at once: a layer of a language
+/// model in memory.
+PictureComparison compare_cobra(const CobraDescription& description, LayeredCobra& model,
+                                const CobraDescription& reference_description,
+                                LayeredCobra& reference, int64_t together,
+                                const CobraCompareOptions& options);
 
 /// Everything that decides the items, models named by their hashes. Equal text, equal items.
 Json comparison_key(const CobraDescription& model, const CobraDescription& reference,

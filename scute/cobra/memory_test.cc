@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "scute/base/error.h"
+#include "scute/cobra/compare.h"
 #include "scute/cobra/test_cobra_quantize.h"
 #include "scute/cobra/writer.h"
 #include "scute/io/file.h"
@@ -47,6 +48,36 @@ TEST(CobraWithinMemory, RefusesTheLayersOfALowBitModel) {
   options.sites = "*";
   const CobraDescription low = describe_cobra(folder.path("low"));
   EXPECT_THROW(collect_cobra(low, options, {.by_layers = ByLayers{}}), Error);
+}
+
+/// Also of a low-bit one whose text is clipped.
+TEST(CobraWithinMemory, ComparesLayerByLayer) {
+  const Folder folder;
+  const CobraDescription model = describe_cobra(kModelPath);
+  const Plan plan = plan_of(small_statistics(), "auto");
+  constexpr auto kAll = CobraModel::Parts::all;
+  for (const char* format : {"W8A8", "W4A16"}) {
+    CobraQuantizeOptions options;
+    options.format = LayerFormat::parse(format, "");
+    options.buckets["llm"] = options.format;
+    write_cobra(quantize_cobra(model, plan, &small_statistics(), options), folder.path(format),
+                false);
+    CobraDescription low = describe_cobra(folder.path(format));
+    low.ranges["llm"] = {-0.05F, 0.04F};
+    CobraCompareOptions how{.images = kPicturesPath};
+    const std::string whole =
+        items_text(compare_cobra(low, load_cobra(low, Compute::f32, kAll), model,
+                                 load_cobra(model, Compute::f32, kAll), how));
+    for (const std::string& streams : {std::string(), folder.path("")}) {
+      LayeredCobra ours = load_layered_cobra(low, Compute::f32, streams);
+      LayeredCobra theirs = load_layered_cobra(model, Compute::f32, streams);
+      for (const int threads : {1, 3}) {
+        how.threads = threads;
+        EXPECT_EQ(items_text(compare_cobra(low, ours, model, theirs, 2, how)), whole)
+            << format << ", " << threads << " threads";
+      }
+    }
+  }
 }
 
 TEST(CobraWithinMemory, QuantizesAndChecksLayerByLayer) {

@@ -52,12 +52,14 @@ struct ExperimentPlan {
   MemoryPlan collect;
   QuantizePlan quantize;
   int scoring_threads = 1;
+  /// Of a Cobra: it and the float one are compared so.
+  std::optional<ByLayers> compared_by_layers = {};
 };
 
 /// What does not influence the result.
 struct RunHow {
   int threads = 0;
-  /// Of language models; empty: everything in memory, on `threads`.
+  /// Empty: everything in memory, on `threads`.
   std::function<ExperimentPlan(const Setting& setting)> plan = {};
   /// With done = 0 when a step begins, then from any thread; what it throws ends the experiment.
   std::function<void(Step step, int64_t done, int64_t total)> progress = {};

@@ -24,7 +24,7 @@ namespace scute {
 struct CobraSubjectState {
   CobraSubjectState(CobraSubjectOptions options_given, RunHow how_given);
 
-  bool measure(std::vector<std::string>& warnings);
+  bool measure(const MemoryPlan& plan, std::vector<std::string>& warnings);
 
   CobraSubjectOptions options;
   RunHow how;
@@ -53,11 +53,12 @@ CobraSubjectState::CobraSubjectState(CobraSubjectOptions options_given, RunHow h
                  .dump());
 }
 
-bool CobraSubjectState::measure(std::vector<std::string>& warnings) {
-  const auto pass = [this, &warnings] {
-    CobraCollectResult measured =
-        collect_cobra(description, options.collect,
-                      {.threads = how.threads, .progress = how.progress_of(Step::collect)});
+bool CobraSubjectState::measure(const MemoryPlan& plan, std::vector<std::string>& warnings) {
+  const auto pass = [&] {
+    CobraCollectResult measured = collect_cobra(description, options.collect,
+                                                {.threads = plan.threads,
+                                                 .progress = how.progress_of(Step::collect),
+                                                 .by_layers = plan.by_layers});
     stamps.check();
     // A text may be too short for states along the way.
     std::erase_if(measured.silent_sites,
@@ -81,6 +82,8 @@ std::optional<Policy> cobra_policy(const Setting& setting) {
   return setting.parsed_policy();
 }
 
+}  // namespace
+
 CobraQuantizeOptions cobra_quantize_options(const Setting& setting) {
   CobraQuantizeOptions out;
   out.format = setting.quantize.format;
@@ -89,6 +92,8 @@ CobraQuantizeOptions cobra_quantize_options(const Setting& setting) {
   out.language = setting.quantize;
   return out;
 }
+
+namespace {
 
 bool needs_ranges(const Setting& setting) {
   return setting.quantize.format.eight_bit_activations();
@@ -138,6 +143,11 @@ class CobraTrial {
  public:
   CobraTrial(CobraSubjectState& subject, const Setting& setting)
       : subject_(subject), setting_(setting) {
+    if (subject.how.plan) {
+      work_ = subject.how.plan(setting);
+    } else {
+      work_.collect.threads = work_.quantize.threads = work_.scoring_threads = subject.how.threads;
+    }
     facts_.timestamp = subject.how.local_time("%Y-%m-%d %H:%M:%S");
     facts_.command = setting.command;
     facts_.machine = subject.how.machine;
@@ -152,11 +162,13 @@ class CobraTrial {
 
  private:
   LowBitCobra quantized();
+  PictureComparison compared(const LowBitCobra& low) const;
   void score(const LowBitCobra& low);
   void record();
 
   CobraSubjectState& subject_;
   const Setting& setting_;
+  ExperimentPlan work_;
   LapClock clock_, whole_;
   EvaluationFacts facts_;
   Experiment out_;
@@ -169,7 +181,7 @@ LowBitCobra CobraTrial::quantized() {
   clock_.lap();
   facts_.timing["collect"] = 0;
   if (needs_ranges(setting_)) {
-    out_.reused = subject_.measure(out_.warnings);
+    out_.reused = subject_.measure(work_.collect, out_.warnings);
     const double seconds = clock_.lap();
     if (!out_.reused) facts_.timing["collect"] = seconds;
     statistics = &*kept.set;
@@ -180,8 +192,9 @@ LowBitCobra CobraTrial::quantized() {
     facts_.hashes["statistics"] = kept.sha256.empty() ? Json() : Json(kept.sha256);
     facts_.files["statistics"] = kept.file.empty() ? Json() : Json(kept.file);
   }
-  LowBitCobra low = quantize_cobra(subject_.description, plan, statistics,
-                                   cobra_quantize_options(setting_), subject_.how.threads);
+  LowBitCobra low =
+      quantize_cobra(subject_.description, plan, statistics, cobra_quantize_options(setting_),
+                     work_.quantize.threads, {}, work_.quantize.memory);
   if (statistics != nullptr) {
     facts_.activation_stats = activation_stats(*statistics, low.plan, setting_.logged, {});
   }
@@ -192,24 +205,38 @@ LowBitCobra CobraTrial::quantized() {
 
 /// The float model is read for each experiment: kept, it would lie in memory beside the next
 /// quantization.
-void CobraTrial::score(const LowBitCobra& low) {
-  constexpr auto kAll = CobraModel::Parts::all;
-  CobraCompareOptions options{.images = subject_.options.collect.images,
-                              .text = subject_.options.collect.text,
-                              .max_pictures = subject_.options.max_pictures,
-                              .threads = subject_.how.threads,
-                              .progress = subject_.how.progress_of(Step::pictures)};
+PictureComparison CobraTrial::compared(const LowBitCobra& low) const {
+  constexpr auto kAll = CobraModel::Parts::all, kVision = CobraModel::Parts::vision;
+  const CobraCompareOptions options{.images = subject_.options.collect.images,
+                                    .text = subject_.options.collect.text,
+                                    .max_pictures = subject_.options.max_pictures,
+                                    .threads = work_.scoring_threads,
+                                    .progress = subject_.how.progress_of(Step::pictures)};
   const CobraDescription& against = subject_.description;
-  const PictureComparison comparison =
-      compare_cobra(low.description, build_cobra(low, setting_.execution, kAll), against,
-                    load_cobra(against, setting_.execution, kAll), options);
+  const Execution& execution = setting_.execution;
+  if (!work_.compared_by_layers) {
+    return compare_cobra(low.description, build_cobra(low, execution, kAll), against,
+                         load_cobra(against, execution, kAll), options);
+  }
+  const std::string& folder = work_.compared_by_layers->folder;
+  Weights language = low.language ? tensors_of(*low.language) : read_weights(low.float_language);
+  LayeredCobra ours(
+      low.description.config, [&] { return build_cobra(low, execution, kVision); },
+      layered_language(low.description, std::move(language), execution), folder);
+  LayeredCobra theirs = load_layered_cobra(against, execution, folder);
+  return compare_cobra(low.description, ours, against, theirs, work_.compared_by_layers->samples,
+                       options);
+}
+
+void CobraTrial::score(const LowBitCobra& low) {
+  const PictureComparison comparison = compared(low);
   out_.not_finite = comparison.not_finite();
   subject_.stamps.check();
   for (const std::string& problem : comparison.corrupt) {
     out_.warnings.push_back("passed over " + problem);
   }
   facts_.hashes["pictures"] = comparison.pictures_sha256;
-  add_pictures(comparison, options.images, subject_.model_sha256, facts_);
+  add_pictures(comparison, subject_.options.collect.images, subject_.model_sha256, facts_);
   facts_.timing["eval"] = clock_.lap();
 }
 

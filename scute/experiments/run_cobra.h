@@ -7,6 +7,7 @@
 #include <string>
 
 #include "scute/cobra/collect.h"
+#include "scute/cobra/quantize.h"
 #include "scute/experiments/run.h"
 
 namespace scute {
@@ -18,6 +19,9 @@ struct CobraSubjectOptions {
   std::optional<int64_t> max_pictures;  ///< scored, of those that can be read; all without
   std::string log = SubjectOptions().log;
 };
+
+/// How a setting's low-bit Cobra is made.
+CobraQuantizeOptions cobra_quantize_options(const Setting& setting);
 
 struct CobraSubjectState;
 

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "scute/base/error.h"
 #include "scute/kernels/elementwise.h"
 
 namespace scute {
@@ -63,8 +64,14 @@ bool LayeredModel::shows(int64_t block, const Site& site) const {
 void LayeredModel::rest() {
   block_.reset();
   head_ = Linear();
-  grids_ = SiteGrids();
+  grids_ = clips_;
   give_back(of_layers_[-1]);
+}
+
+void LayeredModel::set_range(const Site& site, float lo, float hi) {
+  clips_.set_clip(site, lo, hi);
+  clipped_.push_back(site);
+  rest();
 }
 
 void LayeredModel::go_to(int64_t block) {
@@ -72,6 +79,11 @@ void LayeredModel::go_to(int64_t block) {
   const auto i = static_cast<size_t>(block);
   block_.emplace(tensors_.blocks[i], config_, configs_[i], scheme_, execution_, *shared_,
                  sites_.blocks[i], grids_);
+  for (const Site& site : clipped_) {
+    if (grids_.find(site) == nullptr) continue;
+    fail(site.name, "activations in floats, whose range may be set here",
+         "8-bit scales in the checkpoint; change them with `scute scales`");
+  }
   give_back(of_layers_[configs_[i].layer]);
 }
 
@@ -84,7 +96,7 @@ void LayeredModel::go_to_head(int64_t first, int64_t count) {
 
 void LayeredModel::enter(Run& run, MatView<const float> prefix, std::span<const int32_t> ids,
                          MatView<float> residual) const {
-  run.use(no_grids_);
+  run.use(clips_);
   frame_.enter(run, prefix, ids, residual);
 }
 
@@ -95,12 +107,12 @@ void LayeredModel::through(Run& run, MatView<float> residual, MatView<const floa
 }
 
 void LayeredModel::leave(Run& run, MatView<const float> residual, MatView<float> hidden) const {
-  run.use(no_grids_);
+  run.use(clips_);
   frame_.leave(run, residual, hidden);
 }
 
 void LayeredModel::logits(Run& run, MatView<const float> hidden, MatView<float> logits) const {
-  run.use(no_grids_);
+  run.use(clips_);
   head_(run, hidden, logits);
   scale_rows(run, config_.logit_factor, logits);
   run.pass(sites_.head_output, logits);

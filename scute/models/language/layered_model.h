@@ -32,6 +32,10 @@ class LayeredModel {
   /// Whether through() reads what entered the first block.
   bool needs_origin() const { return config_.shared.count > 0; }
 
+  /// Keeps what passes this site within [lo, hi] from now on, as LanguageModel::set_range() does.
+  /// Where the checkpoint has 8-bit scales, go_to() of its block is an Error.
+  void set_range(const Site& site, float lo, float hi);
+
   /// Packs that block in place of what was packed before, and gives the pages of its checkpoint
   /// back, which are read again should it be packed again. Not while another thread runs.
   void go_to(int64_t block);
@@ -65,7 +69,8 @@ class LayeredModel {
   LanguageTensors tensors_;
   std::shared_ptr<SharedBlocks> shared_;
   ModelFrame frame_;
-  SiteGrids grids_, no_grids_;
+  SiteGrids grids_, clips_;  ///< of the block and what is clipped there; what is clipped alone
+  std::vector<Site> clipped_;
   std::optional<Block> block_;
   Linear head_;
 };
