@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -57,6 +58,22 @@ TEST(ShardedHessians, AreThoseOfOneProcessForAnyNumberOfParts) {
               HasSubstr("missing: 1"));
   EXPECT_THAT(scute_program(kHessians + Words{"--out", folder.path("p"), "--shard", "0/5"}).err,
               HasSubstr("at most 4 parts"));
+}
+
+/// What decides is what files hold.
+TEST(ShardedHessians, AreThoseOfACopyOfTheData) {
+  const TemporaryFolder folder;
+  const Words part{"--out", folder.path("parts"), "--shard", "0/2", "--json"};
+  ASSERT_EQ(scute_program(kHessians + part).code, 0);
+  const std::string copy = folder.path("renamed.jsonl");
+  fs::copy_file("examples/text/calibration.jsonl", copy);
+  Words words = kHessians;
+  std::ranges::replace(words, std::string("examples/text/calibration.jsonl"), copy);
+  const Ended same = scute_program(words + part);
+  EXPECT_EQ(same.code, 0) << same.err;
+  EXPECT_THAT(same.out, HasSubstr("\"was_complete\": true"));
+  std::ofstream(copy, std::ios::app) << "{\"text\": \"One more, and it is another.\"}\n";
+  EXPECT_THAT(scute_program(words + part).err, HasSubstr("data_sha256"));
 }
 
 TEST(ShardedHessians, AChangedByteIsNotTaken) {

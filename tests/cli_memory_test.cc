@@ -61,10 +61,40 @@ void write_ids(const std::string& path) {
   }
 }
 
+/// Zeroes, F4, that take no room on disk.
+void write_zeroes(const std::string& path, int64_t rows, int64_t columns) {
+  constexpr size_t kHeader = 128;
+  std::string head = "\x93NUMPY";
+  head += {1, 0, static_cast<char>(kHeader - 10), 0};
+  head += "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows) + ", " +
+          std::to_string(columns) + "), }";
+  head.resize(kHeader - 1, ' ');
+  std::ofstream(path, std::ios::binary) << head << '\n';
+  std::filesystem::resize_file(path, kHeader + static_cast<uint64_t>(4 * rows * columns));
+}
+
+/// Three recordings for the golden regressor of 69 MB each, so large that they are mapped: one at a
+/// time is to be in memory.
+void write_recordings(const std::string& root) {
+  constexpr int64_t kFrames = 2'450'000, kFeatures = 7;
+  std::filesystem::create_directories(root + "/npy");
+  std::filesystem::create_directories(root + "/json");
+  std::filesystem::copy_file("tests/golden/regressor_features/npy/stats_train.npz",
+                             root + "/npy/stats_train.npz");
+  for (const std::string name : {"a", "b", "c"}) {
+    std::ofstream(root + "/json/" + name + ".json")
+        << R"({"role": "train", "indices_train": [10, 50, 90]})";
+    write_zeroes(root + "/npy/" + name + ".feats.npy", kFrames, kFeatures);
+    write_zeroes(root + "/npy/" + name + ".xy.npy", kFrames, 2);
+  }
+}
+
 struct Tight {
   std::string name;
   MemoryWords words;  ///< without --out
-  std::string made;   ///< what --out is compared with that of a run without a limit; "": nothing
+  std::string made;   ///< what --out is compared with that of a run without a limit
+  std::string out = "--out";
+  double at_most = 1e9;  ///< that the least may be
 };
 
 std::vector<Tight> tight_work() {
@@ -82,7 +112,27 @@ std::vector<Tight> tight_work() {
     out.push_back(
         {name + "_gptq", and_more(rounded, and_more({"--gptq"}, data)), "/model.safetensors"});
     out.push_back({name + "_collect", and_more({"collect", path}, data), ".safetensors"});
+    out.push_back({name + "_kept", and_more({"collect", path, "--checkpoint-every", "1"}, data),
+                   ".safetensors"});
+    out.push_back({name + "_eval",
+                   {"eval", path, "--perplexity", hybrid ? "IDS" : "examples/text/heldout.txt",
+                    "--window", "48", "--max-windows", "6"},
+                   ".jsonl",
+                   "--items-out"});
   }
+  out.push_back({"cobra_quantize",
+                 {"quantize", "tests/golden/cobra/model", "--w-bits", "4", "--a-bits", "16"},
+                 "/llm/model.safetensors",
+                 "--out",
+                 60e6});
+  out.push_back({"cobra_eval",
+                 {"eval", "tests/golden/cobra/model", "--images", "tests/golden/cobra/pictures",
+                  "--against", "tests/golden/cobra/model"},
+                 ".jsonl",
+                 "--items-out"});
+  out.push_back({"regressor_collect",
+                 {"collect", "tests/golden/regressor/slim.pt", "--feat-root", "FEATURES"},
+                 ".safetensors"});
   return out;
 }
 
@@ -95,16 +145,20 @@ TEST_P(LowestLimit, IsSaidAlikeAndKept) {
   const TemporaryFolder folder;
   MemoryWords words = GetParam().words;
   std::ranges::replace(words, std::string("IDS"), folder.path("ids.jsonl"));
+  std::ranges::replace(words, std::string("FEATURES"), folder.path("features"));
   write_ids(folder.path("ids.jsonl"));
+  if (GetParam().name.starts_with("regressor")) write_recordings(folder.path("features"));
   const auto run = [&](const std::string& name, const MemoryWords& more) {
     const std::string out = folder.path(name) + (GetParam().made[0] == '.' ? GetParam().made : "");
-    return scute_program(and_more(words, and_more({"--out", out, "--quiet", "--json"}, more)));
+    return scute_program(
+        and_more(words, and_more({GetParam().out, out, "--quiet", "--json"}, more)));
   };
   const Ended refused = run("a", {"--memory", "1M"});
   ASSERT_EQ(refused.code, 1) << refused.err;
   EXPECT_EQ(run("a", {"--memory", "1M"}).err, refused.err);
   const std::string limit = least_memory(refused.err);
   ASSERT_NE(limit, "") << refused.err;
+  EXPECT_LE(bytes_of_size(limit), GetParam().at_most);
   const Ended kept = run("b", {"--memory", limit});
   ASSERT_EQ(kept.code, 0) << limit << ": " << kept.err;
   const double peak = Json::parse(kept.out, "answer").at("peak_memory_bytes", "").as_double("");
@@ -113,6 +167,27 @@ TEST_P(LowestLimit, IsSaidAlikeAndKept) {
   ASSERT_EQ(free.code, 0) << free.err;
   EXPECT_EQ(bytes_at(folder.path("b" + GetParam().made)),
             bytes_at(folder.path("c" + GetParam().made)));
+}
+
+/// A prompt goes through the model some tokens at a time, and of Mamba nothing is remembered.
+TEST(LowestLimitOfGenerating, IsThatOfAPieceOfThePrompt) {
+  const TemporaryFolder folder;
+  const auto words = [&](int sentences, const char* limit) {
+    const std::string path = folder.path("prompt.txt");
+    std::ofstream file(path);
+    for (int i = 0; i < sentences; ++i) file << "The sea was calm, and it was night again. ";
+    file.close();
+    return MemoryWords{
+        "generate", "examples/tiny-mamba1", "--prompt-file", path, "--max-tokens", "2", "--memory",
+        limit};
+  };
+  const std::string least = least_memory(scute_program(words(400, "1M")).err);
+  ASSERT_NE(least, "");
+  EXPECT_EQ(least_memory(scute_program(words(4'000, "1M")).err), least);
+  const Ended ended = scute_program(and_more(words(4'000, least.c_str()), {"--json"}));
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const double peak = Json::parse(ended.out, "answer").at("peak_memory_bytes", "").as_double("");
+  EXPECT_LE(peak, 1.05 * bytes_of_size(least));
 }
 
 }  // namespace

@@ -261,7 +261,8 @@ int run(CobraCollectRequest& request, const Call&, Output& out) {
                                 .pictures = request.pct.batches * request.pct.batch_size,
                                 .tokens = request.pct.text_len,
                                 .sites = std::ssize(cobra_collection_sites(model, request.collect)),
-                                .fine = request.collect.fine},
+                                .fine = request.collect.fine,
+                                .kept = request.parts.every.any()},
                                file.path());
   request.job.threads = memory.threads;
   Collecting collecting(request.job, "pictures");

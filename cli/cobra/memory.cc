@@ -84,6 +84,7 @@ CobraSizes sizes_of_cobra(const CobraDescription& model, const CobraWork& work) 
   out.statistics = (work.sites * kOfSite << work.fine) >> 8;
   out.tokens = model.config.projector_config().tokens() + work.tokens;
   out.base = base_memory(model.language, {});
+  if (work.kept) out.base += kept_statistics(out.statistics);
   return out;
 }
 
@@ -183,9 +184,10 @@ QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& mode
   const CobraSizes sizes = sizes_of_cobra(model, {});
   const int threads = Threads(job.threads).count();
   // The model, what it becomes, and both once more when the folder is checked.
-  if (const int64_t whole = sizes.whole(2, threads); whole <= *job.memory) {
-    return said_plan(job, QuantizePlan{.threads = threads, .bytes = whole});
-  }
+  const auto whole = [&](int on) {
+    return said_plan(job, QuantizePlan{.threads = on, .bytes = sizes.whole(2, on)});
+  };
+  if (sizes.whole(2, threads) <= *job.memory) return whole(threads);
   QuantizeOptions language = options.language;
   language.format = options.of_bucket("llm");
   language.group = options.group;
@@ -193,11 +195,18 @@ QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& mode
   PassSizes pass{.threads = threads, .base = base_memory(model.language, {}, numbers)};
   const ModelDescription described = cobra_language(model);
   const Weights weights = read_weights(described);
-  QuantizePlan out =
-      plan_quantize(sizes.language, quantize_sizes(described, weights, language, pass),
-                    std::min(*job.memory, sizes.whole(1, 1)), folder_beside(folder));
+  const QuantizeSizes quantized = quantize_sizes(described, weights, language, pass);
   const int64_t vision = pass.base + sizes.vision + sizes.stored + sizes.of_tower;
-  require_memory(vision, *job.memory, "towers and projector when what was written is checked");
+  const int64_t by_layers = std::max(vision, least_quantize_bytes(sizes.language, quantized));
+  // Of small models everything on one thread takes less than a layer with what is around it.
+  require_memory(std::min(by_layers, sizes.whole(2, 1)), *job.memory,
+                 "one layer and one matrix at a time, and towers and projector when what was "
+                 "written is checked");
+  if (by_layers > *job.memory) {
+    return whole(threads_for_cobra(sizes, 2, threads, *job.memory));
+  }
+  QuantizePlan out =
+      plan_quantize_by_layers(sizes.language, quantized, *job.memory, folder_beside(folder));
   out.bytes = std::max(out.bytes, vision);
   out.check = FolderCheck::by_layers;
   if (out.memory.tensors_in.empty()) out.memory.tensors_in = folder_beside(folder);

@@ -21,6 +21,7 @@ struct CobraWork {
   int64_t tokens = 64;   ///< of a picture's text
   int64_t sites = 0;     ///< that each thread keeps statistics of
   int fine = 8;
+  bool kept = false;  ///< every now and then what is finished is kept, for which it is copied
 };
 
 /// Threads with which it keeps within --memory, all weights in memory: as many as asked for, or

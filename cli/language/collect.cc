@@ -197,7 +197,8 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
-  const MemoryPlan plan = planned_collection(request.job, model, request.collect, request.out);
+  const MemoryPlan plan = planned_collection(request.job, model, request.collect, request.out,
+                                             request.parts.every.any());
   Collecting collecting(request.job, "samples");
   const auto measured = collecting.measure([&](PassControl how) {
     how.threads = plan.threads;

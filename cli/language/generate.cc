@@ -178,9 +178,11 @@ int run(GenerateRequest& request, const Call& call, Output& out) {
   backend_only_with(call, description.low_bit);
   const Tokenizer tokenizer = request.read_tokenizer(description);
   const Beginning begin = read_beginning(request, tokenizer);
-  request.job.threads = planned_whole(
-      request.job, description, request.execution,
-      {.tokens = std::ssize(begin.ids), .kept_tokens = request.how.max_tokens, .sequences = 1});
+  const int64_t prompt = std::ssize(begin.ids), together = std::min(prompt, kPrefillRows);
+  request.job.threads = planned_whole(request.job, description, request.execution,
+                                      {.tokens = together,
+                                       .kept_tokens = prompt - together + request.how.max_tokens,
+                                       .sequences = 1});
   const LanguageModel model =
       load_model(description, request.execution, LanguageModel::Head::packed);
   return go_on(request, description, model, tokenizer, begin, out);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -13,13 +14,14 @@ namespace scute::cli {
 KeptHessians::KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force)
     : every_(every), claim_(claim), force_(force) {}
 
-std::optional<HessianKeeping> KeptHessians::keeping(const std::atomic<bool>* cancelled) {
+std::optional<HessianKeeping> KeptHessians::keeping(
+    std::function<const std::atomic<bool>*()> begin) {
   std::error_code none;
   if (!every_.any() && !std::filesystem::exists(claim_.checkpoint(), none)) return std::nullopt;
   return HessianKeeping{.folder = claim_.checkpoint(),
                         .seconds = every_.seconds,
                         .windows = every_.samples,
-                        .cancelled = cancelled,
+                        .begin = every_.any() ? std::move(begin) : nullptr,
                         .problem =
                             [this](const std::string& problem) {
                               lost_ = true;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -24,8 +25,8 @@ class KeptHessians {
   /// What lies there is gone on with; Error when it is of another measurement.
   template <class Measure>
   auto measure(const Job& job, const Measure& work) -> std::optional<decltype(work(HessianRun{}))> {
-    std::optional<Interrupt> interrupt;
-    if (every_.any()) interrupt.emplace();
+    std::optional<Interrupt> interrupt;  // until windows pass nothing is lost by ending at once
+    const auto begin = [&] { return &interrupt.emplace().flag(); };
     Progress progress("hessians", "windows", job.quiet);
     const HessianRun run{.threads = job.threads,
                          .progress =
@@ -33,7 +34,7 @@ class KeptHessians {
                                tell(done, total);
                                progress.update(done, total);
                              },
-                         .keeping = keeping(interrupt ? &interrupt->flag() : nullptr)};
+                         .keeping = keeping(begin)};
     try {
       auto out = work(run);
       if (!interrupt || interrupt->exit_code() == 0) return out;
@@ -50,7 +51,8 @@ class KeptHessians {
   void require_none() const;
 
  private:
-  std::optional<HessianKeeping> keeping(const std::atomic<bool>* cancelled);
+  /// `begin`: where sums are kept, as HessianKeeping says.
+  std::optional<HessianKeeping> keeping(std::function<const std::atomic<bool>*()> begin);
   void tell(int64_t done, int64_t total);
   void end(int exit_code);
 

@@ -27,7 +27,7 @@ std::string scratch_folder(const std::string& output) {
 }  // namespace
 
 MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
-                              const CollectOptions& options, const std::string& file) {
+                              const CollectOptions& options, const std::string& file, bool kept) {
   if (!job.memory) return {.threads = job.threads};
   const SiteList sites = list_sites(model);
   const auto chosen = sites.match(options.sites.empty() ? "layer_*" : options.sites, "--sites");
@@ -39,6 +39,7 @@ MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                  .threads = Threads(job.threads).count(),
                  .statistics = statistics_bytes(sites, options.fine),
                  .base = base_memory(model, options.data)};
+  if (kept) pass.base += kept_statistics(pass.statistics);
   if (options.windows.take) {
     pass.samples = *options.windows.take > pass.samples / options.windows.windows_per_document
                        ? pass.samples
@@ -110,7 +111,9 @@ MemoryPlan planned_scoring(const Job& job, const ModelDescription& model,
   const PassSizes pass{.samples = work.sequences,
                        .tokens = work.tokens,
                        .threads = threads,
-                       .base = base_memory(model, work.texts) + logits};
+                       // Packing a head was seen to take its stored form once more: 818 MB in bf16,
+                       // where mamba-2.8b's sizes alone say 622.
+                       .base = base_memory(model, work.texts) + logits + sizes.head.stored};
   const MemoryPlan plan = plan_pass(sizes, pass, job.memory, scratch_folder(file));
   note(job.quiet, "scute: memory: " + plan.text());
   return plan;

@@ -14,9 +14,11 @@
 namespace scute::cli {
 
 /// How the collection keeps within --memory, said on standard error; streams on disk lie beside
-/// `file`. Error when it cannot. Without --memory: all weights in memory.
+/// `file`. `kept`: what is finished is kept every now and then, for which it is copied. Error when
+/// it cannot. Without --memory: all weights in memory.
 MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
-                              const CollectOptions& options, const std::string& file);
+                              const CollectOptions& options, const std::string& file,
+                              bool kept = false);
 
 /// Work for which all weights are in memory: at least so many tokens of a sequence, and texts that
 /// are read.

@@ -268,13 +268,26 @@ int record(const RegressorEvalRequest& request, const RegressorCheckpoint& check
   return code;
 }
 
+/// Those that are scored, and those that ranges are measured on.
+std::vector<FeatureRole> roles_read(const RegressorCheckpoint& checkpoint,
+                                    const RegressorEvalOptions& options, bool quantizes) {
+  std::vector<FeatureRole> out{options.target};
+  if (!quantizes) return out;
+  const RegressorPlan plan = plan_regressor(checkpoint, options.flags);
+  if (!plan.stored) out.push_back(plan.role);
+  return out;
+}
+
 int run(RegressorEvalRequest& request, const Call& call, Output& out) {
   const RegressorEvalOptions& options = request.how;
   const std::vector<std::string> inputs{request.model, request.features.root};
   const InputStamps stamps(inputs);
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
-  require_regressor(request.job, checkpoint);
   const bool quantizes = options.flags.any() || !checkpoint.scales.empty() || checkpoint.formats;
+  require_regressor(request.job, checkpoint,
+                    {.root = request.features.root,
+                     .roles = roles_read(checkpoint, options, quantizes),
+                     .normalize = options.normalize});
   if (!request.save_calibrated.empty() && !quantizes) {
     throw UsageError(
         "--save-calib-ckpt: expected a quantization flag, e.g. --quant-bits 8: "

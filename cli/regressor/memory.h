@@ -1,13 +1,28 @@
-// --memory of the regressor's verbs: everything is in memory, or the work is refused.
+// --memory of the regressor's verbs: what they need is in memory, or the work is refused.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "cli/terminal/job.h"
+#include "scute/data/features.h"
 #include "scute/regressor/checkpoint.h"
 
 namespace scute::cli {
 
+/// What of a folder of features is read.
+struct FeatureWork {
+  std::string root;
+  std::vector<FeatureRole> roles;
+  bool normalize = true;
+  /// Whose statistics are kept every now and then, for which they are copied.
+  int64_t kept_sites = 0;
+};
+
 /// Error saying what is needed where --memory has no room for the model's weights, packed by every
-/// thread at most, and windows of features.
-void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint);
+/// thread at most, the largest recording as the model sees it, and what of features as stored is in
+/// memory. Errors of read_feature_folder().
+void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint,
+                       const FeatureWork& work);
 
 }  // namespace scute::cli

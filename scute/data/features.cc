@@ -270,6 +270,7 @@ Tensor normalized_frames(const FeatureSequence& sequence,
     found.nans += own.nans;
     found.infinities += own.infinities;
   }
+  sequence.frames.give_back();  // of many recordings they would be all in memory in the end
   return frames;
 }
 

@@ -14,10 +14,6 @@ namespace {
 
 constexpr double kNone = -std::numeric_limits<double>::infinity();
 
-/// Tokens of a prompt that go through the model at once: what a layer holds for a long prompt is
-/// then bounded (2048 × 4·D floats, 25 MB at width 768). Perplexity windows are as long.
-constexpr int64_t kPrefillRows = 2048;
-
 /// Of Taylor's series for |r| ≤ ln 2 / 2: the first term left out is r^14/14! < 5e-18.
 constexpr std::array<double, 14> kInverseFactorials = [] {
   std::array<double, 14> out{1};

@@ -72,6 +72,10 @@ struct Generation {
   bool stopped = false;  ///< by a stop token rather than by max_tokens
 };
 
+/// Tokens of a prompt that go through the model at once: what a layer holds for a long prompt is
+/// then bounded (2048 × 4·D floats, 25 MB at width 768). Perplexity windows are as long.
+constexpr int64_t kPrefillRows = 2048;
+
 /// Prefill with `prompt` (at least one id), then one token at a time from the state. `each` (may be
 /// empty) gets every new token at once; false ends the generation. Error when options make no
 /// sense, on an empty prompt and on an id outside the vocabulary.

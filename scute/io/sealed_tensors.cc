@@ -29,6 +29,7 @@ std::string content_hash(const std::vector<NamedTensor>& tensors, const Metadata
     add(name_of(item->tensor.dtype()));
     add(to_string(item->tensor.shape()));
     out.update(item->tensor.bytes());
+    item->tensor.give_back();  // of a mapped file
   }
   return out.hex();
 }

@@ -107,6 +107,7 @@ Gram gram_of(const Tensor& tensor, const std::string& where) {
   }
   Gram out(size);
   std::ranges::copy(tensor.values<double>(), out.values.begin());
+  tensor.give_back();
   return out;
 }
 
@@ -134,6 +135,7 @@ HessianCheckpoint::HessianCheckpoint(HessianKeeping how, Json key)
     }
     fs::remove(path, none);
   }
+  if (how_.begin) how_.cancelled = how_.begin();
 }
 
 std::optional<SiteGrams> HessianCheckpoint::finished(int64_t pass) {

@@ -40,6 +40,9 @@ struct HessianKeeping {
   std::optional<int64_t> windows = {};  ///< of all sums that are made at once
   /// Set: sums are kept as they are after the windows in work, and an Error ends the measurement.
   const std::atomic<bool>* cancelled = nullptr;
+  /// Called once, before the first window and after everything that takes long without one; gives
+  /// what `cancelled` is from then on. Empty: it stays.
+  std::function<const std::atomic<bool>*()> begin = {};
   /// Told what could not be kept or read; the work goes on.
   std::function<void(const std::string& problem)> problem = {};
 

@@ -256,7 +256,17 @@ Hessians measure_hessians(const ModelDescription& description, const Calibration
 }
 
 Json hessian_key(const Json& meta) {
-  Json out = meta;
+  Json out = Json::object();
+  for (const auto& [name, value] : meta.as_object("meta")) {
+    // Hashes of both stand beside the names, which a copy may have others of.
+    if (name != "model" && name != "data") out[name] = value;
+  }
+  const Json& data = meta.at("data", "meta");
+  out["windows_of_files"] = data.at("windows", "data");
+  out["data_sha256"] = Json::array();
+  for (const Json& file : data.at("files", "data").as_array("files")) {
+    out["data_sha256"].push_back(file.at("sha256", "file"));
+  }
   out["tool"] = "scute " SCUTE_VERSION;
   out["instruction_set"] = instruction_set(Compute::f32);
   return out;

@@ -72,8 +72,8 @@ class LayeredHessians {
 /// The meta that a measurement of this would have.
 Json hessian_meta(const ModelDescription& model, const CalibrationOptions& options, int threads);
 
-/// Everything that decides the sums, to the last bit: their meta, the instruction set and the
-/// version.
+/// Everything that decides the sums, to the last bit: hashes of what was read, how it was cut, the
+/// instruction set and the version; no names of files.
 Json hessian_key(const Json& meta);
 
 /// These of the sums alone, each by itself, of all sites at once: numbered as windows are dealt to

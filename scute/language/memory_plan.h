@@ -48,6 +48,10 @@ struct PassSizes {
 /// Of a collection; an estimate: 110 KB a site at fine 8, and the vectors that it keeps.
 int64_t statistics_bytes(const SiteList& sites, int fine);
 
+/// What is kept of a collection every now and then, of statistics of so many bytes: a copy, the
+/// tensors of it, and what was begun before.
+constexpr int64_t kept_statistics(int64_t statistics) { return 3 * statistics; }
+
 struct MemoryPlan {
   int threads = 1;
   std::optional<ByLayers> by_layers = {};  ///< empty: all weights packed

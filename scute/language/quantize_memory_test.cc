@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "scute/base/error.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/scratch_file.h"
 #include "scute/language/hessians.h"
@@ -173,8 +174,37 @@ TEST_P(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
   EXPECT_EQ(everything_in(low), everything_in(whole));
 }
 
+/// What ends the work is listened to from the first window on: before, it would not be heard.
+TEST(KeptHessians, BeginWhenTheWindowsDo) {
+  const Folder folder;
+  const ModelDescription model = hybrid_model(all_hybrids().front().second);
+  CalibrationOptions options;
+  options.data = {hybrid_data(model.config, folder)};
+  options.windows.samples = 3;
+  options.windows.seqlen = 8;
+  int begun = 0;
+  int64_t first_done = 0;
+  const auto begin = [&] {
+    ++begun;
+    return nullptr;
+  };
+  const auto progress = [&](int64_t done, int64_t) {
+    if (first_done == 0) first_done = begun * done;
+  };
+  const HessianRun how{
+      .threads = 1,
+      .progress = progress,
+      .keeping = HessianKeeping{.folder = folder.path("kept"), .windows = 1, .begin = begin}};
+  measure_hessians(model, options, how);
+  EXPECT_EQ(begun, 1);
+  EXPECT_EQ(first_done, 1) << "begun before the first window";
+  options.data = {folder.path("none.npy")};
+  EXPECT_THROW(measure_hessians(model, options, how), Error);
+  EXPECT_EQ(begun, 1) << "begun before the windows were read";
+}
+
 /// What is written, and what is looked at as a low-bit folder is read, does not stay: of 67 MB.
-TEST(QuantizePeak, OfWritingAndReadingAFolderIsThatOfSomeElements) {
+TEST(QuantizeFolderPeak, OfWritingAndReadingAFolderIsThatOfSomeElements) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "memory is not given back here";
 #endif

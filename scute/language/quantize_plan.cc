@@ -106,6 +106,21 @@ int64_t whole_bytes(const LanguageSizes& model, const QuantizeSizes& sizes) {
   return std::max({measure, round, check});
 }
 
+int64_t held_to_the_end(const QuantizeSizes& sizes) {
+  return sizes.base + (sizes.hessians_given ? sizes.hessians : 0);
+}
+
+/// One layer and one matrix at a time, on so many threads. The streams, so many bytes, lie beside
+/// the measuring and the rounding of every layer.
+int64_t least_bytes(const LanguageSizes& model, const QuantizeSizes& sizes, int threads,
+                    int64_t streams) {
+  const int64_t base = held_to_the_end(sizes);
+  const int64_t grams = sizes.by_layers() ? sizes.hessians_of_layer : 0;
+  const int64_t round = base + grams + streams + around(sizes.largest);
+  const int64_t measure = sizes.by_layers() ? measuring(model, sizes, threads) + streams : 0;
+  return std::max({round, measure, base + checking(model, sizes)});
+}
+
 }  // namespace
 
 QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weights,
@@ -180,33 +195,36 @@ QuantizePlan plan_quantize(const LanguageSizes& model, const QuantizeSizes& size
                            std::optional<int64_t> limit, const std::string& folder) {
   const int64_t whole = whole_bytes(model, sizes);
   if (!limit || whole <= *limit) return {.threads = sizes.threads, .bytes = whole};
+  return plan_quantize_by_layers(model, sizes, *limit, folder);
+}
+
+int64_t least_quantize_bytes(const LanguageSizes& model, const QuantizeSizes& sizes) {
+  const int64_t stream = sizes.by_layers() ? sizes.pass.tokens * model.stream_per_token : 0;
+  return least_bytes(model, sizes, 1, stream);
+}
+
+QuantizePlan plan_quantize_by_layers(const LanguageSizes& model, const QuantizeSizes& sizes,
+                                     int64_t limit, const std::string& folder) {
   QuantizePlan out{.threads = sizes.threads, .check = FolderCheck::by_layers};
-  const int64_t base = sizes.base + (sizes.hessians_given ? sizes.hessians : 0);
   out.memory.tensors_in = folder;
-  out.memory.hessians_by_layers = sizes.hessians > 0 && !sizes.hessians_given;
+  out.memory.hessians_by_layers = sizes.by_layers();
   const bool by_layers = out.memory.hessians_by_layers;
   const int64_t stream = sizes.pass.tokens * model.stream_per_token;
   int64_t streams = by_layers ? sizes.pass.samples * stream : 0;
-  // The streams lie beside the measuring and the rounding of every layer.
-  const auto least = [&] {
-    const int64_t round =
-        base + (by_layers ? sizes.hessians_of_layer : 0) + streams + around(sizes.largest);
-    const int64_t measure = by_layers ? measuring(model, sizes, out.threads) + streams : 0;
-    return std::max({round, measure, base + checking(model, sizes)});
-  };
-  if (by_layers && least() > *limit) {
+  const auto least = [&] { return least_bytes(model, sizes, out.threads, streams); };
+  if (by_layers && least() > limit) {
     out.memory.streams_in = folder;
-    while (streams = out.threads * stream, least() > *limit && out.threads > 1) {
+    while (streams = out.threads * stream, least() > limit && out.threads > 1) {
       out.threads = (out.threads + 1) / 2;
     }
   }
-  require_memory(least(), *limit, "one layer and one matrix at a time");
-  const int64_t room = *limit - base - streams - (by_layers ? sizes.hessians_of_layer : 0);
-  out.memory.at_work = std::clamp(static_cast<int64_t>(static_cast<double>(room) / kAroundWork),
-                                  sizes.largest, std::max(sizes.largest, int64_t{4} << 30));
+  require_memory(least(), limit, "one layer and one matrix at a time");
+  const int64_t held = held_to_the_end(sizes) + streams + (by_layers ? sizes.hessians_of_layer : 0);
+  out.memory.at_work =
+      std::clamp(static_cast<int64_t>(static_cast<double>(limit - held) / kAroundWork),
+                 sizes.largest, std::max(sizes.largest, int64_t{4} << 30));
   out.memory.at_work = std::min(out.memory.at_work, std::max(sizes.largest, sizes.at_work));
-  out.bytes = std::max(least(), base + streams + (by_layers ? sizes.hessians_of_layer : 0) +
-                                    around(out.memory.at_work));
+  out.bytes = std::max(least(), held + around(out.memory.at_work));
   return out;
 }
 

@@ -25,6 +25,9 @@ struct QuantizeSizes {
   int64_t hessians = 0, hessians_of_layer = 0;
   bool hessians_given = false;  ///< read from a file, and in memory to the end
   PassSizes pass = {};          ///< in which they are measured
+
+  /// Whether they are measured layer by layer where memory is short.
+  bool by_layers() const { return hessians > 0 && !hessians_given; }
 };
 
 /// Of this model; `pass` as far as Hessians are measured.
@@ -50,5 +53,11 @@ struct QuantizePlan {
 /// there is room for. Error saying what is needed when that does not fit either.
 QuantizePlan plan_quantize(const LanguageSizes& model, const QuantizeSizes& sizes,
                            std::optional<int64_t> limit, const std::string& folder);
+
+/// The same without the first.
+QuantizePlan plan_quantize_by_layers(const LanguageSizes& model, const QuantizeSizes& sizes,
+                                     int64_t limit, const std::string& folder);
+/// The limit with which that is no Error: one layer and one matrix at a time on one thread.
+int64_t least_quantize_bytes(const LanguageSizes& model, const QuantizeSizes& sizes);
 
 }  // namespace scute

@@ -229,7 +229,6 @@ TEST(Gptq, OutputsThatComeSomeAfterTheOthersAreTheSameBytes) {
     for (const WeightFormat& format :
          {eight_bit(Granularity::per_channel), eight_bit(Granularity::per_tensor),
           WeightFormat::four_bit(160, 32, false), WeightFormat::four_bit(160, 32, true)}) {
-      SCOPED_TRACE(testing::Message() << format.bits << " bits, dead: " << dead);
       GptqReport report;
       const QuantizedWeight all = quantize_gptq(weight, hessian.view(), format, "w", report);
       Gptq some(hessian.view(), 160, format, "w");
@@ -238,14 +237,13 @@ TEST(Gptq, OutputsThatComeSomeAfterTheOthersAreTheSameBytes) {
         const int64_t count = std::min<int64_t>(7, 75 - first);
         const QuantizedWeight next = some.round(weight.rows(first, count), "w");
         EXPECT_TRUE(same(next.codes, all.codes.rows(first, count)));
-        const bool one = format.granularity == Granularity::per_tensor;
+        const bool one = all.scales.size() == 1;
         EXPECT_TRUE(same(next.scales, one ? all.scales : all.scales.rows(first, count)));
-        if (!format.two_level) continue;
-        EXPECT_TRUE(same(next.channel_scales, all.channel_scales.rows(first, count)));
+        EXPECT_TRUE(!format.two_level ||
+                    same(next.channel_scales, all.channel_scales.rows(first, count)));
       }
       EXPECT_EQ(some.report().error, report.error);
       EXPECT_EQ(some.report().error_nearest, report.error_nearest);
-      EXPECT_EQ(some.report().dead, report.dead);
     }
   }
 }

@@ -45,6 +45,7 @@ std::string hash_features(const FeatureFolder& folder) {
     hash.update(to_string(sequence.frames.shape()));
     add(sequence.ends);
     add(sequence.frames.bytes());
+    sequence.frames.give_back();
     add(sequence.positions.bytes());
   }
   return hash.hex();
