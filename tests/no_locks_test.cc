@@ -18,6 +18,7 @@
 #include "scute/base/error.h"
 #include "scute/io/claim.h"
 #include "scute/io/file.h"
+#include "scute/io/leftovers.h"
 #include "scute/io/scratch_file.h"
 #include "scute/io/testing.h"
 
@@ -132,7 +133,7 @@ TEST(NoLocks, ScratchFilesHaveANameForAMomentOnly) {
   EXPECT_EQ(well, kProcesses);
 }
 
-TEST(NoLocks, WhatADeadWriterLeftIsForPeopleToRemove) {
+TEST(NoLocks, WhatADeadWriterLeftGoesWhenAPersonSaysSo) {
   const fixtures::Folder folder;
   EXPECT_EQ(ended_well([&](int process) {
               if (process > 0) return true;
@@ -140,12 +141,29 @@ TEST(NoLocks, WhatADeadWriterLeftIsForPeopleToRemove) {
               ::_exit(0);
             }),
             kProcesses);
-  try {
-    const Claim claim(folder / "q");
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("nobody else is writing"));
-  }
+  EXPECT_THAT(
+      fixtures::error_of([&] { const Claim claim(folder / "q"); }),
+      ::testing::AllOf(::testing::HasSubstr("nobody else is writing"),
+                       ::testing::HasSubstr("scute doctor --leftovers " + folder.path() +
+                                            " --clean --force removes " + (folder / "q.writing"))));
+  const Leftovers all = find_leftovers(folder.path());
+  ASSERT_EQ(all.found.size(), 1u);
+  EXPECT_EQ(all.found[0].writer, Leftover::Writer::unknown);
+  EXPECT_THROW(remove_leftover(all.found[0], false), Error);
+  remove_leftover(all.found[0], true);
+  EXPECT_EQ(folder.files(), 0u);
+  const Claim next(folder / "q");
+}
+
+/// Of a writer that is about to remove its folder: a marker made there would stay, and refuse all.
+TEST(NoLocks, WhoIsRefusedMakesNoMarker) {
+  const fixtures::Folder folder;
+  std::filesystem::create_directory(folder / "q.writing");
+  EXPECT_THAT(fixtures::error_of([&] { const Claim claim(folder / "q"); }),
+              ::testing::HasSubstr("scute doctor --leftovers"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "q.writing"));
+  EXPECT_TRUE(std::filesystem::remove(folder / "q.writing"));  // as its writer does
+  const Claim next(folder / "q");
 }
 
 }  // namespace

@@ -61,8 +61,9 @@ Claim::Claim(const std::string& target, Renames how, Before before)
       checkpoint_(folder_ + "/" + kCheckpoint),
       how_(how) {
   try {
-    lock();
+    lock(before);
     take_over(before);
+    begin();
   } catch (...) {
     if (lock_ >= 0) ::close(lock_);
     throw;
@@ -87,8 +88,16 @@ bool Claim::holds_nothing_else() const {
   return !error;
 }
 
-/// False when the folder or its marker went away meanwhile: its writer ended.
-bool Claim::try_lock() {
+/// Without the marker, which is not to be made where the folder alone says whose it is.
+bool has_locks(const std::string& folder) {
+  const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return file.get() >= 0 &&
+         (::flock(file.get(), LOCK_SH | LOCK_NB) == 0 || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+/// False when the folder or its marker went away meanwhile: its writer ended. A marker is made by
+/// who may have the claim, so that none is left in a folder that is about to go.
+bool Claim::try_lock(Before writer) {
   const bool made = ::mkdir(folder_.c_str(), 0777) == 0;
   if (!made && errno != EEXIST) {
     fail_system(target_, "an output in a writable folder", errno);
@@ -96,30 +105,33 @@ bool Claim::try_lock() {
   struct stat status {};
   if (::lstat(folder_.c_str(), &status) != 0) return false;
   if (!S_ISDIR(status.st_mode)) fail(folder_, "no file of this name", "one; move it");
-  lock_ = ::open(marker_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  const int make = made || writer == Before::told || has_locks(folder_) ? O_CREAT : 0;
+  lock_ = ::open(marker_.c_str(), O_RDWR | make | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
   if (lock_ < 0 && errno == ENOENT) return false;
   if (lock_ < 0) fail_system(target_, "an output that nobody else is writing", errno);
   int error = 0;
   do {
     error = ::flock(lock_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
   } while (error == EINTR);
-  if (error == EWOULDBLOCK) refuse_living(target_, lock_);
+  if (error == EWOULDBLOCK) refuse_living(target_, lock_, true);
   locks_ = error == 0;
   // Where there are no locks the folder is one: who made it has it.
-  if (!locks_ && !made) refuse_living(target_, lock_);
+  if (!locks_ && !made && writer != Before::told) refuse_living(target_, lock_, false);
   struct stat ours {
   }, theirs{};
   return ::fstat(lock_, &ours) == 0 && ::lstat(marker_.c_str(), &theirs) == 0 &&
          ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
 }
 
-void Claim::lock() {
+void Claim::lock(Before writer) {
   constexpr int kAttempts = 100;  // each needs another writer that ends at this very moment
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (try_lock()) return;
+    if (try_lock(writer)) return;
     if (lock_ >= 0) ::close(std::exchange(lock_, -1));
   }
-  fail(target_, "an output that nobody else is writing", "writers that come and go");
+  fail(target_, "an output that nobody else is writing",
+       "writers that come and go, or one that died at its first step; if none is at work, " +
+           way_out(target_));
 }
 
 void Claim::take_over(Before writer) {
@@ -143,8 +155,9 @@ void Claim::take_over(Before writer) {
       fail(folder_, "a folder that scute left there",
            foreign.empty() ? "another's mark; move it" : foreign + " in it; move that");
     }
-    const bool gone = writer == Before::gone || is_proven_dead(before);
-    if (!locks_ || !gone) refuse_living(target_, lock_);
+    const bool gone = writer != Before::unknown || is_proven_dead(before);
+    const bool told = writer == Before::told;
+    if (!(told || locks_) || !gone) refuse_living(target_, lock_, locks_);
     if (before.publishing && !is_there(target_)) {
       std::error_code error;
       fs::rename(is_there(payload_) ? payload_ : old_, target_, error);
@@ -158,7 +171,19 @@ void Claim::take_over(Before writer) {
       if (entry.path().extension() == kMark) fs::remove_all(entry.path(), ignored);
     }
   }
-  write_marker(lock_, target_);
+}
+
+/// A folder of which nobody could tell whose it is must not be left.
+void Claim::begin() {
+  try {
+    write_marker(lock_, target_);
+  } catch (const Error&) {
+    if (read_marker(lock_).state != ClaimMarker::State::ours && holds_nothing_else()) {
+      ::unlink(marker_.c_str());
+      ::rmdir(folder_.c_str());
+    }
+    throw;
+  }
 }
 
 void Claim::remove_own() {
@@ -174,8 +199,7 @@ void Claim::remove_own() {
 void Claim::require_no_checkpoint() const {
   if (!is_there(checkpoint_)) return;
   fail(target_, "no unfinished work of another command there",
-       fmt::format("what one kept with --checkpoint-every; it goes on there, or remove {}",
-                   folder_));
+       "what one kept with --checkpoint-every; it goes on there, or " + way_out(target_));
 }
 
 void Claim::forget_checkpoint() {

@@ -9,8 +9,8 @@ namespace scute {
 /// holds the marker `.scute-writing` (JSON: host, boot, process, start; locked with flock while its
 /// writer lives) and the output until it is put in place; nothing of it reaches the output. Beside
 /// them lies what a writer keeps of unfinished work, until the output is put in place. On a file
-/// system without locks whoever makes the folder has the claim, and what a dead one left there is
-/// for people to remove.
+/// system without locks whoever makes the folder has the claim, and what a dead one left there goes
+/// when a person says that it is dead (leftovers.h).
 class Claim {
  public:
   /// How what is complete takes the place of what is there.
@@ -20,8 +20,9 @@ class Claim {
   };
 
   /// Whether a writer that this one takes the place of is known to be gone, as of a job that its
-  /// scheduler began again, maybe on another host: then a free lock suffices.
-  enum class Before { unknown, gone };
+  /// scheduler began again, maybe on another host: then a free lock suffices. told: a person says
+  /// so, who is believed where there are no locks either.
+  enum class Before { unknown, gone, told };
 
   /// Removes what a writer left that is proven dead: its lock is free, and its marker names this
   /// boot of the system or an earlier one of this host. Completes what it was about to put in
@@ -45,6 +46,7 @@ class Claim {
   enum class Kept { refused, gone_on };
   /// Error when one lies there: for a writer that would drop it.
   void require_no_checkpoint() const;
+  void forget_checkpoint();
 
   /// Notes what stands under the name now: nothing else will be replaced.
   void note_standing();
@@ -64,13 +66,13 @@ class Claim {
   };
   static Standing standing_of(const std::string& path);
 
-  void lock();
-  bool try_lock();
+  void lock(Before writer);
+  bool try_lock(Before writer);
   void take_over(Before writer);
+  void begin();
   void remove_own();
   /// Whether the marker is all that is in the folder.
   bool holds_nothing_else() const;
-  void forget_checkpoint();
   void exchange();
   void exchange_in_steps();
   void put_where_nothing_is();

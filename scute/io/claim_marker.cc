@@ -79,8 +79,10 @@ void write_marker(int descriptor, const std::string& target) {
   json["boot"] = boot_id();
   json["process"] = static_cast<int64_t>(::getpid());
   json["started"] = now();
-  int error = ::ftruncate(descriptor, 0) == 0 && ::lseek(descriptor, 0, SEEK_SET) == 0 ? 0 : errno;
-  if (error == 0) error = write_all(descriptor, json.dump() + "\n");
+  const std::string text = json.dump() + "\n";
+  // What stands there is written over before it is cut: on a full disk it is still a marker.
+  int error = ::lseek(descriptor, 0, SEEK_SET) == 0 ? write_all(descriptor, text) : errno;
+  if (error == 0 && ::ftruncate(descriptor, std::ssize(text)) != 0) error = errno;
   if (error == 0 && ::fsync(descriptor) != 0) error = errno;
   if (error != 0) fail_system(target, "room to write", error);
 }
@@ -97,15 +99,23 @@ bool is_proven_dead(const ClaimMarker& marker) {
   return !marker.boot.empty() && !boot.empty() && marker.host == host_name();
 }
 
-void refuse_living(const std::string& target, int descriptor) {
+std::string writer_of(const ClaimMarker& marker) {
+  return fmt::format("process {} on {} since {}", marker.process,
+                     marker.host == host_name() ? "this host" : marker.host, marker.started);
+}
+
+std::string way_out(const std::string& target) {
+  return fmt::format("scute doctor --leftovers {} --clean --force removes {}.writing",
+                     folder_of(target), target);
+}
+
+void refuse_living(const std::string& target, int descriptor, bool locks) {
   const ClaimMarker marker = read_marker(descriptor);
-  const std::string expected = "an output that nobody else is writing";
-  if (marker.state != ClaimMarker::State::ours) fail(target, expected, "another scute at work");
-  const bool here = marker.host == host_name();
-  fail(target, expected,
-       fmt::format("process {} on {} since {}{}", marker.process, here ? "this host" : marker.host,
-                   marker.started,
-                   here ? "" : fmt::format("; if it is gone, remove {}.writing", target)));
+  const bool ours = marker.state == ClaimMarker::State::ours;
+  const bool proven = locks && (!ours || marker.host == host_name());
+  fail(target, "an output that nobody else is writing",
+       (ours ? writer_of(marker) : "another scute at work") +
+           (proven ? "" : "; if it is gone, " + way_out(target)));
 }
 
 }  // namespace scute

@@ -23,7 +23,12 @@ void note_publishing(int descriptor, const std::string& marker);
 /// lock would be held, or of an earlier one of this host. Of another host a lock may say nothing,
 /// because not every file system shares them.
 bool is_proven_dead(const ClaimMarker& marker);
-/// Error that names the output and, as far as the marker says, its writer.
-[[noreturn]] void refuse_living(const std::string& target, int descriptor);
+/// "process 7 on this host since 2026-01-01T00:00:00Z"; of a marker that is ours.
+std::string writer_of(const ClaimMarker& marker);
+/// The command that removes what a writer of this output left.
+std::string way_out(const std::string& target);
+/// Error that names the output and, as far as the marker says, its writer; and the way out, unless
+/// its lock says that it lives: it is held, of this host, and there are `locks`.
+[[noreturn]] void refuse_living(const std::string& target, int descriptor, bool locks);
 
 }  // namespace scute

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/file.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,6 +138,38 @@ TEST(Claim, CompletesWhatWasCutShortBetweenTwoSteps) {
   { const Claim next(target); }
   EXPECT_EQ(said(target), "new");
   EXPECT_EQ(folder.files(), 1u);
+}
+
+/// In a child that can write no byte; whether the claim failed there.
+bool fails_on_a_full_disk(const std::string& target) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+    try {
+      const Claim claim(target);
+    } catch (const Error&) {
+      ::_exit(0);
+    }
+    ::_exit(1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST(Claim, OnAFullDiskNothingIsLeftOfWhichNobodyKnowsWhoseItIs) {
+  const Folder folder;
+  EXPECT_TRUE(fails_on_a_full_disk(folder / "q"));
+  EXPECT_EQ(folder.files(), 0u);
+  // And what was kept can be gone on with when there is room again.
+  leave(folder / "q", this_host(), "an earlier boot");
+  fs::create_directory(folder / "q.writing/.checkpoint");
+  put(folder / "q.writing/.checkpoint/part", "kept");
+  EXPECT_TRUE(fails_on_a_full_disk(folder / "q"));
+  const Claim claim(folder / "q");
+  EXPECT_EQ(get(claim.checkpoint() + "/part"), "kept");
 }
 
 TEST(Claim, OneWriterAtATime) {
