@@ -34,5 +34,20 @@ TEST(JsonDifference, ShowsLongValuesWhereTheyDiffer) {
   EXPECT_EQ(difference_text(a, b), "model " + std::string(15, 'x') + "äö…, not short");
 }
 
+TEST(JsonDifference, WhatDiffersLooksDifferent) {
+  EXPECT_EQ(between(R"({"a": "8", "b": ""})", R"({"a": 8, "b": "x"})"),
+            R"(a "8", not 8; b "", not x)");
+  EXPECT_EQ(between(R"({"a": "x"})", R"({"a": ""})"), R"(a x, not "")");
+  EXPECT_EQ(between(R"({"a": "none"})", R"({})"), R"(a "none", not none)");
+  // A long word that differs at its end, and one that is the beginning of the other.
+  const std::string word(60, 'w');
+  Json a, b;
+  a["sites"] = word + "1";
+  b["sites"] = word + "2";
+  EXPECT_EQ(difference_text(a, b), "sites …wwwww1, not …wwwww2");
+  b["sites"] = word + "1 more";
+  EXPECT_EQ(difference_text(b, a), "sites …wwww1 more, not …wwww1");
+}
+
 }  // namespace
 }  // namespace scute::json_difference_test
