@@ -9,6 +9,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
+#include "scute/base/error.h"
 #include "scute/io/file.h"
 #include "scute/language/hessian_parts.h"
 #include "scute/recipe/part_folder.h"
@@ -42,7 +43,14 @@ int run_hessian_part(const ModelDescription& model, const CalibrationOptions& ca
   std::vector<std::string> inputs = calibration.data;
   inputs.push_back(model.path);
   const Json meta = hessian_meta(model, calibration, job.threads);
-  if (!force && has_hessian_part(folder, launched.shard, meta)) {
+  const auto is_there = [&] {
+    try {
+      return has_hessian_part(folder, launched.shard, meta);
+    } catch (const Error& error) {
+      throw Error(fmt::format("{} (--force measures this part anew)", error.what()));
+    }
+  };
+  if (!force && is_there()) {
     job.answer(
         out,
         [&] {

@@ -71,6 +71,12 @@ Json checkpoint_key(const SafetensorsFile& file, const std::string& path) {
       key == file.metadata.end()) {
     fail(path, "sums that scute quantize --checkpoint-every kept", "another file, which stays");
   }
+  const auto place = file.metadata.find("place");
+  if (const std::string stem = fs::path(path).stem(),
+      found = place == file.metadata.end() ? "none" : place->second;
+      found != stem) {
+    fail(path, "the sums of " + stem, "those of " + found);
+  }
   windows_in(file, path);
   return Json::parse(key->second, path);
 }
@@ -203,6 +209,7 @@ bool HessianCheckpoint::write(const std::string& file, int64_t windows, const Si
     write_sums(file, {{0, &sites}},
                {{"format", kCheckpointFormat},
                 {"version", "1"},
+                {"place", fs::path(file).stem()},  // which pass and sum, whatever it is renamed to
                 {"windows", std::to_string(windows)},
                 {"key", key_.dump()}});
     return true;
