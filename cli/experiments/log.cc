@@ -132,7 +132,7 @@ void LogRequest::check() {
 ExperimentLog open_log(const std::string& path) {
   try {
     ExperimentLog log = read_log(path);
-    if (log.entries.empty() && !log.remarks.empty()) {
+    if (log.entries.empty() && !log.remarks.empty() && !log.cut_short) {
       fail(path, "a log: an experiment a line, as scute run adds them",
            fmt::format("none; {}", log.remarks.front()));
     }

@@ -227,7 +227,10 @@ ExperimentLog read_log(const std::string& path) {
   for (int64_t line_number = 1; !rest.empty(); ++line_number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
+    const size_t skipped = log.remarks.size();
     if (!is_blank(line)) add_line(line, line_number, log);
+    log.cut_short =
+        end == rest.size() && log.remarks.size() > skipped && trimmed(line).starts_with(kTorn);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return log;

@@ -28,6 +28,7 @@ struct ExperimentLog {
   std::string path;
   std::vector<LogEntry> entries;     ///< in the order of the file
   std::vector<std::string> remarks;  ///< lines that were skipped, and why
+  bool cut_short = false;            ///< the last line is a record that a crash tore
 
   /// "12" (a number of the listing), "-1" (the last), or the first 4 or more digits of an id (the
   /// last entry that has it). Error when there is none, or ids of several kinds begin so.

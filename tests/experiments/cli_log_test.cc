@@ -108,6 +108,20 @@ TEST_F(CliLog, ListsEveryCompleteLineAndReportsTheTornOne) {
   EXPECT_THAT(json({}).at("remarks", "").as_array(""), SizeIs(1));
 }
 
+/// A crash during the first record leaves just that: a log without an experiment, which goes on.
+TEST_F(CliLog, OfATornLineAloneIsEmpty) {
+  put("{\"timestamp\":\"2026-11-21 11:0");
+  const Ended ended = log({});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("line 1"), HasSubstr("torn"), HasSubstr("no experiment")));
+  EXPECT_THAT(json({}).at("experiments", "").as_array(""), SizeIs(0));
+  // What is no record is no log.
+  put("once upon a time");
+  EXPECT_EQ(log({}).code, 1);
+  put("{\"timestamp\":\"2026-11-21 11:0\nonce upon a time\n");
+  EXPECT_EQ(log({}).code, 1);
+}
+
 TEST_F(CliLog, FiltersAndLastKeepTheNumbers) {
   using testing::ElementsAre;
   EXPECT_THAT(numbers({"--last", "1"}), ElementsAre(3));
