@@ -24,6 +24,7 @@ struct Decisive {
   std::vector<std::string> models;
   std::map<std::string, std::string> references;  ///< by the flag that names them
   std::string size;
+  std::string model_after;  ///< the flag in whose list the model was the last word
   std::vector<std::string> flags;
   bool help = false;
 };
@@ -61,7 +62,9 @@ class DecisiveWords {
         first_ = arguments_[at_];
       }
     }
-    if (first_.empty() && position) first_ = spare_;
+    const bool spared = first_.empty() && position && out_.models.empty();
+    if (spared) first_ = spare_;
+    if (spared && !first_.empty()) out_.model_after = spare_of_;
     if (out_.models.empty() && !first_.empty()) out_.models = {first_};
   }
 
@@ -88,7 +91,9 @@ class DecisiveWords {
       use(flag, name, arguments_[++at_]);
     }
     // A list at the end leaves its last word to a position that is still missing.
-    if (flag.takes != Takes::one && taken > 0) spare_ = arguments_[at_];
+    if (flag.takes == Takes::one || taken == 0) return;
+    spare_ = arguments_[at_];
+    spare_of_ = name;
   }
 
   void use(const FlagInfo& flag, const std::string& name, const std::string& value) {
@@ -103,7 +108,7 @@ class DecisiveWords {
   std::map<std::string, FlagInfo> flags_;
   const Arguments& arguments_;
   size_t at_ = 0;
-  std::string first_, spare_;
+  std::string first_, spare_, spare_of_;
   Decisive out_;
 };
 
@@ -255,7 +260,11 @@ Call choose(const Verb& verb, const Arguments& arguments) {
     out.form = form_for_model(verb, out.model, words.help);
   } catch (const Error&) {
     refuse_unknown(verb, words);  // the value of such a flag may have been taken for MODEL
-    throw;
+    if (words.model_after.empty()) throw;
+    throw UsageError(
+        fmt::format("expected MODEL, found none: {} is what {} names (see scute {} "
+                    "--help)",
+                    shell_word(out.model), words.model_after, verb.name));
   }
   if (out.form != nullptr && out.form->kind && !words.help) check_others(verb, *out.form, words);
   return out;

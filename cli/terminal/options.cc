@@ -336,7 +336,23 @@ std::string Options::what_is_missing(std::string words) const {
   return fmt::format("{}: expected {}, found none", name, flag->label.empty() ? "it" : flag->label);
 }
 
+/// "--force=abc": CLI11 says of it that it cannot be converted, and of "-q=1" that "-" is unknown.
+void Options::refuse_values() const {
+  for (const std::string& argument : call_.arguments) {
+    const size_t equals = argument.find('=');
+    if (!argument.starts_with("-") || equals == std::string::npos) continue;
+    const std::string name = flag_name(argument), value = argument.substr(equals + 1);
+    const bool switched = name.starts_with("--") && (value == "true" || value == "false");
+    const auto flag = std::ranges::find_if(
+        flags_, [&](const FlagInfo& info) { return std::ranges::count(info.names, name) > 0; });
+    if (flag == flags_.end() || flag->takes != FlagInfo::Takes::nothing || switched) continue;
+    throw UsageError(
+        fmt::format("{}: expected no value, found \"{}\" (see {})", name, value, where_help()));
+  }
+}
+
 bool Options::parse(Output& out) {
+  refuse_values();
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
   for (const std::string& argument : call_.arguments) reversed.push_back(with_hyphens(argument));
   std::reverse(reversed.begin(), reversed.end());

@@ -165,6 +165,7 @@ class Options {
            const std::string& otherwise, Need need, FlagInfo::Takes takes);
   std::vector<std::string> paths(bool read) const;
   /// UsageError when several flags want standard input.
+  void refuse_values() const;
   void check_standard_input() const;
   /// CLI11's words on a required flag, or a value, that is not there, in ours.
   std::string what_is_missing(std::string words) const;
