@@ -18,11 +18,33 @@ for component in program license; do
 done
 program=$folder/bin/scute
 mkdir -p "$folder/lib/scute"
+# What a copied library may be used for is said by its package, beside it.
+copy_license() {
+  local real package
+  real=$(realpath "$1")
+  # Packages of before the merge of / and /usr list a library without /usr.
+  package=$({ dpkg -S "$real" || dpkg -S "${real#/usr}"; } 2>/dev/null | head -n 1 | cut -d: -f1)
+  if [ -z "$package" ] || [ ! -f "/usr/share/doc/$package/copyright" ]; then
+    echo "make_archive: expected the licence of $1 (/usr/share/doc/PACKAGE/copyright), found none" >&2
+    exit 1
+  fi
+  cp -L "/usr/share/doc/$package/copyright" "$licenses/$package"
+  # Long texts that several packages have in common are named there by their path.
+  grep -oE '/usr/share/common-licenses/[A-Za-z0-9.-]*[A-Za-z0-9]' "$licenses/$package" | sort -u | while read -r text; do
+    mkdir -p "$licenses/common-licenses"
+    cp -L "$text" "$licenses/common-licenses/"
+  done
+}
+licenses=$folder/share/doc/scute/licenses
+mkdir -p "$licenses"
 # All but glibc's own, which fits the kernel and the loader of the machine it runs on.
 ldd "$program" | awk '$3 ~ /^\// { print $3 }' | while read -r library; do
   case ${library##*/} in
     libc.so.* | libm.so.* | libpthread.so.* | libdl.so.* | librt.so.* | libresolv.so.*) ;;
-    *) cp -L "$library" "$folder/lib/scute/" ;;
+    *)
+      cp -L "$library" "$folder/lib/scute/"
+      copy_license "$library"
+      ;;
   esac
 done
 chmod 755 "$folder"/lib/scute/*
