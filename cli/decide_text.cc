@@ -63,6 +63,29 @@ std::vector<std::string> PlanComparison::sites() const {
   return out;
 }
 
+std::string thin_text(const ThinTail& tail) {
+  return fmt::format("p{:.10g} of {} values rests on none: {} are needed", tail.percentile,
+                     grouped(static_cast<int64_t>(tail.values)),
+                     grouped(static_cast<int64_t>(tail.needed)));
+}
+
+std::string thin_text(const ThinTails& thin) {
+  if (thin.sites == 0) return "";
+  return fmt::format(
+      "too few values at {} for a percentile that the rule there reads; the worst, {}: {}",
+      count_of(thin.sites, "site"), thin.worst, thin_text(thin.tail));
+}
+
+Json thin_json(const ThinTails& thin) {
+  Json out;
+  out["sites"] = thin.sites;
+  out["worst"] = thin.worst;
+  out["percentile"] = thin.tail.percentile;
+  out["values"] = static_cast<int64_t>(thin.tail.values);
+  out["needed"] = static_cast<int64_t>(thin.tail.needed);
+  return out;
+}
+
 std::string table_of(const PlanComparison& all, size_t most) {
   std::vector<Table::Column> columns{{"site", Table::Align::left},
                                      {"policy", Table::Align::left},
@@ -112,6 +135,8 @@ std::string totals_text(const PlanComparison& all) {
     out += fmt::format("largest loss against min-max: {} dB at {}\n", fixed(s.worst_loss, 1),
                        s.worst_loss_site);
   }
+  const std::string thin = thin_text(thin_tails(all.plan.sites));
+  if (!thin.empty()) out += fmt::format("WARNING: {}\n", thin);
   return out;
 }
 
@@ -129,6 +154,8 @@ Json summary_json(const PlanComparison& all) {
   out["worst_sqnr_db"] = s.worst_sqnr;
   out["worst_loss_site"] = s.worst_loss_site;
   out["worst_loss_db"] = s.worst_loss;
+  const ThinTails thin = thin_tails(all.plan.sites);
+  if (thin.sites > 0) out["too_few_values"] = thin_json(thin);
   for (const auto& [site, d] : all.plan.sites) {
     Json entry;
     entry["minmax"] = or_null(all.minmax.sites.at(site).sqnr);

@@ -16,6 +16,12 @@ struct PlanComparison {
   std::vector<std::string> sites() const;  ///< of the plan, layer_2 before layer_10
 };
 
+/// "p99.999 of 6,144 values rests on none: 100,000 are needed".
+std::string thin_text(const ThinTail& tail);
+/// At how many sites, and that of the worst; "" where there is none.
+std::string thin_text(const ThinTails& thin);
+Json thin_json(const ThinTails& thin);
+
 /// A row a site, `most` of them.
 std::string table_of(const PlanComparison& all, size_t most);
 /// Policies, mean and worst SQNR, in a few lines; and as JSON.

@@ -10,6 +10,7 @@
 #include "cli/cobra/folder_size.h"
 #include "cli/cobra/memory.h"
 #include "cli/collect_part.h"
+#include "cli/decide_text.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/quantize_flags.h"
@@ -252,6 +253,7 @@ int run(CobraQuantizeRequest& request, const Call&, Output& out) {
         model, merged.plan, statistics ? &*statistics : nullptr, request.how, request.job.threads,
         [&](int64_t done, int64_t total) { progress.update(done, total); }, memory.memory);
   }();
+  if (const ThinTails thin = thin_tails(low.plan.sites); thin.sites > 0) warn(thin_text(thin));
   record_files(request, merged.remarks, low);
   ProbeComparison check;
   {

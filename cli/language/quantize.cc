@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/collect_part.h"
+#include "cli/decide_text.h"
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/hessian_part.h"
@@ -181,6 +182,7 @@ Plan get_plan(const QuantizeRequest& request, const std::optional<StatisticsSet>
   options.policy = request.rule.parsed().value_or(Policy{});
   options.threads = request.job.threads;
   Plan plan = make_plan(statistics->sites, options);
+  if (const ThinTails thin = thin_tails(plan.sites); thin.sites > 0) warn(thin_text(thin));
   plan.meta = plan_meta(*statistics, request.calibration.input.files->sha256(request.statistics));
   plan.meta["policy"] = request.rule.name().value_or("auto");
   plan.meta["percentile_alpha"] = options.policy.alpha;

@@ -22,6 +22,7 @@ struct Choice {
   std::string policy, because;
   std::string remark = {};
   std::optional<double> percentile = {};  ///< 100·alpha where the policy has one
+  std::optional<ThinTail> thin = {};
 };
 
 /// Percentages and shares for people: up to 10 significant digits, so 99.95 prints as that.

@@ -32,11 +32,13 @@ Choice choose_percentile(const Question& question, double alpha, bool per_side) 
   if (question.grid.symmetric) {
     const double magnitude = d.magnitude_quantile(alpha);
     out = range_of_magnitude(d, magnitude);
+    out.thin = thin_tail(d, percent, 1 - alpha, {.above = true});
     out.because = fmt::format("percentile {} of |x| is {:.6g}", to_text(percent), magnitude);
   } else {
     const double cut = per_side ? 1 - alpha : (1 - alpha) / 2;
     out.lo = d.min() >= 0 ? 0 : std::min(d.quantile(cut), 0.0);
     out.hi = d.max() <= 0 ? 0 : std::max(d.quantile(1 - cut), 0.0);
+    out.thin = thin_tail(d, percent, cut, {.below = d.min() < 0, .above = d.max() > 0});
     out.because = fmt::format("percentile {}: {} % cut on each side that has values",
                               to_text(percent), to_text(percent_of(cut)));
   }

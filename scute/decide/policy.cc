@@ -171,6 +171,7 @@ Decision Decider::operator()(const Policy& policy, GridSpec grid, double headroo
   const double before = std::max(out.before_hi, 0.0) - std::min(out.before_lo, 0.0);
   out.range_reduction = before > 0 ? 1 - (out.hi - out.lo) / before : 0;
   out.sqnr = errors.sqnr(chosen);
+  out.thin = choice.thin;
   if (out.before_lo == out.before_hi) {
     add_remark(out.remark, fmt::format("constant data: every value is {:.6g}", out.before_lo));
   }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "scute/decide/thin_tail.h"
 #include "scute/observe/distribution.h"
 #include "scute/observe/statistic.h"
 #include "scute/quantize/grid.h"
@@ -51,6 +52,8 @@ struct Decision {
   double coverage = 1;                  ///< 1 − clipped; NaN: unknown
   double range_reduction = 0;           ///< 1 − (hi − lo)/(before_hi − before_lo)
   double sqnr = 0;                      ///< expected signal to quantization noise, dB; NaN: unknown
+  /// Where the policy's percentile has nothing beyond it on a side that has values; not in plans.
+  std::optional<ThinTail> thin = {};
 };
 
 /// Decides one site. `site` matters to quamba only (its percentile sites) and to errors. Error when

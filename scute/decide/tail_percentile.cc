@@ -9,6 +9,8 @@
 namespace scute {
 namespace {
 
+constexpr double kFinest = 99.999;  // of the percentiles that the rules look at
+
 struct Shape {
   double z999, z9999, z99999;  ///< distance from the median in robust standard deviations
   double g999, g9999, g99999;  ///< how much the distance to the next percentile grows
@@ -61,6 +63,10 @@ Choice choose_tail(const Question& question, const Policy& policy) {
   }
   Choice out = choose_percentile(question, percentile / 100, policy.per_side);
   out.because = fmt::format("{}: {}", reason, out.because);
+  // The rules look at this one whichever they pick.
+  if (!policy.percentile_override && !out.thin) {
+    out.thin = thin_tail(question.distribution, kFinest, 1 - kFinest / 100, {.above = true});
+  }
   out.policy = "tail";
   return out;
 }
