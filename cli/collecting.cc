@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "cli/terminal/options.h"
@@ -14,6 +15,13 @@ namespace scute::cli {
 
 void Collecting::say_nothing_written(const Error& error) {
   note(false, fmt::format("scute: interrupted, nothing written ({})", error.what()));
+}
+
+std::string tokenizer_doubt(int64_t ids, int64_t rows) {
+  // Vocabularies are padded to multiples of 8 … 128; a much smaller tokenizer is another model's.
+  return rows - ids > std::max<int64_t>(512, rows / 100)
+             ? "is it the one that belongs to this model?"
+             : "";
 }
 
 std::vector<std::string> missed_sites(const std::vector<std::string>& silent,

@@ -64,6 +64,10 @@ class Collecting {
   double seconds_ = 0;
 };
 
+/// What is doubtful about a tokenizer of so many ids beside a model of so many rows; "" when it may
+/// be the model's.
+std::string tokenizer_doubt(int64_t ids, int64_t rows);
+
 /// Of the sites that saw nothing, those whose silence is an error. States along the way are shown
 /// by sequences that are long enough only, so for them it is one when --sites asks for them in
 /// words.

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
+#include "cli/collecting.h"
 #include "cli/terminal/color.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
@@ -12,6 +14,7 @@
 #include "scute/base/threads.h"
 #include "scute/kernels/gemm.h"
 #include "scute/kernels/gemm_int8.h"
+#include "scute/language/silent_experts.h"
 
 namespace scute::cli {
 namespace {
@@ -45,7 +48,7 @@ void Findings::note_machine() {
   const int64_t disk = disk_free(".");
   const bool full = disk >= 0 && disk < kGigabyte;
   note(full ? Level::warning : Level::ok, "disk", fmt::format("{} free here", bytes_text(disk)),
-       full ? "statistics of a large model take up to 100 MB; write them elsewhere" : "");
+       full ? "write results of large models elsewhere" : "");
 }
 
 void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
@@ -59,12 +62,10 @@ void Findings::note_tokenizer(const Tokenizer* tokenizer, int64_t rows) {
               : "--tokenizer FILE, or data that holds token ids (docs/getting_models.md)");
     return;
   }
-  const int64_t size = tokenizer->size();
-  // Vocabularies are padded to multiples of 8 … 128; a much smaller tokenizer is another model's.
-  const bool suspicious = rows - size > std::max<int64_t>(512, rows / 100);
-  note(suspicious ? Level::warning : Level::ok, "tokenizer",
-       fmt::format("{} ids, the model has {} rows", grouped(size), grouped(rows)),
-       suspicious ? "is it the one that belongs to this model?" : "");
+  const std::string doubt = tokenizer_doubt(tokenizer->size(), rows);
+  note(doubt.empty() ? Level::ok : Level::warning, "tokenizer",
+       fmt::format("{} ids, the model has {} rows", grouped(tokenizer->size()), grouped(rows)),
+       doubt);
 }
 
 void Findings::note_description(const ModelDescription& model) {
@@ -98,6 +99,67 @@ int64_t Findings::note_sample(const std::map<std::string, Statistic>& seen,
          fmt::format("{}, {}, all values finite", shown, count_of(std::ssize(seen), "site")));
   }
   return bytes;
+}
+
+void Findings::note_silence(const std::vector<std::string>& silent) {
+  const std::vector<std::string> missed = missed_sites(silent, "");
+  if (missed.empty()) return;
+  note(Level::warning, "sites",
+       fmt::format("{} that the sample never reached: {}", count_of(std::ssize(missed), "site"),
+                   first_few(missed)),
+       "collect refuses silence where it is not expected: leave them out with --sites");
+}
+
+void Findings::note_percentiles(const std::map<std::string, Statistic>& seen, double times) {
+  constexpr std::array kFinest{99.999, 99.99, 99.9, 99.0, 0.0};
+  const Statistic* fewest = nullptr;
+  std::string where;
+  for (const auto& [name, statistic] : seen) {
+    if (name.ends_with(":steps") || is_expert_site(name)) continue;  // by the data, not by design
+    if (fewest != nullptr && statistic.finite() >= fewest->finite()) continue;
+    fewest = &statistic;
+    where = name;
+  }
+  if (fewest == nullptr) return;
+  const double values = std::floor(static_cast<double>(fewest->finite()) * times);
+  const auto rests = [&](double percentile) {
+    return values * (100 - percentile) / 100 >= 1 - 1e-6;
+  };
+  const auto finest = std::ranges::find_if(kFinest, rests);
+  const bool few = finest != kFinest.begin();
+  std::string words =
+      fmt::format("{} values at {}, the fewest", grouped(static_cast<int64_t>(values)), where);
+  if (few) {
+    words = fmt::format("p99.999 of {} values rests on none at {}: 100,000 are needed",
+                        grouped(static_cast<int64_t>(values)), where);
+  }
+  note(few ? Level::warning : Level::ok, "values", words,
+       few ? (finest + 1 == kFinest.end()
+                  ? std::string("more samples; no percentile rests on so few")
+                  : fmt::format("more samples, or a percentile up to {:g}", *finest))
+           : "");
+}
+
+void Findings::note_overlap(const Overlap& overlap, const std::string& unit,
+                            const std::string& where) {
+  const std::string of = count_of(overlap.units, unit);
+  const std::string window =
+      overlap.length > 1 ? fmt::format("in a row of {} that is in {} too", overlap.length, where)
+                         : fmt::format("in {} too", where);
+  const bool any = overlap.shared > 0;
+  note(any ? Level::warning : Level::ok, "overlap",
+       fmt::format("{} of {} {}{}", any ? grouped(overlap.shared) : "none", of, window,
+                   any ? fmt::format(" ({} %)", fixed(100 * overlap.share(), 1)) : ""),
+       any ? "calibrate on others: scores on what was seen flatter" : "");
+}
+
+void Findings::note_disk(int64_t bytes) {
+  const int64_t free = disk_free(".");
+  if (free < 0 || bytes <= free) return;
+  note(Level::warning, "disk",
+       fmt::format("statistics take up to {}, {} are free here", bytes_text(bytes),
+                   bytes_text(free)),
+       "write them elsewhere");
 }
 
 void Findings::note_peak(int64_t peak) {

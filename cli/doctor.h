@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/terminal/options.h"
+#include "scute/data/overlap.h"
 #include "scute/language/model_folder.h"
 #include "scute/observe/statistic.h"
 #include "scute/text/tokenizer.h"
@@ -44,8 +45,17 @@ class Findings {
   /// Whether all that a sample showed was finite; `shown`: "512 tokens". Gives the bytes of its
   /// histograms.
   int64_t note_sample(const std::map<std::string, Statistic>& seen, const std::string& shown);
+  /// Which sites a sample never reached, but for those that may be silent (missed_sites()).
+  void note_silence(const std::vector<std::string>& silent);
+  /// The finest percentile that will rest on values at every site, when a collection shows `times`
+  /// as many as this sample.
+  void note_percentiles(const std::map<std::string, Statistic>& seen, double times);
+  /// Of `unit` ("token") that are scored, those in windows that calibration sees, named `where`.
+  void note_overlap(const Overlap& overlap, const std::string& unit, const std::string& where);
   /// `peak` bytes beside those that are free.
   void note_peak(int64_t peak);
+  /// `bytes` of statistics beside the room on the disk of the working folder.
+  void note_disk(int64_t bytes);
   /// Writes them; kFailed when one is a FAIL.
   int show(bool json, Output& out) const;
 

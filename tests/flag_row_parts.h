@@ -13,6 +13,8 @@ using Rows = std::vector<FlagRow>;
 inline constexpr auto kLanguage = ModelKind::language, kCobra = ModelKind::cobra,
                       kRegressor = ModelKind::regressor;
 inline constexpr const char* kReplaced = "what it permits is tested where folders are replaced";
+inline constexpr const char* kLeft =
+    "what is left by the killed: cli_hygiene_test.cc kills one, and removes what stays without it";
 inline constexpr const char* kTimes = "the figures are times, which no two runs share";
 inline constexpr const char* kBackends = "both give the same figures where sums are exact";
 inline constexpr const char* kTerminal = "only a terminal gets fewer rows without it";

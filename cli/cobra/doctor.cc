@@ -8,6 +8,7 @@
 #include "cli/cobra/folder_size.h"
 #include "cli/doctor.h"
 #include "cli/form.h"
+#include "cli/leftovers.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
 #include "scute/base/names.h"
@@ -16,13 +17,17 @@
 #include "scute/cobra/matrices.h"
 #include "scute/cobra/picture_reader.h"
 #include "scute/cobra/picture_texts.h"
+#include "scute/data/overlap.h"
+#include "scute/data/pictures.h"
+#include "scute/io/file.h"
 #include "scute/observe/recorder.h"
 
 namespace scute::cli {
 namespace {
 
 struct CobraDoctorRequest {
-  std::string model, images;
+  std::string model, images, eval_images;
+  LeftoverFlags leftovers;
   TextOptions text;
   Compute compute = Compute::f32;
   int threads = 0;
@@ -31,11 +36,16 @@ struct CobraDoctorRequest {
   void declare(Options& options) {
     options.model(model);
     options.images(images);
+    options.text("--eval-images", eval_images, "DIR",
+                 "what the model will be scored on: whether --images holds the same files");
+    options.last_reads();
     options.prompts(text.prompts, no_random_text, text.length);
     options.compute(compute);
     options.text_input(text.input);
     options.machine(threads);
+    leftovers.declare(options);
     options.json(json);
+    options.only_with({"--eval-images"}, "--images DIR");
   }
   void check() { text.random = !no_random_text; }
 };
@@ -50,10 +60,12 @@ class CobraExamination {
 
   void all() {
     findings.note_machine();
+    request_.leftovers.note(findings);
     model();
     if (!description_) return;
     tokenizer();
     if (!request_.images.empty()) pictures();
+    if (!request_.eval_images.empty()) overlap();
     texts();
     weights();
     if (model_) one_picture();
@@ -64,6 +76,7 @@ class CobraExamination {
   void weights();
   void tokenizer();
   void pictures();
+  void overlap();
   void texts();
   void one_picture();
 
@@ -140,6 +153,20 @@ void CobraExamination::pictures() {
       broken > 0 ? "collect passes over them; replace or remove them" : "");
 }
 
+/// A picture is the same when its file is.
+void CobraExamination::overlap() {
+  findings.try_to("overlap", "--images and --eval-images: folders of pictures", [&] {
+    const auto units_of = [](const std::string& folder) {
+      std::vector<uint64_t> out;
+      for (const std::string& file : list_pictures(folder)) out.push_back(unit_of(hash_file(file)));
+      return out;
+    };
+    WindowHashes seen(1);
+    seen.add(units_of(request_.images));
+    findings.note_overlap(seen.find(units_of(request_.eval_images)), "picture", request_.images);
+  });
+}
+
 void CobraExamination::texts() {
   const int64_t pictures = std::max<int64_t>(readable_, 1);
   findings.try_to("text", "see scute collect --help for what --prompts takes", [&] {
@@ -191,8 +218,10 @@ void CobraExamination::one_picture() {
       run.arena().bytes() +
       findings.note_sample(recorder.statistics(),
                            fmt::format("1 picture and {}", count_of(std::ssize(ids_), "token")));
+  findings.note_silence(recorder.silent_sites());
   const int64_t pictures = readable_ > 0 ? std::min(readable_, collect.batches * collect.batch_size)
                                          : collect.batches * collect.batch_size;
+  findings.note_percentiles(recorder.statistics(), static_cast<double>(pictures));
   const int threads = threads_.count();
   findings.note(Level::ok, "time",
                 fmt::format("about {} for {}, llm's layers too, on {}",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/decide_text.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -246,7 +247,18 @@ RunHow ExperimentWatch::how() {
   return out;
 }
 
+void warn_of_overlap(const Subject& subject) {
+  const Overlap found = subject.overlap();
+  if (found.shared == 0) return;
+  warn(
+      fmt::format("{}: {} of {} that are scored ({} %) stand in a row of {} that is in the "
+                  "calibration windows too: the scores flatter it",
+                  subject.name(), grouped(found.shared), count_of(found.units, "token"),
+                  fixed(100 * found.share(), 1), found.length));
+}
+
 void show_warnings(const Experiment& experiment, const std::string& log, Output& out, bool json) {
+  if (experiment.thin.sites > 0) warn(thin_text(experiment.thin));
   for (const std::string& warning : experiment.warnings) {
     warn(warning);
   }

@@ -74,6 +74,9 @@ class ExperimentWatch {
   StepProgress bars_;
 };
 
+/// Warns of scores that flatter: a part of what is scored was calibrated on.
+void warn_of_overlap(const Subject& subject);
+
 /// Warnings of an experiment on standard error; the record itself on `out` when no log holds it.
 void show_warnings(const Experiment& experiment, const std::string& log, Output& out, bool json);
 

@@ -34,6 +34,7 @@ int run(RunRequest& request, const Call& call, Output& out) {
   const auto work = [&](RunHow how) {
     how.plan = plan;
     Subject subject(flags.subject(request.model), std::move(how));
+    warn_of_overlap(subject);
     setting.checkpoint = checkpoint_folder(flags, subject.name(), setting);
     return subject.run(setting);
   };

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/decide_text.h"
 #include "cli/experiments/experiment_text.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
@@ -40,6 +41,7 @@ Json experiment_json(const std::string& log, const Experiment& experiment) {
   out["recorded"] = experiment.recorded;
   out["reused_statistics"] = experiment.reused;
   out["remarks"] = array_of(experiment.remarks);
+  if (experiment.thin.sites > 0) out["too_few_values"] = thin_json(experiment.thin);
   out["warnings"] = array_of(experiment.warnings);
   return out;
 }

@@ -43,7 +43,9 @@ int run(SweepRequest& request, const Call& call, Output& out) {
   work.subject = [&](const std::string& model, RunHow how) {
     const ModelDescription description = described(model, flags.job.quiet);
     how.plan = experiment_planner(flags.job, description, flags.subject(model), work.settings);
-    return std::make_unique<Subject>(flags.subject(model), std::move(how));
+    auto subject = std::make_unique<Subject>(flags.subject(model), std::move(how));
+    warn_of_overlap(*subject);
+    return subject;
   };
   work.checkpoint = [&flags](const std::string& name, const Setting& setting) {
     return checkpoint_folder(flags, name, setting);

@@ -190,6 +190,16 @@ std::string how_to_continue(const Call& call, const CollectRequest& request,
   return to_continue(call, request.out, changed);
 }
 
+/// Before the pass: data that hold ids alone need none, and then there may be none.
+void check_tokenizer(const ModelDescription& model, const TextInput& input) {
+  const auto tokenizer = load_tokenizer(model, input);
+  if (!tokenizer) return;
+  const std::string doubt = tokenizer_doubt(tokenizer->size(), model.config.vocabulary);
+  if (doubt.empty()) return;
+  warn(fmt::format("the tokenizer has {} ids, {} {} rows; {}", grouped(tokenizer->size()),
+                   model.name, grouped(model.config.vocabulary), doubt));
+}
+
 int run(CollectRequest& request, const Call& call, Output& out) {
   std::vector<std::string> inputs = request.collect.data;
   inputs.insert(inputs.end(), {request.model, request.collect.input.tokenizer});
@@ -197,6 +207,7 @@ int run(CollectRequest& request, const Call& call, Output& out) {
   request.out = file.path();
   const ModelDescription model = described(request.model, request.job.quiet);
 
+  check_tokenizer(model, request.collect.input);
   const MemoryPlan plan = planned_collection(request.job, model, request.collect, request.out,
                                              request.parts.every.any());
   Collecting collecting(request.job, "samples");

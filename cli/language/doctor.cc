@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <optional>
 
 #include "cli/doctor.h"
 #include "cli/form.h"
 #include "cli/language/forward.h"
+#include "cli/leftovers.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
@@ -16,6 +16,8 @@
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
 #include "scute/data/documents.h"
+#include "scute/data/overlap.h"
+#include "scute/language/calibration.h"
 #include "scute/language/memory_plan.h"
 #include "scute/language/model_folder.h"
 #include "scute/language/silent_experts.h"
@@ -29,7 +31,8 @@ constexpr int64_t kSamples = 512, kSeqlen = 512;  ///< what collect does by defa
 struct DoctorRequest {
   std::string model;
   TextInput input;
-  std::vector<std::string> data;
+  std::vector<std::string> data, eval_data;
+  LeftoverFlags leftovers;
   Compute compute = Compute::f32;
   int threads = 0;
   bool json = false;
@@ -38,12 +41,17 @@ struct DoctorRequest {
     options.model(model, Options::Need::optional);
     options.texts("--data", data, "FILE...", ".jsonl, .txt or .npy, as for collect");
     options.last_reads();
+    options.texts("--eval-data", eval_data, "FILE...",
+                  "what the model will be scored on: whether --data holds it too");
+    options.last_reads();
     options.compute(compute);
     options.text_input(input);
     options.machine(threads);
+    leftovers.declare(options);
     options.json(json);
     options.only_with({"--data", "--compute", "--tokenizer"}, "MODEL",
                       [this] { return !model.empty(); });
+    options.only_with({"--eval-data"}, "--data FILE");
   }
 };
 
@@ -80,14 +88,18 @@ class Examination {
     if (!request_.model.empty()) model();
     if (description_) tokenizer();
     if (!request_.data.empty()) data();
+    if (description_ && !request_.eval_data.empty()) overlap();
     if (model_) one_sample();
+    request_.leftovers.note(findings);
   }
 
  private:
   void model();
   void tokenizer();
   void data();
+  void overlap();
   void one_sample();
+  void expected(const Recorder& recorder);
   std::vector<int32_t> sample() const;
   int64_t memory_of_collection(int threads) const;
 
@@ -97,6 +109,7 @@ class Examination {
   std::optional<LanguageModel> model_;
   std::optional<Tokenizer> tokenizer_;
   std::vector<std::vector<int32_t>> ids_;  ///< of the first documents
+  int64_t samples_ = kSamples;             ///< that collect finds
 };
 
 void Examination::model() {
@@ -137,6 +150,7 @@ void Examination::data() {
   if (!read) return;
   for (const std::string& problem : bad.first) findings.note(Level::warning, "data", problem);
   const auto count = static_cast<int64_t>(documents.size());
+  samples_ = std::min(count, kSamples);
   const bool few = count < kSamples;
   findings.note(few ? Level::warning : Level::ok, "data", count_of(count, "document"),
                 few ? fmt::format("fewer than {} samples: --windows-per-document {} cuts more",
@@ -166,6 +180,22 @@ void Examination::data() {
       mostly_short ? "short samples are fine for ranges, but --seqlen could be smaller" : "");
 }
 
+/// Whatever the evaluation takes of its files is looked at: all of each.
+void Examination::overlap() {
+  findings.try_to("overlap", "--data and --eval-data: files as for collect and eval", [&] {
+    const Windows seen = calibration_windows(*description_, request_.data, WindowOptions(),
+                                             request_.input, threads_);
+    WindowHashes hashes(kSharedTokens);
+    for (const Window& window : seen.windows) hashes.add(window.ids);
+    for (const std::string& file : request_.eval_data) {
+      const auto ids = read_stream(file, tokenizer_ ? &*tokenizer_ : nullptr, request_.input);
+      findings.note_overlap(
+          hashes.find(ids), "token",
+          fmt::format("the {} that collect takes", count_of(std::ssize(seen.windows), "window")));
+    }
+  });
+}
+
 std::vector<int32_t> Examination::sample() const {
   for (const auto& ids : ids_) {
     if (static_cast<int64_t>(ids.size()) >= kSeqlen) return {ids.begin(), ids.begin() + kSeqlen};
@@ -175,30 +205,36 @@ std::vector<int32_t> Examination::sample() const {
 
 /// One sample as collect runs it; everything else is arithmetic.
 void Examination::one_sample() {
-  Recorder recorder(observed_sites(model_->sites(), ""));
-  Run run(&recorder);
+  const std::vector<Site> sites = observed_sites(model_->sites(), "");
+  Recorder recorder(sites);
   double seconds = 0;
   const bool ran = findings.try_to("sample", "the model or the data is broken", [&] {
     const std::vector<int32_t> ids = sample();
-    const auto time = [&](int64_t tokens) {
-      const auto start = std::chrono::steady_clock::now();
-      forward(*model_, run, std::span(ids).first(static_cast<size_t>(tokens)));
-      return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    };
-    time(16);
-    seconds = time(kSeqlen);
+    Recorder unused(sites);
+    Run warm(&unused), run(&recorder);
+    forward(*model_, warm, std::span(ids).first(16));
+    seconds = seconds_of([&] { forward(*model_, run, std::span(ids).first(kSeqlen)); });
   });
   if (!ran) return;
-  for (const SilentExperts& silent : silent_experts(model_->config(), recorder.silent_sites())) {
-    findings.note(Level::ok, "experts", sentence_of(silent, 1));
-  }
-  findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
+  expected(recorder);
   const int threads = threads_.count();
   findings.note(Level::ok, "time",
                 fmt::format("about {} for {} samples of {} tokens on {}",
                             duration_text(seconds * kSamples / threads), kSamples, kSeqlen,
                             count_of(threads, "thread")));
   findings.note_peak(memory_of_collection(threads));
+}
+
+/// What the sample says of a whole collection.
+void Examination::expected(const Recorder& recorder) {
+  const std::vector<std::string> silent = recorder.silent_sites();
+  for (const SilentExperts& one : silent_experts(model_->config(), silent)) {
+    findings.note(Level::ok, "experts", sentence_of(one, 1));
+  }
+  findings.note_silence(silent);
+  findings.note_sample(recorder.statistics(), fmt::format("{} tokens", kSeqlen));
+  findings.note_percentiles(recorder.statistics(), static_cast<double>(samples_));
+  findings.note_disk(statistics_bytes(model_->sites(), RecorderOptions().fine));
 }
 
 /// As collect plans it for --memory (memory_plan.h).

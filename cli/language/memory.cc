@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "cli/terminal/machine.h"
 #include "cli/terminal/progress.h"
+#include "cli/terminal/room.h"
 #include "scute/base/error.h"
 #include "scute/base/names.h"
 #include "scute/base/threads.h"
@@ -16,19 +16,8 @@
 #include "scute/recipe/memory_limit.h"
 
 namespace scute::cli {
-namespace {
-
-/// Where what does not fit in memory is put: beside the output, whose disk was chosen for it.
-std::string scratch_folder(const std::string& output) {
-  const auto folder = std::filesystem::path(output).parent_path();
-  return folder.empty() ? "." : folder.string();
-}
-
-}  // namespace
-
 MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                               const CollectOptions& options, const std::string& file, bool kept) {
-  if (!job.memory) return {.threads = job.threads};
   const SiteList sites = list_sites(model);
   const auto chosen = sites.match(options.sites.empty() ? "layer_*" : options.sites, "--sites");
   const bool logits =
@@ -45,8 +34,13 @@ MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                        ? pass.samples
                        : *options.windows.take * options.windows.windows_per_document;
   }
-  const MemoryPlan plan = plan_pass(sizes_of(model, read_weights(model), options.compute, head),
-                                    pass, job.memory, scratch_folder(file));
+  const LanguageSizes sizes = sizes_of(model, read_weights(model), options.compute, head);
+  warn_of_disk(file, pass.statistics, "the statistics");
+  if (!job.memory) {
+    warn_of_memory(memory_of_whole_pass(sizes, pass));
+    return {.threads = job.threads};
+  }
+  const MemoryPlan plan = plan_pass(sizes, pass, job.memory, output_folder(file));
   note(job.quiet, "scute: memory: " + plan.text());
   return plan;
 }
@@ -123,7 +117,6 @@ QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
                               const QuantizeOptions& options, const std::string& folder,
                               const std::vector<std::string>& numbers,
                               const std::vector<std::string>& whole) {
-  if (!job.memory) return {.threads = job.threads};
   const CalibrationOptions& calibration = options.calibration;
   const PassSizes pass{.samples = calibration.windows.samples,
                        .tokens = calibration.windows.seqlen,
@@ -131,8 +124,10 @@ QuantizePlan planned_quantize(const Job& job, const ModelDescription& model,
                        .base = base_memory(model, calibration.data, numbers)};
   const Weights weights = read_weights(model);
   const auto sizes = sizes_of(model, weights, Compute::f32, LanguageModel::Head::packed);
-  const QuantizePlan plan = plan_quantize(sizes, quantize_sizes(model, weights, options, pass),
-                                          job.memory, scratch_folder(folder));
+  const QuantizeSizes quantized = quantize_sizes(model, weights, options, pass);
+  require_disk(folder, quantized.results, "the low-bit model");
+  if (!job.memory) return {.threads = job.threads};
+  const QuantizePlan plan = plan_quantize(sizes, quantized, job.memory, output_folder(folder));
   if (plan.check == FolderCheck::by_layers && !whole.empty()) {
     fail("--memory", "more, or none, beside " + joined(whole, " and "),
          fmt::format("{}, which has room for less: {}", memory_text(*job.memory), plan.text()));
@@ -163,7 +158,7 @@ ExperimentPlan planned_experiment(const Job& job, const ModelDescription& model,
                                   const SubjectOptions& subject, const Setting& setting) {
   if (!job.memory) return {};
   const int threads = Threads(job.threads).count();
-  const std::string folder = scratch_folder(subject.log);
+  const std::string folder = output_folder(subject.log);
   const Weights weights = read_weights(model);
   PassSizes pass{.samples = subject.collect.windows.samples,
                  .tokens = subject.collect.windows.seqlen,

@@ -6,9 +6,11 @@
 
 #include "cli/doctor.h"
 #include "cli/form.h"
+#include "cli/leftovers.h"
 #include "cli/regressor/calibration_flags.h"
 #include "cli/terminal/machine.h"
 #include "cli/terminal/words.h"
+#include "scute/data/overlap.h"
 #include "scute/regressor/predict.h"
 
 namespace scute::cli {
@@ -17,6 +19,7 @@ namespace {
 struct RegressorDoctorRequest {
   std::string model;
   FeatureFlags features;
+  LeftoverFlags leftovers;
   int threads = 0;
   bool json = false;
 
@@ -24,6 +27,7 @@ struct RegressorDoctorRequest {
     options.model(model);
     features.declare(options);
     options.machine(threads);
+    leftovers.declare(options);
     options.json(json);
   }
 };
@@ -42,12 +46,14 @@ class RegressorExamination {
       }
     }
     if (checkpoint_ && measured_) time();
+    request_.leftovers.note(findings_);
     return findings_.show(request_.json, out);
   }
 
  private:
   void checkpoint();
   void features(FeatureRole role);
+  void overlap(const FeatureFolder& scored);
   void time();
 
   const RegressorDoctorRequest& request_;
@@ -119,7 +125,45 @@ void RegressorExamination::features(FeatureRole role) {
                              : fmt::format("{} NaN and {} infinite values", grouped(found.nans),
                                            grouped(found.infinities))),
       wrong > 0 ? "they are taken as 0 and 1e6; look at the recording" : "");
-  if (role == FeatureRole::train) measured_ = std::move(folder);
+  if (role == FeatureRole::train) {
+    measured_ = std::move(folder);
+  } else if (measured_) {
+    overlap(*folder);
+  }
+}
+
+/// Windows of this role that the train role, which calibration sees, has too: the same K frames,
+/// in whatever recording they lie.
+void RegressorExamination::overlap(const FeatureFolder& scored) {
+  const int64_t window = checkpoint_->config.window;
+  const auto units_of = [](const FeatureSequence& sequence) {
+    const auto bytes = sequence.frames.bytes();
+    const auto frames = static_cast<size_t>(std::max<int64_t>(sequence.frames.dim(0), 1));
+    const size_t size = bytes.size() / frames;
+    std::vector<uint64_t> out;
+    for (size_t at = 0; size > 0 && at + size <= bytes.size(); at += size) {
+      out.push_back(unit_of({reinterpret_cast<const char*>(bytes.data()) + at, size}));
+    }
+    return out;
+  };
+  /// As windows that end before `t` of each recording.
+  const auto windows_of = [&](const FeatureFolder& folder, const auto& use) {
+    for (const FeatureSequence& sequence : folder.sequences) {
+      const std::vector<uint64_t> units = units_of(sequence);
+      for (const int64_t end : sequence.ends) {
+        use(std::span(units).subspan(static_cast<size_t>(end - window),
+                                     static_cast<size_t>(window)));
+      }
+    }
+  };
+  WindowHashes seen(window);
+  windows_of(*measured_, [&](std::span<const uint64_t> units) { seen.add(units); });
+  Overlap found{.units = 0, .shared = 0, .length = 1};
+  windows_of(scored, [&](std::span<const uint64_t> units) {
+    ++found.units;
+    found.shared += seen.find(units).shared > 0 ? 1 : 0;
+  });
+  findings_.note_overlap(found, std::string(name_of(scored.role)) + " window", "train");
 }
 
 /// Some windows as collect measures them; everything else is arithmetic.
@@ -131,7 +175,9 @@ void RegressorExamination::time() {
   double seconds = 0;
   const bool ran = findings_.try_to("sample", "the checkpoint or the features are broken", [&] {
     const Regressor model = build_regressor(*checkpoint_);
-    seconds = seconds_of([&] { measure_regressor(model, *measured_, looked, threads_); });
+    RegressorStatistics seen;
+    seconds = seconds_of([&] { seen = measure_regressor(model, *measured_, looked, threads_); });
+    findings_.note_percentiles(seen, static_cast<double>(wanted) / static_cast<double>(looked));
   });
   if (!ran || looked == 0) return;
   findings_.note(Level::ok, "time",

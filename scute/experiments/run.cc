@@ -14,6 +14,7 @@
 #include "scute/experiments/subject.h"
 #include "scute/io/file.h"
 #include "scute/io/npy.h"
+#include "scute/language/calibration.h"
 
 namespace scute {
 namespace {
@@ -182,6 +183,7 @@ void Trial::measure_and_decide() {
   std::vector<ReorderEffect> reorder;
   if (measured()) {
     plan_ = subject_.decide(setting_);
+    out_.thin = thin_tails(plan_.sites);
     if (setting_.quantize.group_heads) {
       plan_ = grouped_plan(std::move(plan_), subject_.description, *subject_.kept.set,
                            setting_.quantize.group_percentile);
@@ -326,6 +328,15 @@ Subject::Subject(SubjectOptions options, RunHow how)
     : state_(std::make_unique<SubjectState>(std::move(options), std::move(how))) {}
 
 Subject::~Subject() = default;
+
+Overlap Subject::overlap() const {
+  const SubjectOptions& options = state_->options;
+  if (options.collect.data.empty() || options.score.empty()) return {};
+  const CollectOptions& collect = options.collect;
+  const Windows windows = calibration_windows(state_->description, collect.data, collect.windows,
+                                              collect.input, Threads(state_->how.threads));
+  return scored_overlap(windows, state_->work, options.score);
+}
 
 const ModelDescription& Subject::model() const { return state_->description; }
 

@@ -14,6 +14,7 @@
 #include "scute/language/memory_plan.h"
 #include "scute/language/quantize.h"
 #include "scute/language/quantize_plan.h"
+#include "scute/language/scored_overlap.h"
 #include "scute/language/scoring.h"
 
 namespace scute {
@@ -77,6 +78,7 @@ struct Experiment {
   std::string not_finite;             ///< of scores that are not: where it arises; empty: they are
   std::string checkpoint;             ///< the folder written; empty: none
   std::vector<std::string> remarks;   ///< of the quantization
+  ThinTails thin = {};                ///< percentiles of ranges that rest on no value
   std::vector<std::string> warnings;  ///< what could not be written, and why
 };
 
@@ -104,6 +106,9 @@ class Subject : public ExperimentSubject {
   ~Subject() override;
 
   const ModelDescription& model() const;
+  /// How much of what is scored is in the calibration windows too; nothing of either: no units.
+  /// Cuts the windows, as each measurement does.
+  Overlap overlap() const;
   const std::string& name() const override;
   std::string key(const Setting& setting) const override;
   Experiment run(const Setting& setting) override;

@@ -198,6 +198,7 @@ LowBitCobra CobraTrial::quantized() {
   if (statistics != nullptr) {
     facts_.activation_stats = activation_stats(*statistics, low.plan, setting_.logged, {});
   }
+  out_.thin = thin_tails(low.plan.sites);
   out_.remarks = low.remarks;
   facts_.timing["quantize"] = clock_.lap();
   return low;
