@@ -16,6 +16,7 @@
 #include "scute/recipe/memory_limit.h"
 
 namespace scute::cli {
+
 MemoryPlan planned_collection(const Job& job, const ModelDescription& model,
                               const CollectOptions& options, const std::string& file, bool kept) {
   const SiteList sites = list_sites(model);
@@ -108,7 +109,7 @@ MemoryPlan planned_scoring(const Job& job, const ModelDescription& model,
                        // Packing a head was seen to take its stored form once more: 818 MB in bf16,
                        // where mamba-2.8b's sizes alone say 622.
                        .base = base_memory(model, work.texts) + logits + sizes.head.stored};
-  const MemoryPlan plan = plan_pass(sizes, pass, job.memory, scratch_folder(file));
+  const MemoryPlan plan = plan_pass(sizes, pass, job.memory, output_folder(file));
   note(job.quiet, "scute: memory: " + plan.text());
   return plan;
 }
