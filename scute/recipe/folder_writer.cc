@@ -113,16 +113,25 @@ FolderWriter::FolderWriter(const std::string& path, const FolderRules& rules)
 }
 
 void FolderWriter::copy(const std::string& from, const std::string& name) const {
-  std::error_code error;
-  fs::copy_file(from, file(name), error);
-  if (error) fail(file(name), "a file that can be written", error.message());
+  copy_bytes(from, name);
   seal(file(name), file(name), hash_file(file(name)));
 }
 
 void FolderWriter::carry(const std::string& from, const std::string& name) const {
   if (is_sealed(from) && why_not_unchanged(from).empty()) return copy(from, name);
+  copy_bytes(from, name);
+}
+
+void FolderWriter::copy_bytes(const std::string& from, const std::string& name) const {
   std::error_code error;
   fs::copy_file(from, file(name), error);
+  // With the rights of a new file, not of the other one: the folder's, made anew, tell the umask.
+  constexpr auto kRead = fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read;
+  constexpr auto kWrite = fs::perms::owner_write | fs::perms::group_write | fs::perms::others_write;
+  if (!error) {
+    const fs::perms rights = fs::status(claim_.payload(), error).permissions();
+    if (!error) fs::permissions(file(name), rights & (kRead | kWrite), error);
+  }
   if (error) fail(file(name), "a file that can be written", error.message());
 }
 

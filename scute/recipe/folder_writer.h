@@ -57,6 +57,9 @@ class FolderWriter {
   void commit();
 
  private:
+  /// With a new file's rights.
+  void copy_bytes(const std::string& from, const std::string& name) const;
+
   InputStamps sources_;
   Claim claim_;
 };
