@@ -7,9 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
 
 #include "scute/base/error.h"
+#include "scute/base/repeated_key.h"
 
 namespace scute {
 namespace {
@@ -51,13 +51,15 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return false; }
   bool start_object(size_t) override { return open(Json::object()); }
   bool start_array(size_t) override { return open(Json::array()); }
-  bool end_object() override { return close(); }
+  bool end_object() override {
+    if (const std::string* key = repeated_key(open_.back().value.as_object(where_))) {
+      fail(where_, "each key once in an object", fmt::format("\"{}\" twice", *key));
+    }
+    return close();
+  }
   bool end_array() override { return close(); }
 
   bool key(string_t& value) override {
-    if (!open_.back().keys.insert(value).second) {
-      fail(where_, "each key once in an object", fmt::format("\"{}\" twice", value));
-    }
     open_.back().key = std::move(value);
     return true;
   }
@@ -78,14 +80,13 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   struct Frame {
     Json value;
     std::string key;
-    std::unordered_set<std::string> keys;
   };
 
   bool open(Json container) {
     if (open_.size() >= kMaxDepth) {
       fail(where_, fmt::format("JSON nested at most {} deep", kMaxDepth), "a deeper one");
     }
-    open_.push_back({std::move(container), {}, {}});
+    open_.push_back({std::move(container), {}});
     return true;
   }
   bool close() {

@@ -47,7 +47,8 @@ struct PickleValue {
 /// bytes, sets, integers beyond 64 bits and dictionaries with keys that are neither text nor number
 /// become OpaqueValue; one at the top is an Error naming its class. Error also for an opcode that
 /// no such file has, more than 16 MiB, values nested deeper than 128 (so for one that holds
-/// itself), and shared values that unfold to more than 16 times the pickle's size.
+/// itself), and for values, shared ones counted each time, that take more memory than 64 MiB and 64
+/// times the pickle's size.
 PickleValue parse_torch_pickle(std::span<const std::byte> bytes, std::string_view where);
 
 /// torch's name for a typed storage, e.g. "HalfStorage".

@@ -242,21 +242,35 @@ void Machine::build(Slot state) {
   }
 }
 
+void Machine::put(uint32_t entry, Slot slot) {
+  if (entry < memo_.size()) {
+    memo_[entry] = slot;
+  } else if (entry == memo_.size()) {
+    memo_.push_back(slot);
+    later_memo_.erase(entry);
+  } else {
+    later_memo_[entry] = slot;
+  }
+}
+
 bool Machine::memo(uint8_t opcode) {
   const auto get = [this](uint32_t at) {
-    const auto found = memo_.find(at);
-    if (found == memo_.end()) refuse("a memo entry that was put", fmt::format("entry {}", at));
+    if (at < memo_.size()) return push(memo_[at]);
+    const auto found = later_memo_.find(at);
+    if (found == later_memo_.end()) {
+      refuse("a memo entry that was put", fmt::format("entry {}", at));
+    }
     push(found->second);
   };
   switch (opcode) {
     case 'q':
-      memo_[in_.little<uint8_t>()] = top();
+      put(in_.little<uint8_t>(), top());
       return true;
     case 'r':
-      memo_[in_.little<uint32_t>()] = top();
+      put(in_.little<uint32_t>(), top());
       return true;
     case 0x94:
-      memo_[static_cast<uint32_t>(memo_.size())] = top();
+      put(static_cast<uint32_t>(memo_.size() + later_memo_.size()), top());
       return true;
     case 'h':
       get(in_.little<uint8_t>());

@@ -4,10 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -122,6 +123,7 @@ class Machine {
   void push_integer(size_t length);
   void set_items(std::vector<Slot> parts);
   void append(std::span<const Slot> parts);
+  void put(uint32_t entry, Slot slot);
   void build(Slot state);
   void push_global(std::string_view module, std::string_view name);
   /// A value of which only this is known; names are kept once.
@@ -139,19 +141,21 @@ class Machine {
 
   ByteReader in_;
   std::string_view where_;
-  std::vector<Slot> stack_;
+  /// Deques grow without holding everything twice.
+  std::deque<Slot> stack_;
   std::vector<size_t> marks_;
-  std::unordered_map<uint32_t, Slot> memo_;
-  std::vector<std::string_view> texts_;
-  std::vector<std::vector<Slot>> lists_;  ///< lists and tuples
-  std::vector<DictNode> dicts_;
+  std::deque<Slot> memo_;                ///< entries 0, 1, …, as every writer numbers them
+  std::map<uint32_t, Slot> later_memo_;  ///< entries behind a gap
+  std::deque<std::string_view> texts_;
+  std::deque<std::vector<Slot>> lists_;  ///< lists and tuples
+  std::deque<DictNode> dicts_;
   std::vector<Storage> storages_;
-  std::unordered_map<std::string_view, size_t> storage_of_key_;
-  std::vector<StoredTensor> tensors_;
-  std::vector<std::string> bytes_;
+  std::map<std::string_view, size_t> storage_of_key_;
+  std::deque<StoredTensor> tensors_;
+  std::deque<std::string> bytes_;
   std::vector<ElementType> types_;
   std::vector<std::string> names_;  ///< of opaque values
-  std::unordered_map<std::string, int64_t> name_index_;
+  std::map<std::string, int64_t> name_index_;
   size_t copied_ = 0;  ///< items of dictionaries made from lists, which a pickle may share
 };
 

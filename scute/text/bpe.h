@@ -6,11 +6,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "scute/base/json.h"
+#include "scute/base/keyed_hash.h"
 #include "scute/text/vocabulary.h"
 #include "scute/text/word_cache.h"
 
@@ -59,8 +59,8 @@ class Bpe {
 
   std::string where_;
   Vocabulary vocabulary_;
-  std::unordered_map<uint64_t, Merge> merges_;  ///< by left id · 2^32 + right id
-  std::array<int32_t, 256> byte_ids_{};         ///< −1: no entry for this byte
+  KeyedMap<uint64_t, Merge> merges_;         ///< by left id · 2^32 + right id
+  std::array<int32_t, 256> byte_ids_{};      ///< −1: no entry for this byte
   std::array<int32_t, 256> fallback_ids_{};  ///< of "<0x00>" …; −1: none, or no byte_fallback
   bool byte_fallback_ = false;
   bool knows_bytes_ = true;

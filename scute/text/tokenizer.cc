@@ -1,13 +1,12 @@
 #include "scute/text/tokenizer.h"
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "scute/base/keyed_hash.h"
 #include "scute/text/added_tokens.h"
 #include "scute/text/bpe.h"
 #include "scute/text/byte_alphabet.h"
@@ -94,8 +93,8 @@ class AddedTokenList {
  private:
   const Vocabulary& vocabulary_;
   std::vector<AddedToken> tokens_;
-  std::unordered_map<std::string, size_t> by_text_;
-  std::unordered_set<int32_t> by_id_;
+  KeyedMap<std::string, size_t> by_text_;
+  KeyedSet<int32_t> by_id_;
 };
 
 std::vector<AddedToken> read_added_tokens(const Json& root, const Vocabulary& vocabulary,
@@ -138,7 +137,7 @@ struct Tokenizer::Impl {
   Decoder decoder;
   TokenModel model;
   AddedTokens raw, normalized;
-  std::unordered_map<int32_t, std::string> added_text;  ///< of tokens outside the vocabulary
+  KeyedMap<int32_t, std::string> added_text;  ///< of tokens outside the vocabulary
   int64_t size;
   bool use_special = false;
 
@@ -211,7 +210,7 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view where) {
   TokenModel model = read_model(root.at("model", where), file);
   const Vocabulary& vocabulary = vocabulary_of(model);
   const std::vector<AddedToken> added = read_added_tokens(root, vocabulary, file);
-  std::unordered_map<int32_t, std::string> added_text;
+  KeyedMap<int32_t, std::string> added_text;
   int64_t size = vocabulary.size();
   for (const AddedToken& token : added) {
     if (vocabulary.bytes_of(token.id) == nullptr) added_text.emplace(token.id, token.content);

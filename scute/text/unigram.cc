@@ -15,6 +15,9 @@ namespace {
 
 /// What an unknown character costs more than the least likely piece.
 constexpr double kUnknownPenalty = 10.0;
+/// A piece of 100,000 letters and a text of a million would take a day; published pieces have up to
+/// 93 bytes.
+constexpr size_t kStepsPerByte = 200;
 
 uint64_t child_key(uint32_t node, char byte) {
   return (uint64_t{node} << 8) | static_cast<unsigned char>(byte);
@@ -68,8 +71,15 @@ int32_t Unigram::unknown() const {
   return *unknown_;
 }
 
+void Unigram::refuse_long_pieces() const {
+  fail(where_ + ": model.vocab",
+       fmt::format("pieces that take at most {} steps a byte of a text", kStepsPerByte),
+       "a long one that the text is full of beginnings of");
+}
+
 std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
   std::vector<Step> steps(word.size() + 1);
+  size_t left = kStepsPerByte * (word.size() + kStepsPerByte);
   const auto offer = [&](size_t from, size_t to, double score, auto id) {
     if (steps[to].from >= 0 && score <= steps[to].score) return;
     steps[to] = {score, static_cast<int64_t>(from), id()};
@@ -82,6 +92,7 @@ std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
     for (size_t to = from + 1; to <= word.size(); ++to) {
       const auto child = children_.find(child_key(node, word[to - 1]));
       if (child == children_.end()) break;
+      if (left-- == 0) refuse_long_pieces();
       node = child->second;
       const int32_t id = piece_at_[node];
       if (id < 0) continue;

@@ -25,7 +25,8 @@ class Unigram {
   /// more than the piece with the least score; such characters side by side become the tokens
   /// <0x00> … <0xFF> of their bytes (byte_fallback, all of them known), else one unk_id; Error
   /// without one. Of equal sums the one whose last piece is longest. Time grows with the word times
-  /// the longest piece.
+  /// the longest piece; Error beyond 200 steps a byte, which no published vocabulary gets near
+  /// (its longest pieces are runs of a few dozen blanks).
   void encode(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
@@ -42,6 +43,7 @@ class Unigram {
   void add(const std::string& piece, double score, const std::string& at);
   std::vector<Step> best_steps(std::string_view word) const;
   int32_t unknown() const;
+  [[noreturn]] void refuse_long_pieces() const;
   void append_ids(std::string_view piece, std::vector<int32_t>& ids) const;
 
   std::string where_;

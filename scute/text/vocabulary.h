@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+
+#include "scute/base/keyed_hash.h"
 
 namespace scute {
 
@@ -33,9 +34,9 @@ class Vocabulary {
   int64_t size() const { return size_; }
 
  private:
-  std::unordered_map<std::string, int32_t> ids_;
-  std::unordered_map<int32_t, std::string> bytes_;
-  std::unordered_map<int32_t, const std::string*> tokens_;  ///< into the keys of ids_
+  KeyedMap<std::string, int32_t> ids_;
+  KeyedMap<int32_t, std::string> bytes_;
+  KeyedMap<int32_t, const std::string*> tokens_;  ///< into the keys of ids_
   int64_t size_ = 0;
 };
 

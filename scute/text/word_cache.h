@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "scute/base/keyed_hash.h"
 
 namespace scute {
 
@@ -20,14 +20,10 @@ class WordCache {
   void add(std::string_view word, const std::vector<int32_t>& ids, size_t from);
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view word) const { return std::hash<std::string_view>{}(word); }
-  };
   struct Span {
     uint32_t begin, count;
   };
-  std::unordered_map<std::string, Span, Hash, std::equal_to<>> spans_;
+  KeyedMap<std::string, Span> spans_;
   std::vector<int32_t> ids_;
 };
 
