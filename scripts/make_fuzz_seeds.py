@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+import fuzz_folders
 from checkpoint_files import BF16, write_safetensors
 from tokenizer_kinds import kinds
 
@@ -74,6 +75,14 @@ def torch_archive(compression):
 def npy(array):
     out = io.BytesIO()
     np.save(out, array)
+    return out.getvalue()
+
+
+def npz(compression):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        archive.writestr("a.npy", npy(np.arange(6, dtype="<i4").reshape(2, 3)))
+        archive.writestr("b.npy", npy(np.array(["note"])))
     return out.getvalue()
 
 
@@ -280,6 +289,12 @@ def main():
     put("fuzz_torch_zip", "pickle", torch_pickle())
     put("fuzz_torch_zip", "stored", torch_archive(zipfile.ZIP_STORED))
     put("fuzz_torch_zip", "deflated", torch_archive(zipfile.ZIP_DEFLATED))
+    put("fuzz_torch", "stored", torch_archive(zipfile.ZIP_STORED))
+    put("fuzz_torch", "deflated", torch_archive(zipfile.ZIP_DEFLATED))
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        put("fuzz_torch", f"npz{compression}", npz(compression))
+    fuzz_folders.kept(put)
+    fuzz_folders.models(put)
     put("fuzz_tokenizer_json", "small", small_tokenizer())
     for name, kind in kinds().items():
         put("fuzz_tokenizer_json", name, json.dumps(kind, ensure_ascii=False).encode())

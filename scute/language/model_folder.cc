@@ -74,7 +74,7 @@ Json of_params(const Json& params, const std::string& folder, InputFiles& files)
   ssm["layer"] = "Mamba2";
   ssm["ngroups"] = groups;
   ssm["headdim"] = out_proj[1] / heads[0];
-  ssm["d_state"] = (conv[0] - out_proj[1]) / (2 * groups);
+  ssm["d_state"] = (conv[0] - out_proj[1]) / groups / 2;  // twice the groups may be beyond 64 bits
   ssm["d_conv"] = conv[2];
   ssm["expand"] = static_cast<double>(out_proj[1]) / static_cast<double>(width);
   out["d_model"] = width;

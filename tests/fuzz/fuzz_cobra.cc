@@ -7,15 +7,17 @@
 #include <optional>
 #include <string_view>
 
-#include "scute/base/error.h"
 #include "scute/cobra/percentile_config.h"
 #include "scute/cobra/percentile_tables.h"
 #include "scute/cobra/vision_config.h"
+#include "tests/fuzz/refusal.h"
 
+namespace scute::fuzz_cobra {
 namespace {
 
 using scute::Json;
 using scute::TorchValue;
+using scute::fuzz::may_be_refused;
 
 /// The same tree as PyTorch's file would hold it; whole numbers stay whole.
 TorchValue as_torch(const Json& json) {
@@ -32,14 +34,6 @@ TorchValue as_torch(const Json& json) {
   TorchValue::Dict dict;
   for (const auto& [key, value] : json.as_object("")) dict.emplace_back(key, as_torch(value));
   return TorchValue(std::move(dict));
-}
-
-template <class Call>
-void may_be_refused(Call&& call) {
-  try {
-    call();
-  } catch (const scute::Error&) {
-  }
 }
 
 void towers(const Json& json) {
@@ -66,8 +60,8 @@ void tables(const Json& json) {
   const auto read = scute::percentile_tables_of(as_torch(json), "fuzz");
   for (const char* name : {"tail", "minmax", "percentile:0.999"}) {
     may_be_refused([&] {
-      const scute::Plan plan =
-          scute::plan_from_tables(read, {.policy = scute::Policy::parse(name), .grid = {}});
+      const scute::Plan plan = scute::plan_from_tables(
+          read, {.policy = scute::Policy::parse(name), .grid = {}, .rules = {}, .per_site = {}});
       for (const auto& [bucket, decision] : plan.sites) {
         if (!std::isfinite(decision.lo) || !(decision.lo <= decision.hi)) std::abort();
       }
@@ -86,3 +80,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options(json);
   return 0;
 }
+
+}  // namespace scute::fuzz_cobra

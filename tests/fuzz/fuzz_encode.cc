@@ -11,6 +11,7 @@
 #include "scute/text/tokenizer.h"
 #include "scute/text/utf8.h"
 
+namespace scute::fuzz_encode {
 namespace {
 
 /// The 256 bytes, a few merges, and added tokens that overlap one another and the merges.
@@ -68,3 +69,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (normal(back) != normal(text)) std::abort();
   return 0;
 }
+
+}  // namespace scute::fuzz_encode

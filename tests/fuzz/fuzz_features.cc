@@ -13,6 +13,7 @@
 #include "scute/data/feature_parts.h"
 #include "scute/io/npy.h"
 
+namespace scute::fuzz_features {
 namespace {
 
 using scute::Tensor;
@@ -84,3 +85,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_features

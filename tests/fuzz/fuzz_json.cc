@@ -6,8 +6,12 @@
 
 #include "scute/base/error.h"
 #include "scute/base/json.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_json {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   scute::Json value;
   try {
@@ -24,3 +28,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_json

@@ -1,10 +1,6 @@
 // Any bytes as an experiment log, and as the folder beside it none: lines are skipped with a remark
 // or listed, compared and exported; what the scanner cuts out of a sound line is what a parser
 // sees.
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,15 +11,10 @@
 #include "scute/experiments/difference.h"
 #include "scute/experiments/line_scanner.h"
 #include "scute/experiments/log_text.h"
+#include "tests/fuzz/memory_file.h"
 
+namespace scute::fuzz_log {
 namespace {
-
-/// Bytes as a file that needs no disk.
-struct MemoryFile {
-  int descriptor = ::memfd_create("log", 0);
-  ~MemoryFile() { ::close(descriptor); }
-  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor); }
-};
 
 /// A line that the parser takes as an object, the scanner must take too, with the same members.
 void check_scanner(std::string_view line) {
@@ -50,8 +41,7 @@ void check_scanner(std::string_view line) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   check_scanner(text.substr(0, text.find('\n')));
-  const MemoryFile file;
-  if (::write(file.descriptor, data, size) != static_cast<ssize_t>(size)) return 0;
+  const scute::fuzz::MemoryFile file({data, size});
   const scute::ExperimentLog log = scute::read_log(file.path());
   std::vector<const scute::LogEntry*> entries;
   for (const scute::LogEntry& entry : log.entries) {
@@ -71,3 +61,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   scute::log_csv(entries);
   return 0;
 }
+
+}  // namespace scute::fuzz_log

@@ -14,6 +14,7 @@
 #include "scute/models/language/language_model.h"
 #include "scute/quantize/weight.h"
 
+namespace scute::fuzz_low_bit {
 namespace {
 
 using scute::DType;
@@ -260,3 +261,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_low_bit

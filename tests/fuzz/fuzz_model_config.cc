@@ -9,8 +9,12 @@
 #include "scute/base/error.h"
 #include "scute/language/low_bit_config.h"
 #include "scute/language/model_folder.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_model_config {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   std::optional<scute::ModelDescription> model;
   std::vector<scute::LayerFormats> formats;
@@ -29,3 +33,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (scute::layers_from_json(written, "fuzz") != formats) std::abort();
   return 0;
 }
+
+}  // namespace scute::fuzz_model_config

@@ -6,8 +6,12 @@
 
 #include "scute/base/error.h"
 #include "scute/io/npy.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_npy {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size);
   try {
     const auto tensor = scute::parse_npy(std::as_bytes(std::span(data, size)), "fuzz");
     if (tensor.bytes().size() > 2 * size) std::abort();
@@ -15,3 +19,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_npy

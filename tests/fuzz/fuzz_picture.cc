@@ -8,6 +8,8 @@
 #include "scute/data/pictures.h"
 #include "scute/io/picture.h"
 
+namespace scute::fuzz_picture {
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // A header of 20 bytes may ask for a second of work; a quarter of a million pixels will do.
   constexpr int64_t kMostPixels = 1 << 18;
@@ -22,3 +24,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_picture

@@ -8,8 +8,12 @@
 
 #include "scute/base/error.h"
 #include "scute/decide/plan.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_plan {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   std::optional<scute::Plan> plan;
   try {
@@ -29,3 +33,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (again.to_json().dump() != written.dump()) std::abort();
   return 0;
 }
+
+}  // namespace scute::fuzz_plan

@@ -14,6 +14,7 @@
 #include "scute/regressor/ranges.h"
 #include "scute/regressor/writer.h"
 
+namespace scute::fuzz_regressor {
 namespace {
 
 using scute::DType;
@@ -218,3 +219,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_regressor

@@ -5,8 +5,12 @@
 
 #include "scute/base/error.h"
 #include "scute/io/safetensors.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_safetensors {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size);
   const auto bytes = std::as_bytes(std::span(data, size));
   try {
     const auto header = scute::parse_safetensors(bytes, static_cast<int64_t>(size), "fuzz");
@@ -19,3 +23,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_safetensors

@@ -11,6 +11,7 @@
 #include "scute/observe/distribution.h"
 #include "scute/observe/statistics_file.h"
 
+namespace scute::fuzz_statistics {
 namespace {
 
 std::vector<scute::NamedTensor> tensors_of(const scute::SafetensorsHeader& header,
@@ -46,3 +47,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_statistics

@@ -6,8 +6,12 @@
 
 #include "scute/base/error.h"
 #include "scute/text/tokenizer.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_tokenizer_json {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const scute::fuzz::MemoryBound bound(size, 256, size_t{64} << 20);
   try {
     const auto tokenizer =
         scute::Tokenizer::parse({reinterpret_cast<const char*>(data), size}, "fuzz");
@@ -23,3 +27,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_tokenizer_json

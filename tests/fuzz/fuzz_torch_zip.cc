@@ -7,8 +7,13 @@
 #include "scute/base/error.h"
 #include "scute/io/pickle.h"
 #include "scute/io/zip.h"
+#include "tests/fuzz/bounds.h"
+
+namespace scute::fuzz_torch_zip {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  // Shared values may take 64 MB in any case (scute/io/pickle.h).
+  const scute::fuzz::MemoryBound bound(size, 256, size_t{96} << 20);
   const auto bytes = std::as_bytes(std::span(data, size));
   try {
     for (const auto& entry : scute::parse_zip(bytes, "fuzz")) {
@@ -28,3 +33,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace scute::fuzz_torch_zip
