@@ -35,8 +35,8 @@ Json settings_of(const LogEntry& entry);
 
 /// RFC 4180: a title line, then one line an experiment: number, id, timestamp, command, every key
 /// of settings_of() in any, results with standard errors and numbers of items. Null and absent are
-/// empty. Texts are csv_text() (base/csv.h), which keeps spreadsheets from computing them; numbers stay
-/// numbers.
+/// empty. Texts are csv_text() (base/csv.h), which keeps spreadsheets from computing them; numbers
+/// stay numbers.
 std::string log_csv(const std::vector<const LogEntry*>& entries);
 
 }  // namespace scute

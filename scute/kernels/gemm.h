@@ -58,8 +58,8 @@ std::string instruction_sets();
 /// Whether kernels form the bits that are the same on every x86-64 processor: inside of
 /// PortableKernels (portable.h), and on processors that have no other.
 bool portable_kernels();
-/// What the bits of results in that precision depend on, as files record it: "portable" or Highway's
-/// name, and in bf16, which has three ways to add up products, "AVX3, amx bf16".
+/// What the bits of results in that precision depend on, as files record it: "portable" or
+/// Highway's name, and in bf16, which has three ways to add up products, "AVX3, amx bf16".
 std::string instruction_set(Compute compute);
 
 }  // namespace scute

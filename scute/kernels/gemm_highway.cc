@@ -53,8 +53,8 @@ HWY_INLINE void multiply_steps(MatView<const X> x, int64_t done, const W* panels
   }
 }
 
-/// AVX-512 adds up blocks of 512 inputs, or 1024 of more than 1024, each from zero (decision 4). The
-/// others run through all.
+/// AVX-512 adds up blocks of 512 inputs, or 1024 of more than 1024, each from zero (decision 4).
+/// The others run through all.
 HWY_INLINE Blocks blocks_of(int64_t inputs) {
 #if HWY_TARGET <= HWY_AVX3
   return {inputs > 1024 ? 1024 : 512, Into::kAdded};
