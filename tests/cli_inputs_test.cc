@@ -67,12 +67,12 @@ TEST(Inputs, ThatChangeAreAnErrorOfEveryForm) {
   EXPECT_EQ(run({"--out", folder.path("b"), "--change-out"}), 0);
 }
 
-/// Flags that name what is written, or a log that others add to.
+/// Flags that name what is written or cleaned, or a log that others add to.
 TEST(Inputs, EveryFlagThatNamesAFileReadsOrWritesIt) {
   const Words written{"--out",     "--save-hessians", "--save-calib-ckpt",
                       "--out-dir", "--items-out",     "--export-best-json",
                       "--log",     "--mlflow",        "--pretrained-dir",
-                      "--parts",   "TARGET"};
+                      "--parts",   "--leftovers",     "TARGET"};
   int read = 0;
   for (const cli::Verb& verb : cli::verbs()) {
     for (const cli::Form& form : verb.forms) {

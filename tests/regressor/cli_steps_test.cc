@@ -193,8 +193,8 @@ TEST_F(RegressorSteps, BenchAndDoctorKnowARegressor) {
   for (const Json& finding : doctor.at("findings", "").as_array("")) {
     subjects += finding.at("subject", "").as_string("") + " ";
   }
-  EXPECT_THAT(subjects,
-              AllOf(HasSubstr("model weights scales train eval test"), HasSubstr("time")));
+  EXPECT_THAT(subjects, AllOf(HasSubstr("model weights scales train eval overlap test overlap"),
+                              HasSubstr("values time")));
   EXPECT_EQ(run({"doctor", kModel, "--feat-root", "tests/golden"}).code, 1);
 }
 
