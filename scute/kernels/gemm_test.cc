@@ -384,8 +384,12 @@ TEST(Gemm, HoldsEachWeightOnceInItsOwnPrecision) {
 
 TEST(Gemm, SelfTestFindsNothingAndTargetsHaveNames) {
   EXPECT_EQ(gemm_self_test(), "");
-  on_every_target([] {
-    EXPECT_EQ(highway_target(), hwy::TargetName(hwy::SupportedTargets() & HWY_TARGETS));
+  // The library without instruction sets of its own has one name on every machine.
+  const std::string best(highway_target());
+  const bool plain = best == "EMU128" || best == "SCALAR";
+  on_every_target([&] {
+    EXPECT_EQ(highway_target(),
+              plain ? best : hwy::TargetName(hwy::SupportedTargets() & HWY_TARGETS));
     EXPECT_THAT(instruction_sets(), StartsWith(std::string(highway_target()) + ", "));
   });
 }
