@@ -68,6 +68,21 @@ SCUTE_TILES void multiply_first(const TileInputs& in, const std::byte* w, int64_
   _tile_stored(1, sums + kTileRowBytes, kPanelRowBytes);
 }
 
+template <TileProducts kProducts>
+SCUTE_TILES inline void add_products() {
+  if constexpr (kProducts == TileProducts::int8) {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  } else {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
 /// Each tile that is loaded meets two.
 template <TileProducts kProducts>
 SCUTE_TILES void multiply_both(const TileInputs& in, const std::byte* w, int64_t steps,
@@ -82,17 +97,7 @@ SCUTE_TILES void multiply_both(const TileInputs& in, const std::byte* w, int64_t
     _tile_loadd(6, w, kPanelRowBytes);
     _tile_loadd(7, w + kTileRowBytes, kPanelRowBytes);
     _tile_loadd(5, second, kTileRowBytes);
-    if constexpr (kProducts == TileProducts::int8) {
-      _tile_dpbsud(0, 4, 6);
-      _tile_dpbsud(1, 4, 7);
-      _tile_dpbsud(2, 5, 6);
-      _tile_dpbsud(3, 5, 7);
-    } else {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
+    add_products<kProducts>();
     x += in.step;
     second += in.step;
     w += kTileRows * kPanelRowBytes;
@@ -113,20 +118,10 @@ SCUTE_TILES void add_ones(int64_t steps, const std::byte* ones, std::byte* sums)
   _tile_zero(2);
   _tile_zero(3);
   _tile_loadd(4, ones, kTileRowBytes);
+  _tile_loadd(5, ones, kTileRowBytes);
   _tile_loadd(6, ones, kTileRowBytes);
-  for (int64_t i = 0; i < steps; ++i) {
-    if constexpr (kProducts == TileProducts::int8) {
-      _tile_dpbsud(0, 4, 6);
-      _tile_dpbsud(1, 4, 6);
-      _tile_dpbsud(2, 4, 6);
-      _tile_dpbsud(3, 4, 6);
-    } else {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 6);
-      _tile_dpbf16ps(2, 4, 6);
-      _tile_dpbf16ps(3, 4, 6);
-    }
-  }
+  _tile_loadd(7, ones, kTileRowBytes);
+  for (int64_t i = 0; i < steps; ++i) add_products<kProducts>();
   _tile_stored(0, sums, kTileRowBytes);
   _tile_stored(1, sums + kTileBytes, kTileRowBytes);
   _tile_stored(2, sums + 2 * kTileBytes, kTileRowBytes);
