@@ -22,8 +22,8 @@ std::string age_text(double seconds) {
 /// "outputs/q.writing: 3.2 MB, 2 days old, of process 7 on this host since …".
 std::string words_of(const Leftover& left) {
   return fmt::format(
-      "{}: {}, changed {} ago{}{}", left.folder(), bytes_text(left.bytes), age_text(left.age),
-      left.who.empty() ? "" : ", of " + left.who,
+      "{}: {}, changed {} ago{}{}", printable(left.folder()), bytes_text(left.bytes),
+      age_text(left.age), left.who.empty() ? "" : ", of " + printable(left.who),
       left.unfinished ? ", with unfinished work that the same command goes on with" : "");
 }
 

@@ -208,6 +208,14 @@ TEST(Leftovers, DoctorListsThemAndRemovesThoseOfTheDead) {
               testing::ElementsAre("ok none in " + folder.path()));
 }
 
+TEST(Leftovers, ANameThatSpeaksToTerminalsIsShown) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.path("a\x1b[2J\nb.writing"));
+  const auto found = findings({"doctor", "--leftovers", folder.path()}, "leftovers");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_THAT(found[0], testing::Not(testing::AnyOf(HasSubstr("\x1b"), HasSubstr("\n"))));
+}
+
 TEST(Leftovers, OfALivingProcessStay) {
   const TemporaryFolder folder;
   const std::string out = folder.path("s.safetensors");

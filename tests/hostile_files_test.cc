@@ -3,12 +3,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <malloc.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +17,7 @@
 #include "scute/io/npy.h"
 #include "scute/io/pickle.h"
 #include "scute/io/safetensors.h"
+#include "scute/io/testing_cost.h"
 #include "scute/io/zip.h"
 #include "scute/text/tokenizer.h"
 
@@ -44,48 +40,6 @@ std::string listed(size_t count, const Part& part) {
   std::string out;
   for (size_t i = 0; i < count; ++i) out += (i == 0 ? "" : ",") + part(i);
   return out;
-}
-
-struct Cost {
-  double seconds = 0;  ///< of a processor
-  int64_t bytes = 0;   ///< by which the peak of memory grew
-};
-
-/// What it costs in a process of its own; nothing when that dies. An Error is an answer.
-std::optional<Cost> cost_of(const std::function<void()>& read) {
-  int ends[2] = {};
-  if (::pipe(ends) != 0) return {};
-  ::malloc_trim(0);  // what was freed here would be used again there, unseen
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto used = [] {
-      rusage all{};
-      ::getrusage(RUSAGE_SELF, &all);
-      const auto seconds = [](const timeval& t) {
-        return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-      };
-      return Cost{seconds(all.ru_utime) + seconds(all.ru_stime), int64_t{all.ru_maxrss} * 1024};
-    };
-    const rlimit most{kMostSeconds, kMostSeconds};
-    ::setrlimit(RLIMIT_CPU, &most);
-    const Cost before = used();
-    try {
-      read();
-    } catch (const Error&) {
-    } catch (...) {
-      ::_exit(1);
-    }
-    const Cost after = used();
-    const Cost cost{after.seconds - before.seconds, after.bytes - before.bytes};
-    ::_exit(::write(ends[1], &cost, sizeof(cost)) == sizeof(cost) ? 0 : 1);
-  }
-  ::close(ends[1]);
-  Cost cost;
-  const bool whole = ::read(ends[0], &cost, sizeof(cost)) == sizeof(cost);
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return whole && status == 0 ? std::optional(cost) : std::nullopt;
 }
 
 struct Hostile {
@@ -267,7 +221,14 @@ void expect_cheap(const std::vector<Hostile>& files) {
   // Of a processor; the slowest takes a second.
   constexpr double kSeconds = 3;
   for (const Hostile& hostile : files) {
-    const auto cost = cost_of([&] { hostile.read(hostile.file); });
+    const auto read = [&] {
+      try {
+        hostile.read(hostile.file);
+      } catch (const Error&) {  // an answer
+      }
+      return true;
+    };
+    const auto cost = fixtures::cost_of(read, kMostSeconds);
     EXPECT_TRUE(cost) << hostile.name;
     if (!cost) continue;
     const auto size = static_cast<double>(hostile.file.size());

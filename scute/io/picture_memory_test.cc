@@ -1,11 +1,7 @@
 // What a decoder may take besides the picture: a file of a few bytes can claim a large canvas.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <png.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <webp/encode.h>
 
 #include <algorithm>
@@ -16,6 +12,7 @@
 
 #include "scute/io/picture.h"
 #include "scute/io/testing.h"
+#include "scute/io/testing_cost.h"
 
 namespace scute::picture_memory_test {
 namespace {
@@ -101,32 +98,15 @@ std::string interlaced_png(int side) {
   return file;
 }
 
-/// Bytes by which a process of its own grows at most while it decodes; -1 when it fails. Large
-/// blocks come from the system and go back, so its peak is theirs.
+/// Bytes by which a process of its own grows at most while it decodes; -1 when it fails.
 int64_t growth(const std::string& file) {
-  int ends[2] = {};
-  if (::pipe(ends) != 0) return -1;
-  ::malloc_trim(0);  // what was freed here would be used again there, unseen
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto peak = [] {
-      rusage used{};
-      ::getrusage(RUSAGE_SELF, &used);
-      return int64_t{used.ru_maxrss} * 1024;
-    };
-    int64_t bytes = -peak();
+  const auto decode = [&] {
     Picture picture;
     const bool refused = !error_of([&] { picture = decode_picture(bytes_of(file), "p"); }).empty();
-    bytes += peak();
-    const bool sound = !refused && std::ranges::count(picture.pixels, 7) > kSide;
-    ::_exit(sound && ::write(ends[1], &bytes, sizeof(bytes)) == sizeof(bytes) ? 0 : 1);
-  }
-  ::close(ends[1]);
-  int64_t bytes = -1;
-  if (::read(ends[0], &bytes, sizeof(bytes)) != sizeof(bytes)) bytes = -1;
-  ::close(ends[0]);
-  ::waitpid(child, nullptr, 0);
-  return bytes;
+    return !refused && std::ranges::count(picture.pixels, 7) > kSide;
+  };
+  const auto cost = fixtures::cost_of(decode, RLIM_INFINITY);
+  return cost ? cost->bytes : -1;
 }
 
 // libwebp holds 4 bytes a pixel of a lossless frame besides the picture's 3, libjpeg the

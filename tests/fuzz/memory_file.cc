@@ -22,15 +22,12 @@ bool is_plain(std::string_view name) {
          name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
 }
 
-std::string new_folder() {
+/// Where folders need no disk; "": nowhere.
+std::string memory_folder() {
   const fs::path memory = "/dev/shm";
   std::error_code none;
-  const fs::path parent = fs::is_directory(memory, none) && ::access(memory.c_str(), W_OK) == 0
-                              ? memory
-                              : fs::temp_directory_path();
-  std::string name = (parent / "scute_fuzz_XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) std::abort();
-  return name;
+  const bool usable = fs::is_directory(memory, none) && ::access(memory.c_str(), W_OK) == 0;
+  return usable ? memory.string() : "";
 }
 
 }  // namespace
@@ -39,7 +36,8 @@ MemoryFile::MemoryFile(std::span<const uint8_t> bytes) : descriptor_(::memfd_cre
   if (::write(descriptor_, bytes.data(), bytes.size()) != std::ssize(bytes)) std::abort();
 }
 
-MemoryFolder::MemoryFolder(std::span<const uint8_t> archive, Change change) : path_(new_folder()) {
+MemoryFolder::MemoryFolder(std::span<const uint8_t> archive, Change change)
+    : folder_(memory_folder()) {
   constexpr size_t kMostFiles = 12;
   std::vector<ZipEntry> entries;
   try {
@@ -55,11 +53,6 @@ MemoryFolder::MemoryFolder(std::span<const uint8_t> archive, Change change) : pa
     std::ofstream(*this / entry.name, std::ios::binary) << content;
     names_.push_back(entry.name);
   }
-}
-
-MemoryFolder::~MemoryFolder() {
-  std::error_code none;
-  fs::remove_all(path_, none);
 }
 
 bool MemoryFolder::holds(const std::string& name) const {

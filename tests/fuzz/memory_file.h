@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "scute/io/testing.h"
+
 namespace scute::fuzz {
 
 /// Bytes as a file that needs no disk.
@@ -32,17 +34,14 @@ class MemoryFolder {
   /// `change`: called with a file's name and content before it is written.
   using Change = void (*)(const std::string& name, std::string& content);
   explicit MemoryFolder(std::span<const uint8_t> archive, Change change = nullptr);
-  MemoryFolder(const MemoryFolder&) = delete;
-  MemoryFolder& operator=(const MemoryFolder&) = delete;
-  ~MemoryFolder();
 
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  std::string path() const { return folder_.path(); }
+  std::string operator/(const std::string& name) const { return folder_ / name; }
   const std::vector<std::string>& names() const { return names_; }
   bool holds(const std::string& name) const;
 
  private:
-  std::string path_;
+  fixtures::Folder folder_;
   std::vector<std::string> names_;
 };
 
