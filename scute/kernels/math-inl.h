@@ -72,6 +72,18 @@ HWY_INLINE V at_least(D d, V x, V least) {
 #endif
 }
 
+/// The smaller of x and `most`, but NaN where x is NaN.
+template <class D, class V>
+HWY_INLINE V at_most(D d, V x, V most) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  (void)d;
+  return hn::IfThenElse(hn::Gt(x, most), most, x);
+#else
+  (void)d;
+  return hn::Min(most, x);  // minps too
+#endif
+}
+
 /// log(1 + e^x) = max(x, 0) + log1p(e^−|x|), which from 16 on is x itself in float. With s =
 /// u/(2 + u), log1p(u) = 2·artanh(s), whose odd series (minimax on s ≤ ⅓, off by 4.5e-9) keeps the
 /// relative error small where u is: log(1 + u) would return 0 below −16.6. One division where

@@ -30,8 +30,16 @@ using Words = hn::Rebind<int32_t, D>;
 using Bits = hn::Rebind<uint32_t, D>;
 using Codes = hn::Rebind<int8_t, D>;
 
-/// Calls act(c, count, scale) for each run of `count` ≤ lanes columns from c on, with their scales:
-/// those of row r, or the one of all.
+/// What values are divided by.
+struct Divisor {
+  V scale, reciprocal;
+};
+
+/// scale: positive normal floats.
+HWY_INLINE Divisor divisor(V scale) { return {scale, hn::Div(hn::Set(D(), 1.0f), scale)}; }
+
+/// Calls act(c, count, divisor) for each run of `count` ≤ lanes columns from c on, with their
+/// scales: those of row r, or the one of all.
 template <class Act>
 HWY_INLINE void each_run(int64_t r, int64_t cols, MatView<const float> scales, const Act& act) {
   const D d;
@@ -40,32 +48,52 @@ HWY_INLINE void each_run(int64_t r, int64_t cols, MatView<const float> scales, c
   const float* scale = scales.row(scales.rows == 1 ? 0 : r);
   int64_t c = 0;
   if (scales.cols == 1) {
-    const V same = hn::Set(d, scale[0]);
+    const Divisor same = divisor(hn::Set(d, scale[0]));
     for (; c + lanes <= cols; c += lanes) act(c, static_cast<size_t>(lanes), same);
     if (c < cols) act(c, static_cast<size_t>(cols - c), same);
     return;
   }
   for (; c + lanes <= cols; c += lanes) {
-    act(c, static_cast<size_t>(lanes), hn::LoadU(d, scale + c));
+    act(c, static_cast<size_t>(lanes), divisor(hn::LoadU(d, scale + c)));
   }
   if (c == cols) return;
   const auto count = static_cast<size_t>(cols - c);
-  act(c, count, load_n(d, scale + c, count));
+  act(c, count, divisor(load_n(d, scale + c, count)));
 }
 
-/// x / scale within −128 … 127; NaN becomes 0. Before rounding this is the same as after it, for
-/// the bounds are codes.
-HWY_INLINE V clamped_quotient(V x, V scale) {
+/// Within −128 … 127; NaN stays one. Before rounding this is the same as after it, for the bounds
+/// are codes.
+HWY_INLINE V bounded(V x) {
   const D d;
-  const V q = hn::Div(x, scale);
-  const V number = hn::IfThenElseZero(hn::Eq(q, q), q);
-  return hn::Min(hn::Max(number, hn::Set(d, -128.0f)), hn::Set(d, 127.0f));
+  return at_most(d, at_least(d, x, hn::Set(d, -128.0f)), hn::Set(d, 127.0f));
 }
 
 // Adding 1.5·2^23 rounds |v| < 2^22 to a whole number, halves to even, which is then the low part
 // of the mantissa. Taking it away again never leaves −0.
 constexpr float kMagic = 0x1.8p23f;
 constexpr int32_t kMagicBits = 0x4B400000;
+
+/// How far a product with the reciprocal is from the code that is certainly that of the quotient.
+/// The two are 3 · 2^−24 · 128 < 2^−15 apart at most, of a rounding each and the reciprocal's own;
+/// that of a scale above 2^126 loses two bits more, where no quotient of floats exceeds 4.
+constexpr float kCertain = 0.5f - 0x1p-15f;
+
+/// kMagic and the code of x, which is that of x / scale rounded once: divided only where the
+/// product comes too near the middle between two codes, and of NaN.
+HWY_INLINE V shifted_code(V x, const Divisor& by) {
+  const D d;
+  const V magic = hn::Set(d, kMagic), product = bounded(hn::Mul(x, by.reciprocal));
+  const V shifted = hn::Add(product, magic);
+  const V away = hn::Abs(hn::Sub(product, hn::Sub(shifted, magic)));
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Le(away, hn::Set(d, kCertain))))) return shifted;
+  const V quotient = hn::Div(x, by.scale);
+  return hn::Add(bounded(hn::IfThenElseZero(hn::Eq(quotient, quotient), quotient)), magic);
+}
+
+/// The code as a float.
+HWY_INLINE V nearest_code(V x, const Divisor& by) {
+  return hn::Sub(shifted_code(x, by), hn::Set(D(), kMagic));
+}
 
 /// The words are within −128 … 127, so that saturation changes nothing.
 HWY_INLINE void store_codes(hn::Vec<Words> codes, int8_t* to, size_t count) {
@@ -87,20 +115,23 @@ HWY_INLINE V opened(const int8_t* code, size_t count, V scale) {
 /// x[c] = codes[c] · scale for the row r.
 HWY_INLINE void open_row(const int8_t* codes, int64_t r, int64_t cols, MatView<const float> scales,
                          float* x) {
-  const auto act = [&](int64_t c, size_t count, V scale)
-                       HWY_ATTR { store_n(opened(codes + c, count, scale), D(), x + c, count); };
+  const auto act = [&](int64_t c, size_t count, const Divisor& by)
+                       HWY_ATTR { store_n(opened(codes + c, count, by.scale), D(), x + c, count); };
   each_run(r, cols, scales, act);
+}
+
+/// The codes of x.
+HWY_INLINE void store_nearest(V x, const Divisor& by, int8_t* codes, size_t count) {
+  // The mantissa itself: a conversion would guard against overflow.
+  const auto bits = hn::BitCast(Words(), shifted_code(x, by));
+  store_codes(hn::Sub(bits, hn::Set(Words(), kMagicBits)), codes, count);
 }
 
 /// codes[c] = x[c] / scale to nearest, for the row r of the scales.
 HWY_INLINE void nearest_row(const float* x, int64_t r, int64_t cols, MatView<const float> scales,
                             int8_t* codes) {
-  const auto act = [&](int64_t c, size_t count, V scale) HWY_ATTR {
-    const V q = clamped_quotient(load_n(D(), x + c, count), scale);
-    // The mantissa itself: a conversion would guard against overflow.
-    const auto bits = hn::BitCast(Words(), hn::Add(q, hn::Set(D(), kMagic)));
-    store_codes(hn::Sub(bits, hn::Set(Words(), kMagicBits)), codes + c, count);
-  };
+  const auto act = [&](int64_t c, size_t count, const Divisor& by)
+                       HWY_ATTR { store_nearest(load_n(D(), x + c, count), by, codes + c, count); };
   each_run(r, cols, scales, act);
 }
 
@@ -179,9 +210,9 @@ HWY_INLINE hn::Vec<Words> stochastic_code(V x, V scale, hn::Vec<Bits> u) {
 /// The codes of x[c] for the row r of the scales, whose elements have the numbers from `first` on.
 HWY_INLINE void stochastic_row(const float* x, int64_t r, int64_t cols, MatView<const float> scales,
                                uint32_t first, UniformBits& uniform, int8_t* codes) {
-  const auto act = [&](int64_t c, size_t count, V scale) HWY_ATTR {
+  const auto act = [&](int64_t c, size_t count, const Divisor& by) HWY_ATTR {
     const auto u = uniform.of(first + static_cast<uint32_t>(c));
-    store_codes(stochastic_code(load_n(D(), x + c, count), scale, u), codes + c, count);
+    store_codes(stochastic_code(load_n(D(), x + c, count), by.scale, u), codes + c, count);
   };
   each_run(r, cols, scales, act);
 }

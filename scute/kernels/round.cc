@@ -14,34 +14,44 @@ namespace {
 
 using namespace rounding;
 
-HWY_INLINE V to_code(V x, V scale) {
-  const V magic = hn::Set(D(), kMagic);
-  return hn::Sub(hn::Add(clamped_quotient(x, scale), magic), magic);
+/// Calls act(r, c, count, divisor) for every run of every row. Scales of columns are read, and
+/// their reciprocals taken, for a few rows together.
+template <class Act>
+HWY_INLINE void each_run_of_rows(int64_t rows, int64_t cols, MatView<const float> scales,
+                                 const Act& act) {
+  const int64_t together = scales.rows == 1 && scales.cols > 1 ? 8 : 1;
+  for (int64_t first = 0; first < rows; first += together) {
+    const int64_t end = HWY_MIN(first + together, rows);
+    each_run(first, cols, scales, [&](int64_t c, size_t count, const Divisor& by) HWY_ATTR {
+      for (int64_t r = first; r < end; ++r) act(r, c, count, by);
+    });
+  }
 }
 
 }  // namespace
 
 void ToCodesKernel(MatView<const float> x, MatView<const float> scales, MatView<int8_t> codes) {
-  for (int64_t r = 0; r < x.rows; ++r) nearest_row(x.row(r), r, x.cols, scales, codes.row(r));
+  const auto act = [&](int64_t r, int64_t c, size_t count, const Divisor& by) HWY_ATTR {
+    store_nearest(load_n(D(), x.row(r) + c, count), by, codes.row(r) + c, count);
+  };
+  each_run_of_rows(x.rows, x.cols, scales, act);
 }
 
 void ToFloatCodesKernel(MatView<const float> x, MatView<const float> scales, MatView<float> codes) {
-  for (int64_t r = 0; r < x.rows; ++r) {
-    each_run(r, x.cols, scales, [&](int64_t c, size_t count, V scale) HWY_ATTR {
-      const D d;
-      store_n(to_code(load_n(d, x.row(r) + c, count), scale), d, codes.row(r) + c, count);
-    });
-  }
+  const auto act = [&](int64_t r, int64_t c, size_t count, const Divisor& by) HWY_ATTR {
+    const D d;
+    store_n(nearest_code(load_n(d, x.row(r) + c, count), by), d, codes.row(r) + c, count);
+  };
+  each_run_of_rows(x.rows, x.cols, scales, act);
 }
 
 void RoundToGridKernel(MatView<float> x, MatView<const float> scales) {
-  for (int64_t r = 0; r < x.rows; ++r) {
-    each_run(r, x.cols, scales, [&](int64_t c, size_t count, V scale) HWY_ATTR {
-      const D d;
-      float* values = x.row(r) + c;
-      store_n(hn::Mul(scale, to_code(load_n(d, values, count), scale)), d, values, count);
-    });
-  }
+  const auto act = [&](int64_t r, int64_t c, size_t count, const Divisor& by) HWY_ATTR {
+    const D d;
+    float* values = x.row(r) + c;
+    store_n(hn::Mul(by.scale, nearest_code(load_n(d, values, count), by)), d, values, count);
+  };
+  each_run_of_rows(x.rows, x.cols, scales, act);
 }
 
 void FromCodesKernel(MatView<const int8_t> codes, MatView<const float> scales, MatView<float> x) {

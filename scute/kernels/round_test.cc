@@ -71,7 +71,7 @@ void fill_scales(MatView<float> scales, uint64_t seed) {
 template <class Check>
 void for_each_shape(const Check& check) {
   for (const int64_t cols : kSizes) {
-    for (const int64_t rows : {0, 1, 3}) {
+    for (const int64_t rows : {0, 1, 3, 11}) {
       for (const int64_t scale_rows : {int64_t{1}, rows}) {
         for (const int64_t scale_cols : {int64_t{1}, cols}) {
           SCOPED_TRACE(testing::Message() << rows << " x " << cols << ", scales " << scale_rows
@@ -163,6 +163,23 @@ TEST_P(Round, the_quotient_is_one_division) {
     const float scale = static_cast<float>(i) * 0.001f;
     scales.push_back(scale);
     x.push_back(scale * (static_cast<float>(i % 255) - 127.5f));
+  }
+  const auto n = std::ssize(x);
+  std::vector<int8_t> codes(x.size());
+  to_codes({x.data(), 1, n}, {scales.data(), 1, n}, {codes.data(), 1, n});
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(codes[i], reference::code(x[i], scales[i])) << x[i] << " / " << scales[i];
+  }
+}
+
+TEST_P(Round, scales_whose_reciprocal_is_no_normal_float_divide_too) {
+  std::vector<float> x, scales;
+  Random random(3);
+  for (int i = 0; i < 4000; ++i) {
+    const auto factor = static_cast<float>(1 + random.uniform());
+    scales.push_back(factor * 0x1p126f);
+    x.push_back(static_cast<float>(random.below(2) == 0 ? 0.5 : 1.5) * scales.back() * 0.999999f);
+    if (i % 2 == 0) x.back() = -std::nextafter(0.5f * scales.back(), 0.0f);
   }
   const auto n = std::ssize(x);
   std::vector<int8_t> codes(x.size());
