@@ -101,6 +101,10 @@ bool OwnInt8::slices(const Int8Rows& rows) const {
   return kernel_.load_slice != nullptr && !rows.alone;
 }
 
+bool OwnInt8::fetches_ahead(const Int8Rows& rows) const {
+  return !rows.alone && (kernel_.load_slice != nullptr || kernel_.tiles);
+}
+
 void OwnInt8::multiply_part(const Int8Rows& rows, int64_t first_quad, const Int8Output& y,
                             bool ends) const {
   if (!slices(rows)) return multiply_blocks(rows, first_quad, y, ends);
@@ -182,7 +186,7 @@ void PackedInt8::multiply_panel(Int8Rows rows, int64_t panel, const Int8Output& 
     rows.w = weights.data();
     const auto bytes = static_cast<size_t>(rows.quads * kQuadBytes);
     weights = weights.subspan(bytes);
-    if (slices(rows)) rows.next = weights.first(std::min(bytes, weights.size()));
+    if (fetches_ahead(rows)) rows.next = weights.first(std::min(bytes, weights.size()));
     multiply_part(rows, done, y, done + rows.quads == quads);
     rows.start = nullptr;
     done += rows.quads;

@@ -45,6 +45,9 @@ class OwnInt8 : public GemmInt8::Impl {
                      bool ends) const;
   /// Whether a panel is multiplied in slices, rather than as it lies.
   bool slices(const Int8Rows& rows) const;
+  /// Whether the weights that come next are asked for meanwhile: slices and tiles pass a panel
+  /// faster than the third-level cache delivers the next one.
+  bool fetches_ahead(const Int8Rows& rows) const;
   /// Of the quads of a panel, as many as multiply_part() takes: parts of about the same size.
   int64_t quads_together(const Int8Rows& rows, int64_t quads) const;
 
