@@ -7,6 +7,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "cli/cobra/memory.h"
+#include "cli/language/memory.h"
+#include "cli/regressor/memory.h"
+#include "cli/terminal/machine.h"
 #include "cli/terminal/room.h"
 #include "scute/base/error.h"
 #include "scute/base/json.h"
@@ -176,6 +180,49 @@ TEST(Hygiene, RoomOnADiskIsLookedAtBeforeTheWork) {
                   [&] { cli::require_disk(folder.path("q"), kExabyte, "the low-bit model"); }),
               AllOf(HasSubstr(folder.path("q") + ": expected room for the low-bit model"),
                     HasSubstr("TB"), HasSubstr("are free on its disk")));
+}
+
+/// What work on so many threads says on standard error before it begins.
+template <class Plan>
+std::string said_before(int threads, const Plan& plan) {
+  cli::Job job;
+  job.threads = threads;
+  testing::internal::CaptureStderr();
+  plan(job);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Hygiene, MemoryIsLookedAtBeforeACollectionOfEveryKind) {
+  constexpr int kMany = 4096;  // the most there may be
+  const std::string file = "statistics.safetensors";
+  const auto lacks = AllOf(HasSubstr("of memory"), HasSubstr("are free: --memory"));
+  EXPECT_THAT(said_before(kMany,
+                          [&](const cli::Job& job) {
+                            CollectOptions options;
+                            options.data = {kData};
+                            options.fine = 12;
+                            cli::planned_collection(job, describe_model(kModel), options, file);
+                          }),
+              lacks);
+  EXPECT_THAT(said_before(kMany,
+                          [&](const cli::Job& job) {
+                            const auto model = describe_cobra("tests/golden/cobra/model");
+                            cli::planned_cobra_collection(job, model, {.sites = 10'000}, file);
+                          }),
+              lacks);
+  const auto checkpoint = read_regressor_checkpoint("tests/golden/regressor/slim.pt");
+  const cli::FeatureWork features{.root = "tests/golden/regressor_features",
+                                  .roles = {FeatureRole::train}};
+  EXPECT_THAT(said_before(kMany,
+                          [&](const cli::Job& job) {
+                            cli::plan_regressor_collection(job, checkpoint, features, file, false);
+                          }),
+              lacks);
+  EXPECT_EQ(said_before(1,
+                        [&](const cli::Job& job) {
+                          cli::plan_regressor_collection(job, checkpoint, features, file, true);
+                        }),
+            "");
 }
 
 /// A collection that keeps what it finished, killed when there is something.

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <vector>
 
 #include "cli/terminal/progress.h"
+#include "cli/terminal/room.h"
 #include "scute/base/threads.h"
 #include "scute/recipe/memory_limit.h"
 
@@ -102,12 +102,6 @@ Plan said_plan(const Job& job, const Plan& plan) {
   return plan;
 }
 
-/// What does not fit in memory lies beside the output.
-std::string folder_beside(const std::string& output) {
-  const auto folder = std::filesystem::path(output).parent_path();
-  return folder.empty() ? "." : folder.string();
-}
-
 }  // namespace
 
 int planned_cobra(const Job& job, const CobraDescription& model, const CobraWork& work) {
@@ -125,9 +119,13 @@ int planned_cobra(const Job& job, const CobraDescription& model, const CobraWork
 
 MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& model,
                                     const CobraWork& work, const std::string& file) {
-  if (!job.memory) return {.threads = job.threads};
   const CobraSizes sizes = sizes_of_cobra(model, work);
   const int asked = Threads(job.threads).count();
+  warn_of_disk(file, sizes.statistics, "the statistics");
+  if (!job.memory) {
+    warn_of_memory(sizes.whole(1, asked));
+    return {.threads = job.threads};
+  }
   if (sizes.whole(1, asked) <= *job.memory || model.low_bit) {
     const int threads = planned_cobra(job, model, work);
     return {.threads = threads, .bytes = sizes.whole(1, threads)};
@@ -137,7 +135,7 @@ MemoryPlan planned_cobra_collection(const Job& job, const CobraDescription& mode
                        .threads = asked,
                        .statistics = sizes.statistics,
                        .base = sizes.base + (kPictures + 2 * asked) * sizes.pixels};
-  return said_plan(job, plan_by_layers(sizes.by_layers(), pass, *job.memory, folder_beside(file)));
+  return said_plan(job, plan_by_layers(sizes.by_layers(), pass, *job.memory, output_folder(file)));
 }
 
 MemoryPlan planned_cobra_comparison(const Job& job, const CobraDescription& model,
@@ -162,8 +160,8 @@ MemoryPlan planned_cobra_comparison(const Job& job, const CobraDescription& mode
   if (out.bytes <= *job.memory) return said_plan(job, out);
   const int64_t by_layers = std::max(least(a), least(b));
   if (by_layers <= *job.memory) {
-    out = plan_by_layers(a.by_layers(), pass, *job.memory, folder_beside(file));
-    const MemoryPlan other = plan_by_layers(b.by_layers(), pass, *job.memory, folder_beside(file));
+    out = plan_by_layers(a.by_layers(), pass, *job.memory, output_folder(file));
+    const MemoryPlan other = plan_by_layers(b.by_layers(), pass, *job.memory, output_folder(file));
     if (other.bytes > out.bytes) out = other;
     out.by_layers->samples = pass.samples;
     return said_plan(job, out);
@@ -206,10 +204,10 @@ QuantizePlan planned_cobra_quantize(const Job& job, const CobraDescription& mode
     return whole(threads_for_cobra(sizes, 2, threads, *job.memory));
   }
   QuantizePlan out =
-      plan_quantize_by_layers(sizes.language, quantized, *job.memory, folder_beside(folder));
+      plan_quantize_by_layers(sizes.language, quantized, *job.memory, output_folder(folder));
   out.bytes = std::max(out.bytes, vision);
   out.check = FolderCheck::by_layers;
-  if (out.memory.tensors_in.empty()) out.memory.tensors_in = folder_beside(folder);
+  if (out.memory.tensors_in.empty()) out.memory.tensors_in = output_folder(folder);
   return said_plan(job, out);
 }
 
@@ -245,7 +243,7 @@ ExperimentPlan planned_cobra_experiment(const Job& said, const CobraDescription&
       planned_cobra_quantize(job, model, cobra_quantize_options(setting), subject.log, {});
   // What it gives is not to lie in memory while models are compared.
   if (out.quantize.memory.tensors_in.empty()) {
-    out.quantize.memory.tensors_in = folder_beside(subject.log);
+    out.quantize.memory.tensors_in = output_folder(subject.log);
   }
   // Of weights no more than of floats, of which one model's are in memory.
   const MemoryPlan compared = planned_cobra_comparison(job, model, model, work, subject.log);

@@ -118,13 +118,11 @@ int run(RegressorCollectRequest& request, const Call& call, Output& out) {
                         {request.model, request.features.root});
   request.out = file.path();
   const RegressorCheckpoint checkpoint = read_regressor_checkpoint(request.model);
-  const bool kept = request.parts.every.any();
-  require_regressor(
-      request.job, checkpoint,
-      {.root = request.features.root,
-       .roles = {request.collect.role},
-       .normalize = request.collect.normalize,
-       .kept_sites = kept ? std::ssize(list_regressor_sites(checkpoint.config).sites()) : 0});
+  plan_regressor_collection(request.job, checkpoint,
+                            {.root = request.features.root,
+                             .roles = {request.collect.role},
+                             .normalize = request.collect.normalize},
+                            request.out, request.parts.every.any());
 
   Collecting collecting(request.job, "windows");
   const auto measured = collecting.measure([&](const PassControl& how) {

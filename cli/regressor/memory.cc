@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "cli/terminal/room.h"
 #include "scute/base/threads.h"
 #include "scute/language/memory_plan.h"
 #include "scute/recipe/memory_limit.h"
+#include "scute/regressor/collect.h"
 
 namespace scute::cli {
 namespace {
+
+constexpr int64_t kOfSite = 200'000;  // bytes of its statistics
 
 /// One recording at a time is in memory normalized in f32, and as stored where that is mapped; of
 /// all of them where each frame was, and when, and small files as stored (io/input.h).
@@ -25,13 +29,11 @@ int64_t bytes_of(const FeatureFolder& folder) {
   return largest + beside;
 }
 
-}  // namespace
-
-void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint,
-                       const FeatureWork& work) {
-  if (!job.memory) return;
+/// With all threads of the job.
+int64_t needed_bytes(const Job& job, const RegressorCheckpoint& checkpoint,
+                     const FeatureWork& work) {
   // A thread's scratch and histograms.
-  constexpr int64_t kOfThread = 24'000'000, kOfSite = 200'000;
+  constexpr int64_t kOfThread = 24'000'000;
   int64_t weights = 0, features = 0;
   for (const std::string& name : checkpoint.weights.names()) {
     weights += 4 * checkpoint.weights.at(name).size();
@@ -43,10 +45,26 @@ void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint,
                                                            .window = checkpoint.config.window,
                                                            .normalize = work.normalize})));
   }
-  const int64_t threads = Threads(job.threads).count();
-  require_memory(kProgramMemory + features + 3 * weights + threads * kOfThread +
-                     kept_statistics(work.kept_sites * kOfSite),
-                 *job.memory, "the model and its largest recording of features");
+  return kProgramMemory + features + 3 * weights + Threads(job.threads).count() * kOfThread +
+         kept_statistics(work.kept_sites * kOfSite);
+}
+
+}  // namespace
+
+void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint,
+                       const FeatureWork& work) {
+  if (!job.memory) return;
+  require_memory(needed_bytes(job, checkpoint, work), *job.memory,
+                 "the model and its largest recording of features");
+}
+
+void plan_regressor_collection(const Job& job, const RegressorCheckpoint& checkpoint,
+                               FeatureWork work, const std::string& file, bool kept) {
+  const int64_t sites = std::ssize(list_regressor_sites(checkpoint.config).sites());
+  work.kept_sites = kept ? sites : 0;
+  warn_of_disk(file, sites * kOfSite, "the statistics");
+  if (job.memory) return require_regressor(job, checkpoint, work);
+  warn_of_memory(needed_bytes(job, checkpoint, work));
 }
 
 }  // namespace scute::cli

@@ -24,5 +24,9 @@ struct FeatureWork {
 /// memory. Errors of read_feature_folder().
 void require_regressor(const Job& job, const RegressorCheckpoint& checkpoint,
                        const FeatureWork& work);
+/// The same of a collection into `file`; what is `kept` of it every now and then is copied. Warns
+/// where the disk has no room for the statistics, and without --memory where the machine has none.
+void plan_regressor_collection(const Job& job, const RegressorCheckpoint& checkpoint,
+                               FeatureWork work, const std::string& file, bool kept);
 
 }  // namespace scute::cli
