@@ -1,6 +1,6 @@
 // How far statistics, plans and checkpoints of one input may differ between instruction sets,
-// without
-// --portable; docs/numerics.md has the figures, which --gtest_output=xml of this program holds.
+// without --portable; docs/numerics.md has the figures, which --gtest_output=xml of this program
+// holds.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,6 +31,20 @@ class InstructionSets : public testing::TestWithParam<const char*> {
     options.data = {"examples/text/calibration.jsonl"};
     options.windows = {.samples = 4, .seqlen = 128, .shuffle = 42};
     return collect(describe_model(model()), options, {}).statistics.sites;
+  }
+
+  /// By GPTQ, or to nearest.
+  LowBitModel rounded(int64_t best, bool gptq) const {
+    const Machine machine(best);
+    const ModelDescription described = describe_model(model());
+    QuantizeOptions options;
+    options.format = LayerFormat::parse("W4A16", "");
+    options.gptq = gptq;
+    options.calibration.data = {"examples/text/calibration.jsonl"};
+    options.calibration.windows = {.samples = 4, .seqlen = 128, .shuffle = 42};
+    const Hessians hessians =
+        gptq ? measure_hessians(described, options.calibration, {.threads = 2}) : Hessians();
+    return quantize(described, {}, nullptr, gptq ? &hessians : nullptr, options, 2);
   }
 };
 INSTANTIATE_TEST_SUITE_P(Tiny, InstructionSets, testing::Values("tiny-mamba1", "tiny-mamba2"),
@@ -127,6 +141,50 @@ TEST_P(InstructionSets, RangesMoveNoFurtherEither) {
       RecordProperty(std::string(policy) + "_" + hwy::TargetName(other),
                      std::to_string(1e6 * found) + "e-6");
     }
+  }
+}
+
+/// Codes of 4 bits that differ, of all.
+double codes_apart(const LowBitModel& a, const LowBitModel& b) {
+  Moved moved;
+  for (size_t i = 0; i < a.tensors.size(); ++i) {
+    if (!a.tensors[i].name.ends_with(".weight_packed")) continue;
+    const auto x = a.tensors[i].tensor.bytes(), y = b.tensors[i].tensor.bytes();
+    for (size_t k = 0; k < x.size(); ++k) {
+      const auto both = static_cast<unsigned>(x[k] ^ y[k]);
+      moved.values += static_cast<uint64_t>((both & 0x0f) != 0) + static_cast<uint64_t>(both > 15);
+      moved.all += 2;
+    }
+  }
+  return moved.share();
+}
+
+TEST_P(InstructionSets, WeightsToNearestAreTheSameBytes) {
+  const LowBitModel best = rounded(machines().front(), false);
+  for (const int64_t other : machines()) {
+    EXPECT_EQ(codes_apart(best, rounded(other, false)), 0.0) << hwy::TargetName(other);
+  }
+}
+
+/// A code that GPTQ rounds the other way changes what later ones make good, so nothing bounds how
+/// many differ. What it makes small, the error at the outputs, is as small everywhere: the two
+/// solutions are as good as each other.
+TEST_P(InstructionSets, GptqIsAsGoodOnEach) {
+  const LowBitModel best = rounded(machines().front(), true);
+  for (const int64_t other : machines()) {
+    if (other == machines().front()) continue;
+    const LowBitModel lesser = rounded(other, true);
+    double worst = 0;
+    ASSERT_EQ(best.gptq.size(), lesser.gptq.size());
+    for (const auto& [matrix, a] : best.gptq) {
+      const GptqReport& b = lesser.gptq.at(matrix);
+      worst = std::max(worst, std::abs(a.error - b.error) / a.error);
+      EXPECT_LT(b.error, b.error_nearest) << matrix;
+    }
+    EXPECT_LT(worst, 0.02) << hwy::TargetName(other);
+    const std::string name = hwy::TargetName(other);
+    RecordProperty(name + "_codes_share", std::to_string(1e6 * codes_apart(best, lesser)) + "e-6");
+    RecordProperty(name + "_gptq_error", std::to_string(1e6 * worst) + "e-6");
   }
 }
 
