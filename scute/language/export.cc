@@ -145,7 +145,8 @@ class Exporter {
     const bool latent = raw.latent_in.outputs > 0;
     if (latent) reader(raw.latent_in);
     for (const FeedForward::Raw& expert : raw.experts) {
-      latent ? plain(expert, false) : feed_forward(expert, false);
+      const bool rotated = model_.scheme.rotated_experts;
+      latent ? plain(expert, rotated) : feed_forward(expert, rotated);
     }
     if (latent) writer(raw.latent_out);
     if (raw.shared) part(*raw.shared);

@@ -89,8 +89,13 @@ std::vector<std::string> names_of_part(const MambaConfig& config, PartKind kind)
       out = {"up_proj:input", "down_proj:input", "down_proj:input@rotated", "down_proj:output"};
       break;
     case PartKind::experts:
-      out = {"up_proj:input", "router:input", "router:output", "experts.down_proj:input",
-             "experts.1.down_proj:input"};
+      out = {"up_proj:input",
+             "router:input",
+             "router:output",
+             "experts.down_proj:input",
+             "experts.down_proj:input@rotated",
+             "experts.1.down_proj:input",
+             "experts.1.down_proj:input@rotated"};
       if (config.experts.latent > 0) {
         out.insert(out.end(), {"experts.up_proj:input", "latent_in:input", "latent_out:input",
                                "fc1_latent_proj:input", "fc2_latent_proj:input"});

@@ -182,9 +182,12 @@ void check_rotations(const ModelDescription& model, const std::string& where) {
   const Scheme asked = rotations(model.config, rotates);
   expect("rotated_stream", asked.rotated_stream, scheme.rotated_stream, why);
   expect("rotated_out_proj", asked.rotated_out_proj, scheme.rotated_out_proj, why);
-  const Json* down = recipe.find("rotated_down_proj");
-  expect("rotated_down_proj", down != nullptr && down->as_bool(file + ": rotated_down_proj"),
-         scheme.rotated_down_proj, "as recipe.json says");
+  for (const auto& [key, found] : {std::pair("rotated_down_proj", scheme.rotated_down_proj),
+                                   std::pair("rotated_experts", scheme.rotated_experts)}) {
+    const Json* said = recipe.find(key);
+    expect(key, said != nullptr && said->as_bool(fmt::format("{}: {}", file, key)), found,
+           "as recipe.json says");
+  }
 }
 
 [[noreturn]] void refuse_foreign(const std::string& where, const std::string& method) {

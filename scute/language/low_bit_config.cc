@@ -20,6 +20,11 @@ bool flag(const Json& json, std::string_view key, const std::string& where) {
   return json.at(key, where).as_bool(fmt::format("{}: {}", where, key));
 }
 
+/// Of keys that earlier folders lack.
+bool flag_if_there(const Json& json, std::string_view key, const std::string& where) {
+  return json.find(key) != nullptr && flag(json, key, where);
+}
+
 std::string text(const Json& json, std::string_view key, const std::string& where) {
   return json.at(key, where).as_string(fmt::format("{}: {}", where, key));
 }
@@ -78,6 +83,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layer
   out["rotated_stream"] = scheme.rotated_stream;
   out["rotated_out_proj"] = scheme.rotated_out_proj;
   if (scheme.rotated_down_proj) out["rotated_down_proj"] = true;
+  if (scheme.rotated_experts) out["rotated_experts"] = true;
   out["folded_head"] = scheme.folded_head;
   out["state_scale"] = state_scale;
   const bool nearest = scheme.state_rounding == Scheme::StateRounding::nearest;
@@ -100,8 +106,8 @@ Scheme scheme_from_json(const Json& json, const std::string& where) {
   Scheme out;
   out.rotated_stream = flag(json, "rotated_stream", where);
   out.rotated_out_proj = flag(json, "rotated_out_proj", where);
-  const bool down = json.find("rotated_down_proj") != nullptr;
-  out.rotated_down_proj = down && flag(json, "rotated_down_proj", where);
+  out.rotated_down_proj = flag_if_there(json, "rotated_down_proj", where);
+  out.rotated_experts = flag_if_there(json, "rotated_experts", where);
   out.folded_head = flag(json, "folded_head", where);
   const std::string scale = text(json, "state_scale", where);
   if (scale != "none" && scale != "tensor" && scale != "channel" && scale != "grouped") {

@@ -59,14 +59,17 @@ void read_recipe(LowBitFiles& out) {
 
 /// Without the scheme, the plan's own names tell which sites were used.
 void guess_from_plan(LowBitFiles& out) {
-  const auto any = [&](std::string_view end) {
-    return std::ranges::any_of(out.plan->sites,
-                               [&](const auto& entry) { return entry.first.ends_with(end); });
+  const auto any = [&](std::string_view end, bool of_experts = false) {
+    return std::ranges::any_of(out.plan->sites, [&](const auto& entry) {
+      const bool experts = entry.first.find(".experts.") != std::string::npos;
+      return experts == of_experts && entry.first.ends_with(end);
+    });
   };
   if (!out.has_scheme) {
     out.origins.scheme.rotated_stream = any(".in_proj:input@rotated");
     out.origins.scheme.rotated_out_proj = any(".out_proj:input@rotated");
     out.origins.scheme.rotated_down_proj = any(".down_proj:input@rotated");
+    out.origins.scheme.rotated_experts = any(".down_proj:input@rotated", true);
     out.origins.scheme.folded_head = any("lm_head:input@rotated");
   }
   out.origins.experts.emplace();

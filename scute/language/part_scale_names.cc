@@ -75,9 +75,10 @@ std::optional<PartScaleNames::Found> PartScaleNames::find_expert(int64_t layer,
     return Found{{kMixerPart + 1, row, number}, step, std::move(site)};
   };
   if (op == ".down_proj") {
-    std::string own = fmt::format("layer_{}.experts.{}.down_proj:input", layer, number);
+    const char* twin = origins_.scheme.rotated_experts ? "@rotated" : "";
+    std::string own = fmt::format("layer_{}.experts.{}.down_proj:input{}", layer, number, twin);
     if (origins_.experts && !origins_.experts->contains(own)) {
-      own = fmt::format("layer_{}.experts.down_proj:input", layer);
+      own = fmt::format("layer_{}.experts.down_proj:input{}", layer, twin);
     }
     return found(kExpertsRow + 2, "expert → down_proj", std::move(own));
   }

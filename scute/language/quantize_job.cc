@@ -148,6 +148,9 @@ void QuantizeJob::remark_on_rotations() {
   for (const int64_t inner : config_.feed_forward_widths()) {
     if (!can_rotate(inner)) none("down_proj's input", inner);
   }
+  if (has_part(PartKind::experts) && !scheme_.rotated_experts) {
+    none("the experts' down_proj's input", config_.experts.inner);
+  }
 }
 
 std::string QuantizeJob::site(int64_t layer, const char* name) const {
@@ -319,6 +322,7 @@ Json QuantizeJob::recipe() const {
   out["tokenizer_sha256"] = hash_tokenizer(model_);
   out["options"] = options_.to_json();
   if (scheme_.rotated_down_proj) out["rotated_down_proj"] = true;
+  if (scheme_.rotated_experts) out["rotated_experts"] = true;
   out["plan"] = out_.plan.meta;
   if (hessians_ != nullptr && options_.gptq) out["calibration"] = hessians_->meta;
   for (const auto& [name, report] : out_.gptq) {

@@ -96,9 +96,10 @@ void QuantizeJob::feed_forward(const std::string& name, const std::string& sites
 }
 
 std::string QuantizeJob::expert_site(int64_t layer, int64_t expert) {
-  const std::string own = own_site(layer, expert);
-  return scales_.planned(own) != nullptr ? own
-                                         : fmt::format("layer_{}.experts.down_proj:input", layer);
+  const bool rotated = scheme_.rotated_experts;
+  std::string own = input_site(own_site(layer, expert), rotated);
+  if (scales_.planned(own) != nullptr) return own;
+  return input_site(fmt::format("layer_{}.experts.down_proj:input", layer), rotated);
 }
 
 void QuantizeJob::router(const std::string& name, const std::vector<float>& norm) {
@@ -127,6 +128,7 @@ void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
   }
   MatrixJob down(name + "down_proj", take(name + "down_proj.weight"), format,
                  expert_site(layer, number));
+  down.rotate_inputs = scheme_.rotated_experts;
   down.rotate_outputs = scheme_.rotated_stream && !latent;
   down.few_tokens = true;
   down.hessian_sites = {own_site(layer, number)};
@@ -147,7 +149,8 @@ void QuantizeJob::remark_on_experts(int64_t layer, const LayerFormat& format) {
   if (format.is_float()) return;
   int64_t unplanned = 0;
   for (int64_t e = 0; e < config_.experts.count; ++e) {
-    unplanned += scales_.planned(own_site(layer, e)) == nullptr ? 1 : 0;
+    const std::string own = input_site(own_site(layer, e), scheme_.rotated_experts);
+    unplanned += scales_.planned(own) == nullptr ? 1 : 0;
   }
   if (unplanned > 0 && format.eight_bit_activations()) {
     remark(

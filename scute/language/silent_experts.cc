@@ -10,11 +10,12 @@
 namespace scute {
 namespace {
 
-constexpr std::string_view kExperts = ".experts.", kInside = ".down_proj:input";
+constexpr std::string_view kExperts = ".experts.", kInside = ".down_proj:input", kTwin = "@rotated";
 
 }  // namespace
 
 bool is_expert_site(std::string_view site) {
+  if (site.ends_with(kTwin)) site.remove_suffix(kTwin.size());
   const size_t at = site.find(kExperts);
   if (at == site.npos || !site.ends_with(kInside)) return false;
   const size_t number = at + kExperts.size();
@@ -29,7 +30,9 @@ std::vector<SilentExperts> silent_experts(const MambaConfig& config,
     if (!block.has(PartKind::experts)) continue;
     SilentExperts one{block.layer, {}, config.experts.count};
     for (int64_t e = 0; e < config.experts.count; ++e) {
-      if (silent.contains(fmt::format("layer_{}{}{}{}", block.layer, kExperts, e, kInside))) {
+      const std::string site = fmt::format("layer_{}{}{}{}", block.layer, kExperts, e, kInside);
+      // A model that rotates these inputs has the twin alone.
+      if (silent.contains(site) || silent.contains(site + std::string(kTwin))) {
         one.experts.push_back(e);
       }
     }

@@ -43,7 +43,9 @@ TEST(SilentExperts, SoManySamplesReachThemWithThatProbability) {
 
 TEST(SilentExperts, TheSiteOfOneExpertIsKnownByItsNumber) {
   EXPECT_TRUE(is_expert_site("layer_3.experts.12.down_proj:input"));
+  EXPECT_TRUE(is_expert_site("layer_3.experts.12.down_proj:input@rotated"));
   EXPECT_FALSE(is_expert_site("layer_3.experts.down_proj:input"));
+  EXPECT_FALSE(is_expert_site("layer_3.experts.down_proj:input@rotated"));
   EXPECT_FALSE(is_expert_site("layer_3.shared_experts.down_proj:input"));
   EXPECT_FALSE(is_expert_site("layer_3.down_proj:input"));
 }

@@ -46,10 +46,12 @@ int64_t Run::stretch_of(int64_t n, int64_t each, int64_t multiple) const {
 }
 
 void Run::pass_input(const SiteList::InputSites& sites, MatView<float> x) {
-  if (sites.rotates()) {
-    on_rows([](auto rows) { hadamard_rows(rows); }, x);
-    return pass(sites.rotated, x);
-  }
+  if (sites.rotates()) on_rows([](auto rows) { hadamard_rows(rows); }, x);
+  pass_turned(sites, x);
+}
+
+void Run::pass_turned(const SiteList::InputSites& sites, MatView<float> x) {
+  if (sites.rotates()) return pass(sites.rotated, x);
   pass_rotated(sites.rotated, x);
   pass(sites.plain, x);
 }

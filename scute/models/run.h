@@ -35,6 +35,8 @@ class Run {
   /// The input of a product, rotated first where that is how it looks; the twin of a plain one is
   /// shown what a rotated one would be.
   void pass_input(const SiteList::InputSites& sites, MatView<float> x);
+  /// The same of an x that is rotated already where that is how it looks.
+  void pass_turned(const SiteList::InputSites& sites, MatView<float> x);
   /// Shows a copy of `x` after the Hadamard transform of its rows, if anybody wants it.
   void pass_rotated(const Site& site, MatView<const float> x);
   /// Rotates `x` itself and shows it, if anybody wants it; else leaves it alone.

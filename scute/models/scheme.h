@@ -36,9 +36,10 @@ struct Scheme {
   bool rotated_stream = false;
   /// out_proj expects its input rotated; Mamba-2's gated norm is folded into it.
   bool rotated_out_proj = false;
-  /// down_proj of feed-forwards, of shared experts and of shared blocks expects its input rotated;
-  /// the routed experts', whose ranges are each expert's own, do not.
+  /// down_proj of feed-forwards, of shared experts and of shared blocks expects its input rotated.
   bool rotated_down_proj = false;
+  /// down_proj of the experts that tokens are routed to expects its input rotated.
+  bool rotated_experts = false;
   /// norm_f's weight and the rotation are folded into the head's own matrix. Else the head undoes
   /// the rotation of its one input vector and applies norm_f's weight.
   bool folded_head = false;

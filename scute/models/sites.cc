@@ -22,12 +22,12 @@ Site SiteList::add(std::string name, Shape shape, Site::Extent extent) {
   return sites_.back();
 }
 
-SiteList::InputSites SiteList::add_input(const std::string& name, int64_t width, Input input) {
-  InputSites out{{name, {width}, Site::Extent::per_token, -1},
-                 {name + "@rotated", {width}, Site::Extent::per_token, -1}};
-  if (input == Input::plain) out.plain = add(out.plain.name, {width});
+SiteList::InputSites SiteList::add_input(const std::string& name, int64_t width, Input input,
+                                         Site::Extent extent) {
+  InputSites out{{name, {width}, extent, -1}, {name + "@rotated", {width}, extent, -1}};
+  if (input == Input::plain) out.plain = add(out.plain.name, {width}, extent);
   if (input == Input::rotated || hadamard_factor(width))
-    out.rotated = add(out.rotated.name, {width});
+    out.rotated = add(out.rotated.name, {width}, extent);
   return out;
 }
 

@@ -31,7 +31,8 @@ class SiteList {
     /// Whether the product reads the rotated input.
     bool rotates() const { return plain.index < 0; }
   };
-  InputSites add_input(const std::string& name, int64_t width, Input input);
+  InputSites add_input(const std::string& name, int64_t width, Input input,
+                       Site::Extent extent = Site::Extent::per_token);
   /// Says that the columns of `whole` are those of `parts` side by side.
   void compose(const Site& whole, const std::vector<Site>& parts);
   /// `alias` is another name of `name`, which is there: Error otherwise.

@@ -194,14 +194,17 @@ TEST_F(Hybrid, AListWithoutRangesSaysWhichLayerNeedsThem) {
 TEST_F(Hybrid, WhatConfigSaysOfDownProjIsWhatWasDone) {
   quantize("low", {});
   const std::string file = path("low/config.json");
-  Json config = Json::parse(read_text(file, 1 << 20), file);
-  EXPECT_TRUE(config.at("scute", "").at("rotated_down_proj", "").as_bool(""));
-  config["scute"]["rotated_down_proj"] = false;
-  write_file(file, config.dump());
-  const Ended ended =
-      scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"});
-  EXPECT_EQ(ended.code, 1);
-  EXPECT_THAT(ended.err, HasSubstr("rotated_down_proj: expected true, as recipe.json says"));
+  const Json said = Json::parse(read_text(file, 1 << 20), file);
+  for (const std::string key : {"rotated_down_proj", "rotated_experts"}) {
+    EXPECT_TRUE(said.at("scute", "").at(key, "").as_bool(""));
+    Json config = said;
+    config["scute"][key] = false;
+    write_file(file, config.dump());
+    const Ended ended =
+        scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"});
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_THAT(ended.err, HasSubstr(key + ": expected true, as recipe.json says"));
+  }
 }
 
 TEST_F(Hybrid, AsGgufItIsItsDequantizedWeights) {

@@ -115,6 +115,10 @@ class Rounding:
         self.seen.add(site if turned else site + "@rotated")
         return turned
 
+    def own_or(self, own: str, pooled: str) -> str:
+        """The site of one expert, or where the plan has none of it that of all together."""
+        return own if {own, own + "@rotated"} & self.grids.keys() else pooled
+
     def site(self, site: str, x: torch.Tensor) -> torch.Tensor:
         """x rounded as the plan says of this site."""
         grid = None if not_read(site) else self.grids.get(site)
@@ -281,10 +285,11 @@ class _Parts:
         self, product: Product, layer: str, x: torch.Tensor, module: Any
     ) -> torch.Tensor:
         site = f"{layer}{product.site}:input"
-        if product.own is not None and f"{layer}{product.own}:input" in self._all.grids:
-            site = f"{layer}{product.own}:input"
+        if product.own is not None:
+            site = self._all.own_or(f"{layer}{product.own}:input", site)
         norm = None
-        may = product.reads or (product.down and self._all.down)
+        down = product.down and self._all.down
+        may = product.reads or product.own is not None or down
         turned = self._all.turns(site, product.width, product.reads, may)
         if turned and product.reads:
             norm = None if product.norm is None else product.norm.detach().float()
@@ -341,12 +346,15 @@ class _Stacked:
             return r.multiply(read_site, x, stored)
 
         def down(e: int, x: torch.Tensor) -> torch.Tensor:
-            own = f"{experts.layer}experts.{e}.down_proj:input"
-            site = own if own in r.grids else f"{experts.layer}experts.down_proj:input"
+            all_inside = f"{experts.layer}experts"
+            pooled = f"{all_inside}.down_proj:input"
+            site = r.own_or(f"{all_inside}.{e}.down_proj:input", pooled)
+            inside = r.turns(site, experts.inner, False)
+            x, site = (rotated(x), site + "@rotated") if inside else (x, site)
             outputs = r.stream and not experts.latent
             key = f"{experts.path}.experts.{e}.down_proj"
             weight = self.module.down_proj[e].detach()
-            y = r.multiply(site, x, Stored(key, weight, turned=(False, outputs)))
+            y = r.multiply(site, x, Stored(key, weight, turned=(inside, outputs)))
             return rotated(y, inverse=True) if outputs else y
 
         return first, down

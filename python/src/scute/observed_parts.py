@@ -162,6 +162,10 @@ class _Observed:
         self._seen._attach.append(lambda: attach(router, before))
 
     def _stacked(self, experts: Experts) -> None:
+        def both(site: str, x: torch.Tensor) -> None:
+            self.show(site, x)
+            self.twin(site, x, None)
+
         def before(module: torch.nn.Module, arguments: dict[str, Any]) -> None:
             x, chosen, _ = list(arguments.values())[:3]
             if experts.latent:
@@ -175,9 +179,9 @@ class _Observed:
                 for rows, to in zip(x.chunk(batch), chosen.chunk(batch), strict=True):
                     inner = []
                     for e, _, _, hidden in activations(module, rows, to, first):
-                        self.show(f"{experts.layer}experts.{e}.down_proj:input", hidden)
+                        both(f"{experts.layer}experts.{e}.down_proj:input", hidden)
                         inner.append(hidden)
-                    self.show(f"{experts.layer}experts.down_proj:input", torch.cat(inner))
+                    both(f"{experts.layer}experts.down_proj:input", torch.cat(inner))
             self._now.batch = batch
 
         self._seen._attach.append(lambda: attach(experts.stacked, before))

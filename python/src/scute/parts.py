@@ -52,7 +52,7 @@ class Product:
     site: what it reads, "q_proj"; own: the same of an expert alone. first: of those that read one
     tensor, the one that shows it. output: the op whose output it is, or None. cache: "q_act",
     "k_cache", "v_cache" where its output becomes that. norm: the weight before it. reads, writes:
-    the stream. down: may be rotated as down_proj is.
+    the stream. down: may be rotated as down_proj is, which an expert's is by itself.
     """
 
     path: str
@@ -106,6 +106,11 @@ class Experts:
     stacked: torch.nn.Module | None
     latent: bool
     beside: torch.nn.Module | None
+
+    @property
+    def inner(self) -> int:
+        """What down_proj of a stacked expert reads."""
+        return int(self.stacked.down_proj.shape[-1])  # type: ignore[union-attr,arg-type]
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def product_sites(product: Product, layer: str) -> list[str]:
     found = []
     if product.first:
         found += inputs_of(product)
-        if product.own is None and not product.op.startswith("latent"):
+        if not product.op.startswith("latent"):
             found += [f"{op}@rotated" for op in found if factor_of(product.width) is not None]
     if product.cache is not None:
         found.append(f"{product.cache}:input")
@@ -123,8 +123,10 @@ def experts_sites(experts: Experts) -> list[str]:
     if experts.latent:
         found.append("experts.up_proj:input")
     if experts.stacked is not None:
-        found.append("experts.down_proj:input")
-        found += [f"experts.{e}.down_proj:input" for e in range(experts.count)]
+        inside = ["experts", *(f"experts.{e}" for e in range(experts.count))]
+        twin = factor_of(experts.inner) is not None
+        for of in inside:
+            found += [f"{of}.down_proj:input{end}" for end in ("", "@rotated")[: 1 + twin]]
     return [experts.layer + op for op in [*found, "down_proj:output"]]
 
 

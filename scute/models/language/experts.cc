@@ -56,11 +56,13 @@ ExpertsSites::ExpertsSites(const MambaConfig& config, const Scheme& scheme,
       sites.alias(layer + "experts.gate_proj:input", layer + "experts.up_proj:input");
     }
   }
-  down_proj_input =
-      sites.add(layer + "experts.down_proj:input", {experts.inner}, Site::Extent::routed);
+  const auto down_proj = [&](const std::string& of) {
+    return sites.add_input(layer + of + ".down_proj:input", experts.inner,
+                           input_of(scheme.rotated_experts), Site::Extent::routed);
+  };
+  down_proj_input = down_proj("experts");
   for (int64_t e = 0; e < experts.count; ++e) {
-    of_expert.push_back(sites.add(fmt::format("{}experts.{}.down_proj:input", layer, e),
-                                  {experts.inner}, Site::Extent::routed));
+    of_expert.push_back(down_proj(fmt::format("experts.{}", e)));
   }
   if (experts.latent > 0) {
     latent_output = sites.add(layer + "latent_out:input", {experts.latent});
@@ -161,10 +163,11 @@ void Experts::chosen(Run& run, MatView<const float> x, MatView<const int32_t> ex
   each([&](size_t e, int64_t first, int64_t count) {
     experts_[e].activated(run, gathered.slice_rows(first, count), inner.slice_rows(first, count));
   });
-  run.pass(sites_.down_proj_input, inner);
+  run.pass_input(sites_.down_proj_input, inner);
   each([&](size_t e, int64_t first, int64_t count) {
-    run.pass(sites_.of_expert[e], inner.slice_rows(first, count));
-    experts_[e].down(run, inner.slice_rows(first, count), gathered.slice_rows(first, count));
+    const MatView<float> reached = inner.slice_rows(first, count);
+    run.pass_turned(sites_.of_expert[e], reached);
+    experts_[e].down(run, reached, gathered.slice_rows(first, count));
   });
   // Added in the order of the experts, which no cutting of the tokens changes.
   run.split_rows(out, [&](int64_t first, int64_t count) {

@@ -9,12 +9,13 @@
 
 namespace scute {
 
-/// The sites of one layer behind its input. The pooled one shows the rows of every token and
-/// choice, by expert and then by token; those of one expert only what was routed there, if
-/// anything.
+/// The sites of one layer behind its input. The pooled one, down_proj_input, shows the rows of
+/// every token and choice, by expert and then by token; those of one expert only what was routed
+/// there, if anything.
 struct ExpertsSites {
-  Site router_output, latent_input, down_proj_input, latent_output;
-  std::vector<Site> of_expert;
+  Site router_output, latent_input, latent_output;
+  SiteList::InputSites down_proj_input;
+  std::vector<SiteList::InputSites> of_expert;
   std::optional<SiteList::InputSites> shared_input;
   Site down_proj_output;
   ExpertsSites(const MambaConfig& config, const Scheme& scheme, const std::string& layer,

@@ -37,6 +37,10 @@ const MambaConfig& checked_config(const MambaConfig& config, const Scheme& schem
     if (!scheme.rotated_down_proj || hadamard_factor(inner)) continue;
     fail(where, "feed-forwards of a width that has a Hadamard transform", fmt::format("{}", inner));
   }
+  if (scheme.rotated_experts && !hadamard_factor(config.experts.inner)) {
+    fail(where, "experts of a width that has a Hadamard transform",
+         fmt::format("{}", config.experts.inner));
+  }
   if (scheme.folded_head && (!scheme.rotated_stream || config.tied_head)) {
     fail(where, "a folded head only where it is not tied and the stream is rotated", "another");
   }
