@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
@@ -259,6 +261,34 @@ TEST(RandomModel, HasTheReleasedSizes) {
   EXPECT_NEAR(parameters("mamba2-130m"), 129.0, 0.06);
   EXPECT_NEAR(parameters("mamba2-2.7b"), 2702.6, 0.06);
   EXPECT_THROW(named_config("mamba-131m"), Error);
+}
+
+TEST(RandomModel, HasThePublishedSizesOfHybridsAndSevenBillion) {
+  const std::map<std::string_view, double> millions{
+      {"falcon-mamba-7b", 7273},    {"codestral-mamba-7b", 7285}, {"bamba-9b", 9780},
+      {"granite-4.0-h-350m", 340},  {"granite-4.0-h-1b", 1462},   {"granite-4.0-h-micro", 3191},
+      {"granite-4.0-h-tiny", 6939}, {"falcon-h1-0.5b", 521},      {"falcon-h1-1.5b", 1555},
+      {"nemotron-h-4b", 4489},      {"nemotron-h-8b", 8101},      {"nemotron-3-nano-4b", 3974},
+      {"zamba2-1.2b", 1215}};
+  for (const auto& [name, published] : millions) {
+    const Weights shapes = random_shapes(named_config(name));
+    double all = 0;
+    for (const std::string& tensor : shapes.names()) {
+      all += static_cast<double>(element_count(shapes.at(tensor).shape(), tensor));
+    }
+    EXPECT_NEAR(all / 1e6, published, 0.501) << name;
+  }
+}
+
+TEST(RandomModel, ComesOneTensorAfterTheOtherToo) {
+  const MambaConfig config = named_config("mamba2-tiny");
+  const Weights whole = random_weights(config, 3);
+  size_t count = 0;
+  make_random_weights(config, 3, [&](const std::string& name, const Tensor& tensor) {
+    EXPECT_TRUE(std::ranges::equal(tensor.bytes(), whole.at(name).bytes())) << name;
+    ++count;
+  });
+  EXPECT_EQ(count, whole.size());
 }
 
 TEST(RandomModel, IsTheSameForTheSameSeed) {

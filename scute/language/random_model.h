@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,13 @@ std::string assumed_in(std::string_view size);
 /// bf16 matrices from a normal distribution with the usual initial scales, A_log and D as Mamba
 /// initializes them; the same for the same seed anywhere.
 Weights random_weights(const MambaConfig& config, uint64_t seed);
+
+/// Takes one tensor of a model.
+using RandomTensorSink = std::function<void(const std::string& name, Tensor tensor)>;
+
+/// The same tensors one after the other, block by block, for who cannot hold them all: the table
+/// first, the head, if there is one, last.
+void make_random_weights(const MambaConfig& config, uint64_t seed, const RandomTensorSink& sink);
 
 /// The same without elements: names, types and shapes, whose elements must not be read.
 Weights random_shapes(const MambaConfig& config);

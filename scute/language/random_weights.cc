@@ -10,18 +10,17 @@
 namespace scute {
 namespace {
 
-/// Adds tensors of one model, all from one random sequence.
+/// Makes the tensors of one model, all from one random sequence.
 class Maker {
  public:
   /// Without `filled` the tensors have shapes and no elements.
-  Maker(Weights& weights, uint64_t seed, bool filled)
-      : weights_(weights), random_(seed), filled_(filled) {}
+  Maker(const RandomTensorSink& sink, uint64_t seed, bool filled)
+      : sink_(sink), random_(seed), filled_(filled) {}
 
   /// bf16, normal. A sum of 12 uniform values would do; 4 uniform 16-bit halves of one 64-bit draw,
   /// centred and scaled to variance 1, are ten times faster than Box-Muller and as good for timing.
   void matrix(const std::string& name, Shape shape, double deviation) {
-    if (!filled_)
-      return weights_.add(name, Tensor(DType::bf16, std::move(shape), nullptr, nullptr));
+    if (!filled_) return sink_(name, Tensor(DType::bf16, std::move(shape), nullptr, nullptr));
     Tensor out(DType::bf16, std::move(shape));
     // The variance of one uniform in [0, 1) is 1/12, of four 1/3.
     const double scale = deviation * std::sqrt(3.0) / 65536.0;
@@ -32,15 +31,15 @@ class Maker {
                           2 * 65535;
       x = to_bf16(static_cast<float>(scale * static_cast<double>(sum)));
     }
-    weights_.add(name, std::move(out));
+    sink_(name, std::move(out));
   }
   template <class F>
   void vector(const std::string& name, Shape shape, F value) {
-    if (!filled_) return weights_.add(name, Tensor(DType::f32, std::move(shape), nullptr, nullptr));
+    if (!filled_) return sink_(name, Tensor(DType::f32, std::move(shape), nullptr, nullptr));
     Tensor out(DType::f32, std::move(shape));
     int64_t i = 0;
     for (float& x : out.mutable_values<float>()) x = static_cast<float>(value(i++));
-    weights_.add(name, std::move(out));
+    sink_(name, std::move(out));
   }
   void ones(const std::string& name, int64_t size) {
     vector(name, {size}, [](int64_t) { return 1.0; });
@@ -48,7 +47,7 @@ class Maker {
   double uniform() { return random_.uniform(); }
 
  private:
-  Weights& weights_;
+  const RandomTensorSink& sink_;
   Random random_;
   bool filled_;
 };
@@ -172,10 +171,9 @@ void add_part(Maker& make, const MambaConfig& c, const BlockConfig& block, PartK
   }
 }
 
-Weights made(const MambaConfig& config, uint64_t seed, bool filled) {
+void make_all(const MambaConfig& config, uint64_t seed, bool filled, const RandomTensorSink& sink) {
   config.check("random weights");
-  Weights weights("random weights");
-  Maker make(weights, seed, filled);
+  Maker make(sink, seed, filled);
   make.matrix("backbone.embedding.weight", {config.vocabulary, config.width}, 0.02);
   for (int64_t i = 0; i < config.shared.count; ++i) {
     add_shared(make, config, fmt::format("backbone.shared.{}.", i));
@@ -188,15 +186,25 @@ Weights made(const MambaConfig& config, uint64_t seed, bool filled) {
   }
   make.ones("backbone.norm_f.weight", config.width);
   if (!config.tied_head) add_linear(make, "lm_head", config.vocabulary, config.width);
+}
+
+Weights all_made(const MambaConfig& config, uint64_t seed, bool filled) {
+  Weights weights("random weights");
+  make_all(config, seed, filled,
+           [&](const std::string& name, Tensor tensor) { weights.add(name, std::move(tensor)); });
   return weights;
 }
 
 }  // namespace
 
-Weights random_weights(const MambaConfig& config, uint64_t seed) {
-  return made(config, seed, true);
+void make_random_weights(const MambaConfig& config, uint64_t seed, const RandomTensorSink& sink) {
+  make_all(config, seed, true, sink);
 }
 
-Weights random_shapes(const MambaConfig& config) { return made(config, 0, false); }
+Weights random_weights(const MambaConfig& config, uint64_t seed) {
+  return all_made(config, seed, true);
+}
+
+Weights random_shapes(const MambaConfig& config) { return all_made(config, 0, false); }
 
 }  // namespace scute
