@@ -105,7 +105,7 @@ std::string found(nb::handle object) {
 
 bool import(nb::handle object, nb::ndarray<nb::ro>& out) {
   nb::ndarray<nb::ro> array;
-  if (!nb::try_cast(object, array) || !array.is_valid()) return false;
+  if (!import_array(object, array, true)) return false;
   if (array.device_type() != nb::device::cpu::value || !is_float_array(array)) return false;
   out = array;
   return true;
@@ -140,6 +140,17 @@ nb::object safe_array(nb::handle object, const char* where) {
                       PyObject_IsInstance(object.ptr(), numpy_array_type().ptr()) != 1;
   if (!others) return nb::borrow(object);
   return nb::module_::import_("numpy").attr("asarray")(object);
+}
+
+bool has_memory(nb::handle object, const void* data, size_t bytes) {
+  auto address = reinterpret_cast<uintptr_t>(data);
+  // torch's: the first element may lie anywhere in the storage.
+  size_t offset = 0;
+  if (nb::hasattr(object, "storage_offset") &&
+      nb::try_cast(nb::object(object.attr("storage_offset")()), offset)) {
+    address -= offset * bytes;
+  }
+  return address != 0;
 }
 
 FloatArray::FloatArray(nb::handle given, const char* where) {

@@ -47,6 +47,17 @@ class FloatArray {
 /// ctypes' arrays do not have. TypeError where values are masked, which the memory holds as
 /// any other; `where` begins its text.
 nanobind::object safe_array(nanobind::handle object, const char* where);
+/// Whether memory lies behind `data`, an element of `bytes` bytes that the object, of one element
+/// or more, gave as its first. torch's fake tensors have none: their storage begins at the address
+/// 0.
+bool has_memory(nanobind::handle object, const void* data, size_t bytes);
+/// Whether the object is an array of that kind and lies in memory; `out` is then that array.
+/// `converts`: or becomes one as a copy.
+template <class Array>
+bool import_array(nanobind::handle object, Array& out, bool converts = false) {
+  return nanobind::try_cast(object, out, converts) && out.is_valid() &&
+         (out.size() == 0 || has_memory(object, out.data(), out.itemsize()));
+}
 /// NumPy's array of a number, an array of numbers or nested lists of them, with NumPy's own type.
 /// TypeError for what NumPy would make numbers of: texts, None, truth values, masked values.
 nanobind::object numbers(nanobind::handle object, const char* where);

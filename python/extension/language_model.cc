@@ -223,7 +223,7 @@ void read_part(const nb::dict& arrays, const std::string& name, std::vector<T>& 
   if (!arrays.contains(name.c_str())) fail("state", "the array " + name, "none");
   const nb::object array = safe_array(nb::object(arrays[name.c_str()]), name.c_str());
   nb::ndarray<const T, nb::c_contig, nb::device::cpu> values;
-  if (!nb::try_cast(array, values, false) || values.size() != into.size()) {
+  if (!import_array(array, values) || values.size() != into.size()) {
     fail(name, fmt::format("{} values of the type that State.arrays() has", into.size()),
          nb::cast<std::string>(nb::repr(nb::getattr(array, "shape", nb::none()))));
   }

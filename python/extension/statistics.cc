@@ -12,6 +12,7 @@
 #include "extension/values.h"
 #include "scute/base/error.h"
 #include "scute/observe/recorder.h"
+#include "scute/recipe/part.h"
 #include "scute/recipe/statistics_io.h"
 
 namespace scute::python {
@@ -48,6 +49,7 @@ void add(StatisticsSet& merged, StatisticsSet other, bool repeats, bool sites) {
   if (merged.sites.empty() && merged.meta.is_null()) {
     merged = std::move(other);
   } else if (!other.sites.empty() || !other.meta.is_null()) {
+    for (const StatisticsSet* const set : {&merged, &other}) refuse_part(*set, "merge");
     if (sites) {
       fill_up(merged, other);
       fill_up(other, merged);

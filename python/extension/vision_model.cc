@@ -45,7 +45,7 @@ Picture picture_of(nb::handle image) {
     return read_picture(path);
   }
   Bytes array;
-  if (!nb::try_cast(safe_array(image, "images"), array, false) || array.shape(2) != 3 ||
+  if (!import_array(safe_array(image, "images"), array) || array.shape(2) != 3 ||
       array.size() == 0) {
     throw nb::type_error(
         "images: expected paths or uint8 arrays of (height, width, 3) in row-major "

@@ -99,6 +99,25 @@ def test_a_subclass_is_its_array():
     assert histogram(np.matrix([[1.0, 2.0]])).total == 2
 
 
+def test_what_speaks_dlpack_alone_is_an_array():
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype("float16")
+
+    class Foreign:
+        """Another library's array, of which nothing else is known."""
+
+        def __init__(self, array):
+            self._array = array
+
+        def __dlpack__(self, **how):
+            return self._array.__dlpack__(**how)
+
+        def __dlpack_device__(self):
+            return self._array.__dlpack_device__()
+
+    for view in (x, x.T, x[:, ::2, 1:]):
+        assert histogram(Foreign(view)) == reference(view)
+
+
 class Liar:
     """Claims to be an array and raises instead."""
 

@@ -10,8 +10,10 @@ import sys
 import textwrap
 import threading
 import time
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TEXT, TINY, TOP
 
@@ -42,6 +44,48 @@ def test_collecting_tells_how_far_it_is(tmp_path):
     )
     assert heard[-1] == (3, 3, "collect") and stats.meta["samples"] == 3
     assert scute.Statistics.load(out) == stats
+
+
+def test_activations_that_are_kept_are_numpys_to_load(tmp_path):
+    ids = np.arange(32, dtype="int32")
+    np.save(tmp_path / "ids.npy", ids[None])
+    out = {"out": tmp_path / "s.safetensors", "save_activations": 100}
+    scute.collect(TINY, tmp_path / "ids.npy", samples=1, seqlen=32, **out)
+    (kept,) = tmp_path.glob("activations_tiny-mamba1_pa1_*.npz")
+    site = "layer_0.x_proj:input"
+    with np.load(kept) as arrays:
+        assert site in arrays and arrays[site].dtype == np.float32
+        shown = scute.load(TINY).dump(ids, site)[f"site/{site}"]
+        assert np.array_equal(arrays[site], shown.ravel()[:100])
+
+
+def test_what_is_written_beside_the_statistics_stays(tmp_path):
+    texts = [f"Line {i} of words that goes on and on." for i in range(4)]
+    work = {"texts": texts, "samples": 4, "seqlen": 8}
+    parts = [scute.collect(TINY, shard=f"{i}/2", out=tmp_path / "parts", **work) for i in range(2)]
+    assert len(list((tmp_path / "parts").glob("part-*-of-2.safetensors"))) == 2
+    with pytest.raises(scute.Error, match="added up by their folder alone, found part 0/2"):
+        parts[0] + parts[1]
+    run("merge", str(tmp_path / "parts"), out=tmp_path / "whole.safetensors")
+    whole = scute.Statistics.load(tmp_path / "whole.safetensors")
+    assert dict(whole) == dict(scute.collect(TINY, **work))
+    for option in ({"shard": "0/2"}, {"save_activations": 9}, {"checkpoint_every": "10min"}):
+        with pytest.raises(scute.Error, match=f"{next(iter(option))}: expected out="):
+            scute.collect(TINY, **work, **option)
+
+    class Enough(Exception):
+        pass
+
+    def stop(done, total, step):
+        if done >= 2:
+            raise Enough
+
+    file = {"out": tmp_path / "s.safetensors", "checkpoint_every": 1, **work}
+    with pytest.raises(Enough):
+        scute.collect(TINY, progress=stop, **file)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    again = scute.collect(TINY, **file)
+    assert again.meta["samples"] == 4 and len(before) >= 2, before
 
 
 def test_collecting_texts_at_hand():
@@ -161,6 +205,30 @@ def test_a_callback_that_raises_stops_the_work(tmp_path):
     assert scute.evaluate(TINY, text, window=64, max_windows=1)["perplexity"]["windows"] == 1
 
 
+def test_a_bar_of_tqdm_where_it_is_there(monkeypatch):
+    bars = []
+
+    class Bar:
+        def __init__(self, total, desc):
+            self.total, self.desc, self.n, self.closed = total, desc, 0, False
+            bars.append(self)
+
+        def update(self, more):
+            self.n += more
+
+        def close(self):
+            self.closed = True
+
+    work = {"texts": ["A line of words that goes on and on."], "samples": 2, "seqlen": 8}
+    monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
+    scute.collect(TINY, progress=True, **work)
+    assert [bar.desc for bar in bars] == ["collect"]
+    assert bars[0].n == bars[0].total > 0 and bars[0].closed
+    # Without the package no bar, and no error.
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert len(scute.collect(TINY, progress=True, **work)) > 0 and len(bars) == 1
+
+
 def test_quantizing_tells_how_far_it_is(tmp_path, statistics):
     heard = []
     scute.quantize(TINY, statistics, out=tmp_path / "q", progress=lambda *said: heard.append(said))
@@ -237,8 +305,18 @@ def processor_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_others_run_meanwhile():
-    """The GIL is released: a thread counts while a verb works."""
+LONG = {
+    "a model": lambda: scute.load(TINY).perplexity(
+        (TEXT / "heldout.txt").read_text(), 256, max_windows=40
+    ),
+    "a verb": lambda: scute.collect(TINY, TEXT / "calibration.jsonl", samples=40, seqlen=256),
+    "an update": lambda: scute.Histogram().update(np.broadcast_to(np.float32(1), (2**8, 2**20))),
+}
+
+
+@pytest.mark.parametrize("work", LONG.values(), ids=LONG)
+def test_others_run_meanwhile(work):
+    """The GIL is released: a thread counts while another works."""
     ticks = 0
     over = threading.Event()
 
@@ -252,7 +330,7 @@ def test_others_run_meanwhile():
     thread.start()
     began = time.monotonic()
     try:
-        scute.load(TINY).perplexity((TEXT / "heldout.txt").read_text(), 256, max_windows=40)
+        work()
     finally:
         over.set()
         thread.join()

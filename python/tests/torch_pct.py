@@ -217,6 +217,12 @@ def normal(p):
     return NormalDist().inv_cdf(p)
 
 
+def student_t4(p):
+    """The quantile of Student's t with four degrees of freedom."""
+    root = math.sqrt(4 * p * (1 - p))
+    return math.copysign(2 * math.sqrt(math.cos(math.acos(root) / 3) / root - 1), p - 0.5)
+
+
 @pytest.mark.parametrize(
     "quantile, percentile",
     [
@@ -228,6 +234,7 @@ def normal(p):
         (lambda p: -math.log(1 - p), 99.999),
         (lambda p: math.exp(0.5 * normal(p)), 99.999),
         (lambda p: max(normal(p), 0.0), 99.99),
+        (student_t4, 99.9),
         (lambda p: math.exp(normal(p)), 99.9),
         (lambda p: (2 * p - 1) / math.sqrt(2 * p * (1 - p)), 99.0),
         (lambda p: math.tan(math.pi * (p - 0.5)), 99.0),

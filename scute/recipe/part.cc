@@ -40,6 +40,13 @@ std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::st
   return out;
 }
 
+void refuse_part(const StatisticsSet& statistics, const std::string& where) {
+  if (const auto part = part_of(statistics, where)) {
+    fail(where, "statistics of a whole collection; parts are added up by their folder alone",
+         "part " + part->shard.text());
+  }
+}
+
 void say_part(StatisticsSet& statistics, const PartRecord& part) {
   Json json;
   json["collection"] = part.collection;

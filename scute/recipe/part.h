@@ -31,6 +31,8 @@ struct PartRecord {
 /// Nothing when they are a collection of their own. Error naming `where` when what they say is none
 /// of a part.
 std::optional<PartRecord> part_of(const StatisticsSet& statistics, const std::string& where);
+/// Error naming `where` when they are a part: parts are added up by their folder alone.
+void refuse_part(const StatisticsSet& statistics, const std::string& where);
 void say_part(StatisticsSet& statistics, const PartRecord& part);
 /// They are a collection of their own from now on.
 void forget_part(StatisticsSet& statistics);

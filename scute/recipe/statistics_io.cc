@@ -122,10 +122,7 @@ StatisticsSet merge_statistics(const std::vector<std::string>& paths) {
   if (paths.empty()) fail("merge", "at least one statistics file", "none");
   const auto read = [](const std::string& path) {
     StatisticsSet out = read_statistics(path);
-    if (const auto part = part_of(out, path)) {
-      fail(path, "statistics of a whole collection; parts are added up by their folder alone",
-           "part " + part->shard.text());
-    }
+    refuse_part(out, path);
     return out;
   };
   StatisticsSet all = read(paths.front());

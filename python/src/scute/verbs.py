@@ -54,6 +54,10 @@ def _word(value: object) -> str:
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
+# Of collect: what they write lies beside the statistics, or is a folder of them.
+_BESIDE_OUT = ("save_activations", "checkpoint_every", "shard")
+
+
 def path_of(model: PathLike | HasPath) -> str:
     """Where a model lies, given as that or as a loaded one."""
     if isinstance(model, (str, os.PathLike)):
@@ -97,20 +101,24 @@ def collect(
     language model files with texts or ids (.jsonl, .txt, .npy …), of a Cobra the folder of pictures
     (--images), of a regressor the feature folder (--feat-root). texts: documents at hand instead of
     files. out: also written there, .safetensors or .pt. Others as the flags: samples=, seqlen=,
-    sites=, fine=, per_channel= …
+    sites=, fine=, per_channel= … With save_activations=, checkpoint_every= or shard=, which write
+    beside it, `out` is needed and is the program's own --out, also in what an interruption leaves.
 
     Error when a site that was asked for saw no value, and for all else that the program refuses.
     """
     where = path_of(model)
+    beside = [name for name in _BESIDE_OUT if options.get(name)]
+    if beside and out is None:
+        raise _core.Error(f"{beside[0]}: expected out=, beside which it writes, found none")
     with tempfile.TemporaryDirectory(prefix="scute-") as folder:
         if texts is not None:
             data = [_texts_file(texts, folder)]
         if data is not None:
             options = {**data_option(where, data), **options}
-        file = os.path.join(folder, "statistics.safetensors")
-        run("collect", where, out=file, progress=progress, **options)
-        statistics = Statistics.load(file)
-    if out is not None:
+        file = out if beside else os.path.join(folder, "statistics.safetensors")
+        said = run("collect", where, out=file, progress=progress, **options)
+        statistics = Statistics.load(said["file"])
+    if out is not None and not beside:
         statistics.save(out)
     return statistics
 

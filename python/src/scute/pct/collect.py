@@ -199,9 +199,10 @@ def _by_torch(args: argparse.Namespace, config: PctConfig) -> int:
         seed=args.seed,
     )
     for bucket, table in accumulator.state_dict().items():
-        shown = " ".join(f"{p}={table['percentiles'][p]:.4f}" for p in ("p99.0", "p99.9", "p99.99"))
+        kept = table["percentiles"]
         print(
-            f"[PctCollect] {bucket} samples={table['numel']} {shown} "
+            f"[PctCollect] {bucket} samples={table['numel']} p99={kept['p99.0']:.4f} "
+            f"p99.9={kept['p99.9']:.4f} p99.99={kept['p99.99']:.4f} "
             f"min={table['min']:.4f} max={table['max']:.4f}"
         )
     silent = missing(accumulator, config.targets)
