@@ -205,16 +205,20 @@ left_out() {
     # Layers in turn are the same loops for every family: four have all kinds of parts, and all ten run in
     # QuantizeHybrids and MemoryOfHybrids.
     language_test_plain)
-      local patterns="*/SearchHybrids.NoList*" family
+      local patterns="*/SearchHybrids.NoList*:$no_kernels" family
       for family in bamba granite nemotronbiases falconh1biases zamba2blocks statespaces; do
         patterns+=":*/QuantizedWithinMemory.*/$family:*/LayerByLayer.*/$family"
       done
       echo "$patterns"
       ;;
     # Figures of a larger model, which CobraQuantize's tests quantize small.
-    cobra_test_plain) echo "CobraQuantizeQuality.*" ;;
+    cobra_test_plain) echo "CobraQuantizeQuality.*:$no_kernels" ;;
+    *_plain) echo "$no_kernels" ;;
   esac
 }
+
+# Memory, and time for much input, of what has no kernels.
+no_kernels="*/QuantizePeak.*:CobraWithinMemory.*:Jsonl.ALargeFile*:ToSquare.*Memory:*.AMegabyte*:UserPain07And25.*"
 
 # layer_programs SUFFIX LAYER…: their test programs.
 layer_programs() {

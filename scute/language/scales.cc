@@ -34,8 +34,6 @@ double edited_magnitude(double magnitude, const RangeEdit& edit) {
   return edit.op == RangeEdit::Operator::set ? edit.value : magnitude + edit.value;
 }
 
-Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
-
 Json read_plan(const std::string& file) {
   return read_json(file, kPlanLimit, "a plan that scute decide wrote");
 }
@@ -135,8 +133,8 @@ Json RangeChange::to_json() const {
   Json out = Json::object();
   out["what"] = edit;
   out["site"] = site;
-  out["before"] = pair_json(lo_before, hi_before);
-  out["after"] = pair_json(lo, hi);
+  out["before"] = Json::Array{lo_before, hi_before};
+  out["after"] = Json::Array{lo, hi};
   out["scale_before"] = scale_before;
   out["scale_after"] = scale;
   return out;

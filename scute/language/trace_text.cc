@@ -13,8 +13,6 @@ namespace {
 /// JSON's null is "not known"; an infinite SQNR (no error at all) is null too, as in plans.
 Json number(const std::optional<double>& x) { return x && std::isfinite(*x) ? Json(*x) : Json(); }
 
-Json pair_json(double a, double b) { return Json(Json::Array{Json(a), Json(b)}); }
-
 const TracedRange* range_of(const TracedLayer& layer, const TracedScale& scale) {
   const auto found = std::ranges::find(layer.ranges, scale.stored.site, &TracedRange::site);
   return found == layer.ranges.end() ? nullptr : &*found;
@@ -24,8 +22,9 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json
 
 void add_range(Json& out, const TracedRange& range) {
   out["policy"] = text_or_null(range.policy);
-  out["range_before"] = range.seen ? pair_json(range.seen->first, range.seen->second) : Json();
-  out["range_after"] = pair_json(range.lo, range.hi);
+  out["range_before"] =
+      range.seen ? Json(Json::Array{range.seen->first, range.seen->second}) : Json();
+  out["range_after"] = Json::Array{range.lo, range.hi};
   out["clipped"] = number(range.clipped);
   out["sqnr_db"] = number(range.sqnr);
   out["measured"] = text_or_null(range.measured);

@@ -15,7 +15,7 @@ namespace {
 
 /// Rows of a stretch of a product are a multiple of this: whole register blocks of every kernel,
 /// and enough of them to share a pass over the weights.
-constexpr int64_t kRowsTogether = 24;
+constexpr int64_t kProductRows = 24;
 
 /// The codes as floats, which represent them exactly.
 Tensor as_floats(const Tensor& codes) {
@@ -195,7 +195,7 @@ void Linear::multiply(Run& run, MatView<const float> x, MatView<float> y) const 
           [&](int64_t first, int64_t count) {
             product(in.slice_rows(first, count), y.slice_rows(first, count));
           },
-          kRowsTogether);
+          kProductRows);
     }
     run.split(
         outputs_, in.rows * in.cols,

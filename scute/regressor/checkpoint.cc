@@ -17,12 +17,12 @@
 namespace scute {
 namespace {
 
-using Part = RegressorKey::Part;
+using KeyPart = RegressorKey::Part;
 
 /// The tensors of one layer's scales, as stored.
 struct StoredScales {
   RegressorQuantization::Backend backend = RegressorQuantization::Backend::lsq;
-  std::map<Part, Tensor> parts;
+  std::map<KeyPart, Tensor> parts;
 };
 
 /// A state_dict under one naming.
@@ -34,7 +34,7 @@ struct Sorted {
 };
 
 std::string own_name(const RegressorKey& key) {
-  return key.layer + (key.part == Part::weight ? ".weight" : ".bias");
+  return key.layer + (key.part == KeyPart::weight ? ".weight" : ".bias");
 }
 
 void add_scale(const RegressorKey& key, const Tensor& tensor, const std::string& path,
@@ -65,7 +65,7 @@ Sorted sort_keys(const TorchValue::Dict& state, const std::string& path) {
     const auto key = parse_regressor_key(name);
     if (!key) {
       out.weights.add(name, *tensor);
-    } else if (key->part == Part::weight || key->part == Part::bias) {
+    } else if (key->part == KeyPart::weight || key->part == KeyPart::bias) {
       out.weights.add(own_name(*key), *tensor);
     } else {
       add_scale(*key, *tensor, path, out);
@@ -126,7 +126,7 @@ void refuse_untrained(const RegressorTensors& tensors, const std::string& path) 
            RegressorConfig::state, tensors.blocks.size()));
 }
 
-std::vector<float> scale_values(const StoredScales& stored, Part part, int64_t channels,
+std::vector<float> scale_values(const StoredScales& stored, KeyPart part, int64_t channels,
                                 const std::string& where) {
   const auto found = stored.parts.find(part);
   if (found == stored.parts.end()) {
@@ -149,7 +149,8 @@ std::vector<float> scale_values(const StoredScales& stored, Part part, int64_t c
   return {values.begin(), values.end()};
 }
 
-std::optional<float> zero_point(const StoredScales& stored, Part part, const std::string& where) {
+std::optional<float> zero_point(const StoredScales& stored, KeyPart part,
+                                const std::string& where) {
   const auto found = stored.parts.find(part);
   if (found == stored.parts.end()) return {};
   const Tensor& tensor = found->second;
@@ -175,10 +176,10 @@ std::vector<RegressorScales> read_scales(const Sorted& sorted, const std::string
     RegressorScales scales;
     scales.layer = layer.starts_with(kBackbone) ? layer.substr(kBackbone.size()) : layer;
     scales.backend = stored.backend;
-    scales.input = scale_values(stored, Part::input_scale, weight.dim(1), where);
-    scales.weight = scale_values(stored, Part::weight_scale, weight.dim(0), where);
-    scales.input_zero = zero_point(stored, Part::input_zero, where);
-    scales.weight_zero = zero_point(stored, Part::weight_zero, where);
+    scales.input = scale_values(stored, KeyPart::input_scale, weight.dim(1), where);
+    scales.weight = scale_values(stored, KeyPart::weight_scale, weight.dim(0), where);
+    scales.input_zero = zero_point(stored, KeyPart::input_zero, where);
+    scales.weight_zero = zero_point(stored, KeyPart::weight_zero, where);
     out.push_back(std::move(scales));
   }
   return out;

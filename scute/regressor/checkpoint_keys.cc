@@ -6,34 +6,34 @@
 namespace scute {
 namespace {
 
-using Part = RegressorKey::Part;
-using Backend = RegressorQuantization::Backend;
+using KeyPart = RegressorKey::Part;
+using KeyBackend = RegressorQuantization::Backend;
 
 struct Ending {
   std::string_view text;
-  Part part;
-  Backend backend = Backend::lsq;
+  KeyPart part;
+  KeyBackend backend = KeyBackend::lsq;
 };
 // The wrapped endings first: the plain ones are endings of some of them.
-constexpr std::array kEndings = {
-    Ending{".qconv.impl.conv.weight", Part::weight},
-    Ending{".qconv.impl.conv.bias", Part::bias},
-    Ending{".qconv.conv.weight", Part::weight},
-    Ending{".qconv.conv.bias", Part::bias},
-    Ending{".conv.weight", Part::weight},
-    Ending{".conv.bias", Part::bias},
-    Ending{".qconv.qa.scale", Part::input_scale},
-    Ending{".qconv.qa.zero_point", Part::input_zero},
-    Ending{".qconv.qw.scale", Part::weight_scale},
-    Ending{".qconv.qw.zero_point", Part::weight_zero},
-    Ending{".qconv.impl.a_scale", Part::input_scale, Backend::extension},
-    Ending{".qconv.impl.a_zp", Part::input_zero, Backend::extension},
-    Ending{".qconv.impl.w_scale", Part::weight_scale, Backend::extension},
-    Ending{".qconv.impl.w_zp", Part::weight_zero, Backend::extension},
-    Ending{".qconv.a_scale", Part::input_scale, Backend::extension},
-    Ending{".qconv.a_zp", Part::input_zero, Backend::extension},
-    Ending{".qconv.w_scale", Part::weight_scale, Backend::extension},
-    Ending{".qconv.w_zp", Part::weight_zero, Backend::extension},
+constexpr std::array kKeyEndings = {
+    Ending{".qconv.impl.conv.weight", KeyPart::weight},
+    Ending{".qconv.impl.conv.bias", KeyPart::bias},
+    Ending{".qconv.conv.weight", KeyPart::weight},
+    Ending{".qconv.conv.bias", KeyPart::bias},
+    Ending{".conv.weight", KeyPart::weight},
+    Ending{".conv.bias", KeyPart::bias},
+    Ending{".qconv.qa.scale", KeyPart::input_scale},
+    Ending{".qconv.qa.zero_point", KeyPart::input_zero},
+    Ending{".qconv.qw.scale", KeyPart::weight_scale},
+    Ending{".qconv.qw.zero_point", KeyPart::weight_zero},
+    Ending{".qconv.impl.a_scale", KeyPart::input_scale, KeyBackend::extension},
+    Ending{".qconv.impl.a_zp", KeyPart::input_zero, KeyBackend::extension},
+    Ending{".qconv.impl.w_scale", KeyPart::weight_scale, KeyBackend::extension},
+    Ending{".qconv.impl.w_zp", KeyPart::weight_zero, KeyBackend::extension},
+    Ending{".qconv.a_scale", KeyPart::input_scale, KeyBackend::extension},
+    Ending{".qconv.a_zp", KeyPart::input_zero, KeyBackend::extension},
+    Ending{".qconv.w_scale", KeyPart::weight_scale, KeyBackend::extension},
+    Ending{".qconv.w_zp", KeyPart::weight_zero, KeyBackend::extension},
 };
 
 /// backbone.blocks.{i}.in_proj or out_proj.
@@ -57,7 +57,7 @@ bool may_be_wrapped(std::string_view layer) {
 }  // namespace
 
 std::optional<RegressorKey> parse_regressor_key(std::string_view key) {
-  for (const Ending& ending : kEndings) {
+  for (const Ending& ending : kKeyEndings) {
     if (!key.ends_with(ending.text)) continue;
     const std::string_view layer = key.substr(0, key.size() - ending.text.size());
     if (!may_be_wrapped(layer)) return {};

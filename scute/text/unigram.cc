@@ -17,7 +17,7 @@ namespace {
 constexpr double kUnknownPenalty = 10.0;
 /// A piece of 100,000 letters and a text of a million would take a day; published pieces have up to
 /// 93 bytes.
-constexpr size_t kStepsPerByte = 200;
+constexpr size_t kWalkPerByte = 200;
 
 uint64_t child_key(uint32_t node, char byte) {
   return (uint64_t{node} << 8) | static_cast<unsigned char>(byte);
@@ -73,13 +73,13 @@ int32_t Unigram::unknown() const {
 
 void Unigram::refuse_long_pieces() const {
   fail(where_ + ": model.vocab",
-       fmt::format("pieces that take at most {} steps a byte of a text", kStepsPerByte),
+       fmt::format("pieces that take at most {} steps a byte of a text", kWalkPerByte),
        "a long one that the text is full of beginnings of");
 }
 
 std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
   std::vector<Step> steps(word.size() + 1);
-  size_t left = kStepsPerByte * (word.size() + kStepsPerByte);
+  size_t left = kWalkPerByte * (word.size() + kWalkPerByte);
   const auto offer = [&](size_t from, size_t to, double score, auto id) {
     if (steps[to].from >= 0 && score <= steps[to].score) return;
     steps[to] = {score, static_cast<int64_t>(from), id()};
