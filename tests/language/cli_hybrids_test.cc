@@ -182,6 +182,24 @@ TEST_F(Hybrid, WhatNoPartReadsIsRefused) {
   EXPECT_THAT(dumped.err, HasSubstr("--sites: expected a site whose tensors have one shape"));
 }
 
+/// One expert of its layer 1 is never chosen.
+TEST_F(Hybrid, ExpertsThatSawNoTokenAreNamedAndTakeTheCommonRange) {
+  const std::string model = std::string(SCUTE_FAMILIES) + "/granite-moe-old";
+  const Arguments collect{"collect",  model, "--data", path("ids.jsonl"),      "--samples", "4",
+                          "--seqlen", "80",  "--out",  path("moe.safetensors")};
+  const std::string sentence = "layer 1: 1 of 6 experts saw no token (";
+  EXPECT_THAT(run(collect), HasSubstr("WARNING    " + sentence));
+  EXPECT_THAT(scute_program({"doctor", model}).out, HasSubstr(" experts saw no token ("));
+  EXPECT_THAT(run({"quantize", model, "--stats", path("moe.safetensors"), "--out", path("moe")}),
+              HasSubstr("layer 1: 1 of 6 experts have no range of their own in the plan"));
+  Arguments asked = collect;
+  asked.insert(asked.end(), {"--sites", "*experts.*", "--force"});
+  const Ended ended = scute_program(asked);
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("expected a value at every site asked for"));
+  EXPECT_THAT(ended.err, HasSubstr("layer_1.experts."));
+}
+
 TEST_F(Hybrid, AListWithoutRangesSaysWhichLayerNeedsThem) {
   write_file(path("list.json"), R"(["W4A16", "mixer=FP+experts=W4A8", "FP"])");
   const Ended ended = scute_program(
