@@ -114,7 +114,9 @@ class Latency {
     return {(model_.work_of_blocks() * tokens + model_.work_of_head()) * batch_, bytes_read()};
   }
   Work step_work(int64_t times) const {
-    return {(model_.work_of_blocks() + model_.work_of_head()) * batch_, bytes_read(), times};
+    // The least is what one sequence reads: all may be sent to the same experts.
+    const int64_t bytes = bytes_read() - model_.size().unchosen;
+    return {(model_.work_of_blocks() + model_.work_of_head()) * batch_, bytes, times};
   }
   Spread tpot() const {
     std::vector<std::unique_ptr<Sequence>> sequences(prompts_.size());

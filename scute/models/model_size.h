@@ -8,6 +8,7 @@ namespace scute {
 /// Bytes in memory, as packed for this machine.
 struct ModelSize {
   int64_t linear = 0;       ///< in_proj, x_proj, dt_proj, out_proj
+  int64_t unchosen = 0;     ///< of linear: experts that a token is not sent to
   int64_t convolution = 0;  ///< taps, bias and scales
   int64_t scan = 0;         ///< A, D, dt bias
   int64_t norms = 0;

@@ -200,6 +200,23 @@ TEST_F(Hybrid, ExpertsThatSawNoTokenAreNamedAndTakeTheCommonRange) {
   EXPECT_THAT(ended.err, HasSubstr("layer_1.experts."));
 }
 
+TEST_F(Hybrid, ATokenReadsTheExpertsThatAreChosenAlone) {
+  const auto read_by = [&](const std::string& model) {
+    const std::string text = run({"bench", std::string(SCUTE_FAMILIES) + "/" + model, "--pp", "4",
+                                  "--tg", "1", "--repeat", "1", "--json", "--quiet"});
+    const Json found = Json::parse(text, "bench");
+    const auto bytes = [&](const char* figure) {
+      return found.at(figure, "").at("bytes_read", "").as_int(figure);
+    };
+    return std::pair(bytes("pp"), bytes("tg"));
+  };
+  const auto [prompt, token] = read_by("granite-moe-old");  // two of six experts
+  EXPECT_LT(token, prompt);
+  EXPECT_GT(token, prompt / 3);
+  const auto [dense_prompt, dense_token] = read_by("jamba-dense");
+  EXPECT_EQ(dense_token, dense_prompt);
+}
+
 TEST_F(Hybrid, AListWithoutRangesSaysWhichLayerNeedsThem) {
   write_file(path("list.json"), R"(["W4A16", "mixer=FP+experts=W4A8", "FP"])");
   const Ended ended = scute_program(

@@ -195,6 +195,9 @@ void Experts::add_size(ModelSize& size) const {
   size.linear += router_.bytes();
   if (latent_in_) size.linear += latent_in_->bytes() + latent_out_->bytes();
   for (const FeedForwardProducts& expert : experts_) expert.add_size(size);
+  ModelSize one;
+  experts_.front().add_size(one);
+  size.unchosen += (config_.count - config_.chosen) * one.linear;
   if (shared_) shared_->add_size(size);
 }
 
