@@ -58,7 +58,6 @@ THIRD_PARTY = {
     r"webp/": ["scute/io/picture_webp.cc", "scute/io/picture_test.cc"],
     r"pcre2": ["scute/text/pattern.cc"],
     r"utf8proc": ["scute/text/normalize.cc"],
-    r"Eigen/": ["scute/quantize/"],
     r"(CLI/|spdlog/)": ["cli/"],
     r"(nanobind/|Python\.h)": ["python/extension/"],
 }

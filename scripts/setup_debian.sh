@@ -8,7 +8,7 @@ set -euo pipefail
 
 packages=(cmake ninja-build g++ pkg-config libhwy-dev
   nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev zlib1g-dev libssl-dev libutf8proc-dev
-  libpcre2-dev libeigen3-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
+  libpcre2-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libjs-chart.js ccache)
 test_packages=(libgtest-dev libgmock-dev python3 python3-numpy clang-14 libclang-rt-14-dev
   lld clang-format-14 chromium chromium-driver python3-dev python3-venv openmpi-bin parallel)
 all_packages=(python3-torch python3-matplotlib patchelf slurmctld slurmd slurm-client munge

@@ -203,7 +203,7 @@ class QuantizeJob {
   void keep_norm(const std::string& name, const Tensor& norm, bool folded);
   struct Rounding;
   /// What is to be known of the whole matrix before its first output is rounded.
-  void begin_rounding(const MatrixJob& job, Rounding& how) const;
+  void begin_rounding(const MatrixJob& job, Rounding& how, const Team& team) const;
   /// Of outputs from `first` on, in ascending order.
   std::vector<NamedTensor> finished_rows(const MatrixJob& job, Rounding& how, int64_t first,
                                          int64_t count, const Team& team) const;

@@ -107,14 +107,14 @@ struct QuantizeJob::Rounding {
   float largest = 0;              ///< magnitude in all outputs, where they have one scale
 };
 
-void QuantizeJob::begin_rounding(const MatrixJob& job, Rounding& how) const {
+void QuantizeJob::begin_rounding(const MatrixJob& job, Rounding& how, const Team& team) const {
   const WeightFormat format = weight_format(job);
   const int64_t outputs = job.weight.dim(0), inputs = job.weight.dim(1);
   if (by_gptq(job)) {
     how.hessian = hessian_of(job).square();
     const MatView<double> view(how.hessian.data(), inputs, inputs);
     edit_hessian(view, job.hessian_edit());
-    how.gptq.emplace(view, inputs, format, job.name);
+    how.gptq.emplace(view, inputs, format, job.name, Descent::on, team);
   }
   if (format.granularity != WeightFormat::Granularity::per_tensor) return;
   const int64_t together = outputs_at_once(job);
@@ -153,7 +153,7 @@ void QuantizeJob::finish(Pending& pending, const Team& team) {
   } else {
     StoredRows stored(outputs, scratch_.get());
     Rounding how;
-    if (!job.format.is_float()) begin_rounding(job, how);
+    if (!job.format.is_float()) begin_rounding(job, how, team);
     const int64_t together = outputs_at_once(job);
     for (int64_t first = 0; first < outputs; first += together) {
       const int64_t count = std::min(together, outputs - first);
@@ -169,7 +169,8 @@ void QuantizeJob::finish(Pending& pending, const Team& team) {
   if (progress_) progress_(finished_.fetch_add(1) + 1, std::ssize(pending_));
 }
 
-/// Of the weights in work at once; of GPTQ's inputs × inputs doubles four matrices (gptq.h).
+/// Of the weights in work at once; of GPTQ's inputs × inputs doubles four matrices: three that live
+/// (gptq.h), and one for what a Hessian is made from.
 int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
   const int64_t inputs = job.weight.dim(1);
   return kBytesOfWeight * outputs_at_once(job) * inputs +

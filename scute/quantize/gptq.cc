@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Cholesky>
-#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,6 +12,7 @@
 #include "scute/base/error.h"
 #include "scute/kernels/lane_products.h"
 #include "scute/quantize/descent.h"
+#include "scute/quantize/feedback.h"
 #include "scute/quantize/group_scale.h"
 #include "scute/quantize/scaled_hessian.h"
 #include "scute/quantize/tiles.h"
@@ -23,85 +22,19 @@ namespace {
 
 // The errors of 128 inputs wait until all are known: while they pass, 128 · 32 doubles stay in the
 // second cache, and a weight is read and written once for all of them.
-constexpr int64_t kBlock = 128;
+constexpr int64_t kErrors = 128;
 // Of these, 16 wait for the rest of their block.
-constexpr int64_t kStep = 16;
+constexpr int64_t kErrorsOfStep = 16;
 
-/// Eigen chooses block sizes, and with them the order of sums, by the caches it finds. Fixed ones
-/// make the same bytes on every processor. Called before all else of Eigen that blocks.
-void fix_block_sizes() {
-  static const bool done = [] {
-    Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20);
-    return true;
-  }();
-  static_cast<void>(done);
-}
-
-/// The Hessian with its order of inputs reversed and `damping` on the diagonal; a dead input gets
-/// the mean and depends on no other. Lower triangle.
-Eigen::MatrixXd reversed(const ScaledHessian& hessian, double damping) {
-  const int64_t n = hessian.size();
-  Eigen::MatrixXd out = Eigen::MatrixXd::Zero(n, n);
-  for (int64_t i = 0; i < n; ++i) {
-    const bool dead = hessian.dead(i);
-    out(n - 1 - i, n - 1 - i) = (dead ? hessian.mean() : hessian.at(i, i)) + damping;
-    for (int64_t j = i + 1; j < n && !dead; ++j) {
-      if (!hessian.dead(j)) out(n - 1 - i, n - 1 - j) = hessian.at(i, j);
-    }
-  }
-  return out;
-}
-
-/// The inverse of a lower triangular matrix, 128 columns at a time: above its block a column is 0,
-/// which saves two thirds of the work.
-Eigen::MatrixXd inverse_lower(const Eigen::MatrixXd& lower) {
-  const Eigen::Index n = lower.rows();
-  Eigen::MatrixXd out = Eigen::MatrixXd::Zero(n, n);
-  for (Eigen::Index c = 0; c < n; c += kBlock) {
-    auto columns = out.block(c, c, n - c, std::min<Eigen::Index>(kBlock, n - c));
-    columns.diagonal().setOnes();
-    lower.bottomRightCorner(n - c, n - c).triangularView<Eigen::Lower>().solveInPlace(columns);
-  }
-  return out;
-}
-
-/// U of H⁻¹ = Uᵀ·U, upper triangular, as the rows of Uᵀ: row(j)[k] = U[k, j], k ≤ j.
-///
-/// With J the reversal, J·H·J = L·Lᵀ gives H⁻¹ = (J·L⁻¹·J)ᵀ·(J·L⁻¹·J), so U = J·L⁻¹·J: no
-/// inverse of H, and no second factorization.
-class Feedback {
- public:
-  explicit Feedback(const Eigen::MatrixXd& inverse)
-      : stride_(padded_stride(inverse.rows())),
-        values_(static_cast<size_t>(inverse.rows() * stride_)) {
-    // Column-major (n−1−k, n−1−j) is element n²−1 − (j·n + k).
-    const double* last = inverse.data() + inverse.size() - 1;
-    for (int64_t j = 0; j < inverse.rows(); ++j, last -= inverse.rows()) {
-      std::reverse_copy(last - j, last + 1, values_.data() + j * stride_);
-    }
-  }
-  const double* row(int64_t j) const { return values_.data() + j * stride_; }
-  /// What the errors of inputs [begin, end) do to those of [first, last).
-  MatView<const double> block(int64_t first, int64_t last, int64_t begin, int64_t end) const {
-    return {row(first) + begin, last - first, end - begin, stride_};
-  }
-
- private:
-  int64_t stride_;
-  std::vector<double> values_;
-};
-
-Feedback factorize(const ScaledHessian& hessian, std::string_view where, GptqReport& report) {
+Feedback factorize(const ScaledHessian& hessian, std::string_view where, const Team& team,
+                   GptqReport& report) {
   constexpr double kFirst = 0.01, kMost = 1.5e6;
   report.attempts = 0;
   for (double share = kFirst; share < kMost; share *= 10) {
     ++report.attempts;
     report.damping = share;
-    Eigen::MatrixXd lower = reversed(hessian, share * hessian.mean());
-    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> cholesky(lower);
-    if (cholesky.info() != Eigen::Success || !lower.allFinite()) continue;
-    const Eigen::MatrixXd inverse = inverse_lower(lower);
-    if (inverse.allFinite()) return Feedback(inverse);
+    auto feedback = Feedback::of(hessian, share * hessian.mean(), team);
+    if (feedback) return *std::move(feedback);
   }
   fail(where, "a Hessian that damping makes positive definite",
        fmt::format("none with {} times the mean of its diagonal", report.damping));
@@ -119,15 +52,15 @@ class TileRounder {
         group_(format.group_inputs(codes.cols)),
         codes_(codes),
         scales_(scales),
-        errors_(kBlock) {}
+        errors_(kErrors) {}
 
   /// weights: of outputs first … first + count − 1.
   void operator()(OutputTile weights, int64_t first, int64_t count) {
     for (int64_t begin = 0, end = 0; begin < inputs_; begin = end) {
       end = block_end(begin);
       if (begin % group_ == 0 && !one_scale()) choose_scales(weights, begin, first, count);
-      for (int64_t step = begin; step < end; step += kStep) {
-        const int64_t next = std::min(step + kStep, end);
+      for (int64_t step = begin; step < end; step += kErrorsOfStep) {
+        const int64_t next = std::min(step + kErrorsOfStep, end);
         for (int64_t k = step; k < next; ++k) {
           correct(weights, k, k + 1, step, k, begin);
           round_input(weights.row(k), k, first, count);
@@ -156,7 +89,7 @@ class TileRounder {
   /// Blocks never cut a group that fits in one, and end where larger groups end: when a group
   /// starts, a block does, and all its weights are corrected by all errors so far.
   int64_t block_end(int64_t begin) const {
-    return std::min(begin + kBlock, (begin / group_ + 1) * group_);
+    return std::min(begin + kErrors, (begin / group_ + 1) * group_);
   }
 
   bool one_scale() const { return format_.granularity == WeightFormat::Granularity::per_tensor; }
@@ -219,7 +152,6 @@ Tensor without_dead(const Tensor& weight, const ScaledHessian& hessian) {
 ScaledHessian checked_hessian(MatView<const double> values, int64_t inputs,
                               const WeightFormat& format, std::string_view where) {
   format.check(inputs, where);
-  fix_block_sizes();
   return ScaledHessian(values, inputs, where);
 }
 
@@ -227,10 +159,10 @@ ScaledHessian checked_hessian(MatView<const double> values, int64_t inputs,
 
 struct Gptq::Work {
   Work(MatView<const double> values, int64_t inputs, const WeightFormat& how,
-       std::string_view where, Descent descent)
+       std::string_view where, Descent descent, const Team& team)
       : format(how),
         hessian(checked_hessian(values, inputs, how, where)),
-        feedback(factorize(hessian, where, report)) {
+        feedback(factorize(hessian, where, team, report)) {
     report.dead = inputs - hessian.live();
     if (descent == Descent::on && !one_scale()) metric.emplace(values, report.damping);
   }
@@ -251,8 +183,8 @@ struct Gptq::Work {
 };
 
 Gptq::Gptq(MatView<const double> hessian, int64_t inputs, const WeightFormat& format,
-           std::string_view where, Descent descent)
-    : work_(std::make_unique<Work>(hessian, inputs, format, where, descent)) {}
+           std::string_view where, Descent descent, const Team& team)
+    : work_(std::make_unique<Work>(hessian, inputs, format, where, descent, team)) {}
 
 Gptq::~Gptq() = default;
 
@@ -301,7 +233,7 @@ QuantizedWeight quantize_gptq(const Tensor& weight, MatView<const double> hessia
                               const WeightFormat& format, std::string_view where,
                               GptqReport& report, Descent descent, const Team& team) {
   const Tensor real = finite_weight(weight, where);
-  Gptq gptq(hessian, real.dim(1), format, where, descent);
+  Gptq gptq(hessian, real.dim(1), format, where, descent, team);
   if (format.granularity == WeightFormat::Granularity::per_tensor) gptq.see(real, where);
   QuantizedWeight out = gptq.round(real, where, team);
   report = gptq.report();

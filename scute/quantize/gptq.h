@@ -28,12 +28,12 @@ enum class Descent { off, on };
 class Gptq {
  public:
   /// hessian: inputs × inputs, Σ x·xᵀ over the calibration tokens (a factor does not matter), of
-  /// which the upper triangle is read; it must live as long as this. All in double; beside it three
-  /// matrices of inputs² doubles live at most. Factorized on this thread alone, and first damped
-  /// until it is positive definite. Error naming `where` when it is not finite or has another size,
-  /// or when the format does not fit.
+  /// which the upper triangle is read; it must live as long as this. All in double; beside it two
+  /// matrices of inputs² doubles live at most. Damped until it is positive definite, and
+  /// factorized, which `team` helps with. Error naming `where` when it is not finite or has another
+  /// size, or when the format does not fit.
   Gptq(MatView<const double> hessian, int64_t inputs, const WeightFormat& format,
-       std::string_view where, Descent descent = Descent::on);
+       std::string_view where, Descent descent = Descent::on, const Team& team = {});
   ~Gptq();
   Gptq(const Gptq&) = delete;
   Gptq& operator=(const Gptq&) = delete;
