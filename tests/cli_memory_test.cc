@@ -169,6 +169,39 @@ TEST_P(LowestLimit, IsSaidAlikeAndKept) {
             bytes_at(folder.path("c" + GetParam().made)));
 }
 
+/// Collecting, quantizing and scoring each say what they need, before any work; the last answer is
+/// enough for all of them.
+TEST(LowestLimitOfAnExperiment, IsSaidPartByPartAndKept) {
+  const TemporaryFolder folder;
+  const auto run = [&](const std::string& limit) {
+    return scute_program({"run",           "examples/tiny-mamba1",
+                          "--data",        kCalibrationTexts,
+                          "--samples",     "4",
+                          "--seqlen",      "64",
+                          "--tasks",       "perplexity",
+                          "--eval-data",   "examples/text/heldout.txt",
+                          "--window",      "64",
+                          "--max-windows", "4",
+                          "--threads",     "1",
+                          "--log",         folder.path("log.jsonl"),
+                          "--memory",      limit,
+                          "--quiet",       "--json"});
+  };
+  std::string limit = "1MB";
+  Ended ended = run(limit);
+  ASSERT_EQ(ended.code, 1) << ended.err;
+  constexpr int kParts = 3;
+  for (int part = 0; part < kParts && ended.code == 1; ++part) {
+    EXPECT_EQ(bytes_at(folder.path("log.jsonl")), "");
+    limit = least_memory(ended.err);
+    ASSERT_NE(limit, "") << ended.err;
+    ended = run(limit);
+  }
+  ASSERT_EQ(ended.code, 0) << limit << ": " << ended.err;
+  const double peak = Json::parse(ended.out, "answer").at("peak_memory_bytes", "").as_double("");
+  EXPECT_LE(peak, 1.05 * bytes_of_size(limit)) << limit;
+}
+
 /// A prompt goes through the model some tokens at a time, and of Mamba nothing is remembered.
 TEST(LowestLimitOfGenerating, IsThatOfAPieceOfThePrompt) {
   const TemporaryFolder folder;
