@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ import scute
 
 # Whatever the folder, programs that tests run have the same package.
 os.environ["PYTHONPATH"] = str(Path(scute.__file__).absolute().parents[1])
+
+# What a shell starts in the background ignores Ctrl-C, and so would every program that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Fixed examples, and no time limit: two processors may have other work.
 if settings is not None:
