@@ -2,7 +2,7 @@
 # The adapters' tests, each beside the real package in an environment of its own.
 #   python/tests/adapters.sh install [NAME…]   environments/NAME.txt into build/environments/NAME
 #   python/tests/adapters.sh run [NAME…]       the tests there; build/python_package must be built
-# Names: onnxruntime lm_eval transformers ray (the default), and torch2 (4 GB), which runs the torch tests too.
+# Names: onnxruntime lm_eval transformers ray (the default), and torch2 (7 GB), which runs the torch tests too.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 folder=build/environments

@@ -280,10 +280,13 @@ WAITING = """
         "''.join(model.generate('The', 10**9, ignore_eos=True))",
         f"scute.collect({str(TINY)!r}, texts=[text] * 20, samples=10**5, windows_per_document=999)",
         f"scute.evaluate({str(TINY)!r}, text=text * 50, window=64)",
+        f"scute.quantize({str(TINY)!r}, out=OUT, gptq=True, format='w4a16',"
+        f" data={str(TEXT / 'calibration.jsonl')!r}, samples=10**5)",
     ],
 )
-def test_ctrl_c_raises_within_a_second(call):
+def test_ctrl_c_raises_within_a_second(call, tmp_path):
     text = str(TEXT / "heldout.txt")
+    call = call.replace("OUT", repr(str(tmp_path / "low")))
     script = textwrap.dedent(WAITING).format(tiny=str(TINY), text=text, call=call)
     words = [sys.executable, "-c", script]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
@@ -295,6 +298,7 @@ def test_ctrl_c_raises_within_a_second(call):
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     assert (out, child.returncode) == ("interrupted\n", 7)
+    assert os.listdir(tmp_path) == []
     # Of the processors, which others may have too: a second of each of two.
     assert used.ru_utime + used.ru_stime - before < 2
 
