@@ -144,8 +144,9 @@ def test_a_state_that_is_more_than_statistics_is_refused():
 
 
 def test_what_would_be_ignored_is_refused():
-    for wrong in ({"reduce_range": True}, {"dtype": torch.qint32}):
+    for wrong in ({"reduce_range": True}, {"dtype": torch.qint32}, {"is_dynamic": True}):
         with pytest.raises(scute.Error):
             ScuteObserver(**wrong)
     with pytest.raises(TypeError):
         ScuteObserver(epz=3)
+    ScuteObserver(is_dynamic=False)  # as torch 2's FakeQuantize makes it

@@ -39,10 +39,14 @@ class ScuteObserver(ObserverBase):
         fine: int = 8,
         reduce_range: bool = False,
         factory_kwargs: dict[str, Any] | None = None,
+        is_dynamic: bool = False,
     ) -> None:
         super().__init__(dtype)
         if reduce_range:
             raise Error("reduce_range: expected False (quant_min and quant_max say which codes)")
+        # torch 2's FakeQuantize always says it.
+        if is_dynamic:
+            raise Error("is_dynamic: expected False (a range is decided from all that was counted)")
         if dtype not in _TYPES:
             raise Error(f"dtype: expected quint8 or qint8, found {dtype}")
         if qscheme not in _KNOWN:
