@@ -7,6 +7,7 @@
 #include <map>
 
 #include "cli/terminal/coming_from.h"
+#include "cli/terminal/launcher.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/unknown_flags.h"
 #include "cli/terminal/words.h"
@@ -24,6 +25,7 @@ struct Decisive {
   std::vector<std::string> models;
   std::map<std::string, std::string> references;  ///< by the flag that names them
   std::string size;
+  std::string shard;        ///< as --shard has it
   std::string model_after;  ///< the flag in whose list the model was the last word
   std::vector<std::string> flags;
   bool help = false;
@@ -103,6 +105,7 @@ class DecisiveWords {
     }
     if (flag.means == Means::reference) out_.references[name] = value;
     if (flag.means == Means::size) out_.size = value;
+    if (name == "--shard") out_.shard = value;
   }
 
   std::map<std::string, FlagInfo> flags_;
@@ -231,6 +234,16 @@ void refuse_unknown(const Verb& verb, const Decisive& words) {
       fmt::format("{} (see scute {} --help)", unknown_flags_text(call, names, known), verb.name));
 }
 
+/// "part 1/3: " for an Error of such a share, which its reader sees beside those of other machines.
+std::string part_of(const Decisive& words) {
+  if (words.shard.empty()) return "";
+  try {
+    return fmt::format("part {}: ", parse_shard(words.shard, environment).shard.text());
+  } catch (const Error&) {
+    return "";  // what is wrong with the model was found first
+  }
+}
+
 }  // namespace
 
 std::string_view plural_of(ModelKind kind) {
@@ -258,9 +271,9 @@ Call choose(const Verb& verb, const Arguments& arguments) {
   out.model = words.models.front();
   try {
     out.form = form_for_model(verb, out.model, words.help);
-  } catch (const Error&) {
+  } catch (const Error& error) {
     refuse_unknown(verb, words);  // the value of such a flag may have been taken for MODEL
-    if (words.model_after.empty()) throw;
+    if (words.model_after.empty()) throw Error(part_of(words) + error.what());
     throw UsageError(
         fmt::format("expected MODEL, found none: {} is what {} names (see scute {} "
                     "--help)",

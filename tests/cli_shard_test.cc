@@ -144,10 +144,32 @@ TEST(Shards, WhatGoesWrongInOneNamesItAndLeavesTheOthers) {
   elsewhere[1] = folder.path("no-model");
   const Ended without = scute_program(elsewhere);
   EXPECT_NE(without.code, 0);
-  EXPECT_THAT(without.err, HasSubstr("no-model"));
+  EXPECT_THAT(without.err, testing::AllOf(HasSubstr("part 1/2: "), HasSubstr("no-model")));
   EXPECT_EQ(bytes(parts + "/part-0-of-2.safetensors"), before);
   EXPECT_EQ(scute_program(words + Words{"--shard", "1/2"}).code, 0);
   EXPECT_EQ(scute_program({"merge", parts, "--out", folder.path("all.safetensors")}).code, 0);
+}
+
+/// Here in what says its version.
+TEST(Shards, APartThatWasChangedIsNamed) {
+  const TemporaryFolder folder;
+  const Words words = kCollections[0].words + Words{"--out", folder.path("p")};
+  for (const char* part : {"0/2", "1/2"}) {
+    ASSERT_EQ(scute_program(words + Words{"--shard", part}).code, 0);
+  }
+  const std::string file = folder.path("p/part-1-of-2.safetensors");
+  std::string changed = bytes(file);
+  const std::string version = R"("version":"1")";
+  const size_t at = changed.find(version);
+  ASSERT_NE(at, std::string::npos);
+  changed[at + version.size() - 2] = '7';
+  std::ofstream(file, std::ios::binary) << changed;
+  const Ended merged =
+      scute_program({"merge", folder.path("p"), "--out", folder.path("m.safetensors")});
+  EXPECT_THAT(merged.err,
+              testing::AllOf(HasSubstr(file), HasSubstr("other content than its own hash says")));
+  EXPECT_THAT(scute_program(words + Words{"--shard", "1/2"}).err,
+              testing::AllOf(HasSubstr("part 1/2: "), HasSubstr(file)));
 }
 
 TEST(Shards, APartAloneIsNotTakenForAWholeCollectionInSilence) {

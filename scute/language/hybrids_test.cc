@@ -1,8 +1,10 @@
 // Hybrids with random weights: what no reference is needed for.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <vector>
 
+#include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/language/random_model.h"
 #include "scute/language/test_hybrids.h"
@@ -140,6 +142,22 @@ INSTANTIATE_TEST_SUITE_P(All, Hybrids, testing::ValuesIn(test::small_hybrids()),
                            std::erase(name, '-');
                            return name;
                          });
+
+TEST(HybridsAlone, AnExpertThatLacksAMatrixIsNamed) {
+  const MambaConfig config = test::small_hybrids()[2].second;  // Jamba
+  Weights weights = random_weights(config, 3);
+  std::string name;
+  for (const std::string& one : weights.names()) {
+    if (one.find(".experts.1.down_proj.") != std::string::npos) name = one;
+  }
+  ASSERT_NE(name, "");
+  weights.erase(name);
+  EXPECT_THAT(
+      [&] {
+        load_model(testing_models::embedded(config, weights), Execution{}, LanguageModel::Head::packed);
+      },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("missing " + name)));
+}
 
 }  // namespace
 }  // namespace scute::hybrids_test
