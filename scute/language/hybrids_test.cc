@@ -154,7 +154,8 @@ TEST(HybridsAlone, AnExpertThatLacksAMatrixIsNamed) {
   weights.erase(name);
   EXPECT_THAT(
       [&] {
-        load_model(testing_models::embedded(config, weights), Execution{}, LanguageModel::Head::packed);
+        load_model(testing_models::embedded(config, weights), Execution{},
+                   LanguageModel::Head::packed);
       },
       testing::ThrowsMessage<Error>(testing::HasSubstr("missing " + name)));
 }
