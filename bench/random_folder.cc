@@ -1,7 +1,7 @@
 // Writes a model folder of a published size with random weights, layer by layer, so that collect
 // and quantize can be measured on sizes that memory does not hold:
-//   random_folder granite-4.0-h-tiny /tmp/granite
-//   random_folder part.json /tmp/part       (any config.json, e.g. of fewer layers)
+//   random_folder granite-4.0-h-tiny granite
+//   random_folder part.json part             (any config.json, e.g. of fewer layers)
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -234,12 +234,12 @@ void refuse_unknown(const Verb& verb, const Decisive& words) {
       fmt::format("{} (see scute {} --help)", unknown_flags_text(call, names, known), verb.name));
 }
 
-/// "part 1/3: " for an Error of such a share, which its reader sees beside those of other machines.
+/// For an Error of a share, which its reader sees beside those of other machines.
 std::string part_of(const Decisive& words) {
   if (words.shard.empty()) return "";
   try {
-    return fmt::format("part {}: ", parse_shard(words.shard, environment).shard.text());
-  } catch (const Error&) {
+    return beginning_of_part(parse_shard(words.shard, environment).shard.text());
+  } catch (const std::exception&) {
     return "";  // what is wrong with the model was found first
   }
 }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/terminal/launcher.h"
 #include "cli/terminal/options.h"
 #include "cli/verbs.h"
 #include "scute/base/error.h"
@@ -37,7 +38,7 @@ Form form(Form words) {
       throw;
     } catch (const Error& error) {
       if constexpr (requires { request.part(); }) {
-        if (!request.part().empty()) throw Error("part " + request.part() + ": " + error.what());
+        if (!request.part().empty()) throw Error(beginning_of_part(request.part()) + error.what());
       }
       throw;
     }

@@ -42,7 +42,7 @@ Json as_json(const std::string& path, const std::vector<ActivationValues>& sites
 }
 
 /// "layer_0.x_proj:input: 3 NaN and 1 Inf left out".
-std::string not_finite_text(const std::vector<ActivationValues>& sites) {
+std::string left_out_text(const std::vector<ActivationValues>& sites) {
   std::string out;
   for (const ActivationValues& site : sites) {
     if (site.nans + site.infinities == 0) continue;
@@ -72,7 +72,7 @@ std::string as_text(const std::vector<ActivationValues>& sites) {
       left.assign(4, "");  // once a site
     }
   }
-  return table.text() + not_finite_text(sites);
+  return table.text() + left_out_text(sites);
 }
 
 }  // namespace

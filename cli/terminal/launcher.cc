@@ -140,4 +140,8 @@ Launched parse_shard(const std::string& text, const Lookup& lookup) {
   return launched_shard(lookup, parse_integer(kFlag, rest.substr(1), {.least = 1}));
 }
 
+std::string beginning_of_part(const std::string& part) {
+  return part.empty() ? "" : "part " + part + ": ";
+}
+
 }  // namespace scute::cli

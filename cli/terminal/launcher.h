@@ -30,6 +30,9 @@ Launched launched_shard(const Lookup& lookup, std::optional<int64_t> count);
 /// whatever node it was.
 Claim::Before job_before(const Lookup& lookup);
 
+/// "part 1/3: ", what an error of that share begins with; "" of no share.
+std::string beginning_of_part(const std::string& part);
+
 /// "I/N", "auto" or "auto/N".
 Launched parse_shard(const std::string& text, const Lookup& lookup);
 

@@ -61,26 +61,22 @@ HWY_INLINE V silu(D d, V x) {
 }
 
 /// The larger of x and `least`, but NaN where x is NaN.
-template <class D, class V>
-HWY_INLINE V at_least(D d, V x, V least) {
+template <class V>
+HWY_INLINE V at_least(V x, V least) {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-  (void)d;
   return hn::IfThenElse(hn::Lt(x, least), least, x);
 #else
-  (void)d;
   return hn::Max(least, x);  // maxps returns its second operand when one is NaN
 #endif
 }
 
 /// The smaller of x and `most`, but NaN where x is NaN.
-template <class D, class V>
-HWY_INLINE V at_most(D d, V x, V most) {
+template <class V>
+HWY_INLINE V at_most(V x, V most) {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-  (void)d;
   return hn::IfThenElse(hn::Gt(x, most), most, x);
 #else
-  (void)d;
-  return hn::Min(most, x);  // minps too
+  return hn::Min(most, x);   // minps too
 #endif
 }
 
@@ -99,7 +95,7 @@ HWY_INLINE V softplus(D d, V x) {
   p = hn::MulAdd(p, w, hn::Set(d, 0.333332092f));
   const V twice = hn::Add(s, s);
   const V log1p = hn::MulAdd(hn::Mul(twice, w), p, twice);
-  return hn::Add(at_least(d, x, hn::Zero(d)), log1p);
+  return hn::Add(at_least(x, hn::Zero(d)), log1p);
 }
 
 /// 2^z for z < 127.5: the decay exp(δ·A) of the selective scan, where z ≤ 0. Results below 2^−126
@@ -108,7 +104,7 @@ HWY_INLINE V softplus(D d, V x) {
 /// exchange with the constant term fixed at 1) is off by 2.6e-9, the rest is rounding.
 template <class D, class V>
 HWY_INLINE V exp2_decay(D d, V z) {
-  z = at_least(d, z, hn::Set(d, -127.0f));
+  z = at_least(z, hn::Set(d, -127.0f));
   // Adding 1.5·2^23 rounds to an integer, and leaves it in the low bits of the mantissa; 127 more
   // makes those bits the biased exponent of 2^round(z) (0 for −127: the factor zero).
   const V magic = hn::Set(d, 12582912.0f + 127.0f);

@@ -65,7 +65,7 @@ HWY_INLINE void each_run(int64_t r, int64_t cols, MatView<const float> scales, c
 /// are codes.
 HWY_INLINE V bounded(V x) {
   const D d;
-  return at_most(d, at_least(d, x, hn::Set(d, -128.0f)), hn::Set(d, 127.0f));
+  return at_most(at_least(x, hn::Set(d, -128.0f)), hn::Set(d, 127.0f));
 }
 
 // Adding 1.5·2^23 rounds |v| < 2^22 to a whole number, halves to even, which is then the low part
