@@ -71,6 +71,7 @@ std::string config_of(const std::string& what) {
 void run(const std::string& what, const std::string& folder) {
   const std::string json = config_of(what);
   const MambaConfig config = describe_config(Json::parse(json, what), what).config;
+  if (std::filesystem::exists(folder)) fail(folder, "a folder that is not there yet", "one");
   std::filesystem::create_directories(folder);
   Shards shards(folder);
   make_random_weights(config, kSeed, [&](const std::string& name, Tensor tensor) {
