@@ -8,6 +8,11 @@
 #include "scute/kernels/processor.h"
 
 #if HWY_ARCH_X86 && !HWY_COMPILER_MSVC
+// GCC 12 takes the vectors that its own header leaves undefined, because all of their lanes are
+// written, for variables that nobody set.
+#if HWY_COMPILER_GCC_ACTUAL
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 // vpdpbusd adds four products of an unsigned and a signed byte to 32 bits. Unsigned are the
@@ -50,6 +55,58 @@ struct V256 {
 #define SCUTE_VNNI_REGISTER "v"
 #define SCUTE_VNNI_SPACE avx512_vnni
 #include "scute/kernels/gemm_int8_vnni-inl.h"
+
+namespace scute {
+namespace {
+namespace avx512_vnni {
+
+/// As code_table() of 256 bits, of all sixteen codes at once.
+SCUTE_VNNI inline __m512i whole_code_table(float multiplier) {
+  const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+  const __m512 products = _mm512_mul_ps(codes, _mm512_set1_ps(multiplier));
+  const __m128i table = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(products));  // halves to even
+  return _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+}
+
+SCUTE_VNNI inline __m512i add_whole_block(const uint8_t* codes, const std::byte* x, __m512i table,
+                                          __m512i sum) {
+  // The lower half of the lanes takes the lower four bits, the upper half the upper four.
+  const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+  const __m512i both =
+      _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes)));
+  const __m512i index = _mm512_and_si512(_mm512_srlv_epi16(both, shifts), _mm512_set1_epi8(15));
+  return _mm512_dpbusd_epi32(sum, _mm512_shuffle_epi8(table, index), _mm512_loadu_si512(x));
+}
+
+/// multiply_row() with vectors of 512 bits: a block of 64 weights at once.
+SCUTE_VNNI void multiply_whole_row(const std::byte* x, int32_t start, const Int4Outputs& weight,
+                                   int64_t count, int32_t* sums) {
+  const int64_t in_group = weight.blocks / weight.groups;
+  const uint8_t* codes = weight.codes;
+  const float* multiplier = weight.multipliers;
+  for (int64_t o = 0; o < count; ++o) {
+    __m512i even = _mm512_setzero_si512(), odd = even;
+    const std::byte* in = x;
+    for (int64_t g = 0; g < weight.groups; ++g, ++multiplier) {
+      const __m512i table = whole_code_table(*multiplier);
+      int64_t b = 0;
+      for (; b + 2 <= in_group; b += 2, codes += kInt8Block, in += 2 * kInt8Block) {
+        even = add_whole_block(codes, in, table, even);
+        odd = add_whole_block(codes + kInt8Block / 2, in + kInt8Block, table, odd);
+      }
+      if (b < in_group) {
+        even = add_whole_block(codes, in, table, even);
+        codes += kInt8Block / 2, in += kInt8Block;
+      }
+    }
+    sums[o] = start + _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd));
+  }
+}
+
+}  // namespace avx512_vnni
+}  // namespace
+}  // namespace scute
+
 #undef SCUTE_VNNI
 #undef SCUTE_VNNI_DPBUSD
 #undef SCUTE_VNNI_ENCODING
@@ -139,7 +196,7 @@ Int8Kernel amx_kernel() {
   kernel.prepare = &prepare_amx;
   kernel.tiles = true;
   kernel.multiply = &multiply_amx;
-  kernel.multiply_row = &avx512_vnni::multiply_row;
+  kernel.multiply_row = &avx512_vnni::multiply_whole_row;
   return kernel;
 }
 
@@ -173,7 +230,7 @@ Int8Kernel int8_kernel(Int8Products products) {
       {whole ? "avx512-vnni int8" : "avx512-vnni int8, 256 bits", "avx512-vnni int4 × int8"});
   kernel.rows = whole ? V512::kMostRows : V256::kMostRows;
   kernel.multiply = whole ? &avx512_vnni::multiply<V512> : &avx512_vnni::multiply<V256>;
-  kernel.multiply_row = &avx512_vnni::multiply_row;
+  kernel.multiply_row = whole ? &avx512_vnni::multiply_whole_row : &avx512_vnni::multiply_row;
   return kernel;
 }
 
