@@ -249,14 +249,34 @@ TEST(HessianCheckpoint, AnotherSumInItsPlaceIsMeasuredAgain) {
   EXPECT_EQ(quantized_bytes(folder, "q"), undisturbed());
 }
 
-TEST(HessianCheckpoint, IsRefusedWhereLayersAreStreamed) {
+/// Layer by layer what is finished is kept, and the streams.
+class LayeredCheckpoints : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Signals, LayeredCheckpoints, testing::Values(SIGKILL, SIGTERM));
+
+TEST_P(LayeredCheckpoints, AfterASignalTheSameCommandGoesOn) {
   const TemporaryFolder folder;
-  const Ended refused =
-      scute_program(kLongQuantization + Words{"--out", folder.path("q"), "--checkpoint-every",
-                                              "1min", "--memory", "90M"});
-  EXPECT_EQ(refused.code, 1);
-  EXPECT_THAT(refused.err,
-              HasSubstr("--memory: expected more, or none, beside --checkpoint-every"));
+  const Words little = kLongQuantization + Words{"--memory", "90M", "--out"};
+  const Words kept = little + Words{folder.path("q"), "--checkpoint-every", "1"};
+  const std::string beside = folder.path("q.writing/.checkpoint/");
+  const Ended stopped = stopped_by(GetParam(), kept, beside + "layer-1.safetensors");
+  ASSERT_EQ(stopped.code, 128 + GetParam()) << stopped.err;
+  const bool is_told = GetParam() != SIGKILL;
+  EXPECT_EQ(stopped.err.find("matrices; a checkpoint beside") != std::string::npos, is_told);
+  EXPECT_FALSE(fs::exists(folder.path("q")));
+  const Ended other = scute_program(kept + Words{"--group-size", "32"});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_THAT(other.err, HasSubstr("group 128, not 32"));
+  // Sums of all layers at once are other work.
+  const Ended whole = scute_program(kLongQuantization + Words{"--out", folder.path("q")});
+  EXPECT_EQ(whole.code, 1);
+  EXPECT_THAT(whole.err, HasSubstr("layer_by_layer"));
+  const Ended rest = scute_program(little + Words{folder.path("q")});
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(folder.names(), Words{"q"});
+  ASSERT_EQ(scute_program(little + Words{folder.path("one")}).code, 0);
+  for (const char* file : {"/model.safetensors", "/recipe.json"}) {
+    EXPECT_EQ(bytes(folder.path("q") + file), bytes(folder.path("one") + file)) << file;
+  }
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "cli/language/kept_hessians.h"
+#include "cli/language/kept_work.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/words.h"
@@ -63,8 +63,8 @@ int run_hessian_part(const ModelDescription& model, const CalibrationOptions& ca
     return kDone;
   }
   ClaimedFile file(path, force, inputs, job_before(environment), {}, Claim::Kept::gone_on);
-  KeptHessians kept(every, file.claim(), force);
-  const auto measured = kept.measure(job, [&](const HessianRun& run) {
+  KeptWork kept(every, file.claim(), force);
+  const auto measured = kept.go_on(job, KeptWork::kWindows, [&](const HessianRun& run) {
     return measure_hessian_part(model, calibration, run, launched.shard);
   });
   if (!measured) return kept.exit_code();

@@ -12,7 +12,7 @@
 #include "cli/described.h"
 #include "cli/form.h"
 #include "cli/language/hessian_part.h"
-#include "cli/language/kept_hessians.h"
+#include "cli/language/kept_work.h"
 #include "cli/language/memory.h"
 #include "cli/language/quantize_flags.h"
 #include "cli/language/quantize_text.h"
@@ -75,7 +75,7 @@ void gptq_flags(Options& options, QuantizeRequest& request) {
   declare_checkpoint_every(options, request.every,
                            "GPTQ: keep what is measured of the Hessians every 10min, or every 64 "
                            "windows, beside --out: after a run that died the same command goes on "
-                           "there, and rounds anew");
+                           "there, and rounds anew; layer by layer what is rounded, too");
 }
 
 void layer_flags(Options& options, QuantizeRequest& request) {
@@ -214,11 +214,11 @@ bool measures(const QuantizeRequest& request, const QuantizePlan& plan) {
 
 /// Nothing after an interruption.
 std::optional<Hessians> measured_hessians(const QuantizeRequest& request,
-                                          const ModelDescription& model, KeptHessians& kept,
+                                          const ModelDescription& model, KeptWork& kept,
                                           std::optional<ClaimedFile>& saved) {
-  std::optional<Hessians> out = kept.measure(request.job, [&](const HessianRun& run) {
-    return measure_hessians(model, request.how.calibration, run);
-  });
+  std::optional<Hessians> out = kept.go_on(
+      request.job, KeptWork::kWindows,
+      [&](const HessianRun& run) { return measure_hessians(model, request.how.calibration, run); });
   if (out && saved) {
     const HoldInterrupts hold;
     write_hessians(saved->written(), *out);
@@ -296,7 +296,7 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
                                     .before = job_before(environment),
                                     .kept = Claim::Kept::gone_on});
   const ForsakenClaim end(folder.claim());
-  KeptHessians kept(request.every, folder.claim(), request.force);
+  KeptWork kept(request.every, folder.claim(), request.force);
   std::optional<ClaimedFile> saved;
   claim_if_named(saved, request.save_hessians, request.force, inputs);
   const ModelDescription model = described(request.model, request.job.quiet);
@@ -314,7 +314,6 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
   std::vector<std::string> whole;
   if (request.search) whole.push_back("--search");
   if (!request.save_hessians.empty()) whole.push_back("--save-hessians");
-  if (request.every.any()) whole.push_back("--checkpoint-every");
   const QuantizePlan memory = planned_quantize(request.job, model, request.how, request.out,
                                                {request.plan, request.statistics}, whole);
   request.job.threads = memory.threads;
@@ -323,7 +322,7 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
     hessians = measured_hessians(request, model, kept, saved);
     if (!hessians) return kept.exit_code();
   } else {
-    kept.require_none();
+    if (!memory.memory.hessians_by_layers) kept.require_none();
     const std::string& given = request.how.calibration.hessians;
     if (request.how.gptq && !given.empty()) hessians = read_hessians(given, model);
   }
@@ -334,12 +333,21 @@ int quantize_whole(QuantizeRequest& request, Output& out) {
     found = search(request, model, plan, seen, grams);
     request.how.hybrid = found->layers;
   }
-  LowBitModel low = [&] {
+  const auto round = [&](const HessianRun& run) {
+    return quantize(model, plan, seen, grams, request.how, run.threads, run.progress, memory.memory,
+                    run.keeping);
+  };
+  std::optional<LowBitModel> rounded;
+  if (memory.memory.hessians_by_layers) {
+    rounded = kept.go_on(request.job, KeptWork::kMatrices, round);
+    if (!rounded) return kept.exit_code();
+  } else {
     Progress progress("quantize", "matrices", request.job.quiet);
-    return quantize(
-        model, plan, seen, grams, request.how, request.job.threads,
-        [&](int64_t done, int64_t total) { progress.update(done, total); }, memory.memory);
-  }();
+    rounded = round({.threads = request.job.threads, .progress = [&](int64_t done, int64_t total) {
+                       progress.update(done, total);
+                     }});
+  }
+  LowBitModel& low = *rounded;
   if (found) low.recipe["search"] = found->to_json();
   ProbeComparison check;
   {

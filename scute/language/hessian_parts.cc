@@ -101,12 +101,12 @@ HessianPart measure_hessian_part(const ModelDescription& model, const Calibratio
 void write_hessian_part(const std::string& path, const HessianPart& part) {
   std::map<int64_t, const SiteGrams*> sums;
   for (const auto& [number, sites] : part.sums) sums[number] = &sites;
-  write_sums(path, sums,
-             {{"format", kHessianPartFormat},
-              {"version", "1"},
-              {"part", part.shard.text()},
-              {"key", hessian_key(part.meta).dump()},
-              {"meta", part.meta.dump()}});
+  write_sealed_tensors(path, sum_tensors(sums),
+                       {{"format", kHessianPartFormat},
+                        {"version", "1"},
+                        {"part", part.shard.text()},
+                        {"key", hessian_key(part.meta).dump()},
+                        {"meta", part.meta.dump()}});
 }
 
 bool has_hessian_part(const std::string& folder, const Shard& shard, const Json& meta) {

@@ -22,7 +22,8 @@ struct HessianPart {
 /// Error when there are more parts than sums.
 HessianPart measure_hessian_part(const ModelDescription& model, const CalibrationOptions& options,
                                  const HessianRun& run, const Shard& shard);
-/// .safetensors: write_sums(), metadata "format" scute-hessian-part. Atomic.
+/// .safetensors: sum_tensors(), sealed (sealed_tensors.h), metadata "format" scute-hessian-part.
+/// Atomic.
 void write_hessian_part(const std::string& path, const HessianPart& part);
 
 /// Whether this part is in its file already. Error when the file is of another measurement or

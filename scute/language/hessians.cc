@@ -332,21 +332,23 @@ LayeredHessians::~LayeredHessians() = default;
 
 Json LayeredHessians::meta() const { return work_->data.meta(work_->model, work_->options); }
 
-void LayeredHessians::each(const std::function<void(std::map<std::string, Gram>)>& take) {
+void LayeredHessians::each(const std::function<void(Step)>& take, const Resumed& from) {
   LayeredModel& model = work_->layered;
   std::vector<std::span<const int32_t>> ids;
   for (const Window& window : work_->data.windows.windows) ids.emplace_back(window.ids);
   LayerPass pass(model, std::move(ids), LayerPass::End::norm, work_->folder);
   const std::vector<Site> all = hessian_sites(model.sites());
-  for (int64_t step = 0; step < pass.steps(); ++step) {
+  const int64_t windows = work_->data.count();
+  if (from.step >= 0) pass.carry_on(from.carried, from.where);
+  for (int64_t step = from.step + 1; step < pass.steps(); ++step) {
     std::vector<Site> sites;
     std::ranges::copy_if(all, std::back_inserter(sites),
                          [&](const Site& site) { return model.shows(step - 1, site); });
     pass.begin(step);
-    auto sums = sum_of({.sites = sites, .count = work_->data.count(), .threads = work_->threads},
+    auto sums = sum_of({.sites = sites, .count = windows, .threads = work_->threads},
                        [&](int64_t window, Run& run) { pass.show(step, window, run); });
     model.rest();
-    if (!sums.empty()) take(std::move(sums));
+    take({step, windows, std::move(sums), pass.carried()});
   }
 }
 

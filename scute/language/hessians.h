@@ -28,7 +28,7 @@ struct HessianRun {
   int threads = 0;
   std::function<void(int64_t done, int64_t total)> progress = {};
   /// Where unfinished sums are kept, and gone on with.
-  std::optional<HessianKeeping> keeping = {};
+  std::optional<WorkKeeping> keeping = {};
 };
 
 /// Bytes of one sum at each of the sites that are measured: of all, and of those of a layer that
@@ -60,9 +60,21 @@ class LayeredHessians {
 
   /// As Hessians::meta.
   Json meta() const;
-  /// Calls take(sums by site) once for each block, in order, and last for the head; no weights are
-  /// packed meanwhile.
-  void each(const std::function<void(std::map<std::string, Gram>)>& take);
+  /// One step: entering, a block, or leaving. No weights are packed while it is looked at.
+  struct Step {
+    int64_t number;
+    int64_t windows;
+    SiteGrams sums;                    ///< of its sites; may have none
+    std::vector<NamedTensor> carried;  ///< what goes on from here (LayerPass::carried)
+  };
+  /// Where an earlier run stopped.
+  struct Resumed {
+    int64_t step = -1;
+    std::vector<NamedTensor> carried = {};
+    std::string where = {};  ///< for errors
+  };
+  /// Calls take() for each step in order, from the one behind `from` on.
+  void each(const std::function<void(Step)>& take, const Resumed& from);
 
  private:
   struct Work;

@@ -1,10 +1,17 @@
 #include "scute/language/layer_pass.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <string_view>
 #include <utility>
+
+#include "scute/base/error.h"
 
 namespace scute {
 namespace {
+
+constexpr const char *kStream = "stream", *kOrigin = "origin";
 
 std::vector<int64_t> lengths_of(const std::vector<std::span<const int32_t>>& ids) {
   std::vector<int64_t> out;
@@ -44,6 +51,27 @@ void StreamStore::put(int64_t index, MatView<const float> stream) const {
   if (file_ == nullptr) return;
   file_->write(offset(index),
                std::as_bytes(std::span(stream.data, static_cast<size_t>(stream.size()))));
+}
+
+Tensor StreamStore::all() const {
+  const Shape shape{first_.back(), width_};
+  if (file_ != nullptr) return file_->mapped(DType::f32, shape, 0);
+  const auto* data = reinterpret_cast<const std::byte*>(memory_.data());
+  return {DType::f32, shape, std::shared_ptr<const void>(std::shared_ptr<const void>(), data),
+          data};
+}
+
+void StreamStore::fill(const Tensor& streams, const std::string& where) const {
+  const Shape shape{first_.back(), width_};
+  if (streams.dtype() != DType::f32 || streams.shape() != shape) {
+    fail(where, "F32 " + to_string(shape), to_string(streams.shape()));
+  }
+  if (file_ != nullptr) {
+    file_->write(0, streams.bytes());
+  } else {
+    std::ranges::copy(streams.values<float>(), memory_.begin());
+  }
+  streams.give_back();
 }
 
 LayerPass::LayerPass(LayeredModel& model, std::vector<std::span<const int32_t>> ids, End end,
@@ -107,6 +135,22 @@ void LayerPass::leave(int64_t index, Run& run) const {
 SampleSteps LayerPass::all() {
   return {steps(), [this](int64_t step) { begin(step); },
           [this](int64_t step, int64_t index, Run& run) { show(step, index, run); }};
+}
+
+std::vector<NamedTensor> LayerPass::carried() const {
+  std::vector<NamedTensor> out{{kStream, streams_.all()}};
+  if (model_.needs_origin()) out.push_back({kOrigin, origins_.all()});
+  return out;
+}
+
+void LayerPass::carry_on(const std::vector<NamedTensor>& carried, const std::string& where) const {
+  const auto fill = [&](const StreamStore& store, std::string_view name) {
+    const auto found = std::ranges::find(carried, name, &NamedTensor::name);
+    if (found == carried.end()) fail(where, fmt::format("a tensor {}", name), "none");
+    store.fill(found->tensor, where);
+  };
+  fill(streams_, kStream);
+  if (model_.needs_origin()) fill(origins_, kOrigin);
 }
 
 Tensor logits_by_layers(LayeredModel& model, int64_t rows, const LayerPass::Enter& enter,

@@ -27,6 +27,12 @@ class StreamStore {
   MatView<float> fresh(int64_t index, Run& run) const;
   void put(int64_t index, MatView<const float> stream) const;
 
+  /// Of all sequences one after the other, F32 rows × width: borrowed or mapped, until the next
+  /// put().
+  Tensor all() const;
+  /// What all() gave. Error naming `where` for another shape.
+  void fill(const Tensor& streams, const std::string& where) const;
+
  private:
   int64_t offset(int64_t index) const { return first_[static_cast<size_t>(index)] * width_ * 4; }
 
@@ -61,6 +67,13 @@ class LayerPass {
   void show(int64_t step, int64_t index, Run& run) const;
   /// These, for a Measurement.
   SampleSteps all();
+
+  /// What the sequences take from the step that was shown last into the next one, as F32 rows ×
+  /// width: "stream", and "origin" where blocks read it. Valid until the next step is shown.
+  std::vector<NamedTensor> carried() const;
+  /// Goes on behind that step, with what carried() gave; others are left alone. Error naming
+  /// `where` when they are not of these sequences.
+  void carry_on(const std::vector<NamedTensor>& carried, const std::string& where) const;
 
  private:
   void leave(int64_t index, Run& run) const;

@@ -26,9 +26,9 @@ std::vector<int32_t> probe_ids(int64_t vocabulary, uint64_t seed) {
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
                      const QuantizeOptions& options, int threads, const QuantizeProgress& progress,
-                     const QuantizeMemory& memory) {
+                     const QuantizeMemory& memory, const std::optional<WorkKeeping>& keeping) {
   if (model.low_bit) fail(model.path, "a float model", "a low-bit one");
-  const QuantizeRun how{threads, progress, memory};
+  const QuantizeRun how{threads, progress, memory, keeping};
   if (!options.gptq || !memory.hessians_by_layers) {
     return QuantizeJob(model, plan, statistics, hessians, options, how).run();
   }

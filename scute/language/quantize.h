@@ -47,6 +47,16 @@ struct QuantizeMemory {
   bool hessians_by_layers = false;
 };
 
+/// What does not influence the result.
+struct QuantizeRun {
+  int threads = 0;
+  const QuantizeProgress& progress;
+  const QuantizeMemory& memory;
+  /// Of a quantization whose Hessians come layer by layer: where what is finished is kept, and gone
+  /// on with.
+  const std::optional<WorkKeeping>& keeping;
+};
+
 /// `plan` may be empty when no layer has 8-bit activations. `statistics` (may be null) gives head
 /// grouping and the states' channel scales what they need. `hessians` (may be null): for GPTQ.
 /// Error naming site, tensor or option on everything that does not fit together: a plan of another
@@ -55,7 +65,8 @@ struct QuantizeMemory {
 LowBitModel quantize(const ModelDescription& model, const Plan& plan,
                      const StatisticsSet* statistics, const Hessians* hessians,
                      const QuantizeOptions& options, int threads = 0,
-                     const QuantizeProgress& progress = {}, const QuantizeMemory& memory = {});
+                     const QuantizeProgress& progress = {}, const QuantizeMemory& memory = {},
+                     const std::optional<WorkKeeping>& keeping = {});
 
 /// Its tensors under our names.
 Weights tensors_of(const LowBitModel& model);

@@ -6,6 +6,7 @@
 
 #include "scute/base/error.h"
 #include "scute/language/collect.h"
+#include "scute/language/gptq_checkpoint.h"
 #include "scute/language/low_bit_config.h"
 #include "scute/language/rotations.h"
 #include "scute/language/stored_weight.h"
@@ -70,6 +71,7 @@ QuantizeJob::QuantizeJob(const ModelDescription& model, const Plan& plan,
       threads_(how.threads),
       progress_(how.progress),
       memory_(how.memory),
+      keeping_(how.keeping),
       weights_(read_weights(model)),
       scales_(plan, model) {
   if (layered != nullptr) hessians_ = &of_layer_;
@@ -326,13 +328,7 @@ Json QuantizeJob::recipe() const {
   out["plan"] = out_.plan.meta;
   if (hessians_ != nullptr && options_.gptq) out["calibration"] = hessians_->meta;
   for (const auto& [name, report] : out_.gptq) {
-    Json one = Json::object();
-    one["damping"] = report.damping;
-    one["attempts"] = report.attempts;
-    one["dead_inputs"] = report.dead;
-    one["error"] = report.error;
-    one["error_nearest"] = report.error_nearest;
-    out["gptq"][name] = std::move(one);
+    out["gptq"][name] = to_json(report);
   }
   out["remarks"] = Json::array();
   for (const std::string& sentence : out_.remarks) out["remarks"].push_back(sentence);

@@ -65,12 +65,7 @@ struct MatrixJob {
   }
 };
 
-/// What does not influence the result.
-struct QuantizeRun {
-  int threads = 0;
-  const QuantizeProgress& progress;
-  const QuantizeMemory& memory;
-};
+class GptqCheckpoint;
 
 /// Collects the tensors of the checkpoint. What cannot be found in the plan is noted and reported
 /// at the end, all of it at once.
@@ -180,7 +175,14 @@ class QuantizeJob {
   /// Several at once, the outputs of each shared by threads that would be idle.
   void finish_some(const std::vector<Pending*>& some);
   void finish_by_layers();
+  /// The matrices whose last Hessian has come leave `waiting`, are finished, and kept if need be.
+  void finish_ready(std::vector<Pending*>& waiting, GptqCheckpoint* kept);
+  /// Those that a run before this one finished leave `waiting`.
+  void take_finished(const GptqCheckpoint& kept, std::vector<Pending*>& waiting);
+  /// All that decides the sums and what becomes of the matrices.
+  Json kept_key() const;
   void finish(Pending& pending, const Team& team);
+  void end(Pending& pending);
   int64_t bytes_at_work(const MatrixJob& job) const;
   void convolution(const std::string& name, const Tensor& weight, const LayerFormat& format);
   void keep(std::string name, Tensor tensor) {
@@ -228,6 +230,7 @@ class QuantizeJob {
   Threads threads_;
   const QuantizeProgress& progress_;
   const QuantizeMemory& memory_;
+  const std::optional<WorkKeeping>& keeping_;
   std::unique_ptr<ScratchFile> scratch_;  ///< of finished tensors; null: they stay in memory
   std::atomic<int64_t> finished_ = 0;
   Weights weights_;

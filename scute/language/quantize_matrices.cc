@@ -164,8 +164,12 @@ void QuantizeJob::finish(Pending& pending, const Team& team) {
     if (how.gptq) pending.report = how.gptq->report();
     pending.tensors = stored.take();
   }
-  job.weight.give_back();
-  job.weight = Tensor();  // gives mapped memory back
+  end(pending);
+}
+
+void QuantizeJob::end(Pending& pending) {
+  pending.job.weight.give_back();
+  pending.job.weight = Tensor();  // gives mapped memory back
   if (progress_) progress_(finished_.fetch_add(1) + 1, std::ssize(pending_));
 }
 
@@ -187,36 +191,6 @@ void QuantizeJob::finish_some(const std::vector<Pending*>& some) {
       finish(*some[first + static_cast<size_t>(i)], threads_.team(worker));
     });
   }
-}
-
-/// First those that need no Hessian, then each when the last of its own has come; a Hessian goes
-/// when nothing waits for it.
-void QuantizeJob::finish_by_layers() {
-  std::vector<Pending*> now, waiting;
-  for (Pending& pending : pending_) {
-    const bool rounds = !pending.job.format.is_float() && !pending.job.hessian_sites.empty();
-    (rounds ? waiting : now).push_back(&pending);
-  }
-  finish_some(now);
-  layered_->each([&](std::map<std::string, Gram> sums) {
-    of_layer_.sites.merge(std::move(sums));
-    const auto is_here = [&](const std::string& site) { return of_layer_.sites.contains(site); };
-    const auto later = std::stable_partition(waiting.begin(), waiting.end(), [&](const Pending* p) {
-      return !std::ranges::all_of(p->job.hessian_sites, is_here);
-    });
-    const std::vector<Pending*> ready(later, waiting.end());
-    waiting.erase(later, waiting.end());
-    for (const Pending* pending : ready) {
-      if (by_gptq(pending->job)) check_hessians(pending->job);
-    }
-    finish_some(ready);
-    std::erase_if(of_layer_.sites, [&](const auto& sum) {
-      return std::ranges::none_of(waiting, [&](const Pending* p) {
-        return std::ranges::find(p->job.hessian_sites, sum.first) != p->job.hessian_sites.end();
-      });
-    });
-  });
-  for (const Pending* pending : waiting) check_hessians(pending->job);  // names what never came
 }
 
 void QuantizeJob::finish_matrices() {

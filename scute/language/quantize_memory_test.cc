@@ -7,9 +7,11 @@
 #include "scute/base/error.h"
 #include "scute/io/safetensors.h"
 #include "scute/io/scratch_file.h"
+#include "scute/language/gptq_checkpoint.h"
 #include "scute/language/hessians.h"
 #include "scute/language/low_bit_matrix_check.h"
 #include "scute/language/quantize_plan.h"
+#include "scute/language/stored_weight.h"
 #include "scute/language/test_hybrid_models.h"
 
 namespace scute::quantize_memory_test {
@@ -53,6 +55,56 @@ TEST_P(QuantizedWithinMemory, GptqLayerByLayer) {
     const LowBitModel low =
         quantize(model, {}, nullptr, nullptr, options, threads, {}, tight(folder));
     EXPECT_EQ(everything_in(low), whole) << threads << " threads";
+  }
+}
+
+struct Ended {};
+
+/// The matrices that a run of this command would not finish again.
+int64_t kept_matrices(const WorkKeeping& keeping) {
+  for (const auto& file : std::filesystem::directory_iterator(keeping.folder)) {
+    const Json key = Json::parse(read_safetensors(file.path()).metadata.at("key"), "key");
+    return std::ssize(GptqCheckpoint(keeping, key).finished());
+  }
+  return 0;
+}
+
+/// Ended again and again, some matrices later each time, and gone on with from the step before.
+TEST_P(QuantizedWithinMemory, GptqGoesOnAfterAnyEnd) {
+  const Folder folder;
+  const ModelDescription model = hybrid_model(GetParam().second);
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W4A16", "");
+  options.head = true;
+  options.gptq = true;
+  options.calibration.data = {hybrid_data(model.config, folder)};
+  options.calibration.windows.samples = 6;
+  options.calibration.windows.seqlen = 3;
+  for (const bool on_disk : {true, false}) {
+    QuantizeMemory memory = tight(folder);
+    if (!on_disk) memory.tensors_in = memory.streams_in = "";
+    const std::optional<WorkKeeping> keeping =
+        WorkKeeping{.folder = folder.path(on_disk ? "disk" : "memory"), .windows = 1};
+    std::filesystem::create_directory(keeping->folder);
+    int64_t end_at = 5, kept = 0, ends = 0;
+    const auto end_there = [&](int64_t done, int64_t) {
+      if (done == end_at) throw Ended();
+    };
+    for (std::optional<LowBitModel> low; !low; end_at += 5) {
+      try {
+        low = quantize(model, {}, nullptr, nullptr, options, 1, end_there, memory, keeping);
+        const std::string again = everything_in(*low);
+        low = quantize(model, {}, nullptr, nullptr, options, 2, {}, memory);
+        EXPECT_EQ(again, everything_in(*low));
+      } catch (const Ended&) {
+        const int64_t now = kept_matrices(*keeping);
+        EXPECT_GE(now, kept);
+        EXPECT_LT(now, end_at);
+        kept = now;
+        ++ends;
+      }
+    }
+    EXPECT_GT(kept, 0) << ends << " ends";
   }
 }
 
@@ -174,6 +226,28 @@ TEST_P(QuantizePeak, OfALargeHeadIsThatOfSomeRows) {
   EXPECT_EQ(everything_in(low), everything_in(whole));
 }
 
+/// Experts have thousands of matrices of less than a megabyte, 6 GB of them where 5 were allowed.
+TEST(StoredRowsPeak, OfManySmallMatricesIsThatOfAFew) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "memory is not given back here";
+#endif
+  constexpr int64_t kMatrices = 512, kOutputs = 256, kInputs = 512;
+  const Folder folder;
+  ScratchFile scratch(folder.path(""));
+  held_since_then();
+  const int64_t before = held_since_then();
+  if (before == 0) GTEST_SKIP() << "no /proc/self/clear_refs";
+  std::vector<NamedTensor> all;
+  for (int64_t i = 0; i < kMatrices; ++i) {
+    StoredRows rows(kOutputs, &scratch);
+    const std::vector<int8_t> codes(kOutputs * kInputs, static_cast<int8_t>(i));
+    rows.add(0, {{"a", Tensor::of<int8_t>({kOutputs, kInputs}, codes)}});
+    for (NamedTensor& item : rows.take()) all.push_back(std::move(item));
+  }
+  EXPECT_LT(held_since_then() - before, kMatrices * kOutputs * kInputs / 3);
+  EXPECT_EQ(all[7].tensor.values<int8_t>()[9], 7);
+}
+
 /// What ends the work is listened to from the first window on: before, it would not be heard.
 TEST(KeptHessians, BeginWhenTheWindowsDo) {
   const Folder folder;
@@ -194,7 +268,7 @@ TEST(KeptHessians, BeginWhenTheWindowsDo) {
   const HessianRun how{
       .threads = 1,
       .progress = progress,
-      .keeping = HessianKeeping{.folder = folder.path("kept"), .windows = 1, .begin = begin}};
+      .keeping = WorkKeeping{.folder = folder.path("kept"), .windows = 1, .begin = begin}};
   measure_hessians(model, options, how);
   EXPECT_EQ(begun, 1);
   EXPECT_EQ(first_done, 1) << "begun before the first window";

@@ -32,9 +32,10 @@ void store_weight(const std::string& name, const QuantizedWeight& weight,
   if (weight.format.two_level) keep(".weight_channel_scale", weight.channel_scales);
 }
 
-/// Smaller tensors stay in memory: a mapping each costs more than they.
+/// Smaller tensors stay in memory: a mapping each costs more than they. Those of an expert are
+/// small, and thousands.
 bool StoredRows::on_disk(int64_t bytes) const {
-  constexpr int64_t kLeast = int64_t{1} << 20;
+  constexpr int64_t kLeast = int64_t{1} << 16;
   return scratch_ != nullptr && bytes >= kLeast;
 }
 

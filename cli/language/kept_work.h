@@ -1,4 +1,5 @@
-// quantize --checkpoint-every: the sums of Hessians, kept beside the output while they are made.
+// quantize --checkpoint-every: the sums of Hessians, and layer by layer what is finished, kept
+// beside the output.
 #pragma once
 
 #include <atomic>
@@ -15,19 +16,27 @@
 
 namespace scute::cli {
 
-class KeptHessians {
+class KeptWork {
  public:
   /// Beside the output that is claimed. `force`: what lies there of another measurement is dropped
   /// when this one begins. The claim must live as long as this.
-  KeptHessians(const CheckpointEvery& every, const Claim& claim, bool force);
+  KeptWork(const CheckpointEvery& every, const Claim& claim, bool force);
 
-  /// work(HessianRun), a bar, and Ctrl-C where sums are kept: nothing then, and a word about it.
-  /// What lies there is gone on with; Error when it is of another measurement.
-  template <class Measure>
-  auto measure(const Job& job, const Measure& work) -> std::optional<decltype(work(HessianRun{}))> {
+  /// What a bar counts: its name, and one and several of the things counted.
+  struct Bar {
+    const char *name, *one, *several;
+  };
+  static constexpr Bar kWindows{"hessians", "window", "windows"};
+  static constexpr Bar kMatrices{"quantize", "matrix", "matrices"};
+
+  /// work(HessianRun), a bar, and Ctrl-C where work is kept: nothing then, and a word about it.
+  /// What lies there is gone on with; Error when it is of other work.
+  template <class Work>
+  auto go_on(const Job& job, const Bar& bar, const Work& work)
+      -> std::optional<decltype(work(HessianRun{}))> {
     std::optional<Interrupt> interrupt;  // until windows pass nothing is lost by ending at once
     const auto begin = [&] { return &interrupt.emplace().flag(); };
-    Progress progress("hessians", "windows", job.quiet);
+    Progress progress(bar.name, bar.several, job.quiet);
     const HessianRun run{.threads = job.threads,
                          .progress =
                              [&](int64_t done, int64_t total) {
@@ -41,26 +50,26 @@ class KeptHessians {
     } catch (const Error&) {
       if (!interrupt || interrupt->exit_code() == 0) throw;
     }
-    end(interrupt->exit_code());
+    end(interrupt->exit_code(), bar);
     return std::nullopt;
   }
   /// After an interruption.
   int exit_code() const { return exit_code_; }
 
-  /// For work that measures none: Error when some lie there, which it would drop.
+  /// For work of which nothing is kept: Error when something lies there, which it would drop.
   void require_none() const;
 
  private:
-  /// `begin`: where sums are kept, as HessianKeeping says.
-  std::optional<HessianKeeping> keeping(std::function<const std::atomic<bool>*()> begin);
+  /// `begin`: where work is kept, as WorkKeeping says.
+  std::optional<WorkKeeping> keeping(std::function<const std::atomic<bool>*()> begin);
   void tell(int64_t done, int64_t total);
-  void end(int exit_code);
+  void end(int exit_code, const Bar& bar);
 
   CheckpointEvery every_;
   const Claim& claim_;
   bool force_;
   std::atomic<bool> lost_{false};            ///< something could not be kept, or read
-  std::atomic<int64_t> done_{0}, total_{0};  ///< windows
+  std::atomic<int64_t> done_{0}, total_{0};  ///< of what the bar counts
   int exit_code_ = 0;
 };
 
