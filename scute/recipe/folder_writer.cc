@@ -9,6 +9,7 @@
 
 #include "scute/base/error.h"
 #include "scute/io/file.h"
+#include "scute/io/leftovers.h"
 #include "scute/io/posix.h"
 #include "scute/io/seal.h"
 
@@ -93,6 +94,16 @@ void check_standing(const std::string& given, const std::string& target, const F
   }
 }
 
+/// What is left in a folder of claims that ended but could not be removed then, which an end has
+/// nobody to tell: it would be part of the folder, as something that scute did not write. Error
+/// when it cannot be removed now either.
+void remove_ended_claims(const std::string& folder) {
+  for (const Leftover& left : find_leftovers(folder).found) remove_leftover(left, true);
+  for (const Leftover& left : find_leftovers(folder).found) {
+    fail(left.folder(), "a folder that can be removed", "one that stays");
+  }
+}
+
 }  // namespace
 
 bool lies_in(const std::string& inner, const std::string& outer) {
@@ -137,6 +148,7 @@ void FolderWriter::copy_bytes(const std::string& from, const std::string& name) 
 
 void FolderWriter::commit() {
   sources_.check();
+  remove_ended_claims(path());
   sync_tree(path());
   claim_.publish();
 }
