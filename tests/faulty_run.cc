@@ -40,6 +40,7 @@ constexpr Change kChanges[] = {
     {SYS_linkat, "linkat", Change::By::path, 3},
     {SYS_mkdir, "mkdir", Change::By::path, 0},
     {SYS_mkdirat, "mkdirat", Change::By::path, 1},
+    {SYS_rmdir, "rmdir", Change::By::path, 0},
     {SYS_unlink, "unlink", Change::By::path, 0},
     {SYS_unlinkat, "unlinkat", Change::By::path, 1},
     {SYS_openat, "openat", Change::By::path, 1},
@@ -78,16 +79,21 @@ class FaultyProcess {
   void at_call(FaultyRun& run) {
     __ptrace_syscall_info info{};
     if (::ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof(info), &info) <= 0) return;
-    if (info.op == PTRACE_SYSCALL_INFO_EXIT && fails_) {
+    if (info.op == PTRACE_SYSCALL_INFO_EXIT && answer_) {
       user_regs_struct registers = registers_now();
-      registers.rax = static_cast<unsigned long long>(-static_cast<long long>(fault_.code));
+      registers.rax = static_cast<unsigned long long>(*answer_);
       ::ptrace(PTRACE_SETREGS, process_, nullptr, &registers);
-      fails_ = false;
+      answer_.reset();
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return;
     const Change* change = change_below(process_, info, folder_);
     if (change == nullptr) return;
-    if (fault_.kind != Fault::Kind::none && run.calls == fault_.at) apply(*change, run);
+    const bool syncs = change->number == SYS_fsync || change->number == SYS_fdatasync;
+    if (fault_.kind != Fault::Kind::none && run.calls == fault_.at) {
+      apply(*change, run);
+    } else if (syncs) {
+      answer(0);
+    }
     ++run.calls;
   }
 
@@ -98,6 +104,14 @@ class FaultyProcess {
     return registers;
   }
 
+  /// The call that is entered is not made; its caller is told this result of it.
+  void answer(long long result) {
+    user_regs_struct registers = registers_now();
+    registers.orig_rax = static_cast<unsigned long long>(-1);
+    ::ptrace(PTRACE_SETREGS, process_, nullptr, &registers);
+    answer_ = result;
+  }
+
   void apply(const Change& change, FaultyRun& run) {
     run.what = change.name;
     run.applied = true;
@@ -105,23 +119,22 @@ class FaultyProcess {
       ::kill(process_, SIGKILL);
       return;
     }
-    user_regs_struct registers = registers_now();
-    if (fault_.kind == Fault::Kind::shortened) {
-      const bool writes = change.number == SYS_write || change.number == SYS_pwrite64;
-      run.applied = writes && registers.rdx > 1;
-      if (!run.applied) return;
-      registers.rdx /= 2;
-    } else {
-      registers.orig_rax = static_cast<unsigned long long>(-1);  // no call at all
-      fails_ = true;
+    if (fault_.kind == Fault::Kind::error) {
+      answer(-fault_.code);
+      return;
     }
+    user_regs_struct registers = registers_now();
+    const bool writes = change.number == SYS_write || change.number == SYS_pwrite64;
+    run.applied = writes && registers.rdx > 1;
+    if (!run.applied) return;
+    registers.rdx /= 2;
     ::ptrace(PTRACE_SETREGS, process_, nullptr, &registers);
   }
 
   pid_t process_;
   const std::string& folder_;
   const Fault& fault_;
-  bool fails_ = false;
+  std::optional<long long> answer_;  ///< of the call that was entered
 };
 
 }  // namespace

@@ -26,7 +26,9 @@ struct FaultyRun {
   std::string what;      ///< the call that it struck, e.g. "write"
 };
 
-/// Runs the built scute program; counted are the calls that change what lies below `folder`.
+/// Runs the built scute program; counted are the calls that change what lies below `folder`. Of
+/// those, syncs succeed and do nothing: a file that is not on disk yet is read all the same, and
+/// where others keep the disk busy they would take most of the time.
 FaultyRun faulty_run(const std::vector<std::string>& arguments, const std::string& folder,
                      const Fault& fault);
 

@@ -55,9 +55,11 @@ slurm() {
   scripts/setup_debian.sh --all && quietly slurm tests/cluster/slurm_test.py build/cli/scute && cat $logs/slurm.log
 }
 
-# 40 faults of each kind while each output is written; the usual run has 2.
+# 40 faults of each kind while each output is written, an output on each processor; the usual run has 2.
 many_faults() {
-  SCUTE_MANY_FAULTS=1 run_tests build tests/faults_test
+  local part programs=()
+  for part in 0 1 2 3 4; do programs+=("tests/faults_test $part/5"); done
+  SCUTE_MANY_FAULTS=1 run_tests build "${programs[@]}"
 }
 
 # tests/soak/soak.py runs for half an hour, or as long as it is asked to; here for five minutes.
