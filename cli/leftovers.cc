@@ -27,8 +27,9 @@ std::string words_of(const Leftover& left) {
       left.unfinished ? ", with unfinished work that the same command goes on with" : "");
 }
 
-/// Why it stays without --force; "" when it need not.
+/// Why it stays without --force, or with it too; "" when it need not.
 const char* why_kept(const Leftover& left) {
+  if (left.writer == Leftover::Writer::nobody) return "its .scute-writing is no record of scute's";
   if (left.writer == Leftover::Writer::unknown) return "nothing proves that its writer is gone";
   return left.unfinished ? "what is unfinished is kept" : "";
 }
@@ -61,6 +62,11 @@ void LeftoverFlags::note(Findings& findings) const {
     const std::string words = words_of(left);
     if (left.writer == Leftover::Writer::living) {
       findings.note(Level::ok, kSubject, words + "; being written");
+      continue;
+    }
+    if (left.writer == Leftover::Writer::nobody) {
+      findings.note(Level::warning, kSubject, words + "; " + why_kept(left),
+                    "look into it, and move or remove it by hand: scute leaves it as it is");
       continue;
     }
     const std::string why = force ? "" : why_kept(left);

@@ -255,6 +255,24 @@ TEST(Leftovers, DoctorListsThemAndRemovesThoseOfTheDead) {
               testing::ElementsAre("ok none in " + folder.path()));
 }
 
+TEST(Leftovers, WhatIsNotProvenToBeScutesStaysOrWaitsForAPerson) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.path("log.jsonl.lock.writing"));
+  fs::create_directory(folder.path("mine.writing"));
+  std::ofstream(folder.path("mine.writing/.scute-writing")).close();
+  std::ofstream(folder.path("mine.writing/poem")) << "roses";
+  const Words clean{"doctor", "--leftovers", folder.path(), "--clean"};
+  const auto mine =
+      AllOf(HasSubstr("WARN " + folder.path("mine.writing: ")), HasSubstr("no record of scute's"));
+  EXPECT_THAT(findings(clean, "leftovers"),
+              testing::ElementsAre(HasSubstr("nothing proves that its writer is gone"), mine));
+  EXPECT_THAT(findings(clean + Words{"--force"}, "leftovers"),
+              testing::ElementsAre(HasSubstr("log.jsonl.lock.writing"), mine));
+  EXPECT_EQ(folder.names(), std::vector<std::string>{"mine.writing"});
+  EXPECT_TRUE(fs::exists(folder.path("mine.writing/.scute-writing")));
+  EXPECT_TRUE(fs::exists(folder.path("mine.writing/poem")));
+}
+
 TEST(Leftovers, ANameThatSpeaksToTerminalsIsShown) {
   const TemporaryFolder folder;
   fs::create_directory(folder.path("a\x1b[2J\nb.writing"));

@@ -91,7 +91,40 @@ TEST(NoLocks, EveryLineOfALogIsWhole) {
     EXPECT_EQ(line, std::string(4000, line.front()));
   }
   EXPECT_EQ(count, kProcesses * kLines);
-  EXPECT_FALSE(std::filesystem::exists(log + ".lock"));
+  EXPECT_EQ(folder.files(), 1U);
+}
+
+/// As a writer makes it that is killed while it holds the lock of a log.
+TEST(NoLocks, ALogsLockThatADeadWriterLeftGoesWhenAPersonSaysSo) {
+  const fixtures::Folder folder;
+  const std::string log = folder / "log.jsonl";
+  append_line(log, "1");
+  std::filesystem::create_directory(append_lock(log) + ".writing");
+  const Leftovers all = find_leftovers(folder.path());
+  ASSERT_EQ(all.found.size(), 1U);
+  EXPECT_EQ(all.found[0].folder(), log + ".lock.writing");
+  EXPECT_EQ(all.found[0].writer, Leftover::Writer::unknown);
+  EXPECT_THROW(remove_leftover(all.found[0], false), Error);
+  EXPECT_TRUE(std::filesystem::exists(all.found[0].folder()));
+  remove_leftover(all.found[0], true);
+  append_line(log, "2");
+  EXPECT_EQ(fixtures::get(log), "1\n2\n");
+  EXPECT_EQ(folder.files(), 1U);
+}
+
+/// Its lock of the list of hashes is part of what a writer's folder holds.
+TEST(NoLocks, AWriterKilledWhileItNotedAHashIsTakenOver) {
+  const fixtures::Folder folder;
+  EXPECT_EQ(ended_well([&](int process) {
+              if (process > 0) return true;
+              const Claim claim(folder / "q");
+              std::filesystem::create_directory(append_lock(claim.folder() + "/.scute.sha256") +
+                                                ".writing");
+              ::_exit(0);
+            }),
+            kProcesses);
+  { const Claim next(folder / "q", Claim::Renames::atomic, Claim::Before::told); }
+  EXPECT_EQ(folder.files(), 0U);
 }
 
 TEST(NoLocks, OneProcessAtATimeHasAClaim) {

@@ -14,6 +14,7 @@
 #include "scute/base/json.h"
 #include "scute/base/names.h"
 #include "scute/io/claim_marker.h"
+#include "scute/io/file.h"
 #include "scute/io/posix.h"
 #include "scute/io/seal.h"
 
@@ -23,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMark = ".writing";
-constexpr const char* kMarker = ".scute-writing";
 constexpr const char* kOld = ".old";
 constexpr const char* kCheckpoint = ".checkpoint";
 
@@ -55,7 +55,7 @@ bool has_none(int error) { return error == EINVAL || error == ENOSYS || error ==
 Claim::Claim(const std::string& target, Renames how, Before before)
     : target_(plain_target(target)),
       folder_(target_ + kMark),
-      marker_(folder_ + "/" + kMarker),
+      marker_(folder_ + "/" + kMarkerFile),
       payload_(folder_ + "/" + base_name(target_)),
       old_(folder_ + "/" + kOld),
       checkpoint_(folder_ + "/" + kCheckpoint),
@@ -95,6 +95,18 @@ bool has_locks(const std::string& folder) {
          (::flock(file.get(), LOCK_SH | LOCK_NB) == 0 || errno == EWOULDBLOCK || errno == EINTR);
 }
 
+/// Leaves lock_ below 0 when there is none and none is to be made.
+void Claim::open_marker(bool make) {
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  lock_ = ::open(marker_.c_str(), kFlags);
+  made_marker_ = false;
+  if (lock_ >= 0 || errno != ENOENT || !make) return;
+  lock_ = ::open(marker_.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
+  made_marker_ = lock_ >= 0;
+  // Another writer's of this very moment.
+  if (lock_ < 0 && errno == EEXIST) lock_ = ::open(marker_.c_str(), kFlags);
+}
+
 /// False when the folder or its marker went away meanwhile: its writer ended. A marker is made by
 /// who may have the claim, so that none is left in a folder that is about to go.
 bool Claim::try_lock(Before writer) {
@@ -105,8 +117,7 @@ bool Claim::try_lock(Before writer) {
   struct stat status {};
   if (::lstat(folder_.c_str(), &status) != 0) return false;
   if (!S_ISDIR(status.st_mode)) fail(folder_, "no file of this name", "one; move it");
-  const int make = made || writer == Before::told || has_locks(folder_) ? O_CREAT : 0;
-  lock_ = ::open(marker_.c_str(), O_RDWR | make | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  open_marker(made || writer == Before::told || has_locks(folder_));
   if (lock_ < 0 && errno == ENOENT) return false;
   if (lock_ < 0) fail_system(target_, "an output that nobody else is writing", errno);
   int error = 0;
@@ -136,6 +147,8 @@ void Claim::lock(Before writer) {
 
 void Claim::take_over(Before writer) {
   const ClaimMarker before = read_marker(lock_);
+  const std::string seals = folder_ + "/" + kSealsFile;
+  const std::string seals_lock = append_lock(seals) + kMark;
   std::string foreign;
   bool left = false;
   for (const auto& entry : fs::directory_iterator(folder_)) {
@@ -144,11 +157,11 @@ void Claim::take_over(Before writer) {
     left = true;
     // A file's own claim lies here while it is written.
     const bool own = path == payload_ || path == payload_ + kMark || path == old_ ||
-                     path == checkpoint_ || path == folder_ + "/" + kSealsFile;
+                     path == checkpoint_ || path == seals || path == seals_lock;
     if (!own) foreign = entry.path().filename().string();
   }
   if (before.state == ClaimMarker::State::empty) {
-    if (left) ::unlink(marker_.c_str());  // made a moment ago, by us
+    if (left && made_marker_) ::unlink(marker_.c_str());
     if (left) fail(folder_, "a folder that scute left there", "another one; move it");
   } else {
     if (before.state == ClaimMarker::State::foreign || !foreign.empty()) {
@@ -193,7 +206,9 @@ void Claim::remove_own() {
   fs::remove_all(payload_, ignored);
   fs::remove_all(payload_ + kMark, ignored);
   fs::remove_all(old_, ignored);
-  ::unlink((folder_ + "/" + kSealsFile).c_str());
+  const std::string seals = folder_ + "/" + kSealsFile;
+  ::unlink(seals.c_str());
+  ::rmdir((append_lock(seals) + kMark).c_str());
 }
 
 void Claim::require_no_checkpoint() const {
@@ -270,7 +285,7 @@ void Claim::exchange_in_steps() {
 }
 
 bool is_being_written(const std::string& target) {
-  const std::string marker = plain_target(target) + kMark + "/" + kMarker;
+  const std::string marker = plain_target(target) + kMark + "/" + kMarkerFile;
   const Descriptor file(::open(marker.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (file.get() < 0) return false;
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return true;

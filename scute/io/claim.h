@@ -27,7 +27,7 @@ class Claim {
   /// Removes what a writer left that is proven dead: its lock is free, and its marker names this
   /// boot of the system or an earlier one of this host. Completes what it was about to put in
   /// place. Error naming the writer when it lives or may live, and when TARGET.writing or anything
-  /// in it is not of a claim; then nothing is touched.
+  /// in it is not of a claim, as beside a marker without a record: then nothing is touched.
   explicit Claim(const std::string& target, Renames how = Renames::atomic,
                  Before before = Before::unknown);
   ~Claim();  ///< removes TARGET.writing, unless something is kept there
@@ -68,6 +68,7 @@ class Claim {
 
   void lock(Before writer);
   bool try_lock(Before writer);
+  void open_marker(bool make);
   void take_over(Before writer);
   void begin();
   void remove_own();
@@ -82,6 +83,7 @@ class Claim {
   Renames how_;
   int lock_ = -1;
   bool locks_ = true;  ///< the file system has locks
+  bool made_marker_ = false;
   Standing standing_;
 };
 

@@ -5,6 +5,8 @@
 
 namespace scute {
 
+constexpr const char* kMarkerFile = ".scute-writing";
+
 struct ClaimMarker {
   enum class State { empty, foreign, ours };
   State state = State::empty;

@@ -240,6 +240,12 @@ TEST(Claim, LeavesWhatIsNotScutes) {
   put(folder / "s.writing/thesis.tex", "mine");
   EXPECT_THAT(error_of([&] { const Claim claim(folder / "s"); }), HasSubstr("thesis.tex"));
   EXPECT_EQ(get(folder / "s.writing/thesis.tex"), "mine");
+  // Beside a marker without a record, which may be anybody's.
+  fill(folder / "u.writing", "mine");
+  put(folder / "u.writing/.scute-writing", "");
+  EXPECT_THAT(error_of([&] { const Claim claim(folder / "u"); }), HasSubstr("move it"));
+  EXPECT_EQ(said(folder / "u.writing"), "mine");
+  EXPECT_TRUE(fs::exists(folder / "u.writing/.scute-writing"));
   // As earlier versions named theirs; nothing proves whose these are.
   fill(folder / "t.writing-12345", "mine");
   { const Claim claim(folder / "t"); }

@@ -17,6 +17,7 @@
 
 #include "scute/base/error.h"
 #include "scute/base/hash.h"
+#include "scute/io/claim_marker.h"
 #include "scute/io/posix.h"
 
 namespace scute {
@@ -84,11 +85,11 @@ void make_folder(const std::string& path) {
 
 namespace {
 
-/// Of a file that others append to. Where the file system has no locks a folder is one, PATH.lock,
-/// which one process at a time can make.
+/// Of a file that others append to. Where the file system has no locks a folder is one, which one
+/// process at a time can make.
 class AppendLock {
  public:
-  AppendLock(const Descriptor& file, const std::string& path) : folder_(path + ".lock") {
+  AppendLock(const Descriptor& file, const std::string& path) : name_(append_lock(path)) {
     int error = 0;
     do {
       error = ::flock(file.get(), LOCK_EX) == 0 ? 0 : errno;
@@ -98,27 +99,30 @@ class AppendLock {
   AppendLock(const AppendLock&) = delete;
   AppendLock& operator=(const AppendLock&) = delete;
   ~AppendLock() {
-    if (made_) ::rmdir(folder_.c_str());
+    if (made_) ::rmdir(folder().c_str());
   }
 
  private:
   void wait_for_folder() {
     constexpr int kSeconds = 30;
     for (int i = 0; i < kSeconds * 100; ++i) {
-      made_ = ::mkdir(folder_.c_str(), 0777) == 0;
+      made_ = ::mkdir(folder().c_str(), 0777) == 0;
       if (made_) return;
-      if (errno != EEXIST) fail_system(folder_, "a folder that can be made", errno);
+      if (errno != EEXIST) fail_system(folder(), "a folder that can be made", errno);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
-    fail(folder_, "no writer that keeps it for long",
-         "one for more than 30 s; if no scute is at work there, remove it");
+    fail(folder(), "no writer that keeps it for long",
+         "one for more than 30 s; if no scute is at work there, " + way_out(name_));
   }
+  std::string folder() const { return name_ + ".writing"; }
 
-  std::string folder_;
+  std::string name_;
   bool made_ = false;
 };
 
 }  // namespace
+
+std::string append_lock(const std::string& path) { return path + ".lock"; }
 
 void append_line(const std::string& path, std::string_view line) {
   const Descriptor file(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));

@@ -27,9 +27,12 @@ int64_t file_size(const std::string& path);
 void make_folder(const std::string& path);
 /// Adds `line` and a newline under an exclusive lock, on disk when this returns; starts a new line
 /// first when the file ends in the middle of one. On an error (disk full) the file is as before. On
-/// a file system without locks (some network file systems) the folder PATH.lock is the lock; an
-/// Error after 30 s of waiting for it.
+/// a file system without locks (some network file systems) the folder PATH.lock.writing is the
+/// lock; an Error after 30 s of waiting for it.
 void append_line(const std::string& path, std::string_view line);
+/// The name whose claim's folder is that lock, PATH.lock, so that what a dead writer left of it is
+/// found as a claim that came no further (leftovers.h): nothing in it tells whose it is.
+std::string append_lock(const std::string& path);
 /// Error unless append_line() has a chance: the file, or the folder it would be in, is writable.
 void require_appendable(const std::string& path);
 /// SHA-256 of a file, streamed.

@@ -38,13 +38,34 @@ void measure_leftover(const fs::path& folder, Leftover& out) {
   out.age = std::max(0.0, age.count());
 }
 
+bool holds_only_marker(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator at(folder, error);
+  for (const fs::directory_iterator end; !error && at != end; at.increment(error)) {
+    if (at->path().filename() != kMarkerFile) return false;
+  }
+  return !error;
+}
+
+/// Of a claim with a marker; takes the marker's lock for a moment, until it is closed.
+Leftover::Writer writer_of_marker(int marker, const ClaimMarker& found, const fs::path& folder) {
+  const bool locked = ::flock(marker, LOCK_SH | LOCK_NB) == 0;
+  if (!locked && errno == EWOULDBLOCK) return Leftover::Writer::living;
+  const bool empty = found.state == ClaimMarker::State::empty;
+  if (found.state == ClaimMarker::State::foreign || (empty && !holds_only_marker(folder))) {
+    return Leftover::Writer::nobody;
+  }
+  return locked && !empty && is_proven_dead(found) ? Leftover::Writer::gone
+                                                   : Leftover::Writer::unknown;
+}
+
 /// Nothing when the folder is no claim's.
 std::optional<Leftover> leftover_of(const fs::path& folder) {
   const std::string path = folder.string();
   Leftover out{.target = path.substr(0, path.size() - kClaimEnding.size())};
   std::error_code error;
   const Descriptor marker(
-      ::open((path + "/.scute-writing").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+      ::open((folder / kMarkerFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (marker.get() < 0) {
     // A claim that came no further than to make its folder.
     if (errno != ENOENT || !fs::is_empty(folder, error) || error) return std::nullopt;
@@ -53,13 +74,8 @@ std::optional<Leftover> leftover_of(const fs::path& folder) {
     return out;
   }
   const ClaimMarker found = read_marker(marker.get());
-  if (found.state == ClaimMarker::State::foreign) return std::nullopt;
   if (found.state == ClaimMarker::State::ours) out.who = writer_of(found);
-  if (::flock(marker.get(), LOCK_SH | LOCK_NB) != 0) {
-    out.writer = errno == EWOULDBLOCK ? Leftover::Writer::living : Leftover::Writer::unknown;
-  } else if (found.state == ClaimMarker::State::empty || is_proven_dead(found)) {
-    out.writer = Leftover::Writer::gone;
-  }
+  out.writer = writer_of_marker(marker.get(), found, folder);
   out.unfinished = fs::exists(path + "/.checkpoint", error);
   measure_leftover(folder, out);
   return out;
@@ -110,6 +126,11 @@ Leftovers find_leftovers(const std::string& folder, const LeftoverSearch& search
 }
 
 void remove_leftover(const Leftover& leftover, bool told) {
+  // A claim would take over what came no further than its marker: whoever asks for it means it.
+  if (leftover.writer == Leftover::Writer::unknown && !told) {
+    fail(leftover.folder(), "a writer that is proven to be gone",
+         "none that is; if it is gone, " + way_out(leftover.target));
+  }
   Claim claim(leftover.target, Claim::Renames::atomic,
               told ? Claim::Before::told : Claim::Before::unknown);
   claim.forget_checkpoint();

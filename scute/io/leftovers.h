@@ -11,9 +11,11 @@ namespace scute {
 /// scratch file.
 struct Leftover {
   enum class Writer {
-    living,  ///< it holds the lock
-    gone,    ///< proven: any next writer of this name would take it over
-    unknown  ///< of another host, or on a file system without locks: a person must know
+    living,   ///< it holds the lock
+    gone,     ///< proven: any next writer of this name would take it over
+    unknown,  ///< of another host, on a file system without locks, or it came no further than to
+              ///< make the folder, or the marker in it: a person must know
+    nobody    ///< its marker has no record of scute's, and something lies beside it: never removed
   };
   std::string target;  ///< what was to be written; the leftover is the folder TARGET.writing
   Writer writer = Writer::unknown;
@@ -36,13 +38,15 @@ struct Leftovers {
 };
 
 /// Those in a folder and in the folders in it, links not followed. A folder called so that has
-/// neither a claim's marker nor is empty is somebody's, and none. Error when `folder` is none that
+/// neither a marker nor is empty is somebody's, and none. What a dead writer left of a log's lock
+/// (append_lock()) is one, its writer unknown. Error when `folder` is none that
 /// can be read.
 Leftovers find_leftovers(const std::string& folder, const LeftoverSearch& search = {});
 
 /// Removes it with what is unfinished in it, as the next writer would (an output that was complete
 /// and about to be put in place is put there). Error when its writer lives, or is not known to be
-/// gone, unless a person says so (`told`); and when something else lies in it, which stays.
+/// gone, unless a person says so (`told`); and when something else lies in it, or its marker is not
+/// scute's: then all of it stays.
 void remove_leftover(const Leftover& leftover, bool told);
 
 }  // namespace scute

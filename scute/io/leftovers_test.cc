@@ -113,6 +113,41 @@ TEST(Leftovers, WhatIsSomebodysIsNone) {
   EXPECT_EQ(get(folder / "mine.writing/poem"), "roses");
 }
 
+TEST(Leftovers, MarkersWithoutARecordOfScutesAreNamedAndStay) {
+  const Folder folder;
+  for (const auto& [name, marker] : {std::pair{"empty", ""}, std::pair{"other", "mine\n"}}) {
+    const std::string mine = folder / name + ".writing";
+    fs::create_directory(mine);
+    put(mine + "/.scute-writing", marker);
+    put(mine + "/poem", "roses");
+    const Leftovers all = find_leftovers(folder.path());
+    ASSERT_THAT(all.found, SizeIs(1)) << name;
+    EXPECT_EQ(all.found[0].writer, Writer::nobody);
+    for (const bool told : {false, true}) {
+      EXPECT_THAT(error_of([&] { remove_leftover(all.found[0], told); }), HasSubstr("move "));
+    }
+    EXPECT_EQ(get(mine + "/poem"), "roses");
+    EXPECT_TRUE(fs::exists(mine + "/.scute-writing"));
+    EXPECT_EQ(get(mine + "/.scute-writing"), marker);
+    fs::remove_all(mine);
+  }
+}
+
+/// What a writer leaves that is killed before it says who it is; nor does it say so of anybody.
+TEST(Leftovers, AnEmptyMarkerAloneGoesWhenAPersonSaysSo) {
+  const Folder folder;
+  fs::create_directory(folder / "q.writing");
+  put(folder / "q.writing/.scute-writing", "");
+  const Leftovers all = find_leftovers(folder.path());
+  ASSERT_THAT(all.found, SizeIs(1));
+  EXPECT_EQ(all.found[0].writer, Writer::unknown);
+  EXPECT_THAT(error_of([&] { remove_leftover(all.found[0], false); }),
+              HasSubstr("scute doctor --leftovers"));
+  EXPECT_TRUE(fs::exists(folder / "q.writing/.scute-writing"));
+  remove_leftover(all.found[0], true);
+  EXPECT_FALSE(fs::exists(folder / "q.writing"));
+}
+
 TEST(Leftovers, TheSearchIsBoundedAndSaysSo) {
   const Folder folder;
   fs::create_directories(folder / "1/2/3");
