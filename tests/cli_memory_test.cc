@@ -169,29 +169,56 @@ TEST_P(LowestLimit, IsSaidAlikeAndKept) {
             bytes_at(folder.path("c" + GetParam().made)));
 }
 
+struct Experiments {
+  const char* name;
+  MemoryWords words;
+  int parts;  ///< that may say what they need, one after the other
+};
+void PrintTo(const Experiments& experiments, std::ostream* out) { *out << experiments.name; }
+
+class LowestLimitOfAnExperiment : public testing::TestWithParam<Experiments> {};
+// In a sweep the model that needs least comes first: that the other one fits is asked before it.
+INSTANTIATE_TEST_SUITE_P(Verbs, LowestLimitOfAnExperiment,
+                         testing::Values(Experiments{"run", {"run", "examples/tiny-mamba1"}, 3},
+                                         Experiments{"sweep",
+                                                     {"sweep", "--models",
+                                                      "examples/tiny-mamba1,examples/tiny-mamba2",
+                                                      "--percentile-alphas", "0.999,1.0"},
+                                                     6}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
 /// Collecting, quantizing and scoring each say what they need, before any work; the last answer is
 /// enough for all of them.
-TEST(LowestLimitOfAnExperiment, IsSaidPartByPartAndKept) {
+TEST_P(LowestLimitOfAnExperiment, IsSaidPartByPartAndKept) {
   const TemporaryFolder folder;
   const auto run = [&](const std::string& limit) {
-    return scute_program({"run",           "examples/tiny-mamba1",
-                          "--data",        kCalibrationTexts,
-                          "--samples",     "4",
-                          "--seqlen",      "64",
-                          "--tasks",       "perplexity",
-                          "--eval-data",   "examples/text/heldout.txt",
-                          "--window",      "64",
-                          "--max-windows", "4",
-                          "--threads",     "1",
-                          "--log",         folder.path("log.jsonl"),
-                          "--memory",      limit,
-                          "--quiet",       "--json"});
+    return scute_program(and_more(GetParam().words, {"--data",
+                                                     kCalibrationTexts,
+                                                     "--samples",
+                                                     "4",
+                                                     "--seqlen",
+                                                     "64",
+                                                     "--tasks",
+                                                     "perplexity",
+                                                     "--window",
+                                                     "64",
+                                                     "--memory",
+                                                     limit,
+                                                     "--eval-data",
+                                                     "examples/text/heldout.txt",
+                                                     "--max-windows",
+                                                     "4",
+                                                     "--quiet",
+                                                     "--log",
+                                                     folder.path("log.jsonl"),
+                                                     "--json",
+                                                     "--threads",
+                                                     "1"}));
   };
   std::string limit = "1MB";
   Ended ended = run(limit);
   ASSERT_EQ(ended.code, 1) << ended.err;
-  constexpr int kParts = 3;
-  for (int part = 0; part < kParts && ended.code == 1; ++part) {
+  for (int part = 0; part < GetParam().parts && ended.code == 1; ++part) {
     EXPECT_EQ(bytes_at(folder.path("log.jsonl")), "");
     limit = least_memory(ended.err);
     ASSERT_NE(limit, "") << ended.err;
