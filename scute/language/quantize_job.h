@@ -21,6 +21,11 @@ namespace scute {
 constexpr int64_t kBytesOfWeight = 12;
 /// Weights of a matrix in work at once, where some outputs can be without the others.
 constexpr int64_t kWeightsAtOnce = int64_t{1} << 24;
+/// Bytes of what GPTQ keeps of so many inputs while it rounds a matrix: three matrices of inputs²
+/// doubles, the Hessian and two beside it (gptq.h). The sums that it is made of are copied as a
+/// triangle, half a matrix, which is gone before the other two are there; they themselves are
+/// counted where they are held.
+constexpr int64_t gptq_bytes(int64_t inputs) { return 3 * 8 * inputs * inputs; }
 
 /// The values in the precision that the float model has; of f64 f32.
 Tensor stored_as(const Tensor& values, DType type);

@@ -173,12 +173,10 @@ void QuantizeJob::end(Pending& pending) {
   if (progress_) progress_(finished_.fetch_add(1) + 1, std::ssize(pending_));
 }
 
-/// Of the weights in work at once; of GPTQ's inputs × inputs doubles four matrices: three that live
-/// (gptq.h), and one for what a Hessian is made from.
+/// Of the weights in work at once, and of GPTQ's matrices.
 int64_t QuantizeJob::bytes_at_work(const MatrixJob& job) const {
   const int64_t inputs = job.weight.dim(1);
-  return kBytesOfWeight * outputs_at_once(job) * inputs +
-         (by_gptq(job) ? 4 * 8 * inputs * inputs : 0);
+  return kBytesOfWeight * outputs_at_once(job) * inputs + (by_gptq(job) ? gptq_bytes(inputs) : 0);
 }
 
 void QuantizeJob::finish_some(const std::vector<Pending*>& some) {

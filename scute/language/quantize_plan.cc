@@ -149,7 +149,7 @@ QuantizeSizes quantize_sizes(const ModelDescription& model, const Weights& weigh
     const bool rows = by_rows(name);
     const int64_t at_once = rows ? std::min(tensor.size(), kWeightsAtOnce) : tensor.size();
     const int64_t work =
-        kBytesOfWeight * at_once + (options.gptq && !kept ? 4 * 8 * inputs * inputs : 0);
+        kBytesOfWeight * at_once + (options.gptq && !kept ? gptq_bytes(inputs) : 0);
     out.at_work += work;
     out.largest = std::max(out.largest, work);
   }

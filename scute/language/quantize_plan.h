@@ -16,7 +16,7 @@ struct QuantizeSizes {
   int64_t base = 0;           ///< base_memory()
   int64_t results = 0;        ///< of all finished tensors
   int64_t layers = 0;         ///< of those that belong to layers
-  int64_t at_work = 0;        ///< of all matrices in work at once, GPTQ's four Hessians included
+  int64_t at_work = 0;        ///< of all matrices in work at once, GPTQ's own included
   int64_t largest = 0;        ///< the same of the one that takes most
   int64_t largest_layer = 0;  ///< finished tensors of the layer that has most
   int64_t checked_layer = 0;  ///< the same, and packed
