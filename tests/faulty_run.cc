@@ -12,6 +12,7 @@
 #include <csignal>
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include "tests/traced.h"
 
