@@ -114,8 +114,8 @@ class Exporter {
     });
   }
   /// A matrix that reads the norm of the stream, and one that writes to the stream.
-  void reader(const LinearTensors& tensors) {
-    linear(tensors, {.inputs = model_.scheme.rotated_stream});
+  void reader(const LinearTensors& tensors, bool rotated_outputs = false) {
+    linear(tensors, {.inputs = model_.scheme.rotated_stream, .outputs = rotated_outputs});
   }
   void writer(const LinearTensors& tensors, bool rotated_inputs = false) {
     linear(tensors, {.inputs = rotated_inputs, .outputs = model_.scheme.rotated_stream});
@@ -142,21 +142,21 @@ class Exporter {
   void part(const Experts::Raw& raw) {
     reader(raw.router);
     if (raw.correction.size() > 0) keep(raw.router.name + ".correction_bias", raw.correction);
-    const bool latent = raw.latent_in.outputs > 0;
-    if (latent) reader(raw.latent_in);
+    const bool latent = raw.latent_in.outputs > 0, turned = model_.scheme.rotated_latent;
+    if (latent) reader(raw.latent_in, turned);
     for (const FeedForward::Raw& expert : raw.experts) {
       const bool rotated = model_.scheme.rotated_experts;
-      latent ? plain(expert, rotated) : feed_forward(expert, rotated);
+      latent ? inside(expert, rotated, turned) : feed_forward(expert, rotated);
     }
-    if (latent) writer(raw.latent_out);
+    if (latent) writer(raw.latent_out, turned);
     if (raw.shared) part(*raw.shared);
   }
-  /// Matrices that neither read nor write the stream.
-  void plain(const FeedForward::Raw& raw, bool rotated) {
+  /// Matrices that neither read nor write the stream; `turned`: what they read and write instead.
+  void inside(const FeedForward::Raw& raw, bool rotated, bool turned) {
     for (const LinearTensors* of : {&raw.gate_proj, &raw.up_proj}) {
-      if (of->outputs > 0) linear(*of, {});
+      if (of->outputs > 0) linear(*of, {.inputs = turned});
     }
-    linear(raw.down_proj, {.inputs = rotated});
+    linear(raw.down_proj, {.inputs = rotated, .outputs = turned});
   }
   void shared_block(const SharedTransformer::Raw& raw, int64_t number) {
     const std::string name = fmt::format("backbone.shared.{}.", number);
@@ -164,7 +164,7 @@ class Exporter {
     keep(name + "norm2.weight", raw.norm2);
     const Attention::Raw& a = raw.attention;
     for (const LinearTensors* of : {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj}) linear(*of, {});
-    plain(raw.feed_forward, model_.scheme.rotated_down_proj);
+    inside(raw.feed_forward, model_.scheme.rotated_down_proj, false);
   }
   void shared_use(const SharedTransformer::RawUse& raw) {
     for (const LinearTensors* of : {&raw.linear, &raw.down, &raw.gate_up, &raw.up_up}) {

@@ -99,8 +99,10 @@ std::vector<std::string> names_of_part(const MambaConfig& config, PartKind kind)
              "experts.1.down_proj:input",
              "experts.1.down_proj:input@rotated"};
       if (config.experts.latent > 0) {
-        out.insert(out.end(), {"experts.up_proj:input", "latent_in:input", "latent_out:input",
-                               "fc1_latent_proj:input", "fc2_latent_proj:input"});
+        out.insert(out.end(),
+                   {"experts.up_proj:input", "experts.up_proj:input@rotated", "latent_in:input",
+                    "latent_out:input", "latent_out:input@rotated", "fc1_latent_proj:input",
+                    "fc2_latent_proj:input", "fc2_latent_proj:input@rotated"});
       }
       if (config.experts.shared_inner > 0) {
         out.insert(out.end(), {"shared_experts.up_proj:input", "shared_experts.down_proj:input",

@@ -183,7 +183,8 @@ void check_rotations(const ModelDescription& model, const std::string& where) {
   expect("rotated_stream", asked.rotated_stream, scheme.rotated_stream, why);
   expect("rotated_out_proj", asked.rotated_out_proj, scheme.rotated_out_proj, why);
   for (const auto& [key, found] : {std::pair("rotated_down_proj", scheme.rotated_down_proj),
-                                   std::pair("rotated_experts", scheme.rotated_experts)}) {
+                                   std::pair("rotated_experts", scheme.rotated_experts),
+                                   std::pair("rotated_latent", scheme.rotated_latent)}) {
     const Json* said = recipe.find(key);
     expect(key, said != nullptr && said->as_bool(fmt::format("{}: {}", file, key)), found,
            "as recipe.json says");

@@ -84,6 +84,7 @@ Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layer
   out["rotated_out_proj"] = scheme.rotated_out_proj;
   if (scheme.rotated_down_proj) out["rotated_down_proj"] = true;
   if (scheme.rotated_experts) out["rotated_experts"] = true;
+  if (scheme.rotated_latent) out["rotated_latent"] = true;
   out["folded_head"] = scheme.folded_head;
   out["state_scale"] = state_scale;
   const bool nearest = scheme.state_rounding == Scheme::StateRounding::nearest;
@@ -108,6 +109,7 @@ Scheme scheme_from_json(const Json& json, const std::string& where) {
   out.rotated_out_proj = flag(json, "rotated_out_proj", where);
   out.rotated_down_proj = flag_if_there(json, "rotated_down_proj", where);
   out.rotated_experts = flag_if_there(json, "rotated_experts", where);
+  out.rotated_latent = flag_if_there(json, "rotated_latent", where);
   out.folded_head = flag(json, "folded_head", where);
   const std::string scale = text(json, "state_scale", where);
   if (scale != "none" && scale != "tensor" && scale != "channel" && scale != "grouped") {

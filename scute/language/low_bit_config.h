@@ -14,10 +14,10 @@ namespace scute {
 
 /// The "scute" object: {"format": "scute-low-bit", "version": 1, "tool", "layers": ["W8A8", …] (an
 /// object with a format for each kind of part where they differ),
-/// "rotated_stream", "rotated_out_proj", "rotated_down_proj" and "rotated_experts" (absent: false),
-/// "folded_head", "state_scale", "state_rounding", "seed"}. `state_scale`: "none" (a float state),
-/// "tensor", "channel" or "grouped". "cache": "bf16" or "int8", of attention's keys and values;
-/// absent: "f32".
+/// "rotated_stream", "rotated_out_proj", "rotated_down_proj", "rotated_experts" and
+/// "rotated_latent" (absent: false), "folded_head", "state_scale", "state_rounding", "seed"}.
+/// `state_scale`: "none" (a float state), "tensor", "channel" or "grouped". "cache": "bf16" or
+/// "int8", of attention's keys and values; absent: "f32".
 Json scheme_to_json(const Scheme& scheme, const std::vector<LayerFormats>& layers,
                     const std::string& state_scale);
 /// The inverse; Error naming `where` and the key on anything unknown or of a newer version.

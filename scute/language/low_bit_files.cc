@@ -70,6 +70,7 @@ void guess_from_plan(LowBitFiles& out) {
     out.origins.scheme.rotated_out_proj = any(".out_proj:input@rotated");
     out.origins.scheme.rotated_down_proj = any(".down_proj:input@rotated");
     out.origins.scheme.rotated_experts = any(".down_proj:input@rotated", true);
+    out.origins.scheme.rotated_latent = any(".latent_out:input@rotated");
     out.origins.scheme.folded_head = any("lm_head:input@rotated");
   }
   out.origins.experts.emplace();

@@ -31,7 +31,7 @@ constexpr std::array<PartRow, 12> kOthers{{
     {"mlp.up_proj", "norm → up_proj", "", Reads::feed_forward},
     {"mlp.down_proj", "up_proj → down_proj", "down_proj:input", Reads::activated},
     {"mlp.latent_in", "norm → latent_in", "", Reads::feed_forward},
-    {"mlp.latent_out", "experts → latent_out", "latent_out:input"},
+    {"mlp.latent_out", "experts → latent_out", "latent_out:input", Reads::latent},
     {"mlp.shared.gate_proj", "norm → gate_proj", "", Reads::feed_forward},
     {"mlp.shared.up_proj", "norm → up_proj", "", Reads::feed_forward},
     {"mlp.shared.down_proj", "up_proj → down_proj", "shared_experts.down_proj:input",
@@ -60,7 +60,9 @@ std::string PartScaleNames::feed_forward_input(int64_t layer) const {
 }
 
 std::string PartScaleNames::site_inside(int64_t layer, const PartRow& row) const {
-  const bool rotated = row.reads == Reads::activated && origins_.scheme.rotated_down_proj;
+  const Scheme& scheme = origins_.scheme;
+  const bool rotated = (row.reads == Reads::activated && scheme.rotated_down_proj) ||
+                       (row.reads == Reads::latent && scheme.rotated_latent);
   return fmt::format("layer_{}.{}{}", layer, row.site, rotated ? "@rotated" : "");
 }
 
@@ -83,9 +85,10 @@ std::optional<PartScaleNames::Found> PartScaleNames::find_expert(int64_t layer,
     return found(kExpertsRow + 2, "expert → down_proj", std::move(own));
   }
   if (op != ".gate_proj" && op != ".up_proj") return std::nullopt;
-  return found(
-      kExpertsRow + 1, latent_ ? "latent_in → expert" : "norm → expert",
-      latent_ ? fmt::format("layer_{}.experts.up_proj:input", layer) : feed_forward_input(layer));
+  if (!latent_) return found(kExpertsRow + 1, "norm → expert", feed_forward_input(layer));
+  return found(kExpertsRow + 1, "latent_in → expert",
+               fmt::format("layer_{}.experts.up_proj:input{}", layer,
+                           origins_.scheme.rotated_latent ? "@rotated" : ""));
 }
 
 std::optional<PartScaleNames::Found> PartScaleNames::find(int64_t layer,

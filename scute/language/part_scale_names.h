@@ -24,7 +24,7 @@ constexpr int64_t kMixerPart = 1, kUnknownPart = 3;
 /// up_proj.
 struct PartRow {
   std::string_view tensor, step, site;
-  enum class Reads { inside, stream, feed_forward, activated } reads = Reads::inside;
+  enum class Reads { inside, stream, feed_forward, activated, latent } reads = Reads::inside;
 };
 
 class PartScaleNames {

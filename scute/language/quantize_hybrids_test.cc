@@ -45,6 +45,7 @@ TEST_P(QuantizeHybrids, FloatsFoldedAndRotatedAreThePlainModel) {
     const bool feeds_forward = !config().feed_forward_widths().empty();
     EXPECT_EQ(low.description.scheme.rotated_down_proj, feeds_forward);
     EXPECT_EQ(low.description.scheme.rotated_experts, config().experts.count > 0);
+    EXPECT_EQ(low.description.scheme.rotated_latent, config().experts.latent > 0);
     EXPECT_EQ(scheme_from_json(low.config.at("scute", ""), ""), low.description.scheme);
     const auto plain = hybrid_logits(load_model(model, Execution{}, LanguageModel::Head::packed));
     EXPECT_LT(apart(hybrid_logits(build_model(low, Execution{})), plain), kSame) << outlier;
@@ -290,71 +291,6 @@ TEST(QuantizeHybridsAlone, FeedForwardsOfAWidthWithoutATransformAreNotRotated) {
   ModelDescription wrong = as_read(low);
   wrong.scheme.rotated_down_proj = true;
   EXPECT_THROW(load_model(wrong, Execution{}, LanguageModel::Head::packed), Error);
-}
-
-TEST(QuantizeHybridsAlone, ExpertsAreRotatedWhereTheirOwnWidthHasATransform) {
-  MambaConfig config = test::small_hybrids()[1].second;  // Granite
-  QuantizeOptions options;
-  options.format = LayerFormat::parse("W8A16", "");
-  config.experts.inner = 44;
-  const LowBitModel low = made_of(config, options);
-  EXPECT_TRUE(low.description.scheme.rotated_down_proj);  // of the shared expert
-  EXPECT_FALSE(low.description.scheme.rotated_experts);
-  EXPECT_THAT(low.remarks, testing::Contains(HasSubstr("the experts' down_proj's input is not "
-                                                       "rotated: its width 44")));
-  const SiteList sites = LanguageModelSites(config).list;
-  EXPECT_EQ(sites.find("layer_0.experts.1.down_proj:input@rotated"), nullptr);
-  ModelDescription wrong = as_read(low);
-  wrong.scheme.rotated_experts = true;
-  EXPECT_THROW(load_model(wrong, Execution{}, LanguageModel::Head::packed), Error);
-}
-
-/// One channel of what each expert's down_proj reads is thirty times as large as it was.
-ModelDescription with_outliers_in_experts(const MambaConfig& config) {
-  const ModelDescription model = hybrid_model(config);
-  const float above = config.feed_forward.gated() ? 30.0F : std::sqrt(30.0F);
-  Weights weights("hybrid");
-  for (const std::string& name : model.embedded->weights.names()) {
-    Tensor tensor = model.embedded->weights.at(name);
-    if (name.find(".experts.") != std::string::npos && name.ends_with(".up_proj.weight")) {
-      tensor = Tensor::of<float>(tensor.shape(), to_vector(tensor));
-      const MatView<float> rows = tensor.mutable_matrix<float>();
-      for (int64_t i = 0; i < rows.cols; ++i) rows.row(7)[i] *= above;
-    }
-    weights.add(name, std::move(tensor));
-  }
-  return embedded(config, weights);
-}
-
-TEST(QuantizeHybridsAlone, OutliersInsideExpertsAreSpreadByTheirRotation) {
-  for (auto& [name, config] : test::small_hybrids()) {
-    if (config.experts.count == 0) continue;
-    // Every token goes to all of them, so that no rounding sends it elsewhere.
-    config.experts.chosen = config.experts.count;
-    config.experts.kept = config.experts.groups;
-    const Folder folder;
-    const ModelDescription model = with_outliers_in_experts(config);
-    const StatisticsSet statistics = hybrid_statistics(model, folder);
-    const auto logits = [&](const char* format, bool rotated) {
-      QuantizeOptions options;
-      options.format = LayerFormat::parse("FP", "");
-      options.experts = LayerFormat::parse(format, "");
-      options.hadamard = rotated;
-      const LowBitModel low =
-          quantize(model, hybrid_plan(statistics), &statistics, nullptr, options);
-      EXPECT_EQ(low.description.scheme.rotated_experts, rotated);
-      return hybrid_logits(build_model(low, Execution{}));
-    };
-    // What 8-bit inputs add to the same weights; 4-bit weights alone cost more than that.
-    for (const auto& [eight, sixteen] : {std::pair("W8A8", "W8A16"), std::pair("W4A8", "W4A16")}) {
-      const auto added = [&, &low = eight, &floats = sixteen](bool rotated) {
-        return relative_error(logits(low, rotated), logits(floats, rotated));
-      };
-      const double rotated = added(true), plain = added(false);
-      // 0.1 to 0.3, and 0.4 and 0.8 behind a squared ReLU.
-      EXPECT_LT(rotated, (config.feed_forward.gated() ? 0.5 : 0.9) * plain) << name << eight;
-    }
-  }
 }
 
 TEST(QuantizeHybridsAlone, GroupsThatDoNotDivideAWidthBecomeTheLargestPowerOfTwo) {

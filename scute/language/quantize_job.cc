@@ -153,6 +153,9 @@ void QuantizeJob::remark_on_rotations() {
   if (has_part(PartKind::experts) && !scheme_.rotated_experts) {
     none("the experts' down_proj's input", config_.experts.inner);
   }
+  if (has_part(PartKind::experts) && config_.experts.latent > 0 && !scheme_.rotated_latent) {
+    none("what latent experts read and give", config_.experts.latent);
+  }
 }
 
 std::string QuantizeJob::site(int64_t layer, const char* name) const {
@@ -325,6 +328,7 @@ Json QuantizeJob::recipe() const {
   out["options"] = options_.to_json();
   if (scheme_.rotated_down_proj) out["rotated_down_proj"] = true;
   if (scheme_.rotated_experts) out["rotated_experts"] = true;
+  if (scheme_.rotated_latent) out["rotated_latent"] = true;
   out["plan"] = out_.plan.meta;
   if (hessians_ != nullptr && options_.gptq) out["calibration"] = hessians_->meta;
   for (const auto& [name, report] : out_.gptq) {

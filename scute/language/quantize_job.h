@@ -119,12 +119,13 @@ class QuantizeJob {
   /// That of the first layer that uses the block.
   LayerFormats shared_formats(int64_t number) const;
   /// A matrix that reads the norm's output, and one that writes the stream.
+  /// `rotated`: its outputs, its inputs.
   void reader(const std::string& name, const std::string& site, const LayerFormat& format,
-              const std::vector<float>& norm);
+              const std::vector<float>& norm, bool rotated = false);
   void writer(const std::string& name, const std::string& site, const LayerFormat& format,
               bool rotated = false);
-  /// The bias of a matrix, where there is one; of one that writes the stream it is rotated too.
-  void keep_bias(const std::string& name, bool writes_stream);
+  /// The bias of a matrix, where there is one, rotated as its outputs are.
+  void keep_bias(const std::string& name, bool rotated);
   /// The expert's own site, or the pooled one when the plan has no range of it.
   std::string expert_site(int64_t layer, int64_t expert);
 

@@ -72,7 +72,7 @@ void QuantizeJob::mamba1(int64_t i, const LayerFormat& format, const std::vector
   out.hessian_sites = {site(i, "out_proj:input")};
   output_matrix(out, {});
   matrix(std::move(out));
-  keep_bias(name + "out_proj", true);
+  keep_bias(name + "out_proj", scheme_.rotated_stream);
   if (rounds_activations(format)) mamba1_scales(i, name);
 }
 
@@ -238,7 +238,7 @@ void QuantizeJob::mamba2_outputs(int64_t i, const std::string& name, const Mamba
   if (reordered) out.order = channels;
   output_matrix(out, folded ? to_vector(reordered ? gated : as_measured) : std::vector<float>{});
   matrix(std::move(out));
-  keep_bias(name + "out_proj", true);
+  keep_bias(name + "out_proj", scheme_.rotated_stream);
 }
 
 void QuantizeJob::mamba2_scales(int64_t i, const std::string& name, const HeadGrouping* grouping) {

@@ -48,12 +48,13 @@ void QuantizeJob::part(const BlockConfig& block, PartKind kind, const std::vecto
 }
 
 void QuantizeJob::reader(const std::string& name, const std::string& site,
-                         const LayerFormat& format, const std::vector<float>& norm) {
+                         const LayerFormat& format, const std::vector<float>& norm, bool rotated) {
   MatrixJob job(name, take(name + ".weight"), format, input_site(site, scheme_.rotated_stream));
   job.hessian_sites = {site};
   input_matrix(job, norm);
+  job.rotate_outputs = rotated;
   matrix(std::move(job));
-  keep_bias(name, false);
+  keep_bias(name, rotated);
 }
 
 void QuantizeJob::writer(const std::string& name, const std::string& site,
@@ -63,13 +64,13 @@ void QuantizeJob::writer(const std::string& name, const std::string& site,
   job.rotate_inputs = rotated;
   job.rotate_outputs = scheme_.rotated_stream;
   matrix(std::move(job));
-  keep_bias(name, true);
+  keep_bias(name, scheme_.rotated_stream);
 }
 
-void QuantizeJob::keep_bias(const std::string& name, bool writes_stream) {
+void QuantizeJob::keep_bias(const std::string& name, bool rotated) {
   if (!weights_.contains(name + ".bias")) return;
   const Tensor bias = take(name + ".bias");
-  if (!writes_stream || !scheme_.rotated_stream) return keep(name + ".bias", bias);
+  if (!rotated) return keep(name + ".bias", bias);
   MatrixEdit edit(bias.reshaped({bias.size(), 1}));
   edit.rotate_outputs();
   keep(name + ".bias", edit.tensor().reshaped({bias.size()}));
@@ -122,14 +123,16 @@ void QuantizeJob::expert(int64_t layer, const std::string& name, int64_t number,
       reader(name + of, input, format, norm);
       continue;
     }
-    MatrixJob job(name + of, take(name + of + ".weight"), format, input);
+    MatrixJob job(name + of, take(name + of + ".weight"), format,
+                  input_site(input, scheme_.rotated_latent));
     job.hessian_sites = {input};
+    job.rotate_inputs = scheme_.rotated_latent;
     matrix(std::move(job));
   }
   MatrixJob down(name + "down_proj", take(name + "down_proj.weight"), format,
                  expert_site(layer, number));
   down.rotate_inputs = scheme_.rotated_experts;
-  down.rotate_outputs = scheme_.rotated_stream && !latent;
+  down.rotate_outputs = latent ? scheme_.rotated_latent : scheme_.rotated_stream;
   down.few_tokens = true;
   down.hessian_sites = {own_site(layer, number)};
   matrix(std::move(down));
@@ -178,7 +181,7 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
   const std::string sites = fmt::format("layer_{}.", layer);
   const std::string input = sites + first_input(config_);
   router(name, norm);
-  if (latent) reader(name + "latent_in", input, format, norm);
+  if (latent) reader(name + "latent_in", input, format, norm, scheme_.rotated_latent);
   const size_t first = pending_.size();
   for (int64_t e = 0; e < config_.experts.count; ++e) {
     expert(layer, fmt::format("{}experts.{}.", name, e), e, format, norm);
@@ -187,7 +190,9 @@ void QuantizeJob::experts(int64_t layer, const std::string& name, const LayerFor
   if (options_.gptq && !format.is_float()) {
     experts_remarks_.push_back({layer, out_.remarks.size(), first, pending_.size()});
   }
-  if (latent) writer(name + "latent_out", sites + "latent_out:input", format);
+  if (latent) {
+    writer(name + "latent_out", sites + "latent_out:input", format, scheme_.rotated_latent);
+  }
   if (config_.experts.shared_inner == 0) return;
   if (gated) reader(name + "shared.gate_proj", input, format, norm);
   reader(name + "shared.up_proj", input, format, norm);

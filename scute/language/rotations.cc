@@ -20,6 +20,8 @@ Scheme rotations(const MambaConfig& config, bool asked) {
   out.rotated_out_proj = mixes && can_rotate(config.inner);
   out.rotated_down_proj = !widths.empty() && std::ranges::all_of(widths, can_rotate);
   out.rotated_experts = has(PartKind::experts) && can_rotate(config.experts.inner);
+  const int64_t latent = config.experts.latent;
+  out.rotated_latent = has(PartKind::experts) && latent > 0 && can_rotate(latent);
   out.folded_head = out.rotated_stream && !config.tied_head;
   return out;
 }

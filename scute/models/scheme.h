@@ -40,6 +40,10 @@ struct Scheme {
   bool rotated_down_proj = false;
   /// down_proj of the experts that tokens are routed to expects its input rotated.
   bool rotated_experts = false;
+  /// The width that latent experts work in is rotated: latent_in gives rotated outputs, their
+  /// gate_proj and up_proj expect them, their down_proj gives rotated outputs, and latent_out
+  /// expects those. Nothing is rotated while it runs.
+  bool rotated_latent = false;
   /// norm_f's weight and the rotation are folded into the head's own matrix. Else the head undoes
   /// the rotation of its one input vector and applies norm_f's weight.
   bool folded_head = false;

@@ -242,6 +242,31 @@ TEST_F(Hybrid, WhatConfigSaysOfDownProjIsWhatWasDone) {
   }
 }
 
+TEST_F(Hybrid, LatentExpertsAreRotatedNamedAndChecked) {
+  const std::string model = std::string(SCUTE_FAMILIES) + "/nemotron-h-latent";
+  run({"collect", model, "--data", path("ids.jsonl"), "--samples", "4", "--seqlen", "80", "--out",
+       path("l.safetensors"), "--quiet"});
+  run({"quantize", model, "--stats", path("l.safetensors"), "--out", path("low")});
+  EXPECT_THAT(run({"sites", model, "find", "layer_1.fc2_latent_proj:input@rotated"}),
+              HasSubstr("latent_out:input@rotated"));
+  EXPECT_THAT(run({"sites", path("low"), "*.experts.up_proj:input*"}),
+              HasSubstr("experts.up_proj:input@rotated"));
+  const std::string trace = run({"trace", path("low"), "--json"});
+  EXPECT_THAT(trace, HasSubstr("layer_1.experts.up_proj:input@rotated"));
+  EXPECT_THAT(trace, HasSubstr("layer_1.latent_out:input@rotated"));
+  EXPECT_THAT(run({"trace", path("low")}), Not(HasSubstr("not known")));
+
+  const std::string file = path("low/config.json");
+  Json config = Json::parse(read_text(file, 1 << 20), file);
+  EXPECT_TRUE(config.at("scute", "").at("rotated_latent", "").as_bool(""));
+  config["scute"]["rotated_latent"] = false;
+  write_file(file, config.dump());
+  const Ended ended =
+      scute_program({"eval", path("low"), "--perplexity", path("ids.jsonl"), "--window", "40"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("rotated_latent: expected true, as recipe.json says"));
+}
+
 TEST_F(Hybrid, AsGgufItIsItsDequantizedWeights) {
   quantize("low", {});
   std::filesystem::create_directory(path("plain"));  // the file names the folder's last part

@@ -283,8 +283,8 @@ TEST_F(LowBitFolders, AConfigThatMakesNoSense) {
 
 // Tensors do not show whether they were rotated: with another word of it they are another model's.
 TEST_F(LowBitFolders, AConfigThatSaysOfRotationsWhatWasNotDone) {
-  for (const char* key :
-       {"rotated_stream", "rotated_out_proj", "rotated_down_proj", "rotated_experts"}) {
+  for (const char* key : {"rotated_stream", "rotated_out_proj", "rotated_down_proj",
+                          "rotated_experts", "rotated_latent"}) {
     const std::string low = with_config("tiny-mamba1", [&](Json& json) {
       const Json* said = json["scute"].find(key);
       json["scute"][key] = said == nullptr || !said->as_bool(key);

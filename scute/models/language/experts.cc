@@ -51,9 +51,10 @@ ExpertsSites::ExpertsSites(const MambaConfig& config, const Scheme& scheme,
   const ExpertsConfig& experts = config.experts;
   router_output = sites.add(layer + "router:output", {experts.count});
   if (experts.latent > 0) {
-    latent_input = sites.add(layer + "experts.up_proj:input", {experts.latent});
+    latent_input = sites.add_input(layer + "experts.up_proj:input", experts.latent,
+                                   input_of(scheme.rotated_latent));
     if (config.feed_forward.gated()) {
-      sites.alias(layer + "experts.gate_proj:input", layer + "experts.up_proj:input");
+      sites.alias_input(layer + "experts.gate_proj:input", layer + "experts.up_proj:input");
     }
   }
   const auto down_proj = [&](const std::string& of) {
@@ -65,8 +66,9 @@ ExpertsSites::ExpertsSites(const MambaConfig& config, const Scheme& scheme,
     of_expert.push_back(down_proj(fmt::format("experts.{}", e)));
   }
   if (experts.latent > 0) {
-    latent_output = sites.add(layer + "latent_out:input", {experts.latent});
-    sites.alias(layer + "fc2_latent_proj:input", layer + "latent_out:input");
+    latent_output = sites.add_input(layer + "latent_out:input", experts.latent,
+                                    input_of(scheme.rotated_latent));
+    sites.alias_input(layer + "fc2_latent_proj:input", layer + "latent_out:input");
   }
   if (experts.shared_inner > 0) {
     shared_input = sites.add_input(layer + "shared_experts.down_proj:input", experts.shared_inner,
@@ -127,9 +129,9 @@ void Experts::operator()(Run& run, MatView<const float> u, MatView<float> out) c
   } else {
     const auto in = run.matrix(L, config_.latent), mixed = run.matrix(L, config_.latent);
     (*latent_in_)(run, u, in);
-    run.pass(sites_.latent_input, in);
+    run.pass_turned(*sites_.latent_input, in);
     chosen(run, in, experts, weights, mixed);
-    run.pass(sites_.latent_output, mixed);
+    run.pass_turned(*sites_.latent_output, mixed);
     (*latent_out_)(run, mixed, out);
   }
   if (shared_) add_shared(run, u, out);

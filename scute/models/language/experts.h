@@ -13,7 +13,9 @@ namespace scute {
 /// every token and choice, by expert and then by token; those of one expert only what was routed
 /// there, if anything.
 struct ExpertsSites {
-  Site router_output, latent_input, latent_output;
+  Site router_output;
+  /// Of latent experts alone: what gate_proj and up_proj read, and what latent_out reads.
+  std::optional<SiteList::InputSites> latent_input, latent_output;
   SiteList::InputSites down_proj_input;
   std::vector<SiteList::InputSites> of_expert;
   std::optional<SiteList::InputSites> shared_input;

@@ -41,6 +41,11 @@ const MambaConfig& checked_config(const MambaConfig& config, const Scheme& schem
     fail(where, "experts of a width that has a Hadamard transform",
          fmt::format("{}", config.experts.inner));
   }
+  if (scheme.rotated_latent &&
+      (config.experts.latent == 0 || !hadamard_factor(config.experts.latent))) {
+    fail(where, "experts in a latent width that has a Hadamard transform",
+         fmt::format("{}", config.experts.latent));
+  }
   if (scheme.folded_head && (!scheme.rotated_stream || config.tied_head)) {
     fail(where, "a folded head only where it is not tied and the stream is rotated", "another");
   }
