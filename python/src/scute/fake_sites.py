@@ -104,8 +104,11 @@ class Rounding:
         self._rotates = options.hadamard
         self._stream = options.hadamard and found.turns_stream()
         self.down = options.hadamard and found.parts.rotates_down()
+        latent = [site for site in grids if site.endswith(_LATENT_TWINS)]
+        streams = grids.keys() - latent
         # Writers turn what they write where readers turn what they read.
-        self.stream = self._stream and any(site.endswith(_STREAM_TWINS) for site in grids)
+        self.stream = self._stream and any(site.endswith(_STREAM_TWINS) for site in streams)
+        self.latent = options.hadamard and bool(latent)
         self.sum = Stream(self.stream)
 
     def turns(self, site: str, width: int, stream: bool, may: bool = True) -> bool:
@@ -181,6 +184,7 @@ class Stored:
 
 
 _STREAM_TWINS = tuple(f".{op}:input@rotated" for op in ("in_proj", "q_proj", "gate_proj", "up_proj"))
+_LATENT_TWINS = tuple(f".{op}:input@rotated" for op in ("experts.up_proj", "latent_out"))
 
 
 class MixerRounding:
@@ -289,13 +293,14 @@ class _Parts:
             site = self._all.own_or(f"{layer}{product.own}:input", site)
         norm = None
         down = product.down and self._all.down
-        may = product.reads or product.own is not None or down
+        may = product.reads or product.own is not None or down or product.op == "latent_out"
         turned = self._all.turns(site, product.width, product.reads, may)
         if turned and product.reads:
             norm = None if product.norm is None else product.norm.detach().float()
         if turned:
             x, site = shown_rotated(x, norm), site + "@rotated"
-        outputs = product.writes and self._all.stream
+        latent = product.op == "latent_in" and self._all.latent
+        outputs = latent or (product.writes and self._all.stream)
         bias = None if module.bias is None else module.bias.detach().float()
         pieces = 2 if product.fused else 1
         weight = module.weight.detach()
@@ -331,9 +336,9 @@ class _Stacked:
         """first(e, name, x) and down(e, x): by the matrices of expert e, rounded."""
         r, experts = self.rounding, self.experts
         reads = "experts.up_proj" if experts.latent else experts.site
-        input_site, width = f"{experts.layer}{reads}:input", int(self.module.down_proj.shape[1])
-        turned = not experts.latent and r.turns(input_site, width, True)
-        known = turned and experts.norm is not None
+        input_site = f"{experts.layer}{reads}:input"
+        turned = r.turns(input_site, experts.width, not experts.latent)
+        known = turned and not experts.latent and experts.norm is not None
         norm = experts.norm.detach().float() if known else None  # type: ignore[union-attr]
         read_site = input_site + ("@rotated" if turned else "")
 
@@ -351,7 +356,7 @@ class _Stacked:
             site = r.own_or(f"{all_inside}.{e}.down_proj:input", pooled)
             inside = r.turns(site, experts.inner, False)
             x, site = (rotated(x), site + "@rotated") if inside else (x, site)
-            outputs = r.stream and not experts.latent
+            outputs = r.latent if experts.latent else r.stream
             key = f"{experts.path}.experts.{e}.down_proj"
             weight = self.module.down_proj[e].detach()
             y = r.multiply(site, x, Stored(key, weight, turned=(inside, outputs)))

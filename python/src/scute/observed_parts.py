@@ -169,7 +169,7 @@ class _Observed:
         def before(module: torch.nn.Module, arguments: dict[str, Any]) -> None:
             x, chosen, _ = list(arguments.values())[:3]
             if experts.latent:
-                self.show(f"{experts.layer}experts.up_proj:input", x)
+                both(f"{experts.layer}experts.up_proj:input", x)
             batch, self._now.batch = self._now.batch, 1
 
             def first(e: int, name: str, rows: torch.Tensor) -> torch.Tensor:

@@ -112,6 +112,11 @@ class Experts:
         """What down_proj of a stacked expert reads."""
         return int(self.stacked.down_proj.shape[-1])  # type: ignore[union-attr,arg-type]
 
+    @property
+    def width(self) -> int:
+        """What a stacked expert reads and gives."""
+        return int(self.stacked.down_proj.shape[1])  # type: ignore[union-attr,arg-type]
+
 
 @dataclass(frozen=True)
 class Hybrid:

@@ -104,8 +104,7 @@ def product_sites(product: Product, layer: str) -> list[str]:
     found = []
     if product.first:
         found += inputs_of(product)
-        if not product.op.startswith("latent"):
-            found += [f"{op}@rotated" for op in found if factor_of(product.width) is not None]
+        found += [f"{op}@rotated" for op in found if factor_of(product.width) is not None]
     if product.cache is not None:
         found.append(f"{product.cache}:input")
     if product.output is not None:
@@ -122,6 +121,8 @@ def experts_sites(experts: Experts) -> list[str]:
     found += ["router:output"] if experts.router is not None else []
     if experts.latent:
         found.append("experts.up_proj:input")
+        if experts.stacked is not None and factor_of(experts.width) is not None:
+            found.append("experts.up_proj:input@rotated")
     if experts.stacked is not None:
         inside = ["experts", *(f"experts.{e}" for e in range(experts.count))]
         twin = factor_of(experts.inner) is not None
