@@ -35,7 +35,7 @@ _PARTS: dict[str, list[str]] = {
               "docs/what_moved.md", "docs/compares.md", "docs/faults.md", "docs/versions.md", "CHANGELOG.md"],
     "Reference": ["reference/python.md", "reference/cpp.md"],
     "Inside": ["docs/architecture.md", "CONTRIBUTING.md", "docs/decisions/index.md", "cli/README.md",
-               "python/README.md"],
+               "python/README.md", "tests/fuzz/README.md"],
 }  # fmt: skip
 _CPP = """# C++ reference
 
