@@ -29,8 +29,8 @@ copy_license() {
     exit 1
   fi
   cp -L "/usr/share/doc/$package/copyright" "$licenses/$package"
-  # Long texts that several packages have in common are named there by their path.
-  grep -oE '/usr/share/common-licenses/[A-Za-z0-9.-]*[A-Za-z0-9]' "$licenses/$package" | sort -u | while read -r text; do
+  # Long texts that several packages have in common are named there by their path; some name none.
+  { grep -oE '/usr/share/common-licenses/[A-Za-z0-9.-]*[A-Za-z0-9]' "$licenses/$package" || true; } | sort -u | while read -r text; do
     mkdir -p "$licenses/common-licenses"
     cp -L "$text" "$licenses/common-licenses/"
   done
