@@ -39,16 +39,21 @@ QuantizeMemory tight(const Folder& folder) {
           .hessians_by_layers = true};
 }
 
+/// Of GPTQ on so few tokens that experts are left out.
+QuantizeOptions few_windows(const ModelDescription& model, const Folder& folder) {
+  QuantizeOptions options;
+  options.format = LayerFormat::parse("W4A16", "");
+  options.head = options.gptq = true;
+  options.calibration.data = {hybrid_data(model.config, folder)};
+  options.calibration.windows.samples = 6;
+  options.calibration.windows.seqlen = 3;
+  return options;
+}
+
 TEST_P(QuantizedWithinMemory, GptqLayerByLayer) {
   const Folder folder;
   const ModelDescription model = hybrid_model(GetParam().second);
-  QuantizeOptions options;
-  options.format = LayerFormat::parse("W4A16", "");
-  options.head = true;
-  options.gptq = true;
-  options.calibration.data = {hybrid_data(model.config, folder)};
-  options.calibration.windows.samples = 6;
-  options.calibration.windows.seqlen = 3;  // so few that experts are left out
+  const QuantizeOptions options = few_windows(model, folder);
   const Hessians hessians = measure_hessians(model, options.calibration, {.threads = 2});
   const std::string whole = everything_in(quantize(model, {}, nullptr, &hessians, options));
   for (const int threads : {1, 3}) {
@@ -73,13 +78,7 @@ int64_t kept_matrices(const WorkKeeping& keeping) {
 TEST_P(QuantizedWithinMemory, GptqGoesOnAfterAnyEnd) {
   const Folder folder;
   const ModelDescription model = hybrid_model(GetParam().second);
-  QuantizeOptions options;
-  options.format = LayerFormat::parse("W4A16", "");
-  options.head = true;
-  options.gptq = true;
-  options.calibration.data = {hybrid_data(model.config, folder)};
-  options.calibration.windows.samples = 6;
-  options.calibration.windows.seqlen = 3;
+  const QuantizeOptions options = few_windows(model, folder);
   for (const bool on_disk : {true, false}) {
     QuantizeMemory memory = tight(folder);
     if (!on_disk) memory.tensors_in = memory.streams_in = "";
