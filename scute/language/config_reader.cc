@@ -82,9 +82,18 @@ const Json* ConfigReader::find(std::string_view key) {
   return value != nullptr && value->is_null() ? nullptr : value;
 }
 
+/// Sizes are computed in doubles here and there, before MambaConfig::check says how large they may
+/// be; what a double cannot hold is none.
+int64_t ConfigReader::checked(const Json& value, std::string_view key) const {
+  constexpr int64_t kMost = int64_t{1} << 53;
+  const int64_t out = value.as_int(at(key));
+  if (out < -kMost || out > kMost) fail(at(key), "at most 2^53", fmt::format("{}", out));
+  return out;
+}
+
 int64_t ConfigReader::integer(std::string_view key) {
   seen_.emplace(key);
-  return json_.at(key, where_).as_int(at(key));
+  return checked(json_.at(key, where_), key);
 }
 
 ConfigReader ConfigReader::object(std::string_view key) {
@@ -119,7 +128,7 @@ std::string ConfigReader::text(std::string_view key, std::string otherwise) {
 int64_t ConfigReader::integer_or_auto(std::string_view key, int64_t automatic) {
   const Json* value = find(key);
   if (value == nullptr || (value->is_string() && value->as_string("") == "auto")) return automatic;
-  return value->as_int(at(key));
+  return checked(*value, key);
 }
 
 int64_t ConfigReader::expanded(int64_t width, std::string_view key) {

@@ -57,6 +57,8 @@ class ConfigReader {
   std::vector<std::string> unread() const;
 
  private:
+  int64_t checked(const Json& value, std::string_view key) const;
+
   const Json& json_;
   std::string where_;
   std::set<std::string, std::less<>> seen_;

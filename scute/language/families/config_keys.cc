@@ -151,7 +151,7 @@ AttentionConfig read_heads(ConfigReader& reader, int64_t heads, int64_t key_head
   out.key_heads = key_heads == 0 ? out.heads : key_heads;
   if (!reader.has(kKeyHeads)) return out;
   const Json* given = reader.find(kKeyHeads);
-  out.key_heads = given == nullptr ? out.heads : given->as_int(reader.at(kKeyHeads));
+  out.key_heads = given == nullptr ? out.heads : reader.integer(kKeyHeads);
   return out;
 }
 

@@ -318,6 +318,22 @@ TEST(FamilyConfig, JambaAlternatesByPeriods) {
   }
 }
 
+/// Its share that RoPE turns was computed in doubles, beyond what an integer holds.
+TEST(FamilyConfig, SizesThatNoDoubleHoldsAreRefused) {
+  for (const char* key : {"head_dim", "num_key_value_heads", "mamba_d_state"}) {
+    try {
+      described_as(R"("model_type": "falcon_h1", "hidden_size": 16, "vocab_size": 16,
+          "intermediate_size": 16, "mamba_n_heads": 4, "mamba_d_ssm": 32, "num_hidden_layers": 1, ")" +
+                   std::string(key) + R"(": 9223372036854775746)");
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(std::string(key) + ": expected at most 2^53"),
+                std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(FamilyConfig, Zamba2CountsTheLayersThatShareABlock) {
   const std::string base = R"("model_type": "zamba2", "hidden_size": 64, "num_attention_heads": 4,
       "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"])";
