@@ -12,26 +12,19 @@
 namespace scute {
 namespace {
 
-/// All but the weights, which the model's hash stands for.
-std::string hash_of_jobs(const std::vector<const MatrixJob*>& jobs,
-                         const std::vector<WeightFormat>& formats) {
-  Sha256 out;
+/// All of it but the weights, which the model's hash stands for.
+void add_job(const MatrixJob& job, const WeightFormat& format, Sha256& hash) {
   const auto add = [&](const auto& values) {
-    out.update(std::to_string(values.size()) + " values");
-    out.update(std::as_bytes(std::span(values)));
+    hash.update(std::to_string(values.size()) + " values");
+    hash.update(std::as_bytes(std::span(values)));
   };
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    const MatrixJob& job = *jobs[i];
-    const WeightFormat& format = formats[i];
-    out.update(fmt::format("{} {} {} {} {} {} {} {} {}", job.name, job.format.name(),
-                           static_cast<int>(format.granularity), format.bits, format.group,
-                           job.two_level, job.few_tokens, job.rotate_inputs, job.rotate_outputs));
-    for (const std::string& site : job.hessian_sites) out.update(" " + site);
-    add(job.outputs);
-    add(job.order);
-    add(job.factors);
-  }
-  return out.hex();
+  hash.update(fmt::format("{} {} {} {} {} {} {} {} {}", job.name, job.format.name(),
+                          static_cast<int>(format.granularity), format.bits, format.group,
+                          job.two_level, job.few_tokens, job.rotate_inputs, job.rotate_outputs));
+  for (const std::string& site : job.hessian_sites) hash.update(" " + site);
+  add(job.outputs);
+  add(job.order);
+  add(job.factors);
 }
 
 }  // namespace
@@ -41,13 +34,12 @@ Json QuantizeJob::kept_key() const {
   out["layer_by_layer"] = true;
   out["group"] = options_.group;
   out["per_tensor"] = options_.per_tensor;
-  std::vector<const MatrixJob*> jobs;
-  std::vector<WeightFormat> formats;
+  Sha256 hash;
   for (const Pending& pending : pending_) {
-    jobs.push_back(&pending.job);
-    formats.push_back(pending.job.format.is_float() ? WeightFormat() : weight_format(pending.job));
+    const MatrixJob& job = pending.job;
+    add_job(job, job.format.is_float() ? WeightFormat() : weight_format(job), hash);
   }
-  out["matrices_sha256"] = hash_of_jobs(jobs, formats);
+  out["matrices_sha256"] = hash.hex();
   return out;
 }
 
