@@ -279,5 +279,17 @@ TEST_P(LayeredCheckpoints, AfterASignalTheSameCommandGoesOn) {
   }
 }
 
+TEST(LayeredCheckpoint, WithoutAFileOfItsMatricesSaysThatItBeginsAnew) {
+  const TemporaryFolder folder;
+  const Words kept = kLongQuantization +
+                     Words{"--memory", "90M", "--checkpoint-every", "1", "--out", folder.path("q")};
+  const std::string beside = folder.path("q.writing/.checkpoint/");
+  ASSERT_EQ(stopped_by(SIGKILL, kept, beside + "layer-1.safetensors").code, 128 + SIGKILL);
+  ASSERT_TRUE(fs::remove(beside + "matrices-1.safetensors"));
+  const Ended rest = scute_program(kept);
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  EXPECT_THAT(rest.err, HasSubstr("; begun anew"));
+}
+
 }  // namespace
 }  // namespace scute::cli_hessians_test

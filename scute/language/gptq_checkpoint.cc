@@ -77,7 +77,7 @@ void GptqCheckpoint::read_last_step() {
     const std::string path = files_.path(layer_stem(step));
     const auto file = files_.read(layer_stem(step));
     if (!file) continue;
-    const Json& of = Json::parse(metadata_of(*file, kMatrices, path), path);
+    const Json of = Json::parse(metadata_of(*file, kMatrices, path), path);
     std::vector<std::pair<std::string, SafetensorsFile>> matrices;
     std::vector<int64_t> numbers;
     for (const Json& number : of.as_array(path)) {
@@ -85,7 +85,12 @@ void GptqCheckpoint::read_last_step() {
       const std::string stem = matrices_stem(numbers.back());
       if (auto one = files_.read(stem)) matrices.emplace_back(stem, *std::move(one));
     }
-    if (matrices.size() < numbers.size()) continue;
+    if (matrices.size() < numbers.size()) {
+      files_.tell(
+          fmt::format("{}: expected the files of its matrices beside it ({}), found {}; begun anew",
+                      path, numbers.size(), matrices.size()));
+      continue;
+    }
     for (const auto& [stem, one] : matrices) read_matrices(stem, one);
     files_of_matrices_ = std::move(numbers);
     last_ = step;

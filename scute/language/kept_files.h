@@ -59,10 +59,10 @@ class KeptFiles {
   std::string path(const std::string& stem) const;
   /// Names without their ending, of those that can be read.
   std::vector<std::string> stems() const;
-
- private:
+  /// Of what could not be kept or read.
   void tell(const std::string& problem);
 
+ private:
   WorkKeeping how_;
   Json key_;
   std::mutex guard_;              ///< of what is told
