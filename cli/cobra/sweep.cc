@@ -43,12 +43,10 @@ int run(CobraSweepRequest& request, const Call& call, Output& out) {
                                         work.settings);
     return std::make_unique<CobraSubject>(subject, std::move(how));
   };
-  // Every model before the first is worked on: hours may lie between.
-  for (const std::string& model : work.models) {
-    if (!flags.job.memory) break;
+  work.plan = [&](const std::string& model) {
     cobra_experiment_planner(flags.job, described_cobra(model, true), flags.subject(model),
                              work.settings);
-  }
+  };
   return run_sweep(work, out);
 }
 

@@ -47,11 +47,9 @@ int run(SweepRequest& request, const Call& call, Output& out) {
     warn_of_overlap(*subject);
     return subject;
   };
-  // Every model before the first is worked on: hours may lie between.
-  for (const std::string& model : work.models) {
-    if (!flags.job.memory) break;
+  work.plan = [&](const std::string& model) {
     experiment_planner(flags.job, described(model, true), flags.subject(model), work.settings);
-  }
+  };
   work.checkpoint = [&flags](const std::string& name, const Setting& setting) {
     return checkpoint_folder(flags, name, setting);
   };

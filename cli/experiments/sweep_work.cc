@@ -256,6 +256,7 @@ void SweepFlags::check(const std::vector<LayerFormat>& formats) const {
 }
 
 int run_sweep(const SweepWork& work, Output& out) {
+  if (work.plan && work.job.memory) std::ranges::for_each(work.models, work.plan);
   say_launched(work.launched);
   make_folder(fs::path(work.log).parent_path());
   require_appendable(work.log);  // a sweep without a log is lost work

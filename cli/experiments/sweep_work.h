@@ -34,6 +34,9 @@ struct SweepWork {
   std::optional<Launched> launched = {};  ///< the combinations that are run here; all without
   std::vector<Setting> settings;
   std::function<std::unique_ptr<ExperimentSubject>(const std::string& model, RunHow how)> subject;
+  /// Where memory is limited: of every model before the first is worked on, because hours may lie
+  /// between. Error when it does not fit. May be empty.
+  std::function<void(const std::string& model)> plan = {};
   /// The folder that an experiment's checkpoint is kept in; empty: none. May be empty.
   std::function<std::string(const std::string& model_name, const Setting& setting)> checkpoint = {};
 };
