@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "hwy/highway.h"
+#include "scute/kernels/fetch_ahead.h"
 #include "scute/tensor/mat_view.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -194,6 +195,11 @@ HWY_NOINLINE void multiply_block(MatView<const X> x, const W* HWY_RESTRICT w, Ma
   const int64_t steps = x.cols, stride = x.stride;
   for (int64_t k = 0; k < steps; ++k, w += kPanel) {
     const V first = load_weights(w);
+    if constexpr (R == 1) {
+      for (size_t byte = 0; byte < N * kLanes * sizeof(W); byte += 64) {
+        fetch_ahead(reinterpret_cast<const char*>(w) + byte);
+      }
+    }
     add_step(in + k, stride, first, N == 2 ? load_weights(w + kLanes) : first, sums);
   }
   end(sums, all);
