@@ -176,15 +176,33 @@ struct Experiments {
 };
 void PrintTo(const Experiments& experiments, std::ostream* out) { *out << experiments.name; }
 
+std::vector<Experiments> experiments() {
+  const MemoryWords text{"--data",        kCalibrationTexts,
+                         "--samples",     "4",
+                         "--seqlen",      "64",
+                         "--tasks",       "perplexity",
+                         "--window",      "64",
+                         "--eval-data",   "examples/text/heldout.txt",
+                         "--max-windows", "4"};
+  const MemoryWords pictures{"--images", "tests/golden/cobra/pictures", "--no-random-text"};
+  const std::string cobra = "tests/golden/cobra/";
+  // In a sweep the model that needs least comes first: that the other one fits is asked before it.
+  return {{"run", and_more({"run", "examples/tiny-mamba1"}, text), 3},
+          {"sweep",
+           and_more({"sweep", "--models", "examples/tiny-mamba1,examples/tiny-mamba2",
+                     "--percentile-alphas", "0.999,1.0"},
+                    text),
+           6},
+          {"cobra_run", and_more({"run", cobra + "model"}, pictures), 3},
+          {"cobra_sweep",
+           and_more({"sweep", "--models", cobra + "variants/meta_linear," + cobra + "model",
+                     "--policies", "tail,minmax"},
+                    pictures),
+           6}};
+}
+
 class LowestLimitOfAnExperiment : public testing::TestWithParam<Experiments> {};
-// In a sweep the model that needs least comes first: that the other one fits is asked before it.
-INSTANTIATE_TEST_SUITE_P(Verbs, LowestLimitOfAnExperiment,
-                         testing::Values(Experiments{"run", {"run", "examples/tiny-mamba1"}, 3},
-                                         Experiments{"sweep",
-                                                     {"sweep", "--models",
-                                                      "examples/tiny-mamba1,examples/tiny-mamba2",
-                                                      "--percentile-alphas", "0.999,1.0"},
-                                                     6}),
+INSTANTIATE_TEST_SUITE_P(Verbs, LowestLimitOfAnExperiment, testing::ValuesIn(experiments()),
                          [](const auto& test) { return std::string(test.param.name); });
 
 /// Collecting, quantizing and scoring each say what they need, before any work; the last answer is
@@ -192,28 +210,9 @@ INSTANTIATE_TEST_SUITE_P(Verbs, LowestLimitOfAnExperiment,
 TEST_P(LowestLimitOfAnExperiment, IsSaidPartByPartAndKept) {
   const TemporaryFolder folder;
   const auto run = [&](const std::string& limit) {
-    return scute_program(and_more(GetParam().words, {"--data",
-                                                     kCalibrationTexts,
-                                                     "--samples",
-                                                     "4",
-                                                     "--seqlen",
-                                                     "64",
-                                                     "--tasks",
-                                                     "perplexity",
-                                                     "--window",
-                                                     "64",
-                                                     "--memory",
-                                                     limit,
-                                                     "--eval-data",
-                                                     "examples/text/heldout.txt",
-                                                     "--max-windows",
-                                                     "4",
-                                                     "--quiet",
-                                                     "--log",
-                                                     folder.path("log.jsonl"),
-                                                     "--json",
-                                                     "--threads",
-                                                     "1"}));
+    return scute_program(
+        and_more(GetParam().words, {"--memory", limit, "--log", folder.path("log.jsonl"), "--quiet",
+                                    "--json", "--threads", "1"}));
   };
   std::string limit = "1MB";
   Ended ended = run(limit);
