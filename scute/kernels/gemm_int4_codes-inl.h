@@ -194,7 +194,7 @@ void multiply_row(const std::byte* x, int32_t start, const Int4Outputs& weight, 
     for (int64_t g = 0; g < weight.groups; ++g, ++multiplier) {
       const __m256i table = _mm256_broadcastsi128_si256(code_table(*multiplier).raw);
       for (int64_t b = 0; b < in_group; ++b, codes += 32, in += 128) {
-        if (b % 2 == 0) fetch_ahead(codes);
+        if (b % 2 == 0) fetch_ahead(codes, 64);
         const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
         const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
         const __m256i lower = _mm256_and_si256(both, mask);

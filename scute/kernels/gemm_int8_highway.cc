@@ -130,7 +130,7 @@ HWY_INLINE void multiply_vectors(const Int8Rows& row, int64_t first, int32_t* HW
   for (int64_t n = 0; n < kRowVectors; ++n) pairs[n] = hn::Zero(d);
   for (int64_t q = row.quads; q > 0; --q, x += kInt8Quad, w += kInt8Panel * kInt8Quad) {
     const Wide quad = broadcast_quad(x);
-    for (int64_t n = 0; n < kRowVectors; n += 64 / kVectorBytes) fetch_ahead(w + n * kVectorBytes);
+    fetch_ahead(w, kRowVectors * kVectorBytes);
 #pragma GCC unroll 16
     for (int64_t n = 0; n < kRowVectors; ++n) {
       add_pairs(quad, load_codes(w + n * kVectorBytes), pairs[n]);

@@ -31,9 +31,7 @@ SCUTE_VNNI void multiply_pair(const Int8Rows& rows, const std::byte* w, int32_t*
     for (int64_t p = 0; p < kParts; ++p) {
       if (p > 0 && q + p >= rows.quads) break;
       const auto low = V::load(w), high = V::load(w + sizeof(low));
-      if constexpr (R == 1) {
-        for (size_t line = 0; line < 2 * sizeof(low); line += 64) fetch_ahead(w + line);
-      }
+      if constexpr (R == 1) fetch_ahead(w, 2 * sizeof(low));
 #pragma GCC unroll 16
       for (int64_t r = 0; r < R; ++r) {
         int32_t quad;
@@ -112,7 +110,7 @@ SCUTE_VNNI void multiply_row(const std::byte* x, int32_t start, const Int4Output
       const __m256i table = code_table(*multiplier);
       int64_t b = 0;
       for (; b + 2 <= in_group; b += 2, codes += 64, in += 128) {
-        fetch_ahead(codes);
+        fetch_ahead(codes, 64);
         add_block(codes, in, table, even);
         add_block(codes + 32, in + 64, table, odd);
       }

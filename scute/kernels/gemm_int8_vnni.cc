@@ -92,7 +92,7 @@ SCUTE_VNNI void multiply_whole_row(const std::byte* x, int32_t start, const Int4
       const __m512i table = whole_code_table(*multiplier);
       int64_t b = 0;
       for (; b + 2 <= in_group; b += 2, codes += kInt8Block, in += 2 * kInt8Block) {
-        fetch_ahead(codes);
+        fetch_ahead(codes, kInt8Block);
         even = add_whole_block(codes, in, table, even);
         odd = add_whole_block(codes + kInt8Block / 2, in + kInt8Block, table, odd);
       }
