@@ -87,7 +87,8 @@ const Json* ConfigReader::find(std::string_view key) {
 int64_t ConfigReader::checked(const Json& value, std::string_view key) const {
   constexpr int64_t kMost = int64_t{1} << 53;
   const int64_t out = value.as_int(at(key));
-  if (out < -kMost || out > kMost) fail(at(key), "at most 2^53", fmt::format("{}", out));
+  if (out < -kMost) fail(at(key), "at least -2^53", fmt::format("{}", out));
+  if (out > kMost) fail(at(key), "at most 2^53", fmt::format("{}", out));
   return out;
 }
 

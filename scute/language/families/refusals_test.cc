@@ -102,6 +102,7 @@ TEST(FamilyRules, RefusesWhatItDoesNotKnowByName) {
          "the same layers as layer_types"},
         {R"("hidden_size": 0)", "hidden_size"},
         {R"("hidden_size": 4611686018427387904)", "hidden_size"},
+        {R"("hidden_size": -9223372036854775807)", "hidden_size: expected at least -2^53"},
         {R"("layer_types": ["mamba", "moe"])", "layer_types[1]"},
         {R"("architectures": ["JambaForCausalLM"])", "JambaForCausalLM"}}) {
     const std::string problem = problem_of(bamba + ", " + keys);
