@@ -316,9 +316,9 @@ threads() {
 python_tests() {
   local log=$logs/python-${1//\//-}.log folder=$PWD/$1/python_package markers=$2 status=0
   shift 2
-  env "$@" PYTHONPATH="$folder" build/python/bin/python -m pytest -p no:cacheprovider -rs -q -s -m "$markers" \
+  env "$@" PYTHONPATH="$folder" build/python/bin/python -m pytest -p no:cacheprovider -rsfE -q -s -m "$markers" \
     python/tests >"$log" 2>&1 || status=1
-  grep -E '^(SKIPPED|FAILED|ERROR)|(passed|failed|error).* in |^\.*(import|update): |ERROR: AddressSanitizer' "$log" | head -n 40
+  grep -E '^(SKIPPED|FAILED|ERROR|E  )|(passed|failed|error).* in |^[.sF]*(import|update): |ERROR: AddressSanitizer' "$log" | head -n 40
   [ $status -eq 0 ] || echo "the whole output: $log"
   return $status
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "cli/terminal/listener.h"
 #include "cli/terminal/options.h"
 #include "scute/recipe/memory_limit.h"
 
@@ -80,6 +81,7 @@ void Options::special_tokens(bool& value, const std::string& where) {
 }
 
 void Options::text_input(TextInput& value) {
+  if (listener() != nullptr) value.cancelled = &listener()->stop;
   tokenizer(value.tokenizer);
   special_tokens(value.special_tokens, "around each text");
   custom("--bad-lines", "refuse|skip", "refuse",

@@ -163,9 +163,14 @@ nb::dict perplexity_of(const LanguageValue& value, nb::handle given, int64_t win
   return out;
 }
 
-std::vector<int32_t> encode(const LanguageValue& value, const std::string& text, bool beginning) {
+nb::object encode(const LanguageValue& value, const std::string& text, bool beginning) {
   const Tokenizer& tokenizer = tokenizer_of(value);
-  return beginning ? tokenizer.encode_beginning(text) : tokenizer.encode(text);
+  std::vector<int32_t> ids;
+  in_background(nb::none(), [&](BackgroundWork& work) {
+    ids = beginning ? tokenizer.encode_beginning(text, &work.stop)
+                    : tokenizer.encode(text, &work.stop);
+  });
+  return to_numpy(std::move(ids));
 }
 
 GenerationValue* generated(const std::shared_ptr<LanguageValue>& value, nb::handle prompt,
@@ -328,7 +333,8 @@ void bind_language(nb::module_& module) {
            nb::arg("stride").none(), nb::arg("max_windows").none(), nb::arg("context"),
            nb::arg("stepwise"), nb::arg("progress").none());
   type.def("encode", &encode, nb::arg("text"), nb::arg("beginning"),
-           nb::call_guard<nb::gil_scoped_release>());
+           nb::sig("def encode(self, text: str, beginning: bool) -> "
+                   "numpy.typing.NDArray[numpy.int32]"));
   type.def(
       "decode",
       [](const LanguageValue& v, const std::vector<int32_t>& ids) {

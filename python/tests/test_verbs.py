@@ -276,6 +276,7 @@ WAITING = """
 @pytest.mark.parametrize(
     "call",
     [
+        "model.encode(text * 250)",
         "model.perplexity(text * 50, 64)",
         "''.join(model.generate('The', 10**9, ignore_eos=True))",
         f"scute.collect({str(TINY)!r}, texts=[text] * 20, samples=10**5, windows_per_document=999)",

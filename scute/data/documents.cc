@@ -126,13 +126,13 @@ std::vector<Document> documents_of(const std::string& file, const TextInput& inp
 }
 
 std::vector<int32_t> encode(std::string_view text, const Tokenizer* tokenizer,
-                            const std::string& file) {
+                            const TextInput& input, const std::string& file) {
   if (tokenizer == nullptr) fail(file, "a tokenizer for its text, or token ids", "neither");
-  return tokenizer->encode(text);
+  return tokenizer->encode(text, input.cancelled);
 }
 
 std::vector<int32_t> join(const std::vector<Document>& documents, const Tokenizer* tokenizer,
-                          const std::string& file) {
+                          const TextInput& input, const std::string& file) {
   std::vector<int32_t> ids;
   std::string text;
   size_t with_ids = 0;
@@ -147,7 +147,7 @@ std::vector<int32_t> join(const std::vector<Document>& documents, const Tokenize
   }
   if (with_ids == documents.size()) return ids;
   if (with_ids > 0) fail(file, "texts or ids", "both");
-  return encode(text, tokenizer, file);
+  return encode(text, tokenizer, input, file);
 }
 
 }  // namespace
@@ -210,9 +210,10 @@ std::vector<int32_t> read_stream(const std::string& file, const Tokenizer* token
                                  const TextInput& input, BadLines* bad) {
   check_raw_ids({file}, input);
   BadLines left_out;
-  const std::vector<int32_t> ids = format_of(file, input) == Format::txt
-                                       ? encode(input.files->text(file), tokenizer, file)
-                                       : join(documents_of(file, input, left_out), tokenizer, file);
+  const std::vector<int32_t> ids =
+      format_of(file, input) == Format::txt
+          ? encode(input.files->text(file), tokenizer, input, file)
+          : join(documents_of(file, input, left_out), tokenizer, input, file);
   if (ids.empty()) fail(file, "at least one token", "none");
   if (bad != nullptr) bad->add(left_out);
   return ids;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <numeric>
@@ -262,6 +263,8 @@ TEST_F(Documents, AStreamIsTheWholeFile) {
   const Tokenizer tokenizer = bytes_tokenizer();
   const std::string text = "a\n\n\nb \n";
   EXPECT_EQ(read_stream(write("a.txt", text), &tokenizer), tokenizer.encode(text));
+  const std::atomic<bool> cancelled = true;
+  EXPECT_THROW(read_stream(write("a.txt", text), &tokenizer, {.cancelled = &cancelled}), Error);
   EXPECT_EQ(read_stream(write("b.jsonl", "{\"text\":\"\"}\n{\"text\":\"a\"}\n{\"text\":\"b\"}\n"),
                         &tokenizer),
             tokenizer.encode("\n\na\n\nb"));

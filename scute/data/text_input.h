@@ -1,6 +1,7 @@
 // How files become token ids, and what was left out of them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ struct TextInput {
   std::optional<RawIds> raw_ids = std::nullopt;  ///< for files without a header
   /// Where texts and ids are read, and hashed; copies read the same files.
   std::shared_ptr<InputFiles> files = std::make_shared<InputFiles>();
+  const std::atomic<bool>* cancelled = nullptr;  ///< set: making ids of texts ends with an Error
 
   /// The flags that say so, each with a blank before it; "" for what is usual. Without the
   /// tokenizer, which has a hash of its own.

@@ -39,11 +39,12 @@ std::string name_of(const Document& document) {
 }
 
 std::vector<int32_t> ids_of(const Document& document, const Tokenizer* tokenizer,
-                            int64_t vocabulary) {
+                            int64_t vocabulary, const std::atomic<bool>* cancelled) {
   if (!document.ids && tokenizer == nullptr) {
     fail(name_of(document), "a tokenizer for its text, or token ids", "neither");
   }
-  std::vector<int32_t> ids = document.ids ? *document.ids : tokenizer->encode(document.text);
+  std::vector<int32_t> ids =
+      document.ids ? *document.ids : tokenizer->encode(document.text, cancelled);
   for (size_t at = 0; at < ids.size(); ++at) {
     if (ids[at] >= 0 && ids[at] < vocabulary) continue;
     fail(name_of(document),
@@ -59,12 +60,14 @@ std::vector<int32_t> ids_of(const Document& document, const Tokenizer* tokenizer
 class DocumentIds {
  public:
   DocumentIds(const std::vector<Document>& documents, std::vector<int64_t> order,
-              const Tokenizer* tokenizer, int64_t vocabulary, const Threads& threads)
+              const Tokenizer* tokenizer, int64_t vocabulary, const Threads& threads,
+              const std::atomic<bool>* cancelled)
       : documents_(documents),
         order_(std::move(order)),
         tokenizer_(tokenizer),
         vocabulary_(vocabulary),
-        threads_(threads) {}
+        threads_(threads),
+        cancelled_(cancelled) {}
 
   int64_t size() const { return std::ssize(order_); }
   int64_t index(int64_t place) const { return order_[static_cast<size_t>(place)]; }
@@ -89,8 +92,8 @@ class DocumentIds {
     threads_.for_each(std::ssize(made_), [&](int64_t i, int) {
       Made& one = made_[static_cast<size_t>(i)];
       try {
-        one.ids =
-            ids_of(documents_[static_cast<size_t>(index(place + i))], tokenizer_, vocabulary_);
+        one.ids = ids_of(documents_[static_cast<size_t>(index(place + i))], tokenizer_, vocabulary_,
+                         cancelled_);
       } catch (...) {
         one.error = std::current_exception();  // that of the first document counts
       }
@@ -102,6 +105,7 @@ class DocumentIds {
   const Tokenizer* tokenizer_;
   int64_t vocabulary_;
   const Threads& threads_;
+  const std::atomic<bool>* cancelled_;
   int64_t first_ = 0;
   std::vector<Made> made_;  ///< from `first_` on
 };
@@ -121,7 +125,8 @@ Windows cut_windows(const std::vector<Document>& documents, const Tokenizer* tok
   result.documents = static_cast<int64_t>(documents.size());
   const auto room = [&] { return options.samples - std::ssize(result.windows); };
   const int64_t each = options.windows_per_document;
-  DocumentIds all(documents, chosen(result.documents, options), tokenizer, vocabulary, threads);
+  DocumentIds all(documents, chosen(result.documents, options), tokenizer, vocabulary, threads,
+                  cancelled);
   for (int64_t place = 0; place < all.size() && room() > 0; ++place) {
     if (cancelled != nullptr && *cancelled) fail("data", "time to cut it", "an interruption");
     const int64_t index = all.index(place);

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <numeric>
 #include <set>
+#include <thread>
 #include <tuple>
 
 #include "scute/base/error.h"
@@ -240,6 +243,25 @@ TEST(Windows, AnInterruptionEndsTheCutting) {
   EXPECT_EQ(run().windows.size(), 9u);
   cancelled = true;
   EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr("an interruption")));
+}
+
+// One document, so that nothing between documents hears of it: ten million words take longer than
+// 20 ms.
+TEST(Windows, AnInterruptionEndsTheEncodingOfADocument) {
+  const Tokenizer tokenizer =
+      Tokenizer::parse(fixtures::small_tokenizer({{"a", "b"}}).dump(), "tokenizer");
+  std::string text;
+  for (int i = 0; i < 10'000'000; ++i) text += " ab";
+  const std::vector<Document> documents{{.text = std::move(text), .ids = {}, .file = "f"}};
+  std::atomic<bool> cancelled = false;
+  std::thread signal([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    cancelled = true;
+  });
+  EXPECT_THAT(
+      [&] { cut_windows(documents, &tokenizer, in_file_order(1, 9), 257, Threads(1), &cancelled); },
+      ThrowsMessage<Error>(HasSubstr("time to encode it")));
+  signal.join();
 }
 
 // Two documents are wrong; also with several at work the first is named, and none that no window

@@ -141,59 +141,60 @@ struct Tokenizer::Impl {
   int64_t size;
   bool use_special = false;
 
-  struct Caches {
-    WordCache bytes, characters;
+  /// What has come of a text.
+  struct Encoding {
+    std::vector<int32_t> ids;
+    const std::atomic<bool>* cancelled;
+    WordCache bytes = {}, characters = {};
   };
-  void encode_text(std::string_view text, bool at_start, Caches& caches,
-                   std::vector<int32_t>& ids) const;
-  void encode_raw(std::string_view text, bool at_start, Caches& caches,
-                  std::vector<int32_t>& ids) const;
-  void encode(std::string_view text, std::vector<int32_t>& ids) const;
+  void encode_text(std::string_view text, bool at_start, Encoding& out) const;
+  void encode_raw(std::string_view text, bool at_start, Encoding& out) const;
+  void encode(std::string_view text, Encoding& out) const;
 };
 
 /// Text without added tokens, in normal form.
-void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, Caches& caches,
-                                  std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, Encoding& out) const {
   pretokenizer.split(text, at_start, [&](std::string_view word, PreTokenizer::Unit unit) {
+    if (out.cancelled != nullptr && *out.cancelled) {
+      fail("text", "time to encode it", "an interruption");
+    }
     const auto* bpe = std::get_if<Bpe>(&model);
     if (unit == PreTokenizer::Unit::bytes && bpe != nullptr && bpe->knows_bytes()) {
-      return bpe->encode(word, caches.bytes, ids);
+      return bpe->encode(word, out.bytes, out.ids);
     }
     const bool bytes = unit == PreTokenizer::Unit::bytes;
     const std::string written = bytes ? token_of_bytes(word) : "";
     const std::string_view characters = bytes ? written : word;
     if (bpe != nullptr) {
-      bpe->encode_characters(characters, caches.characters, ids);
+      bpe->encode_characters(characters, out.characters, out.ids);
     } else {
-      std::get<Unigram>(model).encode(characters, caches.characters, ids);
+      std::get<Unigram>(model).encode(characters, out.characters, out.ids);
     }
   });
 }
 
 /// Text without the tokens that are looked for before normalization.
-void Tokenizer::Impl::encode_raw(std::string_view text, bool at_start, Caches& caches,
-                                 std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode_raw(std::string_view text, bool at_start, Encoding& out) const {
   std::string storage;
   const NormalText normal = normalizer.apply(text, storage);
   for (const TextPiece& piece : normalized.split(normal.text)) {
     if (piece.id) {
-      ids.push_back(*piece.id);
+      out.ids.push_back(*piece.id);
     } else {
       const bool first = at_start && normal.from_start && piece.text.data() == normal.text.data();
-      encode_text(piece.text, first, caches, ids);
+      encode_text(piece.text, first, out);
     }
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, Encoding& out) const {
   std::string storage;
-  Caches caches;
   const std::string_view valid = with_valid_utf8(text, storage);
   for (const TextPiece& piece : raw.split(valid)) {
     if (piece.id) {
-      ids.push_back(*piece.id);
+      out.ids.push_back(*piece.id);
     } else {
-      encode_raw(piece.text, piece.text.data() == valid.data(), caches, ids);
+      encode_raw(piece.text, piece.text.data() == valid.data(), out);
     }
   }
 }
@@ -239,18 +240,20 @@ void Tokenizer::use_special_tokens(bool on) { impl_->use_special = on; }
 
 bool Tokenizer::uses_special_tokens() const { return impl_->use_special; }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
-  std::vector<int32_t> ids = encode_beginning(text);
+std::vector<int32_t> Tokenizer::encode(std::string_view text,
+                                       const std::atomic<bool>* cancelled) const {
+  std::vector<int32_t> ids = encode_beginning(text, cancelled);
   const auto& after = impl_->special.after;
   if (impl_->use_special) ids.insert(ids.end(), after.begin(), after.end());
   return ids;
 }
 
-std::vector<int32_t> Tokenizer::encode_beginning(std::string_view text) const {
-  std::vector<int32_t> ids;
-  if (impl_->use_special) ids = impl_->special.before;
-  impl_->encode(text, ids);
-  return ids;
+std::vector<int32_t> Tokenizer::encode_beginning(std::string_view text,
+                                                 const std::atomic<bool>* cancelled) const {
+  Impl::Encoding out{.ids = {}, .cancelled = cancelled};
+  if (impl_->use_special) out.ids = impl_->special.before;
+  impl_->encode(text, out);
+  return std::move(out.ids);
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool continued) const {

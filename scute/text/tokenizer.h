@@ -2,6 +2,7 @@
 // library's ids.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,10 +29,13 @@ class Tokenizer {
 
   /// Text that is not UTF-8: each bad sequence is read as one U+FFFD, as
   /// Python's errors="replace" does. Safe to call from several threads. Error for a byte that the
-  /// vocabulary cannot express (complete byte-level vocabularies express all).
-  std::vector<int32_t> encode(std::string_view text) const;
+  /// vocabulary cannot express (complete byte-level vocabularies express all), and once *cancelled
+  /// is set (looked at before each word: twenty million characters take seconds).
+  std::vector<int32_t> encode(std::string_view text,
+                              const std::atomic<bool>* cancelled = nullptr) const;
   /// The ids of a text that goes on: without the special tokens that would end it.
-  std::vector<int32_t> encode_beginning(std::string_view text) const;
+  std::vector<int32_t> encode_beginning(std::string_view text,
+                                        const std::atomic<bool>* cancelled = nullptr) const;
   /// The text of the ids, added tokens included. Error on an id outside the vocabulary. Bytes that
   /// are no UTF-8 are kept as they are. decode(encode(t)) is t in the tokenizer's normal form,
   /// unless add_prefix_space puts blanks before text or a token with lstrip or rstrip takes some.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -105,6 +106,17 @@ TEST(Tokenizer, ASentencePieceModelIsNamed) {
 TEST(Tokenizer, JsonBehindEmptyLinesIsNotTakenForOne) {
   EXPECT_THAT([] { Tokenizer::parse("\n{\n}", "tokenizer.json"); },
               ThrowsMessage<Error>(::testing::Not(HasSubstr("SentencePiece"))));
+}
+
+TEST(Tokenizer, AnInterruptionEndsAnEncoding) {
+  const Tokenizer tokenizer = make(small_tokenizer({{"a", "b"}}));
+  std::atomic<bool> cancelled = false;
+  EXPECT_EQ(tokenizer.encode("ab ab", &cancelled), tokenizer.encode("ab ab"));
+  cancelled = true;
+  EXPECT_THAT([&] { tokenizer.encode("ab ab", &cancelled); },
+              ThrowsMessage<Error>(HasSubstr("an interruption")));
+  EXPECT_THAT([&] { tokenizer.encode_beginning("ab ab", &cancelled); },
+              ThrowsMessage<Error>(HasSubstr("an interruption")));
 }
 
 TEST(Tokenizer, MergesStayInsideWords) {

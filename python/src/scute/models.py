@@ -72,14 +72,15 @@ class LanguageModel(Model):
 
     def encode(self, text: str, *, beginning: bool = False) -> list[int]:
         """Token ids of a text; `beginning`: of one that goes on (no token that would end it)."""
-        return self._core.encode(text, beginning)
+        return self._core.encode(text, beginning).tolist()
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that are no UTF-8 as U+FFFD."""
         return self._core.decode(list(ids))
 
     def _ids(self, given: str | ArrayLike, *, beginning: bool = False) -> ArrayLike:
-        return self.encode(given, beginning=beginning) if isinstance(given, str) else given
+        # An array: a list of a long text's ids would take a hundred bytes each.
+        return self._core.encode(given, beginning) if isinstance(given, str) else given
 
     def logits(self, ids: str | ArrayLike, *, state: State | None = None) -> NDArray[Any]:
         """Next-token logits, float32: ids (L) → (L, V), (B, L) → (B, L, V).
