@@ -12,10 +12,12 @@
 
 #include "cli/experiments/experiment_text.h"
 #include "cli/form.h"
+#include "cli/terminal/launcher.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
 #include "scute/base/error.h"
 #include "scute/decide/policy.h"
+#include "scute/experiments/home_folder.h"
 #include "scute/experiments/log_text.h"
 #include "scute/experiments/mlflow.h"
 
@@ -164,8 +166,10 @@ void show(const ExperimentLog& log, const LogEntry& entry, bool json, Output& ou
   }
 }
 
-void list(const ExperimentLog& log, const LogRequest& request, Output& out) {
+void list(ExperimentLog& log, const LogRequest& request, Output& out) {
   const Entries entries = selected(log, request);
+  const bool handed_on = request.csv || request.markdown || !request.mlflow.empty();
+  if (handed_on) home_as_tilde(log, environment("HOME").value_or(""));
   if (entries.empty()) {
     say(log.entries.empty() ? fmt::format("{}: no experiment yet; scute run adds one", log.path)
                             : fmt::format("{}: {}", log.path, no_match_text(log, request.filters)));
@@ -216,7 +220,7 @@ int run(LogRequest& request, const Call&, Output& out) {
     show_activations(request.which[0], request.alphas, request.json, out);
     return kDone;
   }
-  const ExperimentLog log = open_log(request.log);
+  ExperimentLog log = open_log(request.log);
   for (const std::string& remark : log.remarks) say(log.path + ", " + remark);
   if (request.asks == Asks::list) {
     list(log, request, out);

@@ -9,6 +9,7 @@
 #include "cli/collect_part.h"
 #include "cli/form.h"
 #include "cli/terminal/interrupt.h"
+#include "cli/terminal/launcher.h"
 #include "cli/terminal/options.h"
 #include "cli/terminal/outputs.h"
 #include "cli/terminal/progress.h"
@@ -17,6 +18,7 @@
 #include "scute/base/names.h"
 #include "scute/cobra/trace.h"
 #include "scute/experiments/fields.h"
+#include "scute/experiments/home_folder.h"
 #include "scute/io/file.h"
 #include "scute/io/file_contents.h"
 #include "scute/recipe/kind.h"
@@ -105,7 +107,10 @@ Material read(const ReportRequest& request) {
     throw UsageError(fmt::format(
         "report: expected --log, --stats or --checkpoint, or a log {}, found none", kDefaultLog));
   }
-  if (!log.empty()) out.log = read_log(log);
+  if (!log.empty()) {
+    out.log = read_log(log);
+    home_as_tilde(*out.log, environment("HOME").value_or(""));
+  }
   const bool stored = out.log && request.statistics.empty();
   for (const std::string& path : stored ? statistics_of(*out.log) : request.statistics) {
     try {

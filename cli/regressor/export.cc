@@ -121,7 +121,8 @@ RegressorFormats formats_of(const RegressorExportRequest& request,
 
 /// In canonical form, without what does not influence the result.
 std::string command_of(const RegressorExportRequest& request, const std::string& model) {
-  std::vector<std::string> words{"export", model, request.q88 ? "--q8.8" : "--per-layer"};
+  std::vector<std::string> words{"export", base_name(model),
+                                 request.q88 ? "--q8.8" : "--per-layer"};
   const auto add = [&](const char* flag, std::string value) {
     words.emplace_back(flag);
     words.push_back(std::move(value));
@@ -173,7 +174,7 @@ int run(RegressorExportRequest& request, const Call& call, Output& out) {
   } else {
     const FeatureFolder folder = read_features(request, checkpoint.config, request.target);
     windows = spread_windows(folder, checkpoint.config.window, request.vectors);
-    notes.windows = fmt::format("{}, role {}", request.features.root, request.target);
+    notes.windows = fmt::format("{}, role {}", base_name(request.features.root), request.target);
   }
   const RegressorExport made = make_regressor_export(checkpoint, formats, windows, notes);
   const HoldInterrupts hold;
