@@ -7,6 +7,7 @@
 #include "cli/terminal/options.h"
 #include "cli/terminal/words.h"
 #include "cli/verbs.h"
+#include "scute/base/names.h"
 
 namespace scute::cli {
 namespace {

@@ -243,7 +243,7 @@ float sum_of_tile(const Values& x, const Values& w, size_t first, size_t last) {
 
 /// Blocks of 1024 inputs from zero, of tiles from zero: Intel's manual, TDPBF16PS.
 TEST(Gemm, TilesOfBf16SumAsTheManualSays) {
-  for (const size_t inputs : {1, 31, 32, 33, 768, 1024, 1025, 2500}) {
+  for (const size_t inputs : {1u, 31u, 32u, 33u, 768u, 1024u, 1025u, 2500u}) {
     const Values x = draw(static_cast<int64_t>(inputs), 17);
     const Values w = draw(static_cast<int64_t>(inputs), 18);
     const auto gemm = make_amx_gemm(matrix(w, 1));

@@ -7,6 +7,7 @@
 #include "scute/base/error.h"
 #include "scute/base/threads.h"
 #include "scute/language/random_model.h"
+#include "scute/language/test_hybrid_models.h"
 #include "scute/language/test_hybrids.h"
 
 namespace scute::hybrids_test {

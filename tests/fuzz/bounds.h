@@ -16,7 +16,7 @@ class MemoryBound {
   ~MemoryBound();
 
  private:
-  size_t size_, most_;
+  [[maybe_unused]] size_t size_, most_;  ///< read where the sanitizer counts
 };
 
 }  // namespace scute::fuzz

@@ -82,8 +82,9 @@ TEST_P(Reference, PercentilesOfEverySite) {
     EXPECT_EQ(static_cast<int64_t>(found->second.count), site.at("count", "r").as_int("r"));
     EXPECT_NEAR(found->second.min, low, 1e-4 * largest);
     EXPECT_NEAR(found->second.max, high, 1e-4 * largest);
-    const auto compare = [&](const std::string& kind, auto quantile) {
-      for (const auto& [key, value] : site.at(kind, "r").as_object("r")) {
+    // Clang 14 lets no lambda hold a structured binding.
+    const auto compare = [&, &expectations = site](const std::string& kind, auto quantile) {
+      for (const auto& [key, value] : expectations.at(kind, "r").as_object("r")) {
         const double expected = value.as_double("r");
         EXPECT_NEAR(quantile(std::stod(key.substr(1)) / 100), expected,
                     std::abs(expected) * 0x1p-9 + 1e-4 * largest)
