@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "hwy/highway.h"
+#include "scute/kernels/fetch_ahead.h"
 #include "scute/kernels/gemm_int8_kernel.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -2,7 +2,6 @@
 #include <bit>
 #include <cstring>
 
-#include "scute/kernels/fetch_ahead.h"
 #include "scute/kernels/gemm_int8_kernel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -130,7 +129,6 @@ HWY_INLINE void multiply_vectors(const Int8Rows& row, int64_t first, int32_t* HW
   for (int64_t n = 0; n < kRowVectors; ++n) pairs[n] = hn::Zero(d);
   for (int64_t q = row.quads; q > 0; --q, x += kInt8Quad, w += kInt8Panel * kInt8Quad) {
     const Wide quad = broadcast_quad(x);
-    fetch_ahead(w, kRowVectors * kVectorBytes);
 #pragma GCC unroll 16
     for (int64_t n = 0; n < kRowVectors; ++n) {
       add_pairs(quad, load_codes(w + n * kVectorBytes), pairs[n]);
