@@ -102,6 +102,20 @@ def test_errors_are_scutes_and_come_at_once(tmp_path):
         scute.ray.collect(TINY, DATA, shards=2, fan_in=1)
 
 
+def test_what_is_done_is_not_cancelled(monkeypatch):
+    cancelled = []
+    monkeypatch.setattr(ray, "cancel", lambda task, **_: cancelled.append(task))
+    with scute.ray._tasks(ray, {}, None):
+        pass
+    scute.ray.collect(TINY, DATA, shards=3, **OPTIONS)
+    assert cancelled == []
+    with scute.ray._tasks(ray, {}, None) as tasks:
+        short, _ = tasks.start(lambda: (None, None))
+        tasks.wait([short], "tasks")
+        long, _ = tasks.start(lambda: (None, time.sleep(2)))
+    assert cancelled == [long]
+
+
 def test_the_guides_example(tmp_path):
     document = TOP / "docs/python.md"
     (example,) = [example for example in examples_of(document) if example.needs == "ray"]

@@ -218,8 +218,9 @@ class _Tasks:
         return sums, parts[0]
 
     def end(self) -> None:
-        """Those that still run."""
-        for said in self._started:
+        """Those that still run. Ray 2.49 ends this process when a task that is done is cancelled."""
+        some = max(1, len(self._started))
+        for said in self._ray.wait(self._started, num_returns=some, timeout=0)[1]:
             self._ray.cancel(said, force=False)
 
 
