@@ -218,7 +218,7 @@ class _Tasks:
         return sums, parts[0]
 
     def end(self) -> None:
-        """Those that still run. Ray 2.49 ends this process when a task that is done is cancelled."""
+        """Those that still run: cancelling one that is done may end this process (Ray 2.49)."""
         some = max(1, len(self._started))
         for said in self._ray.wait(self._started, num_returns=some, timeout=0)[1]:
             self._ray.cancel(said, force=False)
